@@ -1,0 +1,77 @@
+# Semantic IDs from Scratch. `make` alone lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := book,test,encode
+
+# Where to take torch from. PyPI's Linux wheel brings CUDA, some gigabytes of it. Readers without an NVIDIA card say
+#     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# This adds an index rather than replacing PyPI. The lock says torch==2.13.0; a version without a local part accepts
+# any local part, and pip ranks 2.13.0+cpu above 2.13.0: so the added index's CPU build is the one that gets installed.
+TORCH_INDEX ?=
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# --all reads every page anew. Without it, a second -W build after a failure passes: Sphinx keeps the page that
+# warned and does not read it again. tests/test_book.py builds with these very flags.
+BOOK_FLAGS := --all -W -n --keep-going
+
+.DEFAULT_GOAL := help
+.PHONY: help book notebooks test lab bench lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.venv: .venv/installed  ## the environment, from requirements.lock (TORCH_INDEX=URL: take torch from there)
+.venv/installed: pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and "This book needs Python 3.11 or newer; $(PYTHON) is " + v + ". Name another: make PYTHON=python3.12")'
+	@echo "== .venv: installing the project and its pinned requirements (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --quiet -e ".[$(EXTRAS)]"
+	@touch $@
+
+book: .venv  ## build the web book from the executed notebooks, warnings are errors
+	@echo "== book: building the HTML into _build/html"
+	$(BIN)/jupyter-book build . $(BOOK_FLAGS)
+	@echo "== book: done. Open file://$(CURDIR)/_build/html/index.html"
+
+notebooks: .venv  ## execute the notebooks whose code, library or data changed (FORCE=1: all; ONLY=00_quickstart)
+	@echo "== notebooks: notebooks/*.py -> executed .ipynb"
+	FORCE=$(FORCE) $(BIN)/python book/_tools/notebooks.py $(ONLY)
+
+test: .venv  ## lint, types, unit tests, every notebook once, the book and its pages
+	@echo "== test: lint, format, types"
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
+	$(BIN)/mypy
+	@echo "== test: unit tests, notebooks (nbval), the built book"
+	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 --nbval-kernel-startup-timeout=120 -p no:cacheprovider
+
+lab: .venv  ## read and run the chapters in JupyterLab
+	@echo "== lab: JupyterLab on notebooks/ (stop it with Ctrl-C)"
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
+
+bench: .venv/bench  ## measure the library against its peers (installs them)
+	@echo "== bench: tests/benchmarks"
+	$(BIN)/python -m pytest tests/benchmarks -p no:cacheprovider
+.venv/bench: .venv/installed
+	@echo "== bench: installing the peers that are measured"
+	$(PIP_INSTALL) --quiet -e ".[$(EXTRAS),bench]"
+	@touch $@
+
+lock: .venv  ## write requirements.lock anew (UPGRADE=1: with the newest versions)
+	@echo "== lock: resolving pyproject.toml with all extras"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet pip-tools
+	cp requirements.lock .venv/lock.txt
+	$(BIN)/pip-compile --quiet --all-extras --strip-extras --no-emit-find-links --no-emit-index-url \
+		--no-emit-trusted-host --no-header --no-annotate $(if $(UPGRADE),--upgrade) \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --output-file .venv/lock.txt pyproject.toml
+	sed 's/+cpu$$//' .venv/lock.txt > requirements.lock
+	@echo "== lock: done. Look at 'git diff requirements.lock', then 'make test'"
+
+clean:  ## remove what was built (the environment stays: rm -rf .venv removes it)
+	@echo "== clean: removing _build and the caches"
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

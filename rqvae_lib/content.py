@@ -112,17 +112,26 @@ def encode_texts(
 
     Raises:
         ImportError: if sentence-transformers is not installed.
-        ValueError: if a vector comes out with a number that is not finite.
+        ValueError: if there are no texts, if the model cannot be loaded, or if a vector comes out
+            with a number that is not finite.
 
     Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
     """
+    if not texts:
+        raise ValueError("there are no texts to encode, expected at least one: check their source")
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ImportError(
             "encoding texts needs sentence-transformers: pip install 'rqvae-lib[encode]'"
         ) from error
-    encoder = SentenceTransformer(_resolve_model(model), device=device)
+    try:
+        encoder = SentenceTransformer(_resolve_model(model), device=device)
+    except OSError as error:
+        raise ValueError(
+            f"the model {model!r} cannot be loaded, expected a sentence-transformers model name "
+            "or a folder that holds one: check the spelling and, for a name, the network"
+        ) from error
     vectors = encoder.encode(
         list(texts),
         batch_size=batch_size,

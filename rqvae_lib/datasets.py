@@ -119,7 +119,7 @@ class Dataset:
             known = self.items["item_id"]
             raise ValueError(
                 f"item id {wanted[rows < 0][0]} is not in {self.name}: expected one of its "
-                f"{self.num_items:,} ids (from {known.min()} to {known.max()}, with gaps); "
+                f"{self.num_items:,} ids (from {known.min()} to {known.max()}); "
                 "look it up in the item_id column of dataset.items"
             )
         return rows
@@ -247,10 +247,12 @@ def _check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> N
                 f"{table}, column {column} has dtype {frame[column].dtype}, expected {dtype}: "
                 f'convert it with .astype("{dtype}")'
             )
+    if frame.empty:
+        raise ValueError(f"{table} has no rows, expected at least one: check what it was read from")
     if not frame.index.equals(pd.RangeIndex(len(frame))):
         raise ValueError(
-            f"{table} has a pandas index other than 0 … {len(frame) - 1}: "
-            "call .reset_index(drop=True)"
+            f"{table} has a pandas index that starts {frame.index[:3].tolist()}, expected "
+            f"0 … {len(frame) - 1}: call .reset_index(drop=True)"
         )
 
 

@@ -288,6 +288,7 @@ def execute(root: Path, notebook: NotebookNode, name: str) -> float:
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # of the kernel; it warns of its TCP port otherwise
         record_timing=False,  # time stamps in the metadata would differ from run to run
         coalesce_streams=True,  # one text output a cell, however the kernel happened to flush it
         resources={"metadata": {"path": str(root / "notebooks")}},
@@ -303,7 +304,7 @@ def execute(root: Path, notebook: NotebookNode, name: str) -> float:
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr":
                 raise NotebookError(
-                    f"notebooks/{name}.py: a cell writes to stderr, which readers would see. Remove "
+                    f"notebooks/{name}.py: a cell writes to stderr, so would the page. Remove "
                     "the cause (a warning?) or turn the progress bar off.\n"
                     f"--- cell\n{cell.source}\n--- stderr\n{output.text}"
                 )
@@ -320,9 +321,10 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
-def write_notebook(path: Path, notebook: NotebookNode) -> bool:
+def as_text(notebook: NotebookNode) -> str:
+    """The very text of the .ipynb file."""
     nbformat.validate(notebook)
-    return write(path, nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n")
+    return nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n"
 
 
 def record_time(root: Path, name: str, seconds: float) -> None:
@@ -341,11 +343,11 @@ def make(root: Path, name: str, force: bool = False) -> None:
     reasons = stale_reasons(root, name)
     if not reasons and not force:
         with_outputs(notebook, nbformat.read(path, as_version=4))
-        print(f"{name}: current{', prose refreshed' if write_notebook(path, notebook) else ''}")
+        print(f"{name}: current{', prose refreshed' if write(path, as_text(notebook)) else ''}")
         return
     print(f"{name}: executing, because {'; '.join(reasons) or 'FORCE is set'} …", flush=True)
     seconds = execute(root, notebook, name)
-    write_notebook(path, notebook)
+    write(path, as_text(notebook))
     write(path.with_suffix(".key"), format_key(name, make_key(root, notebook)))
     record_time(root, name, seconds)
     print(f"{name}: ran in {seconds:.1f} s")

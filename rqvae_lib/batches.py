@@ -1,0 +1,116 @@
+"""Which examples a training step sees: a function of the seed and the step's number, nothing else.
+
+Because no sampler remembers anything, a training that was interrupted at step s continues with
+exactly the batch that it would have seen, and two machines agree on it.
+
+Derived in: chapter 05 (rows) and chapter 08 (windows); seen at work in chapter 00.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.recommenders import PADDING
+from rqvae_lib.splits import Histories
+
+
+class Batches(Protocol):
+    """Anything that gives the batch of a step, counted from 0."""
+
+    def __call__(self, step: int) -> Tensor: ...
+
+
+class RowBatches:
+    """Rows of a matrix in random order, all of them once an epoch.
+
+    Args:
+        rows: shape (N, D).
+        batch_size: rows a step; N if there are fewer. What does not fill a last batch is left out
+            of that epoch.
+        seed: of the order.
+    """
+
+    def __init__(self, rows: Tensor, *, batch_size: int, seed: int) -> None:
+        self.rows = rows
+        self.shuffled = _Shuffled(len(rows), batch_size, seed)
+
+    def __call__(self, step: int) -> Tensor:
+        """Return the rows of one step, (batch_size, D)."""
+        _, chosen = self.shuffled(step)
+        return self.rows[chosen.to(self.rows.device)]
+
+
+class WindowBatches:
+    """Windows of users' histories in random order, every interaction once an epoch.
+
+    A history longer than a window is cut, and where it is cut moves from epoch to epoch, so that an
+    item is not always predicted from the same few before it.
+
+    Args:
+        histories: what may be learned from.
+        max_items: W, items a window.
+        batch_size: windows a step.
+        seed: of the order and of the cuts.
+    """
+
+    def __init__(self, histories: Histories, *, max_items: int, batch_size: int, seed: int) -> None:
+        self.histories = histories
+        self.max_items = max_items
+        self.seed = seed
+        lengths = histories.offsets.diff()  # (U,)
+        cut = lengths > max_items
+        windows = torch.where(cut, -(-lengths // max_items) + 1, (lengths > 0).long())
+        self.user = torch.repeat_interleave(torch.arange(len(histories)), windows)  # (M,)
+        first = torch.repeat_interleave(windows.cumsum(0) - windows, windows)
+        self.number = torch.arange(len(self.user)) - first  # (M,), 0 for a user's first window
+        self.cut = cut
+        self.shuffled = _Shuffled(len(self.user), batch_size, seed)
+
+    def __call__(self, step: int) -> Tensor:
+        """Return the windows of one step, (batch_size, ≤ W) item rows, padded at the end."""
+        epoch, chosen = self.shuffled(step)
+        user, number = self.user[chosen], self.number[chosen]
+        shift = torch.randint(
+            self.max_items, (len(self.histories),), generator=_generator(self.seed, epoch, 1)
+        )
+        shift = torch.where(self.cut, shift, 0)  # a user's first window ends this much earlier
+        begin, end = self.histories.offsets[user], self.histories.offsets[user + 1]
+        start = begin + number * self.max_items - shift[user]
+        stop = torch.minimum(start + self.max_items, end)
+        start = torch.maximum(start, begin)
+        width = int((stop - start).max())
+        positions = start[:, None] + torch.arange(width)  # (B, width)
+        items = self.histories.items[positions.clamp(max=len(self.histories.items) - 1)]
+        return items.masked_fill(positions >= stop[:, None], PADDING)
+
+
+class _Shuffled:
+    """Indices 0 to N − 1 in batches, in a new order each epoch."""
+
+    def __init__(self, num_examples: int, batch_size: int, seed: int) -> None:
+        if num_examples < 1 or batch_size < 1:
+            raise ValueError(
+                f"{num_examples} examples in batches of {batch_size}: training needs at least one "
+                "example and a batch size of at least 1"
+            )
+        self.num_examples = num_examples
+        self.batch_size = min(batch_size, num_examples)
+        self.seed = seed
+        self.epoch = -1
+        self.order = torch.empty(0, dtype=torch.int64)
+
+    def __call__(self, step: int) -> tuple[int, Tensor]:
+        """Return a step's epoch and the indices it sees, (batch_size,) int64."""
+        epoch, number = divmod(step, self.num_examples // self.batch_size)
+        if epoch != self.epoch:  # the order of the current epoch is kept, not drawn at every step
+            generator = _generator(self.seed, epoch, 0)
+            self.order = torch.randperm(self.num_examples, generator=generator)
+            self.epoch = epoch
+        return epoch, self.order[number * self.batch_size : (number + 1) * self.batch_size]
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    """Return a generator whose draws depend on these three numbers."""
+    mixed = (seed * 1_000_003 + epoch) * 2 + purpose
+    return torch.Generator().manual_seed(mixed % 2**63)

@@ -1,0 +1,175 @@
+"""Checkpoints: one file that says what it is, written whole or not at all, and safe to open.
+
+A checkpoint is a safetensors file. Its header carries, as JSON, the kind of model, its
+configuration and a card: how it was made, from which data, with which result. Nothing in it is ever
+executed.
+
+Source: the safetensors format, https://huggingface.co/docs/safetensors.
+Seen at work in: chapter 00.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rqvae_lib.files import write_atomically
+from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.semantic_ids import SemanticIDs
+
+FORMAT = "rqvae-lib 1"
+HEADER_KEY = "rqvae-lib"
+Card = dict[str, Any]  # JSON: command, seed, data checksum, metrics
+
+
+class CheckpointError(ValueError):
+    """A file is not the checkpoint that was asked for; the message says what it is instead."""
+
+
+def save_checkpoint(
+    path: Path, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Card
+) -> None:
+    """Write tensors, configuration and card as one file, atomically.
+
+    Raises:
+        OSError: if the path cannot be written; an older file is then still whole.
+    """
+    # One metadata key: safetensors writes several in an order that differs from run to run.
+    header = {"format": FORMAT, "kind": kind, "config": dict(config), "card": card}
+    text = json.dumps(header, ensure_ascii=False, sort_keys=True)
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with write_atomically(path) as temporary:
+        save_file(flat, temporary, metadata={HEADER_KEY: text})
+
+
+def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], Card]:
+    """Read a checkpoint's tensors (on the CPU), configuration and card.
+
+    Raises:
+        CheckpointError: if the file is not a checkpoint of this kind, or is damaged.
+        OSError: if it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header.get("format") != FORMAT or header.get("kind") != kind:
+            raise CheckpointError(
+                f"{path} is a checkpoint of {header.get('kind', 'another program')!r} "
+                f"({header.get('format', 'no format named')}); expected {kind!r} ({FORMAT})"
+            )
+        return tensors, header["config"], header["card"]
+    except (SafetensorError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or is damaged ({error}): make it anew, or pass another"
+        ) from error
+
+
+def save_rqvae(path: Path, model: RQVAE, card: Card) -> None:
+    """Write an RQ-VAE: weights, standardisation, configuration, card."""
+    save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
+
+
+def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
+    """Load an RQ-VAE, ready to assign codes.
+
+    Args:
+        name_or_path: a shipped one by its data set's name ("movielens-small-2016"), or a file.
+
+    Returns:
+        The model, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        CheckpointError: if the file holds something else, or weights of another shape.
+        OSError: if it cannot be read.
+    """
+    path = _resolve(name_or_path, "rqvae")
+    tensors, config, card = load_checkpoint(path, "rqvae")
+    with _describing(path):
+        model = RQVAE(RQVAEConfig(**config))
+        model.load_state_dict(tensors)
+    return model.eval(), card
+
+
+def save_recommender(path: Path, model: DecoderOnly, card: Card) -> None:
+    """Write a recommender, with its catalogue of IDs and the catalogue's sha256."""
+    config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
+    save_checkpoint(path, "decoder-only", model.state_dict(), config, card)
+
+
+def load_recommender(
+    name_or_path: str | Path, expected_ids: SemanticIDs | None = None
+) -> tuple[DecoderOnly, Card]:
+    """Load a recommender, ready to recommend.
+
+    Args:
+        name_or_path: a shipped one by its data set's name, or a file.
+        expected_ids: the catalogue that you are going to use; any other one is refused.
+
+    Returns:
+        The model, in evaluation mode on the CPU (`model.ids` is its catalogue), and its card.
+
+    Raises:
+        CheckpointError: if the file holds something else, weights of another shape, or speaks the
+        IDs
+            of another catalogue.
+        OSError: if it cannot be read.
+    """
+    path = _resolve(name_or_path, "decoder")
+    tensors, config, card = load_checkpoint(path, "decoder-only")
+    with _describing(path):
+        *sizes, _ = config.pop("id_sizes")
+        recorded = config.pop("id_sha256")
+        ids = SemanticIDs(tensors["item_ids"][:, :-1], sizes)
+        if ids.sha256 != recorded or not torch.equal(ids.ids, tensors["item_ids"]):
+            raise CheckpointError(
+                f"{path} holds IDs whose sha256 is {ids.sha256[:12]}…, but it records "
+                f"{recorded[:12]}…: the file was changed after it was written; make it anew"
+            )
+        model = DecoderOnly(DecoderOnlyConfig(**config), ids)
+        model.load_state_dict(tensors)
+    if expected_ids is not None and expected_ids.sha256 != ids.sha256:
+        raise CheckpointError(
+            f"{path} speaks the IDs of catalogue {ids.sha256[:12]}…, but yours is "
+            f"{expected_ids.sha256[:12]}…: use the IDs it was trained on, or train it on yours"
+        )
+    return model.eval(), card
+
+
+def _resolve(name_or_path: str | Path, stem: str) -> Path:
+    """Return the path itself, or the shipped file of that data set's name."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    folder = Path(str(resources.files("rqvae_lib") / "pretrained"))
+    ending = f"-{stem}.safetensors"
+    shipped = {file.name.removesuffix(ending): file for file in folder.glob(f"*{ending}")}
+    if str(name_or_path) not in shipped:
+        raise FileNotFoundError(
+            f"{name_or_path} is neither a file nor a shipped checkpoint "
+            f"(shipped: {', '.join(sorted(shipped)) or 'none'})"
+        )
+    return shipped[str(name_or_path)]
+
+
+@contextmanager
+def _describing(path: Path) -> Iterator[None]:
+    """Turn what a wrong configuration or wrong weights raise into one sentence about the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path} does not fit its own description ({reason}): make it anew, or pass another"
+        ) from error

@@ -1,0 +1,175 @@
+"""Recommenders that write the next item's semantic ID, code by code.
+
+A user's history becomes a sentence: the codes of the first item, then those of the second, and so
+on. A causal transformer learns to continue it. Because the level of each position is known, each
+position chooses only among that level's codes, and an item's probability is the product over its
+codes.
+
+The interface that generation and evaluation build on has four parts: `loss` for training;
+`encode_history`, which reads histories once; `next_code_logits`, which scores the next code of
+every beam; and `extend`, which appends a chosen code to chosen beams.
+
+Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2 (there with an encoder and a decoder).
+Derived in: chapter 08; seen at work in chapter 00.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.transformer import Memory, Transformer, TransformerConfig
+
+PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
+
+
+@dataclass(frozen=True)
+class DecoderOnlyConfig:
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    max_items: int = 50  # W: items in a training window; generation reads the last W − 1
+    embedding_dropout: float = 0.0  # share of the input vectors' numbers dropped in training
+
+    def __post_init__(self) -> None:
+        if isinstance(self.transformer, dict):  # as JSON gives it
+            object.__setattr__(self, "transformer", TransformerConfig(**self.transformer))
+        if self.max_items < 2:
+            raise ValueError(
+                f"max_items is {self.max_items}; a history and a target need at least 2"
+            )
+
+
+class BeamState(NamedTuple):
+    """Where generation stands: K beams for each of B users, all of the same depth."""
+
+    hidden: Tensor  # (B, K, D), the output from which the next code is predicted
+    memory: Memory
+    lengths: Tensor  # (B,) int64, items in each history
+    depth: int  # codes written so far, 0 to L
+
+
+class DecoderOnly(nn.Module):
+    """A causal transformer over flattened semantic IDs.
+
+    Args:
+        config: the architecture.
+        ids: the catalogue that the model will speak. Its IDs become the buffer `item_ids`.
+    """
+
+    item_ids: Tensor  # (N, L) int64
+    offsets: Tensor  # (L,) int64, where each level's codes start in the embedding table
+
+    def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
+        super().__init__()
+        self.config = config
+        self.ids = ids
+        self.sizes = ids.sizes
+        dim = config.transformer.dim
+        self.register_buffer("item_ids", ids.ids.clone())
+        self.register_buffer(
+            "offsets", torch.tensor([0, *self.sizes[:-1]]).cumsum(0), persistent=False
+        )
+        self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
+        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.item_position = nn.Embedding(config.max_items, dim)
+        self.level_position = nn.Embedding(len(self.sizes), dim)
+        self.transformer = Transformer(config.transformer)
+        self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+
+    def loss(self, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        Every item of every row is a target, predicted from those before it in the row.
+
+        Args:
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
+            item.
+
+        Returns:
+            shape (), float32.
+        """
+        real = items != PADDING  # (B, T)
+        codes = self.item_ids[items.clamp(min=0)]  # (B, T, L)
+        tokens = self._embed_items(codes)  # (B, 1 + T·L, D)
+        hidden = self.transformer(self.dropout(tokens[:, :-1]))  # (B, T·L, D)
+        hidden = hidden.unflatten(1, codes.shape[1:])[real]  # (M, L, D), M real items
+        targets = codes[real]  # (M, L)
+        losses = [
+            F.cross_entropy(self._level_logits(hidden[:, level], level), targets[:, level])
+            for level in range(len(self.sizes))
+        ]
+        return torch.stack(losses).sum()
+
+    def encode_history(self, histories: Sequence[Tensor]) -> BeamState:
+        """Read histories once, the last W − 1 items of each; an empty one is welcome.
+
+        Args:
+            histories: B tensors of item rows, int64, in time order.
+
+        Returns:
+            A state with one beam a user, at depth 0.
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
+        """
+        items, lengths = self._pad(histories)  # (B, T), (B,)
+        tokens = self._embed_items(self.item_ids[items.clamp(min=0)])  # (B, 1 + T·L, D)
+        hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
+        return BeamState(hidden, memory, lengths, depth=0)
+
+    def next_code_logits(self, state: BeamState) -> Tensor:
+        """Return the scores of the next level's codes for each beam: (B, K, size of that level)."""
+        return self._level_logits(state.hidden, state.depth)
+
+    def extend(self, state: BeamState, parents: Tensor, codes: Tensor) -> BeamState:
+        """Append a code to chosen beams.
+
+        Args:
+            state: at depth d < L.
+            parents: shape (B, K'), int64: beam k continues the old beam parents[b, k].
+            codes: shape (B, K'), int64: the code of level d + 1 that it appends.
+
+        Returns:
+            The state of K' beams at depth d + 1.
+        """
+        position = self.item_position(state.lengths)[:, None]  # (B, 1, D)
+        token = self.code_embedding(codes + self.offsets[state.depth]) + position  # (B, K', D)
+        token = token + self.level_position.weight[state.depth]
+        hidden, memory = self.transformer.step(token, state.memory.select(parents))
+        return BeamState(hidden, memory, state.lengths, state.depth + 1)
+
+    def _embed_items(self, codes: Tensor) -> Tensor:
+        """Turn items' codes (B, T, L) into the sentence of tokens (B, 1 + T·L, D), start first."""
+        batch, length, _ = codes.shape
+        vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
+        vectors = vectors + self.item_position.weight[:length, None] + self.level_position.weight
+        start = self.start.expand(batch, 1, -1)  # (B, 1, D)
+        return torch.cat([start, vectors.flatten(1, 2)], 1)
+
+    def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        first = int(self.offsets[level])
+        codes = slice(first, first + self.sizes[level])
+        return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
+
+    def _pad(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        device = self.item_ids.device
+        kept = [history[-(self.config.max_items - 1) :] for history in histories]
+        for row, history in enumerate(kept):
+            if len(history) and not 0 <= int(history.min()) <= int(history.max()) < len(
+                self.item_ids
+            ):
+                raise ValueError(
+                    f"history {row} names items {int(history.min())} to {int(history.max())}, but "
+                    f"the catalogue holds items 0 to {len(self.item_ids) - 1}: pass rows of the "
+                    "catalogue, not the data set's own item ids (Dataset.item_index converts them)"
+                )
+        lengths = torch.tensor([len(history) for history in kept], device=device)
+        items = nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=PADDING)
+        return items.to(device), lengths

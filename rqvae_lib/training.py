@@ -1,0 +1,194 @@
+"""The one training loop, for the RQ-VAE and for every recommender.
+
+A step's batch and all other chance in it (dropout, say) depend on the seed and the step's number
+alone. What a training must remember is therefore small: the weights, the optimiser's averages and
+the number of steps done. Saved together, they let an interrupted training end at the same weights,
+bit for bit, as one that was never interrupted.
+
+Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983.
+Derived in: chapter 05; seen at work in chapter 00.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rqvae_lib.batches import Batches
+from rqvae_lib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    num_steps: int  # optimiser steps in all
+    batch_size: int  # examples a step
+    learning_rate: float = 1e-3  # at its highest, after the warm-up
+    weight_decay: float = 0.01  # AdamW's; pulls matrices towards zero, leaves vectors alone
+    warmup_steps: int = 0  # steps over which the learning rate rises from zero
+    final_share: float = (
+        0.0  # the cosine ends at this share of the learning rate; 1 keeps it constant
+    )
+    max_grad_norm: float = 1.0  # longer gradients are scaled down to this length
+    seed: int = 0  # of everything random
+    log_every: int = 50  # steps between two entries of the log
+    save_every: int = 1000  # steps between two saved states, where a state file is given
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.num_steps - self.warmup_steps)
+        cosine = (1 + math.cos(math.pi * done)) / 2
+        return self.learning_rate * (self.final_share + (1 - self.final_share) * cosine)
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    step: int  # steps done
+    loss: float  # mean over the steps since the last entry
+    learning_rate: float  # of the last step
+
+
+def train(
+    model: nn.Module,
+    loss_of: Callable[[Tensor], Tensor],
+    batches: Batches,
+    config: TrainingConfig,
+    *,
+    state_path: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> list[LogEntry]:
+    """Train a model in place; leave it in evaluation mode.
+
+    Args:
+        model: its parameters are trained, on the device where they are.
+        loss_of: maps a batch to a loss, shape ().
+        batches: gives the batch of each step.
+        config: how long, how fast, which seed.
+        state_path: where to save the state every `config.save_every` steps and at the end.
+        resume: continue from `state_path`; a run that had finished is then only loaded.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The log of the steps that this call did.
+
+    Raises:
+        CheckpointError: if the saved state belongs to another model or configuration.
+        FloatingPointError: if the loss is not finite, naming the step; the saved state stays.
+        OSError: if the state cannot be read or written.
+    """
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
+    start = _load_state(state_path, model, optimizer, config) if resume and state_path else 0
+    log: list[LogEntry] = []
+    losses: list[Tensor] = []
+    model.train()
+    steps = tqdm(
+        range(start, config.num_steps),
+        initial=start,
+        total=config.num_steps,
+        disable=not progress,
+        unit="step",
+    )
+    for step in steps:
+        rate = config.rate_at(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with _chance_of(config.seed, step):
+            loss = loss_of(batches(step))
+            loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+        done = step + 1
+        if done % config.log_every == 0 or done == config.num_steps:
+            mean = float(torch.stack(losses).mean())
+            if not math.isfinite(mean):
+                raise FloatingPointError(
+                    f"the loss is {mean} at step {done}: lower the learning rate "
+                    f"({config.learning_rate}) or look for extreme values in the data"
+                )
+            log.append(LogEntry(done, mean, rate))
+            losses.clear()
+            steps.set_postfix(loss=f"{mean:.3f}")
+        if state_path and (done % config.save_every == 0 or done == config.num_steps):
+            _save_state(state_path, model, optimizer, config, done)
+    model.eval()
+    return log
+
+
+def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    learned = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in learned if p.ndim >= 2]
+    vectors = [p for p in learned if p.ndim < 2]
+    return [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+@contextmanager
+def _chance_of(seed: int, step: int) -> Iterator[None]:
+    """Make torch's random numbers a function of seed and step, then give them back."""
+    with torch.random.fork_rng():
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        yield
+
+
+def _save_state(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    step: int,
+) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, averages in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in averages.items()}
+    save_checkpoint(path, "training-state", tensors, asdict(config), {"step": step})
+
+
+def _load_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig
+) -> int:
+    """Restore a saved state and return the number of steps that it had done."""
+    tensors, saved_config, card = load_checkpoint(path, "training-state")
+    differing = [k for k, v in asdict(config).items() if saved_config.get(k) != v]
+    if differing:
+        was = ", ".join(f"{name} was {saved_config.get(name)}" for name in differing)
+        now = ", ".join(f"{name}={getattr(config, name)}" for name in differing)
+        raise CheckpointError(
+            f"{path} belongs to another training ({was}; now {now}): resume with the settings it "
+            "was started with, or start anew in another folder"
+        )
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    try:
+        model.load_state_dict(parts["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path} holds a model of another shape ({reason}): resume with the settings it was "
+            "started with, or start anew in another folder"
+        ) from error
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, average = name.partition(".")
+        state.setdefault(int(index), {})[average] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return int(card["step"])

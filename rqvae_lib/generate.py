@@ -45,6 +45,7 @@ def recommend(
     k: int = 10,
     beams: int = 50,
     forbidden: Sequence[Tensor] | None = None,
+    batch_size: int = 64,
 ) -> Recommendations:
     """Recommend the k most probable items that the beam search finds for each user.
 
@@ -56,6 +57,7 @@ def recommend(
         beams: prefixes kept at each level, at least k. More beams, closer to the exact ranking; as
             many as the catalogue has items gives it exactly.
         forbidden: for each user the items never to recommend; by default those of the history.
+        batch_size: users searched for at a time; it bounds the memory, not the result.
 
     Returns:
         items and log-probabilities, each (B, k). All items of a row differ, and none is forbidden.
@@ -65,9 +67,27 @@ def recommend(
     """
     if not 1 <= k <= beams:
         raise ValueError(f"k is {k} and beams is {beams}: ask for at least 1 item and k beams")
-    if not len(histories):
+    forbidden = histories if forbidden is None else forbidden
+    found = [
+        _search(model, trie, histories[start:stop], forbidden[start:stop], k, beams)
+        for start in range(0, len(histories), batch_size)
+        for stop in [start + batch_size]
+    ]
+    if not found:
         return Recommendations(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))
-    blocked = _BlockedPrefixes(trie, histories if forbidden is None else forbidden)
+    return Recommendations(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def _search(
+    model: GenerativeRecommender,
+    trie: Trie,
+    histories: Sequence[Tensor],
+    forbidden: Sequence[Tensor],
+    k: int,
+    beams: int,
+) -> Recommendations:
+    """Search for one batch of users."""
+    blocked = _BlockedPrefixes(trie, forbidden)
     state = model.encode_history(histories)
     device = state.hidden.device
     nodes = torch.zeros(len(histories), 1, dtype=torch.int64, device=device)  # (B, K): the root
@@ -100,7 +120,7 @@ class _BlockedPrefixes:
         self.trie = trie
         leaf_of = trie.leaf_of()
         # `unique` sorts, and counts a repeated item once.
-        leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]  # type: ignore[no-untyped-call]
+        leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]
         # Padding past the last leaf is inside no prefix's range.
         self.leaves = torch.nn.utils.rnn.pad_sequence(
             leaves, batch_first=True, padding_value=trie.num_items

@@ -7,7 +7,8 @@ shows is what the command does.
 Seen at work in: chapter 00.
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def train_rqvae(
         lambda batch: model(batch).loss,
         batches,
         training,
+        inputs={"model": str(config), "embeddings": _sha256(embeddings)},
         state_path=state_path,
         resume=resume,
         progress=progress,
@@ -122,9 +124,14 @@ def train_decoder(
     )
     log = train(
         model,
-        _on(device, model.loss),
+        lambda batch: model.loss(batch.to(device)),
         batches,
         training,
+        inputs={
+            "model": str(config),
+            "ids": ids.sha256,
+            "histories": _sha256(histories.items, histories.offsets),
+        },
         state_path=state_path,
         resume=resume,
         progress=progress,
@@ -132,8 +139,12 @@ def train_decoder(
     return model, log
 
 
-def _on(device: str, loss_of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda batch: loss_of(batch.to(device))
+def _sha256(*tensors: Tensor) -> str:
+    """Name the content of tensors, so that a training is not resumed on other data."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ Derived in: chapter 05; seen at work in chapter 00.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +66,7 @@ def train(
     batches: Batches,
     config: TrainingConfig,
     *,
+    inputs: Mapping[str, str] | None = None,
     state_path: Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -77,6 +78,7 @@ def train(
         loss_of: maps a batch to a loss, shape ().
         batches: gives the batch of each step.
         config: how long, how fast, which seed.
+        inputs: names what is trained on, say {"ids": sha256}; resuming on anything else is refused.
         state_path: where to save the state every `config.save_every` steps and at the end.
         resume: continue from `state_path`; a run that had finished is then only loaded.
         progress: show a progress bar on stderr.
@@ -85,12 +87,13 @@ def train(
         The log of the steps that this call did.
 
     Raises:
-        CheckpointError: if the saved state belongs to another model or configuration.
+        CheckpointError: if the saved state belongs to another model, configuration or input.
         FloatingPointError: if the loss is not finite, naming the step; the saved state stays.
         OSError: if the state cannot be read or written.
     """
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
-    start = _load_state(state_path, model, optimizer, config) if resume and state_path else 0
+    settings = asdict(config) | dict(inputs or {})
+    start = _load_state(state_path, model, optimizer, settings) if resume and state_path else 0
     log: list[LogEntry] = []
     losses: list[Tensor] = []
     model.train()
@@ -124,7 +127,7 @@ def train(
             losses.clear()
             steps.set_postfix(loss=f"{mean:.3f}")
         if state_path and (done % config.save_every == 0 or done == config.num_steps):
-            _save_state(state_path, model, optimizer, config, done)
+            _save_state(state_path, model, optimizer, settings, done)
     model.eval()
     return log
 
@@ -151,27 +154,29 @@ def _save_state(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
+    settings: Mapping[str, Any],
     step: int,
 ) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, averages in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in averages.items()}
-    save_checkpoint(path, "training-state", tensors, asdict(config), {"step": step})
+    save_checkpoint(path, "training-state", tensors, settings, {"step": step})
 
 
 def _load_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
 ) -> int:
     """Restore a saved state and return the number of steps that it had done."""
-    tensors, saved_config, card = load_checkpoint(path, "training-state")
-    differing = [k for k, v in asdict(config).items() if saved_config.get(k) != v]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, so there is nothing to resume: start anew")
+    tensors, saved, card = load_checkpoint(path, "training-state")
+    differing = [name for name in settings if saved.get(name) != settings[name]]
     if differing:
-        was = ", ".join(f"{name} was {saved_config.get(name)}" for name in differing)
-        now = ", ".join(f"{name}={getattr(config, name)}" for name in differing)
+        was = ", ".join(f"{name} was {saved.get(name)}" for name in differing)
+        now = ", ".join(f"{name}={settings[name]}" for name in differing)
         raise CheckpointError(
-            f"{path} belongs to another training ({was}; now {now}): resume with the settings it "
-            "was started with, or start anew in another folder"
+            f"{path} belongs to another training ({was}; now {now}): resume with what it was "
+            "started with, or start anew in another folder"
         )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def book_flags() -> list[str]:
-    """The flags with which `make book` builds, read from the Makefile so that there is one truth."""
+    """The flags of `make book`, read from the Makefile so that there is one truth."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     return shlex.split(re.search(r"^BOOK_FLAGS := (.*)$", makefile, re.MULTILINE)[1])
 

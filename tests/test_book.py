@@ -8,6 +8,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+
 from conftest import ROOT, build_book, toc_pages
 
 REMOTE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)

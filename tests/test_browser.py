@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import toc_pages
 from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from conftest import toc_pages
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own

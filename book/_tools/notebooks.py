@@ -161,44 +161,39 @@ def imported_modules(root: Path, code: str) -> list[Path]:
     """
     # IPython's own rewriting turns `%magic` and `!command` into calls, which parse.
     tree = ast.parse(TransformerManager().transform_cell(code))
-    todo, found = list(_imports(root, tree, package="")), set()
+    todo, found = [(tree, "")], set()
     if "rqvae-lib" in code:
-        todo.append(f"{PACKAGE}.cli")
+        todo.append((ast.parse(f"import {PACKAGE}.cli"), ""))
     while todo:
-        path = _module_file(root, todo.pop())
-        if path is None or path in found:
-            continue
-        found.add(path)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree, package = todo.pop()
         if _imports_by_name(tree):
             return sorted((root / PACKAGE).rglob("*.py"))
-        folder = path.parent.relative_to(root)
-        todo.extend(_imports(root, tree, package=".".join(folder.parts)))
+        for path in filter(None, (_module_file(root, name) for name in _imports(tree, package))):
+            if path not in found:
+                found.add(path)
+                folder = path.parent.relative_to(root)
+                todo.append((ast.parse(path.read_text(encoding="utf-8")), ".".join(folder.parts)))
     return sorted(found)
 
 
 def _module_file(root: Path, module: str) -> Path | None:
     path = root.joinpath(*module.split("."))
-    return next(
-        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
-    )
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
 
 
-def _imports(root: Path, tree: ast.AST, package: str) -> Iterator[str]:
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
     """Full names of the package's modules that `tree` imports, and of the packages around them."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = (
-                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            )
+            parents = package.split(".")
+            above = parents[: len(parents) - node.level + 1] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
-            names.append(base)
-            names.extend(
-                f"{base}.{alias.name}" for alias in node.names
-            )  # a module, or a name in `base`
+            # What is imported from `base` is a module, or a name in it.
+            names.extend([base, *(f"{base}.{alias.name}" for alias in node.names)])
     for name in names:
         parts = name.split(".")
         if parts[0] == PACKAGE:
@@ -213,9 +208,7 @@ def _imports_by_name(tree: ast.Module) -> bool:
 
 
 def format_key(name: str, key: dict[str, str]) -> str:
-    head = (
-        f"# What the outputs of {name}.ipynb depend on. Written by `make notebooks`; not edited.\n"
-    )
+    head = f"# What the outputs of {name}.ipynb depend on. Made by `make notebooks`, not edited.\n"
     return head + "".join(f"{digest}  {ingredient}\n" for ingredient, digest in key.items())
 
 

@@ -41,3 +41,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError now if `path` could not be written later: before an hour of training, say."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        pass
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file")

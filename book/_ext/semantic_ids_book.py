@@ -1,9 +1,10 @@
-"""Three things that the pages of this book ask of Sphinx.
+"""Four things that the pages of this book ask of Sphinx.
 
 - `{execution-times}`: the table of measured seconds, from book/execution_times.json;
 - `{package-versions}`: the installed and the pinned version of the named packages;
 - the measured seconds in each chapter's head: the paragraph that starts with "Time:" gets one more
-  sentence. The notebook itself stays free of roles that JupyterLab cannot show.
+  sentence. The notebook itself stays free of roles that JupyterLab cannot show;
+- a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -99,8 +101,26 @@ def add_measured_time(app: Sphinx, doctree: nodes.document) -> None:
     logger.warning('no paragraph starts with "Time:"', location=app.env.docname)
 
 
+class DarkTwin(SphinxTransform):
+    """Show `name-light.svg` in light mode and the file `name-dark.svg` beside it in dark mode."""
+
+    default_priority = 210  # after the pages are parsed, before Sphinx collects their images
+
+    def apply(self, **kwargs: object) -> None:
+        folder = Path(self.env.doc2path(self.env.docname)).parent
+        for image in list(self.document.findall(nodes.image)):
+            uri = image["uri"].replace("-light.svg", "-dark.svg")
+            if uri != image["uri"] and (folder / uri).is_file():
+                twin = image.deepcopy()
+                twin["uri"] = uri
+                image["classes"].append("only-light")
+                twin["classes"].append("only-dark")
+                image.parent.insert(image.parent.index(image) + 1, twin)
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("package-versions", PackageVersions)
+    app.add_transform(DarkTwin)
     app.connect("doctree-read", add_measured_time)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

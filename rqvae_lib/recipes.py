@@ -24,7 +24,7 @@ from rqvae_lib.training import LogEntry, TrainingConfig, train
 
 RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3)
 DECODER_TRAINING = TrainingConfig(
-    num_steps=600, batch_size=32, learning_rate=3e-3, warmup_steps=50, weight_decay=0.1
+    num_steps=1000, batch_size=32, learning_rate=3e-3, warmup_steps=50, weight_decay=0.1
 )
 
 

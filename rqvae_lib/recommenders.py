@@ -31,7 +31,7 @@ PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
 class DecoderOnlyConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     max_items: int = 50  # W: items in a training window; generation reads the last W − 1
-    embedding_dropout: float = 0.0  # share of the input vectors' numbers dropped in training
+    embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
 
     def __post_init__(self) -> None:
         if isinstance(self.transformer, dict):  # as JSON gives it

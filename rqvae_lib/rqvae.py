@@ -13,6 +13,7 @@ Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4 (encoder 512-256-1
 Derived in: chapter 05; seen at work in chapter 00.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -37,12 +38,18 @@ class RQVAEConfig:
     dead_after: int = 20  # training steps without a single row until a codeword is placed anew
 
     def __post_init__(self) -> None:
-        sizes = ("input_dim", "latent_dim", "num_levels", "codebook_size")
-        for name in sizes:
+        counts = ("input_dim", "latent_dim", "num_levels", "codebook_size", "dead_after")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if any(width < 1 for width in self.hidden_dims):
             raise ValueError(f"hidden_dims is {self.hidden_dims}; each width must be at least 1")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
+        if not 0 <= self.commitment_weight < math.inf:
+            raise ValueError(
+                f"commitment_weight is {self.commitment_weight}; it must be finite and at least 0"
+            )
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives a list
 
 
@@ -102,12 +109,15 @@ class RQVAE(nn.Module):
 
     def standardize(self, embeddings: Tensor) -> Tensor:
         """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature."""
+        self._check_width(embeddings)
+        return (embeddings - self.mean) / self.std
+
+    def _check_width(self, embeddings: Tensor) -> None:
         if embeddings.ndim != 2 or embeddings.shape[1] != self.config.input_dim:
             raise ValueError(
                 f"embeddings have shape {tuple(embeddings.shape)}; this RQ-VAE reads rows of "
                 f"{self.config.input_dim} numbers: use the encoder that it was trained on"
             )
-        return (embeddings - self.mean) / self.std
 
     @torch.no_grad()
     def fit_to_data(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
@@ -120,6 +130,7 @@ class RQVAE(nn.Module):
         Raises:
             ValueError: if embeddings are not finite, or fewer than codewords.
         """
+        self._check_width(embeddings)
         check_finite(embeddings, "embeddings")
         self.mean.copy_(embeddings.mean(0))
         # A feature that never varies carries nothing; spread 1 keeps it at zero.
@@ -129,7 +140,13 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def encode(self, embeddings: Tensor) -> Tensor:
-        """Return the latents (N, D) of embeddings (N, input_dim), before quantization."""
+        """Return the latents (N, D) of embeddings (N, input_dim), before quantization.
+
+        Raises:
+            ValueError: if embeddings are not finite, or of another width.
+        """
+        self._check_width(embeddings)
+        check_finite(embeddings, "embeddings")
         return torch.cat(
             [
                 self.encoder(self.standardize(embeddings[rows]))

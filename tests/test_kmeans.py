@@ -1,0 +1,246 @@
+"""k-means against brute force and scikit-learn, and its promises at the edges."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from rqvae_lib.kmeans import BLOCK_ROWS, check_finite, kmeans, kmeans_plus_plus, nearest, row_blocks
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(num_rows: int, dim: int, seed: int = 0, num_blobs: int = 7) -> Tensor:
+    generator = seeded(seed)
+    centres = torch.randn(num_blobs, dim, generator=generator) * 4
+    which = torch.randint(num_blobs, (num_rows,), generator=generator)
+    return centres[which] + torch.randn(num_rows, dim, generator=generator)
+
+
+def brute_force_distances(x: Tensor, centroids: Tensor) -> Tensor:
+    """Squared distances (N, K) by subtraction, in float64."""
+    return (x.double()[:, None] - centroids.double()[None]).square().sum(2)
+
+
+# nearest
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS])
+def test_nearest_equals_brute_force_at_every_block_boundary(num_rows: int) -> None:
+    x, centroids = blobs(num_rows, 5), blobs(37, 5, seed=1)
+    codes, scores = nearest(x, centroids)
+    distances = brute_force_distances(x, centroids)
+    torch.testing.assert_close(codes, distances.argmin(1))
+    torch.testing.assert_close(
+        2 * scores.double() + x.double().square().sum(1), distances.min(1).values,
+        rtol=1e-4, atol=1e-4,
+    )  # fmt: skip
+    assert codes.dtype == torch.int64
+    assert codes.shape == scores.shape == (num_rows,)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 9), st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_ties_go_to_the_lower_code(seed: int, num_rows: int, num_codes: int, dim: int) -> None:
+    # Small integers: every distance is exact, and many are equal.
+    generator = seeded(seed)
+    x = torch.randint(-2, 3, (num_rows, dim), generator=generator).float()
+    centroids = torch.randint(-2, 3, (num_codes, dim), generator=generator).float() * 2
+    expected = [
+        min(range(num_codes), key=lambda k: (float((row - centroids[k]).square().sum()), k))
+        for row in x
+    ]
+    assert nearest(x, centroids)[0].tolist() == expected
+
+
+def test_row_blocks_cover_every_row_once() -> None:
+    for num_rows in (0, 1, 1023, 1024, 1025, 2048, 2049):
+        covered = [i for rows in row_blocks(num_rows) for i in range(num_rows)[rows]]
+        assert covered == list(range(num_rows))
+        assert all(rows.stop - rows.start <= BLOCK_ROWS for rows in row_blocks(num_rows))
+
+
+# Lloyd
+
+
+@pytest.mark.parametrize("num_iterations", [1, 3, 10])
+@pytest.mark.parametrize(("num_rows", "dim", "num_clusters"), [(300, 8, 12), (1025, 3, 20)])
+def test_lloyd_equals_scikit_learn_from_the_same_start(
+    num_rows: int, dim: int, num_clusters: int, num_iterations: int
+) -> None:
+    x = blobs(num_rows, dim)
+    start = x[torch.randperm(num_rows, generator=seeded(3))[:num_clusters]]
+    ours = kmeans(
+        x, num_clusters, generator=seeded(), num_iterations=num_iterations, initial_centroids=start
+    )
+    theirs = KMeans(
+        num_clusters, init=start.numpy(), n_init=1, max_iter=num_iterations, tol=0,
+        algorithm="lloyd",
+    ).fit(x.numpy())  # fmt: skip
+    assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-4)
+    torch.testing.assert_close(
+        ours.centroids, torch.from_numpy(theirs.cluster_centers_), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_inertia_and_codes_belong_to_the_returned_centroids() -> None:
+    x = blobs(500, 6)
+    result = kmeans(x, 9, generator=seeded())
+    distances = brute_force_distances(x, result.centroids)
+    torch.testing.assert_close(result.codes, distances.argmin(1))
+    assert result.inertia == pytest.approx(float(distances.min(1).values.sum()), rel=1e-4)
+
+
+def test_each_iteration_never_raises_the_inertia() -> None:
+    x = blobs(400, 4)
+    start = x[:15]
+    inertias = [
+        kmeans(x, 15, generator=seeded(), num_iterations=n, initial_centroids=start).inertia
+        for n in range(8)
+    ]
+    for before, after in pairwise(inertias):
+        assert after <= before * (1 + 1e-5)
+    assert inertias[-1] < inertias[0] * 0.95
+
+
+def test_zero_iterations_leave_the_start_and_its_tensor_alone() -> None:
+    x = blobs(50, 3)
+    start = x[:4].clone()
+    result = kmeans(x, 4, generator=seeded(), num_iterations=0, initial_centroids=start)
+    assert torch.equal(result.centroids, start)
+    kmeans(x, 4, generator=seeded(), num_iterations=3, initial_centroids=start)
+    assert torch.equal(start, x[:4])
+
+
+def test_an_empty_cluster_moves_onto_the_row_farthest_from_its_centroid() -> None:
+    x = torch.tensor([[0.0], [1.0], [2.0], [30.0]])
+    start = torch.tensor([[1.0], [1000.0]])
+    result = kmeans(x, 2, generator=seeded(), num_iterations=1, initial_centroids=start)
+    # All rows chose the first: its centroid is their mean 33 / 4; the farthest from 1 is 30.
+    torch.testing.assert_close(result.centroids, torch.tensor([[8.25], [30.0]]))
+    assert result.codes.tolist() == [0, 0, 0, 1]
+    settled = kmeans(x, 2, generator=seeded(), num_iterations=2, initial_centroids=start)
+    torch.testing.assert_close(settled.centroids, torch.tensor([[1.0], [30.0]]))
+
+
+def test_every_centroid_is_used_even_if_all_start_at_one_place() -> None:
+    x = blobs(200, 4)
+    start = x[:1].expand(16, -1)
+    result = kmeans(x, 16, generator=seeded(), num_iterations=10, initial_centroids=start)
+    assert set(result.codes.tolist()) == set(range(16))
+
+
+# k-means++
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 5))
+@settings(max_examples=50, deadline=None)
+def test_as_many_distinct_rows_as_clusters_are_all_chosen(seed: int, num: int, dim: int) -> None:
+    rows = torch.arange(num)[:, None] + 0.25 * torch.rand(num, dim, generator=seeded(seed))
+    repeated = rows[torch.arange(3 * num) % num]  # every row three times
+    chosen = kmeans_plus_plus(repeated, num, generator=seeded(seed))
+    assert torch.equal(chosen.sort(0).values[:, 0], rows[:, 0])
+    result = kmeans(repeated, num, generator=seeded(seed), num_iterations=2)
+    assert brute_force_distances(repeated, result.centroids).min(1).values.max() < 1e-9
+
+
+def test_chosen_are_rows_and_the_caller_keeps_them() -> None:
+    x = blobs(100, 3)
+    before = x.clone()
+    chosen = kmeans_plus_plus(x, 10, generator=seeded())
+    assert {tuple(row) for row in chosen.tolist()} <= {tuple(row) for row in x.tolist()}
+    chosen.zero_()
+    assert torch.equal(x, before)
+
+
+def test_the_second_centroid_is_drawn_by_squared_distance() -> None:
+    # From the row at 0, the rows at 1 and 3 stand at squared distances 1 and 9, and so on.
+    x = torch.tensor([[0.0], [1.0], [3.0]])
+    counts = np.zeros((3, 3))
+    for seed in range(3000):
+        first, second = kmeans_plus_plus(x, 2, generator=seeded(seed))[:, 0].tolist()
+        counts[[0.0, 1.0, 3.0].index(first), [0.0, 1.0, 3.0].index(second)] += 1
+    firsts = counts.sum(1)
+    assert np.abs(firsts / 3000 - 1 / 3).max() < 0.04  # over four standard deviations
+    expected = np.array([[0, 1, 9], [1, 0, 4], [9, 4, 0]])
+    expected = expected / expected.sum(1, keepdims=True)
+    assert np.abs(counts / firsts[:, None] - expected).max() < 0.06
+
+
+def test_plus_plus_start_is_better_than_a_uniform_one() -> None:
+    x = blobs(600, 8, num_blobs=12)
+    plus = [kmeans(x, 12, generator=seeded(s), num_iterations=0).inertia for s in range(10)]
+    uniform = [
+        kmeans(
+            x, 12, generator=seeded(), num_iterations=0,
+            initial_centroids=x[torch.randperm(600, generator=seeded(s))[:12]],
+        ).inertia
+        for s in range(10)
+    ]  # fmt: skip
+    assert np.mean(plus) < 0.8 * np.mean(uniform)
+
+
+# Seeds and edges
+
+
+def test_the_generator_decides_everything() -> None:
+    x = blobs(1300, 6)
+    torch.manual_seed(1)
+    first = kmeans(x, 20, generator=seeded(5))
+    torch.manual_seed(2)
+    again = kmeans(x, 20, generator=seeded(5))
+    other = kmeans(x, 20, generator=seeded(6))
+    assert torch.equal(first.centroids, again.centroids)
+    assert torch.equal(first.codes, again.codes)
+    assert first.inertia == again.inertia
+    assert not torch.equal(first.centroids, other.centroids)
+
+
+def test_one_row_and_one_cluster() -> None:
+    x = torch.tensor([[2.0, -3.0]])
+    result = kmeans(x, 1, generator=seeded())
+    assert torch.equal(result.centroids, x)
+    assert (result.codes.tolist(), result.inertia) == ([0], 0.0)
+
+
+def test_one_cluster_is_the_mean() -> None:
+    x = blobs(90, 3)
+    result = kmeans(x, 1, generator=seeded(), num_iterations=1)
+    torch.testing.assert_close(result.centroids[0], x.mean(0))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3])
+def test_duplicates_only(value: float) -> None:
+    x = torch.full((40, 3), value)
+    result = kmeans(x, 5, generator=seeded())
+    assert result.centroids.isfinite().all()
+    assert result.inertia == pytest.approx(0, abs=1e-3)  # 40 rows, each within float32 of 159.87
+    torch.testing.assert_close(result.centroids[result.codes], x)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_refused_and_its_row_named(bad: float) -> None:
+    x = blobs(30, 4)
+    x[17, 2] = x[20, 0] = bad
+    for run in (kmeans, kmeans_plus_plus):
+        with pytest.raises(ValueError, match=r"row 17 of x holds a NaN.*2 such rows"):
+            run(x, 3, generator=seeded())
+    check_finite(blobs(3, 2), "x")
+
+
+@pytest.mark.parametrize("num_clusters", [0, -1, 6])
+def test_more_clusters_than_rows_are_refused(num_clusters: int) -> None:
+    with pytest.raises(ValueError, match=f"{num_clusters} clusters were asked of 5 rows"):
+        kmeans(blobs(5, 2), num_clusters, generator=seeded())
+
+
+def test_a_vector_is_not_a_matrix() -> None:
+    with pytest.raises(ValueError, match=r"shape \(5,\)"):
+        kmeans(torch.zeros(5), 2, generator=seeded())

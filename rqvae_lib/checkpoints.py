@@ -48,7 +48,12 @@ def save_checkpoint(
     text = json.dumps(header, ensure_ascii=False, sort_keys=True)
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with write_atomically(path) as temporary:
-        save_file(flat, temporary, metadata={HEADER_KEY: text})
+        try:
+            save_file(flat, temporary, metadata={HEADER_KEY: text})
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(
+                f"{path} could not be written ({error}): make room, or choose another"
+            ) from error
 
 
 def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], Card]:

@@ -21,16 +21,10 @@ def shared_prefix_length(function: Callable[[tuple[int, ...], tuple[int, ...]], 
     return _passes(
         function,
         [
-            Case(
-                ((5, 9, 2, 0), (5, 9, 7, 0)), 2, "stop at the first position where the codes differ"
-            ),
-            Case(((5, 9, 2, 0), (5, 9, 2, 0)), 4, "equal IDs share all of their codes"),
             Case(((1, 9, 2, 0), (5, 9, 2, 0)), 0, "codes after a difference no longer count"),
-            Case(
-                ((5, 9, 2, 0), (5, 1, 2, 0)),
-                1,
-                "codes that agree again after a difference are not part of the prefix",
-            ),
+            Case(((5, 9, 2, 0), (5, 9, 7, 1)), 2, "count every code before the first difference"),
+            Case(((5, 9, 2, 0), (5, 9, 2, 0)), 4, "equal IDs share all of their codes"),
+            Case(((5, 9, 2, 0), (5, 1, 2, 0)), 1, "stop at the first difference, for good"),
         ],
     )
 

@@ -73,7 +73,7 @@ def squared_distance(a, b):
     raise NotImplementedError("your turn")
 
 
-checks.squared_distance(squared_distance)
+_ = checks.squared_distance(squared_distance)
 
 
 # %% tags=["hide-cell"]

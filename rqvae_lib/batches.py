@@ -45,7 +45,7 @@ class WindowBatches:
     """Windows of users' histories in random order, every interaction once an epoch.
 
     A history longer than a window is cut, and where it is cut moves from epoch to epoch, so that an
-    item is not always predicted from the same few before it.
+    item is not always predicted from the same few before it. No window is ever empty.
 
     Args:
         histories: what may be learned from.
@@ -60,21 +60,30 @@ class WindowBatches:
         self.seed = seed
         lengths = histories.offsets.diff()  # (U,)
         cut = lengths > max_items
-        windows = torch.where(cut, -(-lengths // max_items) + 1, (lengths > 0).long())
+        # The fewest windows that hold a history leave `spare` places free: the first window may end
+        # up to `spare` earlier. One window more allows the other shifts. Take what moves further.
+        fewest = -(-lengths // max_items)  # (U,)
+        spare = fewest * max_items - lengths
+        one_more = cut & (max_items - 1 - spare > spare + 1)
+        windows = fewest + one_more
+        self.least_shift = torch.where(one_more, spare + 1, 0)
+        self.num_shifts = torch.where(
+            one_more, max_items - 1 - spare, torch.where(cut, spare, 0) + 1
+        )
         self.user = torch.repeat_interleave(torch.arange(len(histories)), windows)  # (M,)
         first = torch.repeat_interleave(windows.cumsum(0) - windows, windows)
         self.number = torch.arange(len(self.user)) - first  # (M,), 0 for a user's first window
-        self.cut = cut
         self.shuffled = _Shuffled(len(self.user), batch_size, seed)
 
     def __call__(self, step: int) -> Tensor:
         """Return the windows of one step, (batch_size, ≤ W) item rows, padded at the end."""
         epoch, chosen = self.shuffled(step)
         user, number = self.user[chosen], self.number[chosen]
-        shift = torch.randint(
-            self.max_items, (len(self.histories),), generator=_generator(self.seed, epoch, 1)
+        drawn = torch.rand(
+            len(self.histories), generator=_generator(self.seed, epoch, 1), dtype=torch.float64
         )
-        shift = torch.where(self.cut, shift, 0)  # a user's first window ends this much earlier
+        # A user's first window ends this much earlier.
+        shift = self.least_shift + (drawn * self.num_shifts).long()  # (U,)
         begin, end = self.histories.offsets[user], self.histories.offsets[user + 1]
         start = begin + number * self.max_items - shift[user]
         stop = torch.minimum(start + self.max_items, end)

@@ -14,6 +14,7 @@ Derived in: chapter 06; seen at work in chapter 00.
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -41,21 +42,23 @@ class SemanticIDs:
     """
 
     def __init__(self, codes: Tensor, codebook_sizes: Sequence[int]) -> None:
-        if codes.ndim != 2 or codes.dtype != torch.int64 or codes.shape[1] != len(codebook_sizes):
+        # Plain numbers: the catalogue's name is hashed from how the sizes are written.
+        sizes = tuple(index(size) for size in codebook_sizes)
+        if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:
             raise ValueError(
                 f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-                f"matrix of one row an item and {len(codebook_sizes)} columns"
+                f"matrix of one row an item and {len(sizes)} columns, at least one"
             )
-        outside = ((codes < 0) | (codes >= torch.tensor(codebook_sizes))).nonzero()
+        outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
         if len(outside):
             row, level = outside[0].tolist()
             raise ValueError(
                 f"item {row} has code {int(codes[row, level])} at level {level + 1}, where the "
-                f"codebook holds 0 to {codebook_sizes[level] - 1}: pass the sizes of their codebook"
+                f"codebook holds 0 to {sizes[level] - 1}: pass the sizes of their codebook"
             )
         duplicates = disambiguate(codes)  # (N,)
         self.ids = torch.cat([codes, duplicates[:, None]], 1)  # (N, L + 1)
-        self.sizes = (*codebook_sizes, int(duplicates.max()) + 1 if len(codes) else 1)
+        self.sizes = (*sizes, int(duplicates.max()) + 1 if len(codes) else 1)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,7 +81,7 @@ class SemanticIDs:
     @property
     def collision_rate(self) -> float:
         """The share of items that would vanish if each tuple of learned codes kept one item."""
-        return float((self.ids[:, -1] > 0).float().mean())
+        return float((self.ids[:, -1] > 0).sum()) / max(1, len(self))
 
     @cached_property
     def _items(self) -> dict[tuple[int, ...], int]:
@@ -94,6 +97,8 @@ class SemanticIDs:
 
     def with_prefix(self, prefix: Sequence[int]) -> Tensor:
         """Return the items whose ID starts with these codes, in catalogue order: (M,) int64."""
+        if len(prefix) > len(self.sizes):
+            return torch.empty(0, dtype=torch.int64)
         same = self.ids[:, : len(prefix)] == torch.tensor(list(prefix), dtype=torch.int64)
         return same.all(1).nonzero()[:, 0]
 

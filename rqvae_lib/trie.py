@@ -43,9 +43,14 @@ class Trie:
         levels: one `Level` a depth, 0 to the length of an ID.
         items: (N,) int64, the items in the sorted order of their IDs: the leaves.
         sizes: how many values each code of an ID can take.
+
+    Raises:
+        ValueError: if the catalogue is empty.
     """
 
     def __init__(self, ids: SemanticIDs, device: torch.device | str = "cpu") -> None:
+        if not len(ids):
+            raise ValueError("the catalogue holds no item: a trie needs at least one ID")
         self.items = lexicographic_order(ids.ids)
         table = ids.ids[self.items]  # (N, depth)
         self.sizes = ids.sizes

@@ -63,11 +63,17 @@ def recommend(
         items and log-probabilities, each (B, k). All items of a row differ, and none is forbidden.
 
     Raises:
-        ValueError: if k < 1 or beams < k.
+        ValueError: if k < 1 or beams < k, if there is not one list of forbidden items a user, or if
+            a history or such a list names an item outside the catalogue.
     """
     if not 1 <= k <= beams:
         raise ValueError(f"k is {k} and beams is {beams}: ask for at least 1 item and k beams")
     forbidden = histories if forbidden is None else forbidden
+    if len(forbidden) != len(histories):
+        raise ValueError(
+            f"there are {len(histories)} histories and {len(forbidden)} lists of forbidden items: "
+            "pass one list a history, an empty one where nothing is forbidden"
+        )
     found = [
         _search(model, trie, histories[start:stop], forbidden[start:stop], k, beams)
         for start in range(0, len(histories), batch_size)
@@ -87,8 +93,8 @@ def _search(
     beams: int,
 ) -> Recommendations:
     """Search for one batch of users."""
-    blocked = _BlockedPrefixes(trie, forbidden)
     state = model.encode_history(histories)
+    blocked = _BlockedPrefixes(trie, forbidden)
     device = state.hidden.device
     nodes = torch.zeros(len(histories), 1, dtype=torch.int64, device=device)  # (B, K): the root
     scores = torch.zeros(len(histories), 1, device=device)  # (B, K)
@@ -118,6 +124,13 @@ class _BlockedPrefixes:
 
     def __init__(self, trie: Trie, forbidden: Sequence[Tensor]) -> None:
         self.trie = trie
+        for items in forbidden:
+            outside = items[(items < 0) | (items >= trie.num_items)]
+            if len(outside):
+                raise ValueError(
+                    f"item {int(outside[0])} is forbidden, but the catalogue holds items 0 to "
+                    f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
+                )
         leaf_of = trie.leaf_of()
         # `unique` sorts, and counts a repeated item once.
         leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]

@@ -26,7 +26,7 @@ class TransformerConfig:
     dropout: float = 0.0  # share of each block's output that is dropped in training
 
     def __post_init__(self) -> None:
-        if self.dim % self.num_heads:
+        if self.num_heads < 1 or self.dim % self.num_heads:
             raise ValueError(
                 f"dim is {self.dim} and num_heads is {self.num_heads}: dim must be a multiple of "
                 "num_heads, so that each head gets as many numbers"

@@ -1,0 +1,188 @@
+"""Beam search against scoring every item of small catalogues by brute force."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from rqvae_lib.generate import recommend
+from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.transformer import TransformerConfig
+from rqvae_lib.trie import Trie
+
+SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
+NOTHING = torch.empty(0, dtype=torch.int64)
+
+
+def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[DecoderOnly, Trie]:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [3] * num_levels
+    ids = SemanticIDs(torch.randint(3, (num_items, num_levels), generator=generator), sizes)
+    torch.manual_seed(seed)
+    model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=5), ids).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.6)
+    return model, Trie(ids)
+
+
+@torch.no_grad()
+def scores_of_all_items(model: DecoderOnly, history: Tensor) -> Tensor:
+    """log p(ID | history) of every item, (N,), each forced through the model on its own."""
+    ids = model.item_ids
+    state = model.encode_history([history] * len(ids))
+    zeros = torch.zeros(len(ids), 1, dtype=torch.int64)
+    total = torch.zeros(len(ids))
+    for level in range(ids.shape[1]):
+        log_probabilities = model.next_code_logits(state)[:, 0].log_softmax(1)
+        total += log_probabilities.gather(1, ids[:, level, None])[:, 0]
+        if level + 1 < ids.shape[1]:
+            state = model.extend(state, zeros, ids[:, level, None])
+    return total
+
+
+def expected_of(scores: Tensor, forbidden: Tensor, k: int) -> tuple[list[int], Tensor]:
+    """The best k allowed items in order, padded with −1 and −inf."""
+    scores = scores.clone()
+    scores[forbidden] = -torch.inf
+    order = [i for i in scores.argsort(descending=True).tolist() if scores[i] > -torch.inf][:k]
+    values = scores[order].tolist() + [-torch.inf] * (k - len(order))
+    return order + [-1] * (k - len(order)), torch.tensor(values)
+
+
+HISTORIES = [torch.tensor([0, 0]), NOTHING, torch.tensor([0] * 9)]
+
+
+@given(
+    st.sampled_from([1, 2, 4, 60]),
+    st.integers(1, 4),
+    st.integers(0, 50),
+    st.data(),
+)
+@settings(max_examples=50, deadline=None)
+def test_as_many_beams_as_items_give_the_exact_ranking(
+    num_items: int, num_levels: int, seed: int, data: st.DataObject
+) -> None:
+    model, trie = random_model(num_items, num_levels, seed)
+    k = data.draw(st.integers(1, num_items + 3))
+    items = st.lists(st.integers(0, num_items - 1), max_size=num_items)
+    forbidden = [torch.tensor(data.draw(items), dtype=torch.int64) for _ in HISTORIES]
+    found = recommend(model, trie, HISTORIES, k=k, beams=max(k, num_items), forbidden=forbidden)
+    assert found.items.shape == found.log_probabilities.shape == (3, k)
+    for row, history in enumerate(HISTORIES):
+        scores = scores_of_all_items(model, history)
+        order, values = expected_of(scores, forbidden[row], k)
+        assert found.items[row].tolist() == order
+        torch.testing.assert_close(found.log_probabilities[row], values, rtol=1e-4, atol=1e-4)
+        assert float(found.log_probabilities[row].exp().sum()) <= 1 + 1e-5
+
+
+def test_the_probabilities_of_a_full_catalogue_sum_to_one() -> None:
+    codes = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    model, _ = random_model(9, 2)
+    model = DecoderOnly(model.config, SemanticIDs(codes, [3, 3])).eval()
+    found = recommend(model, Trie(model.ids), [NOTHING], k=9, beams=9)
+    assert float(found.log_probabilities.exp().sum()) == pytest.approx(1, abs=1e-4)
+
+
+@given(st.integers(0, 100), st.integers(1, 4), st.integers(1, 12), st.data())
+@settings(max_examples=50, deadline=None)
+def test_narrow_beams_find_k_different_allowed_items_with_their_true_scores(
+    seed: int, num_levels: int, k: int, data: st.DataObject
+) -> None:
+    num_items = 40
+    model, trie = random_model(num_items, num_levels, seed)
+    forbidden = data.draw(st.sets(st.integers(0, num_items - 1)))
+    allowed = set(range(num_items)) - forbidden
+    history = torch.tensor([1, 2])
+    found = recommend(
+        model, trie, [history], k=k, beams=k, forbidden=[torch.tensor(list(forbidden)).long()]
+    )
+    real = [item for item in found.items[0].tolist() if item != -1]
+    assert len(real) == min(k, len(allowed))
+    assert len(set(real)) == len(real)
+    assert set(real) <= allowed
+    scores = scores_of_all_items(model, history)
+    torch.testing.assert_close(
+        found.log_probabilities[0, : len(real)], scores[real], rtol=1e-4, atol=1e-4
+    )
+    assert found.items[0, len(real) :].tolist() == [-1] * (k - len(real))
+    assert (found.log_probabilities[0, len(real) :] == -torch.inf).all()
+    descending = found.log_probabilities[0, : len(real)]
+    assert torch.equal(descending, descending.sort(descending=True).values)
+
+
+def test_a_prefix_whose_items_are_all_forbidden_takes_no_beam() -> None:
+    """The likeliest first code is forbidden altogether; a single beam must look elsewhere."""
+    model, trie = random_model(60, 3)
+    history = torch.tensor([3])
+    scores = scores_of_all_items(model, history)
+    best_first = int(model.item_ids[scores.argmax(), 0])
+    forbidden = model.ids.with_prefix((best_first,))
+    found = recommend(model, trie, [history], k=1, beams=1, forbidden=[forbidden.repeat(3)])
+    assert int(found.items[0, 0]) >= 0
+    assert int(model.item_ids[found.items[0, 0], 0]) != best_first
+
+
+def test_the_history_is_forbidden_by_default_and_may_be_allowed() -> None:
+    model, trie = random_model(10, 2)
+    history = torch.tensor([3, 3, 4])
+    found = recommend(model, trie, [history], k=10, beams=10)
+    assert sorted(found.items[0].tolist()) == [-1, -1, 0, 1, 2, 5, 6, 7, 8, 9]
+    everything = recommend(model, trie, [history], k=10, beams=10, forbidden=[NOTHING])
+    assert sorted(everything.items[0].tolist()) == list(range(10))
+
+
+def test_nothing_is_left_where_everything_is_forbidden() -> None:
+    model, trie = random_model(7, 2)
+    found = recommend(model, trie, [NOTHING], k=3, beams=5, forbidden=[torch.arange(7)])
+    assert found.items.tolist() == [[-1, -1, -1]]
+    assert found.log_probabilities.tolist() == [[-torch.inf] * 3]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_a_batch_equals_its_users_one_by_one(batch_size: int) -> None:
+    model, trie = random_model(60, 3)
+    histories = [torch.arange(n) for n in (3, 0, 12, 1, 7)]
+    together = recommend(model, trie, histories, k=8, beams=12, batch_size=batch_size)
+    for row, history in enumerate(histories):
+        alone = recommend(model, trie, [history], k=8, beams=12)
+        assert together.items[row].tolist() == alone.items[0].tolist()
+        torch.testing.assert_close(
+            together.log_probabilities[row], alone.log_probabilities[0], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_an_empty_batch() -> None:
+    model, trie = random_model(7, 2)
+    found = recommend(model, trie, [], k=3, beams=5)
+    assert found.items.shape == found.log_probabilities.shape == (0, 3)
+    assert found.items.dtype == torch.int64
+
+
+@pytest.mark.parametrize(("k", "beams"), [(0, 5), (-1, 5), (6, 5)])
+def test_fewer_beams_than_items_are_refused(k: int, beams: int) -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match=f"k is {k} and beams is {beams}"):
+        recommend(model, trie, [NOTHING], k=k, beams=beams)
+
+
+def test_forbidden_items_must_be_given_for_each_user() -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match="2 histories and 1 lists of forbidden items"):
+        recommend(model, trie, [NOTHING, NOTHING], k=2, forbidden=[torch.tensor([1])])
+
+
+@pytest.mark.parametrize("bad", [-1, 7])
+def test_forbidden_items_outside_the_catalogue_are_refused(bad: int) -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match=f"item {bad} is forbidden.*items 0 to 6"):
+        recommend(model, trie, [NOTHING], k=2, forbidden=[torch.tensor([1, bad])])
+
+
+@pytest.mark.parametrize("bad", [-1, 7])
+def test_a_history_outside_the_catalogue_is_refused_as_a_history(bad: int) -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match=f"history 0 names items.*{bad}"):
+        recommend(model, trie, [torch.tensor([1, bad])], k=2)

@@ -1,0 +1,179 @@
+"""The decoder: its loss against probabilities written out code by code."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rqvae_lib.recommenders import PADDING, DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.transformer import TransformerConfig
+
+SMALL = TransformerConfig(dim=12, num_layers=2, num_heads=3, mlp_dim=20)
+
+
+def random_ids(num_items: int = 30, sizes: tuple[int, ...] = (4, 3), seed: int = 0) -> SemanticIDs:
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(size, (num_items,), generator=generator) for size in sizes]
+    return SemanticIDs(torch.stack(columns, 1), sizes)
+
+
+def random_decoder(ids: SemanticIDs | None = None, max_items: int = 6) -> DecoderOnly:
+    torch.manual_seed(0)
+    config = DecoderOnlyConfig(SMALL, max_items=max_items)
+    model = DecoderOnly(config, random_ids() if ids is None else ids).eval()
+    for parameter in model.parameters():  # start and bias too: at zero they would hide mistakes
+        nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+@torch.no_grad()
+def nats_of(model: DecoderOnly, history: list[int], item: int) -> float:
+    """−log p(item | history), code by code through the interface that generation uses."""
+    state = model.encode_history([torch.tensor(history, dtype=torch.int64)])
+    nats = 0.0
+    for level, code in enumerate(model.item_ids[item].tolist()):
+        logits = model.next_code_logits(state)
+        assert logits.shape == (1, 1, model.sizes[level])
+        exponentials = logits[0, 0].double().exp()
+        nats -= float((exponentials[code] / exponentials.sum()).log())
+        if level + 1 < len(model.sizes):
+            state = model.extend(state, torch.tensor([[0]]), torch.tensor([[code]]))
+    return nats
+
+
+ROWS = [[3, 7, 7, 29, 0, 12], [5], [11, 2, 28]]
+
+
+@torch.no_grad()
+def loss_of(model: DecoderOnly, items: Tensor) -> Tensor:
+    return model.loss(items)
+
+
+def padded(rows: list[list[int]], width: int = 0) -> Tensor:
+    width = max(width, *map(len, rows))
+    return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows])
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (7,), (2, 2, 2, 2)])
+def test_loss_equals_the_nats_of_every_item_through_the_generation_interface(
+    sizes: tuple[int, ...],
+) -> None:
+    model = random_decoder(random_ids(sizes=sizes))
+    nats = [nats_of(model, row[:i], row[i]) for row in ROWS for i in range(len(row))]
+    assert float(loss_of(model, padded(ROWS))) == pytest.approx(sum(nats) / len(nats), rel=1e-4)
+
+
+def test_probabilities_over_all_tuples_of_codes_sum_to_one() -> None:
+    """Every tuple of codes is an item here, so that the items' probabilities must sum to 1."""
+    codes = torch.cartesian_prod(torch.arange(4), torch.arange(3))
+    model = random_decoder(SemanticIDs(codes, [4, 3]))
+    total = sum(torch.tensor([-nats_of(model, [3, 1], item) for item in range(12)]).exp())
+    assert float(total) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_position_of_items_and_the_order_of_history_matter() -> None:
+    model = random_decoder()
+    first = nats_of(model, [1, 2], 3)
+    assert abs(nats_of(model, [2, 1], 3) - first) > 1e-3
+    assert abs(nats_of(model, [2], 3) - first) > 1e-3
+
+
+def test_padding_changes_neither_loss_nor_logits() -> None:
+    model = random_decoder()
+    losses = [model.loss(padded([row])) * len(row) for row in ROWS]
+    together = model.loss(padded(ROWS))
+    torch.testing.assert_close(together, torch.stack(losses).sum() / sum(map(len, ROWS)))
+    # More padding than needed.
+    torch.testing.assert_close(model.loss(padded(ROWS[1:])), model.loss(padded(ROWS[1:], 6)))
+    histories = [torch.tensor(row[:5]) for row in ROWS]
+    state = model.encode_history(histories)
+    parents = torch.tensor([[0, 0]] * 3)
+    codes = torch.tensor([[1, 3], [0, 2], [2, 2]])
+    further = model.next_code_logits(model.extend(state, parents, codes))
+    for row, history in enumerate(histories):
+        alone = model.encode_history([history])
+        torch.testing.assert_close(
+            model.next_code_logits(alone)[0], model.next_code_logits(state)[row],
+            rtol=1e-4, atol=1e-4,
+        )  # fmt: skip
+        alone = model.extend(alone, parents[:1], codes[row : row + 1])
+        torch.testing.assert_close(
+            model.next_code_logits(alone)[0], further[row], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_a_long_history_is_cut_to_the_last_items_of_a_window() -> None:
+    model = random_decoder(max_items=4)
+    long = torch.tensor([9, 8, 7, 1, 2, 3])
+    cut = model.next_code_logits(model.encode_history([long]))
+    torch.testing.assert_close(cut, model.next_code_logits(model.encode_history([long[-3:]])))
+    other = model.next_code_logits(model.encode_history([long[-2:]]))
+    assert not torch.allclose(cut, other, atol=1e-3)
+
+
+def test_empty_histories_are_welcome_alone_and_among_others() -> None:
+    model = random_decoder()
+    empty, some = torch.empty(0, dtype=torch.int64), torch.tensor([4, 5])
+    alone = model.next_code_logits(model.encode_history([empty]))
+    together = model.next_code_logits(model.encode_history([some, empty]))
+    torch.testing.assert_close(alone[0], together[1], rtol=1e-4, atol=1e-4)
+    # An item that starts a row of the loss has the same probability.
+    assert float(loss_of(model, torch.tensor([[7]]))) == pytest.approx(
+        nats_of(model, [], 7), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("bad", [-1, 30, 10**6])
+def test_an_item_outside_the_catalogue_is_named(bad: int) -> None:
+    with pytest.raises(ValueError, match=rf"history 1 names.*{bad}.*items 0 to 29"):
+        random_decoder().encode_history([torch.tensor([3]), torch.tensor([0, bad])])
+
+
+def test_a_later_item_changes_no_earlier_prediction() -> None:
+    model = random_decoder()
+    items = padded([ROWS[0]])
+
+    def nats_of_prefixes(row: Tensor) -> list[float]:
+        return [float(loss_of(model, row[:, : n + 1])) * (n + 1) for n in range(6)]
+
+    before = nats_of_prefixes(items)
+    for changed in range(6):
+        other = items.clone()
+        other[0, changed] = (other[0, changed] + 1) % 30
+        after = nats_of_prefixes(other)
+        assert after[:changed] == before[:changed]
+        assert after[changed] != before[changed]
+    # The same from within: gradients of a prediction reach no later embedding.
+    codes = model.item_ids[items]
+    tokens = model._embed_items(codes)[:, :-1].detach().requires_grad_()
+    hidden = model.transformer(tokens)
+    for position in range(tokens.shape[1]):
+        [gradient] = torch.autograd.grad(
+            hidden[0, position].square().sum(), tokens, retain_graph=True
+        )
+        assert torch.equal(
+            gradient[0, position + 1 :], torch.zeros_like(gradient[0, position + 1 :])
+        )
+
+
+def test_every_parameter_learns() -> None:
+    model = random_decoder()
+    model.loss(padded(ROWS)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_new_model_is_nearly_uniform() -> None:
+    """Before training each code is worth about the logarithm of its codebook's size."""
+    ids = random_ids(200, (16, 8))
+    model = DecoderOnly(DecoderOnlyConfig(SMALL), ids)
+    expected = sum(torch.tensor(ids.sizes).double().log())
+    assert float(loss_of(model, padded(ROWS))) == pytest.approx(float(expected), rel=0.1)
+
+
+def test_the_configuration() -> None:
+    nested = DecoderOnlyConfig(transformer={"dim": 8, "num_heads": 2})
+    assert nested.transformer == TransformerConfig(dim=8, num_heads=2)
+    with pytest.raises(ValueError, match="max_items is 1"):
+        DecoderOnlyConfig(max_items=1)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rqvae_lib.batches import Batches
 from rqvae_lib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint

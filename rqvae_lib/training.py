@@ -88,14 +88,15 @@ def train(
 
     Raises:
         CheckpointError: if the saved state belongs to another model, configuration or input.
-        FloatingPointError: if the loss is not finite, naming the step; the saved state stays.
+        FloatingPointError: if a loss or gradient is not finite, naming the step. This is looked
+            at before a state is saved, so the saved state stays sound.
         OSError: if the state cannot be read or written.
     """
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     settings = asdict(config) | dict(inputs or {})
     start = _load_state(state_path, model, optimizer, settings) if resume and state_path else 0
     log: list[LogEntry] = []
-    losses: list[Tensor] = []
+    measured: list[Tensor] = []  # a step since the last entry: its loss, its gradient's length
     model.train()
     steps = tqdm(
         range(start, config.num_steps),
@@ -111,25 +112,36 @@ def train(
         with _chance_of(config.seed, step):
             loss = loss_of(batches(step))
             loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        length = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.detach())
+        measured.append(torch.stack([loss.detach(), length]))
         done = step + 1
-        if done % config.log_every == 0 or done == config.num_steps:
-            mean = float(torch.stack(losses).mean())
-            if not math.isfinite(mean):
-                raise FloatingPointError(
-                    f"the loss is {mean} at step {done}: lower the learning rate "
-                    f"({config.learning_rate}) or look for extreme values in the data"
-                )
+        logging = done % config.log_every == 0 or done == config.num_steps
+        saving = state_path and (done % config.save_every == 0 or done == config.num_steps)
+        if logging or saving:  # numbers leave the device only now and then: waiting costs time
+            _check_finite(torch.stack(measured), done, config)
+        if logging:
+            mean = float(torch.stack(measured)[:, 0].mean())
             log.append(LogEntry(done, mean, rate))
-            losses.clear()
+            measured.clear()
             steps.set_postfix(loss=f"{mean:.3f}")
-        if state_path and (done % config.save_every == 0 or done == config.num_steps):
+        if state_path and saving:
             _save_state(state_path, model, optimizer, settings, done)
     model.eval()
     return log
+
+
+def _check_finite(measured: Tensor, done: int, config: TrainingConfig) -> None:
+    """Raise if a loss or a gradient's length, (S, 2) of the last S steps, is not finite."""
+    bad = (~measured.isfinite()).any(1).nonzero()[:, 0]
+    if len(bad):
+        loss, length = measured[bad[0]].tolist()
+        found = f"gradient has length {length}" if math.isfinite(loss) else f"loss is {loss}"
+        raise FloatingPointError(
+            f"the {found} at step {done - len(measured) + int(bad[0]) + 1}: lower the learning "
+            f"rate ({config.learning_rate}) or look for extreme values in the data"
+        )
 
 
 def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:

@@ -50,8 +50,13 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: list[Tensor]) -> 
         shape (M,), int64, from 1. Among equal scores the item of the lower row comes first.
 
     Raises:
-        ValueError: if a score is NaN.
+        ValueError: if a score is NaN, or if there is not one list of exclusions a row.
     """
+    if len(excluded) != len(scores):
+        raise ValueError(
+            f"there are {len(scores)} rows of scores and {len(excluded)} lists of excluded items: "
+            "pass one list a row, an empty one where nothing is excluded"
+        )
     bad = scores.isnan().any(1).nonzero()[:, 0]
     if len(bad):
         raise ValueError(

@@ -1,0 +1,155 @@
+"""Metrics on examples worked by hand, ranks by brute force, and intervals by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+
+from rqvae_lib.evaluate import (
+    NOT_RANKED,
+    bootstrap_interval,
+    ndcg_at,
+    ranks_in_lists,
+    ranks_in_scores,
+    recall_at,
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# Ranks
+
+
+def test_ranks_in_lists_by_hand() -> None:
+    recommended = torch.tensor([[5, 3, 9], [5, 3, 9], [5, 3, 9], [4, -1, -1], [-1, -1, -1]])
+    ranks = ranks_in_lists(recommended, torch.tensor([5, 9, 7, 0, 2]))
+    assert ranks.tolist() == [1, 3, NOT_RANKED, NOT_RANKED, NOT_RANKED]
+
+
+def test_ranks_in_scores_by_hand() -> None:
+    scores = torch.tensor([[0.5, 0.9, 0.1, 0.5, 0.7]]).expand(5, -1)
+    targets = torch.tensor([0, 1, 2, 3, 3])
+    nothing = torch.tensor([], dtype=torch.int64)
+    excluded = [nothing, nothing, torch.tensor([1, 4]), nothing, torch.tensor([1, 4, 0])]
+    # 0 and 3 tie: the lower row comes first.
+    assert ranks_in_scores(scores, targets, excluded).tolist() == [3, 1, 3, 4, 1]
+
+
+@given(st.integers(1, 6), st.integers(1, 12), st.data())
+@settings(max_examples=100, deadline=None)
+def test_ranks_equal_a_stable_sort_of_what_competes(
+    num_rows: int, num_items: int, data: st.DataObject
+) -> None:
+    levels = st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0])  # few, so that ties are common
+    row = st.lists(levels, min_size=num_items, max_size=num_items)
+    scores = torch.tensor(data.draw(st.lists(row, min_size=num_rows, max_size=num_rows)))
+    item = st.integers(0, num_items - 1)
+    targets = data.draw(st.lists(item, min_size=num_rows, max_size=num_rows))
+    excluded = [data.draw(st.lists(item, max_size=num_items)) for _ in range(num_rows)]
+    expected = []
+    for scored, target, left_out in zip(scores.numpy(), targets, excluded, strict=True):
+        competing = [i for i in range(num_items) if i == target or i not in left_out]
+        order = np.argsort(-scored[competing], kind="stable")
+        expected.append([competing[i] for i in order].index(target) + 1)
+    lists = [torch.tensor(items, dtype=torch.int64) for items in excluded]
+    assert ranks_in_scores(scores, torch.tensor(targets), lists).tolist() == expected
+
+
+def test_a_target_that_is_listed_as_excluded_still_competes() -> None:
+    scores = torch.tensor([[0.1, 0.2, 0.3]])
+    [rank] = ranks_in_scores(scores, torch.tensor([1]), [torch.tensor([1, 2])]).tolist()
+    assert rank == 1
+    [rank] = ranks_in_scores(scores, torch.tensor([1]), [torch.tensor([1])]).tolist()
+    assert rank == 2
+
+
+def test_a_nan_is_an_error_and_never_a_rank() -> None:
+    scores = torch.zeros(4, 3)
+    scores[2, 1] = scores[3, 0] = math.nan
+    with pytest.raises(ValueError, match=r"row 2 of the scores holds a NaN \(2 such rows\)"):
+        ranks_in_scores(scores, torch.zeros(4, dtype=torch.int64), [torch.tensor([1])] * 4)
+
+
+@pytest.mark.parametrize("num_lists", [1, 3])
+def test_exclusions_must_be_given_for_each_row(num_lists: int) -> None:
+    with pytest.raises(ValueError, match=f"2 rows of scores and {num_lists} lists"):
+        ranks_in_scores(torch.zeros(2, 3), torch.tensor([0, 1]), [torch.tensor([1])] * num_lists)
+
+
+def test_both_ways_to_rank_agree() -> None:
+    scores = torch.randn(50, 30, generator=seeded())
+    targets = torch.randint(30, (50,), generator=seeded(1))
+    nothing = [torch.tensor([], dtype=torch.int64)] * 50
+    lists = scores.argsort(1, descending=True)
+    assert torch.equal(ranks_in_lists(lists, targets), ranks_in_scores(scores, targets, nothing))
+    short = ranks_in_lists(lists[:, :10], targets)
+    full = ranks_in_scores(scores, targets, nothing)
+    assert torch.equal(recall_at(short, 10), recall_at(full, 10))
+    assert torch.equal(ndcg_at(short, 10), ndcg_at(full, 10))
+
+
+# Metrics
+
+
+def test_metrics_by_hand() -> None:
+    ranks = torch.tensor([1, 2, 3, 4, 10, 11, NOT_RANKED])
+    assert recall_at(ranks, 3).tolist() == [1, 1, 1, 0, 0, 0, 0]
+    assert recall_at(ranks, 10).tolist() == [1, 1, 1, 1, 1, 0, 0]
+    expected = [1, 1 / math.log2(3), 1 / 2, 1 / math.log2(5), 1 / math.log2(11), 0, 0]
+    assert ndcg_at(ranks, 10).tolist() == pytest.approx(expected)
+    assert ndcg_at(ranks, 3).tolist() == pytest.approx([*expected[:3], 0, 0, 0, 0])
+    assert ndcg_at(ranks, 1).tolist() == recall_at(ranks, 1).tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert recall_at(ranks, 10).dtype == ndcg_at(ranks, 10).dtype == torch.float64
+
+
+def test_ndcg_equals_scikit_learns() -> None:
+    scores = torch.rand(20, 15, generator=seeded())
+    targets = torch.randint(15, (20,), generator=seeded(1))
+    ranks = ranks_in_scores(scores, targets, [targets[:0]] * 20)
+    relevance = torch.nn.functional.one_hot(targets, 15).numpy()
+    theirs = ndcg_score(relevance, scores.numpy(), k=5)
+    assert float(ndcg_at(ranks, 5).mean()) == pytest.approx(theirs)
+
+
+# Intervals
+
+
+def test_the_interval_is_the_one_of_the_normal_approximation() -> None:
+    values = torch.randn(400, generator=seeded(), dtype=torch.float64)
+    low, high = bootstrap_interval(values, generator=seeded(1), num_samples=4000)
+    half = 1.96 * float(values.std(correction=0)) / 20
+    assert low == pytest.approx(float(values.mean()) - half, abs=0.1 * half)
+    assert high == pytest.approx(float(values.mean()) + half, abs=0.1 * half)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    truth, trials = 0.3, 300
+    for level, least, most in ((0.95, 0.90, 0.985), (0.5, 0.40, 0.60)):
+        covered = 0
+        for trial in range(trials):
+            values = (torch.rand(100, generator=seeded(trial)) < truth).double()
+            low, high = bootstrap_interval(
+                values, generator=seeded(trial + 10_000), num_samples=200, level=level
+            )
+            covered += low <= truth <= high
+        assert least <= covered / trials <= most
+
+
+def test_the_generator_decides_the_interval() -> None:
+    values = torch.rand(50, generator=seeded())
+    torch.manual_seed(0)
+    first = bootstrap_interval(values, generator=seeded(1))
+    torch.manual_seed(1)
+    assert bootstrap_interval(values, generator=seeded(1)) == first
+    assert bootstrap_interval(values, generator=seeded(2)) != first
+
+
+def test_equal_values_have_an_interval_without_width() -> None:
+    low, high = bootstrap_interval(torch.full((9,), 0.25), generator=seeded())
+    assert (low, high) == (0.25, 0.25)

@@ -240,6 +240,8 @@ def test_data_page_tells_the_data() -> None:
     assert (items["title"].isna() == items["year"].isna()).all()
     assert f"**{items['title'].isna().sum()} movies have no title and no year.**" in DATA
     assert f"**{(items['genres'] == '').sum()} movies have no genre.**" in DATA
+    neither = (items["title"].isna() & (items["genres"] == "")).sum()
+    assert f"({neither} of them have no title either.)" in DATA
     assert sorted(twins.value_counts()) == [2, 2]
     assert items["title"][twins.index].isna().all()
     assert "**Two pairs of movies have the same text**" in DATA

@@ -73,7 +73,13 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str,
                 f"({header.get('format', 'no format named')}); expected {kind!r} ({FORMAT})"
             )
         return tensors, header["config"], header["card"]
-    except (SafetensorError, KeyError, AttributeError, json.JSONDecodeError) as error:
+    except (
+        SafetensorError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        json.JSONDecodeError,
+    ) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint, or is damaged ({error}): make it anew, or pass another"
         ) from error
@@ -173,7 +179,7 @@ def _describing(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path} does not fit its own description ({reason}): make it anew, or pass another"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,16 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories
 from rqvae_lib.training import TrainingConfig, train
 from rqvae_lib.transformer import TransformerConfig
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors this small are slower on several threads, and very much so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 Training = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[int], Tensor]]
 

@@ -65,7 +65,9 @@ from rqvae_lib.trie import Trie
 # %%
 # NBVAL_CHECK_OUTPUT
 data = load_dataset("movielens-small-2016")
-print(f"{data.num_items:,} movies, {data.num_users} people, {len(data.interactions):,} ratings")
+print(
+    f"{data.num_items:,} movies, {data.num_users} people, {len(data.interactions):,} ratings"
+)
 
 toy_story = int(data.item_index([1])[0])
 print(data.texts[toy_story])
@@ -82,7 +84,9 @@ print(data.texts[toy_story])
 # %%
 # NBVAL_CHECK_OUTPUT
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
-similarity = embeddings @ embeddings[toy_story]  # cosine, since each vector has length 1
+similarity = (
+    embeddings @ embeddings[toy_story]
+)  # cosine, since each vector has length 1
 for movie in similarity.topk(6).indices[1:].tolist():
     print(data.titles[movie])
 
@@ -134,12 +138,16 @@ usage = code_usage(codes, 256)
 
 assert usage.utilisation.min() > 0.97
 assert ids.collision_rate < 0.02
-print(f"{ids.collision_rate:.1%} of the movies share their three codes with an earlier movie")
+print(
+    f"{ids.collision_rate:.1%} of the movies share their three codes with an earlier movie"
+)
 
 # %% mystnb={"image": {"alt": "Three curves, one a level, that show how many movies each of the 256 codewords got, sorted from the most to the least used. All three fall slowly from about a hundred movies or fewer to a few, and none reaches zero early."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for level, level_codes in enumerate(codes.T, 1):
-    counts = torch.bincount(level_codes, minlength=256).sort(descending=True).values
+    counts = (
+        torch.bincount(level_codes, minlength=256).sort(descending=True).values
+    )
     ax.plot(counts, label=f"level {level}")
 ax.set(xlabel="codeword, most used first", ylabel="movies", ylim=(0, None))
 ax.legend()
@@ -168,14 +176,22 @@ for movie in family[:8].tolist():
 genre = data.items["genres"].str.split("|").str[0]
 year = data.items["year"].astype(float)
 first_code = codes[:, 0].numpy()
-at_random = first_code[torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))]
+at_random = first_code[
+    torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
+]
 
 distance, share = {}, {}
 for name, family_of in [("first code", first_code), ("at random", at_random)]:
-    distance[name] = (year - year.groupby(family_of).transform("mean")).abs().mean()
-    most_common = genre.groupby(family_of).transform(lambda family: family.value_counts().index[0])
+    distance[name] = (
+        (year - year.groupby(family_of).transform("mean")).abs().mean()
+    )
+    most_common = genre.groupby(family_of).transform(
+        lambda family: family.value_counts().index[0]
+    )
     share[name] = (genre == most_common).mean()
-    print(f"{name}: {distance[name]:4.1f} years from the mean, {share[name]:.0%} of the main genre")
+    print(
+        f"{name}: {distance[name]:4.1f} years from the mean, {share[name]:.0%} of the main genre"
+    )
 
 assert distance["first code"] < 0.8 * distance["at random"]
 assert share["first code"] > 1.2 * share["at random"]
@@ -193,7 +209,9 @@ assert share["first code"] > 1.2 * share["at random"]
 # %%
 # NBVAL_CHECK_OUTPUT
 split = leave_one_out(data)
-print(f"{len(split.train.items):,} ratings to learn from, {len(split.test)} movies to guess")
+print(
+    f"{len(split.train.items):,} ratings to learn from, {len(split.test)} movies to guess"
+)
 
 # %%
 person = 0
@@ -231,7 +249,9 @@ for ax, (name, log) in zip(axes, logs, strict=True):
     ax.plot([entry.step for entry in log], [entry.loss for entry in log])
     ax.set(title=name, xlabel="training steps", ylabel="loss")
 axes[1].axhline(3 * math.log(256), ls=":", c="gray", label="blind about codes")
-axes[1].axhline(math.log(data.num_items), ls="--", c="gray", label="blind about movies")
+axes[1].axhline(
+    math.log(data.num_items), ls="--", c="gray", label="blind about movies"
+)
 axes[1].legend()
 plt.show()
 
@@ -256,7 +276,9 @@ for movie in found.items[0].tolist():
 
 written = found.items[0].tolist()
 assert len(set(written)) == 10  # ten different movies, each of which exists
-assert not set(written) & set(history.tolist())  # and none of which the person has seen
+assert not set(written) & set(
+    history.tolist()
+)  # and none of which the person has seen
 
 # %% [markdown]
 # ## Without the wait
@@ -274,7 +296,9 @@ print(card["command"])
 watched = torch.from_numpy(data.item_index([1, 3114]))
 for movie in watched.tolist():
     print("watched:", data.titles[movie])
-for movie in recommend(shipped, shipped_trie, [watched], k=5, beams=50).items[0].tolist():
+for movie in (
+    recommend(shipped, shipped_trie, [watched], k=5, beams=50).items[0].tolist()
+):
     print("   next?", data.titles[movie])
 
 # %% [markdown]
@@ -286,17 +310,26 @@ for movie in recommend(shipped, shipped_trie, [watched], k=5, beams=50).items[0]
 
 # %%
 histories, hidden = split.histories_and_targets(split.test)
-popularity = popularity_scores(split.train, data.num_items).expand(len(hidden), -1)
+popularity = popularity_scores(split.train, data.num_items).expand(
+    len(hidden), -1
+)
 lists = recommend(decoder, trie, histories, k=10, beams=50).items  # (671, 10)
-shipped_lists = recommend(shipped, shipped_trie, histories, k=10, beams=50).items
+shipped_lists = recommend(
+    shipped, shipped_trie, histories, k=10, beams=50
+).items
 ranks = {
     "popularity": ranks_in_scores(popularity, hidden, excluded=histories),
     "trained here": ranks_in_lists(lists, hidden),
     "shipped": ranks_in_lists(shipped_lists, hidden),
 }
 
-hits = [movie in row for movie, row in zip(hidden.tolist(), lists.tolist(), strict=True)]
-assert recall_at(ranks["trained here"], 10).mean() == sum(hits) / len(hits)  # Recall by hand
+hits = [
+    movie in row
+    for movie, row in zip(hidden.tolist(), lists.tolist(), strict=True)
+]
+assert recall_at(ranks["trained here"], 10).mean() == sum(hits) / len(
+    hits
+)  # Recall by hand
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -313,7 +346,9 @@ for model, model_ranks in ranks.items():
     for name, metric in [("Recall@10", recall_at), ("NDCG@10", ndcg_at)]:
         values = metric(model_ranks, 10)  # one value a person
         mean = float(values.mean())
-        low, high = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
+        low, high = bootstrap_interval(
+            values, generator=torch.Generator().manual_seed(0)
+        )
         quality[model, name] = mean, low, high
         print(f"{model:<12} {name:<9} {mean:.3f} [{low:.3f}, {high:.3f}]")
 
@@ -322,10 +357,21 @@ assert 0.035 < quality["trained here", "Recall@10"][0] < 0.12
 # %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the points rise from popularity to the shipped model; the bars of the first two overlap, and the shipped model's bar lies above popularity's."}, "figure": {"caption": "A minute of training is not enough to be sure: the interval of the transformer trained here overlaps that of popularity. The one trained for longer lies clearly above. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 markers = {"popularity": "s", "trained here": "o", "shipped": "D"}
-for shift, (model, marker) in zip((-0.15, 0, 0.15), markers.items(), strict=True):
-    mean, low, high = torch.tensor([quality[model, name] for name in ("Recall@10", "NDCG@10")]).T
+for shift, (model, marker) in zip(
+    (-0.15, 0, 0.15), markers.items(), strict=True
+):
+    mean, low, high = torch.tensor(
+        [quality[model, name] for name in ("Recall@10", "NDCG@10")]
+    ).T
     places = torch.arange(2) + shift
-    ax.errorbar(places, mean, yerr=(mean - low, high - mean), fmt=marker, capsize=4, label=model)
+    ax.errorbar(
+        places,
+        mean,
+        yerr=(mean - low, high - mean),
+        fmt=marker,
+        capsize=4,
+        label=model,
+    )
 ax.set(xlim=(-0.5, 1.5), ylim=(0, None), ylabel="mean over people")
 ax.set_xticks([0, 1], ["Recall@10", "NDCG@10"])
 ax.legend()
@@ -344,7 +390,9 @@ plt.show()
 
 
 # %%
-def shared_prefix_length(first: tuple[int, ...], second: tuple[int, ...]) -> int:
+def shared_prefix_length(
+    first: tuple[int, ...], second: tuple[int, ...]
+) -> int:
     raise NotImplementedError("your turn")
 
 
@@ -352,7 +400,9 @@ _ = checks.shared_prefix_length(shared_prefix_length)
 
 
 # %% tags=["hide-cell"]
-def shared_prefix_length_solution(first: tuple[int, ...], second: tuple[int, ...]) -> int:
+def shared_prefix_length_solution(
+    first: tuple[int, ...], second: tuple[int, ...]
+) -> int:
     length = 0
     for one, other in zip(first, second, strict=True):
         if one != other:

@@ -11,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rqvae_lib.recommenders import PADDING
 from rqvae_lib.splits import Histories
+
+PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
 
 
 class Batches(Protocol):

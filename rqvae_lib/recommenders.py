@@ -5,7 +5,7 @@ on. A causal transformer learns to continue it. Because the level of each positi
 position chooses only among that level's codes, and an item's probability is the product over its
 codes.
 
-The interface that generation and evaluation build on has four parts: `loss` for training;
+The interface that training and generation build on has four parts: `loss` for training;
 `encode_history`, which reads histories once; `next_code_logits`, which scores the next code of
 every beam; and `extend`, which appends a chosen code to chosen beams.
 
@@ -21,10 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rqvae_lib.batches import PADDING
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, Transformer, TransformerConfig
-
-PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rqvae_lib.batches import RowBatches, WindowBatches
-from rqvae_lib.recommenders import PADDING
+from rqvae_lib.batches import PADDING, RowBatches, WindowBatches
 from rqvae_lib.splits import Histories
 
 

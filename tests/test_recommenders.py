@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.recommenders import PADDING, DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.batches import PADDING
+from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 

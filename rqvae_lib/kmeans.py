@@ -65,8 +65,8 @@ def kmeans(
 ) -> KMeansResult:
     """Run Lloyd's algorithm from a k-means++ start.
 
-    A cluster that no row chooses is moved onto the row that is farthest from its own centroid, so
-    no centroid is ever left unused while there are enough distinct rows.
+    After each step, a cluster that no row chose is moved onto the row that is farthest from its
+    own centroid, where it is of most use.
 
     Args:
         x: vectors, shape (N, D), floating point, finite.

@@ -150,6 +150,10 @@ class ResidualQuantizer(nn.Module):
             result = kmeans(residual, len(codebook), generator=generator)
             codebook.copy_(result.centroids)
             residual = residual - result.centroids[result.codes]
+        # The averages start where the codewords are, with the weight of one row each: from zero,
+        # the first batch would take the place of the whole catalogue's k-means.
+        self.rows_average.fill_(1.0)
+        self.sum_average.copy_(self.codebooks)
         self.initialized.fill_(True)
 
     @torch.no_grad()

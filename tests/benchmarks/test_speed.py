@@ -1,7 +1,7 @@
 """How fast the library is, beside its peers and beside the matrix products alone (`make bench`).
 
-Times are for comparison within one run: read the column of ratios, not the milliseconds. Nothing here
-is asserted, since a clock on a shared machine is not a test.
+Times are for comparison within one run: read the ratios in brackets, not the milliseconds. Nothing
+here is asserted, since a clock on a shared machine is not a test.
 """
 
 import pytest

@@ -156,6 +156,19 @@ def test_a_codeword_that_no_row_ever_chose_stays() -> None:
     assert not torch.equal(model.codebooks[0, 0], torch.zeros(2))
 
 
+def test_the_first_batches_do_not_undo_k_means() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2000, 4, generator=generator)
+    model = quantizer(2, 64, 4, dead_after=1000)
+    model.init_codebooks(z, generator=generator)
+    before = (z - model.decode(model.encode(z))).square().sum(1).mean()
+    model.train()
+    for step in range(20):
+        model(z[step * 64 : (step + 1) * 64])
+    after = (z - model.decode(model.encode(z))).square().sum(1).mean()
+    assert after < 1.1 * before
+
+
 def test_averages_settle_on_the_k_means_solution_of_a_fixed_batch() -> None:
     z = vectors(200, 2)
     settled = kmeans(z, 6, generator=seeded(), num_iterations=100)

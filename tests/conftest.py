@@ -4,9 +4,11 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,3 +53,12 @@ def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = build_book(ROOT, output)
     assert result.returncode == 0, f"the book does not build:\n{result.stdout}\n{result.stderr}"
     return output / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors are slower on several threads, and very much so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

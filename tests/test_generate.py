@@ -1,7 +1,5 @@
 """Beam search against scoring every item of small catalogues by brute force."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,15 +12,7 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, and very much so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
 NOTHING = torch.empty(0, dtype=torch.int64)

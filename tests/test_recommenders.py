@@ -1,7 +1,5 @@
 """The decoder: its loss against probabilities written out code by code."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,15 +9,7 @@ from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, and very much so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = TransformerConfig(dim=12, num_layers=2, num_heads=3, mlp_dim=20)
 

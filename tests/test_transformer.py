@@ -1,22 +1,12 @@
 """The transformer against torch's own layer, and its cache against reading everything anew."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from rqvae_lib.transformer import Block, Transformer, TransformerConfig
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on several threads, and very much so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = TransformerConfig(dim=12, num_layers=3, num_heads=3, mlp_dim=20)
 

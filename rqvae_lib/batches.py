@@ -43,7 +43,7 @@ class RowBatches:
 
 
 class WindowBatches:
-    """Windows of users' histories in random order, every interaction once an epoch.
+    """Windows of users' histories in random order, every interaction at most once an epoch.
 
     A history longer than a window is cut, and where it is cut moves from epoch to epoch, so that an
     item is not always predicted from the same few before it. No window is ever empty.

@@ -18,13 +18,19 @@ from typing import Annotated, NoReturn
 
 import torch
 import typer
-from torch import Tensor
 
 from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.checkpoints import Card, load_recommender, load_rqvae, save_recommender, save_rqvae
 from rqvae_lib.content import load_embeddings
 from rqvae_lib.datasets import Dataset, load_dataset
-from rqvae_lib.evaluate import ndcg_at, ranks_in_lists, ranks_in_scores, recall_at
+from rqvae_lib.evaluate import (
+    Interval,
+    bootstrap_interval,
+    ndcg_at,
+    ranks_in_lists,
+    ranks_in_scores,
+    recall_at,
+)
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.quantize import code_usage
@@ -56,7 +62,9 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random: same seed, same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, help="Of everything random: same seed, same result.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue a training that was interrupted, bit for bit.")
@@ -112,7 +120,6 @@ def train_rqvae_command(
         state_path=output / "rqvae-state.safetensors",
         resume=resume,
     )
-    model = model.to("cpu")
     codes = model.assign(embeddings)
     ids = SemanticIDs(codes, [codebook_size] * levels)
     usage = code_usage(codes, codebook_size)
@@ -139,9 +146,11 @@ def inference_rqvae_command(
     seed: Seed = 0,
 ) -> None:
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
+    if output.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv or a .parquet file")
     check_writable(output)
     dataset = load_dataset(DATASET)
-    ids = _ids_of(_load_tokenizer(tokenizer, seed))
+    ids = _ids_of(_load_tokenizer(tokenizer, seed, dataset))
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)
     typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")
@@ -174,7 +183,7 @@ def train_decoder_command(
     _check_device(device)
     check_writable(path)
     dataset = load_dataset(DATASET)
-    ids = _ids_of(_load_tokenizer(tokenizer, seed))
+    ids = _ids_of(_load_tokenizer(tokenizer, seed, dataset))
     split = leave_one_out(dataset)
     training = replace(
         DECODER_TRAINING,
@@ -191,11 +200,12 @@ def train_decoder_command(
         state_path=output / "decoder-state.safetensors",
         resume=resume,
     )
-    model = model.to("cpu")
     metrics = _validate(model, split, dataset)
-    save_recommender(path, model, _card(dataset, seed, metrics))
-    for name, value in metrics.items():
-        typer.echo(f"{name}: {value:.3f}")
+    means = {name: mean for name, (mean, _) in metrics.items()}
+    save_recommender(path, model, _card(dataset, seed, means))
+    for name, (mean, interval) in metrics.items():
+        typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
+    typer.echo("In brackets: 95 % intervals over people.")
     typer.echo(f"Wrote {path}.")
 
 
@@ -230,11 +240,7 @@ def recommend_command(
     else:
         items = torch.from_numpy(dataset.item_index(_movie_ids(history or "")))
     recommender, card = load_recommender(_choose(model, DECODER_FILE, DATASET))
-    if card["data"] != dataset.checksum:
-        raise ValueError(
-            f"the model was trained on data {card['data'][:12]}…, but {DATASET} is "
-            f"{dataset.checksum[:12]}…: train it on this data"
-        )
+    _check_data("recommender", card, dataset)
     recommender = recommender.to(device)
     trie = Trie(recommender.ids, device)
     found = recommend_items(recommender, trie, [items], k=k, beams=max(k, beams))
@@ -274,12 +280,22 @@ def _choose(given: str | None, file: str, shipped: str) -> str:
     return shipped if chosen == "pretrained" else chosen
 
 
-def _load_tokenizer(tokenizer: str | None, seed: int) -> RQVAE:
+def _load_tokenizer(tokenizer: str | None, seed: int, dataset: Dataset) -> RQVAE:
     if tokenizer == "random":
         embeddings = load_embeddings(DATASET)
         return new_rqvae(embeddings, RQVAEConfig(embeddings.shape[1]), seed=seed)
-    model, _ = load_rqvae(_choose(tokenizer, RQVAE_FILE, DATASET))
+    model, card = load_rqvae(_choose(tokenizer, RQVAE_FILE, DATASET))
+    _check_data("tokenizer", card, dataset)
     return model
+
+
+def _check_data(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model that was trained on other data than it is now used on."""
+    if card.get("data") != dataset.checksum:
+        raise ValueError(
+            f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
+            f"{dataset.name} ({dataset.checksum}): train one on this data"
+        )
 
 
 def _ids_of(tokenizer: RQVAE) -> SemanticIDs:
@@ -288,19 +304,23 @@ def _ids_of(tokenizer: RQVAE) -> SemanticIDs:
     return SemanticIDs(codes, [config.codebook_size] * config.num_levels)
 
 
-def _validate(model: DecoderOnly, split: Split, dataset: Dataset) -> dict[str, float]:
-    """Measure the model and popularity on the validation targets."""
+def _validate(
+    model: DecoderOnly, split: Split, dataset: Dataset
+) -> dict[str, tuple[float, Interval]]:
+    """Measure the model and popularity on the validation targets: means and their intervals."""
     histories, targets = split.histories_and_targets(split.validation)
     found = recommend_items(model, Trie(model.ids), histories, k=10, beams=50)
     popularity = popularity_scores(split.train, dataset.num_items).expand(len(targets), -1)
-    ranks: dict[str, Tensor] = {
+    ranks = {
         "": ranks_in_lists(found.items, targets),
         " of popularity": ranks_in_scores(popularity, targets, histories),
     }
     metrics = {}
-    for whose, values in ranks.items():
-        metrics[f"Validation Recall@10{whose}"] = float(recall_at(values, 10).mean())
-        metrics[f"Validation NDCG@10{whose}"] = float(ndcg_at(values, 10).mean())
+    for whose, places in ranks.items():
+        for name, metric in (("Recall@10", recall_at), ("NDCG@10", ndcg_at)):
+            values = metric(places, 10)  # one a person
+            interval = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
+            metrics[f"Validation {name}{whose}"] = float(values.mean()), interval
     return metrics
 
 
@@ -327,7 +347,7 @@ def _movie_ids(text: str) -> list[int]:
 
 def _check_device(device: str) -> None:
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise ValueError(f"--device {device} is not usable here ({reason}): try cpu") from None

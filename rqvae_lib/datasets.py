@@ -113,7 +113,13 @@ class Dataset:
         Raises:
             ValueError: if an id is not in the items table.
         """
-        wanted = np.asarray(item_ids, dtype=np.int64)  # (n,)
+        try:
+            wanted = np.asarray(item_ids, dtype=np.int64)  # (n,)
+        except OverflowError:
+            raise ValueError(
+                f"an item id of {item_ids} is beyond 64 bits, so it is not in {self.name}: look it "
+                "up in the item_id column of dataset.items"
+            ) from None
         rows = _positions(self.items["item_id"], wanted)  # (n,)
         if (rows < 0).any():
             known = self.items["item_id"]

@@ -44,9 +44,23 @@ def _umask() -> int:
 
 
 def check_writable(path: Path) -> None:
-    """Raise OSError now if `path` could not be written later: before an hour of training, say."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-        pass
+    """Find out now whether `path` could be written later: before an hour of training, say.
+
+    Nothing is left behind, not even the folder: that is made when there is something to write.
+
+    Raises:
+        OSError: if the path is a folder, or its folder cannot be made or written to.
+    """
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file")
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}, since {folder} takes no files ({error.strerror}): choose "
+            "another place with --output"
+        ) from error

@@ -110,6 +110,11 @@ def _search(
         if depth < trie.depth - 1:
             codes = children.codes.flatten(1).gather(1, chosen)
             state = model.extend(state, parents, codes)
+    if scores.isnan().any():
+        raise ValueError(
+            "the model scores a code NaN, so its recommendations mean nothing: its weights are "
+            "ruined; load an earlier checkpoint, or train it anew with a lower learning rate"
+        )
     scores, nodes = scores[:, :k], nodes[:, :k]
     items = torch.where(scores > -torch.inf, trie.items[nodes], -1)
     missing = k - items.shape[1]  # where the whole catalogue holds fewer than k items

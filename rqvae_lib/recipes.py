@@ -22,9 +22,14 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories
 from rqvae_lib.training import LogEntry, TrainingConfig, train
 
-RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3)
+RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3, save_every=200)
 DECODER_TRAINING = TrainingConfig(
-    num_steps=1000, batch_size=32, learning_rate=3e-3, warmup_steps=50, weight_decay=0.1
+    num_steps=1000,
+    batch_size=32,
+    learning_rate=3e-3,
+    warmup_steps=50,
+    weight_decay=0.1,
+    save_every=100,
 )
 
 
@@ -65,7 +70,7 @@ def train_rqvae(
         state_path, resume, progress: as `training.train`.
 
     Returns:
-        The model, in evaluation mode on `device`, and the log.
+        The model, in evaluation mode on the CPU, and the log.
 
     Raises:
         ValueError, CheckpointError, OSError: as `RQVAE.fit_to_data` and `training.train`.
@@ -83,7 +88,7 @@ def train_rqvae(
         resume=resume,
         progress=progress,
     )
-    return model, log
+    return model.to("cpu"), log
 
 
 def train_decoder(
@@ -108,12 +113,17 @@ def train_decoder(
         state_path, resume, progress: as `training.train`.
 
     Returns:
-        The model, in evaluation mode on `device`, and the log.
+        The model, in evaluation mode on the CPU, and the log.
 
     Raises:
         ValueError, CheckpointError, OSError: as `training.train`.
     """
     config = config or DecoderOnlyConfig()
+    if len(histories.items) and int(histories.items.max()) >= len(ids):
+        raise ValueError(
+            f"the histories name item {int(histories.items.max())}, but the catalogue of IDs holds "
+            f"items 0 to {len(ids) - 1}: take both from one data set"
+        )
     with _seeded(training.seed):
         model = DecoderOnly(config, ids).to(device)
     batches = WindowBatches(
@@ -136,14 +146,14 @@ def train_decoder(
         resume=resume,
         progress=progress,
     )
-    return model, log
+    return model.to("cpu"), log
 
 
 def _sha256(*tensors: Tensor) -> str:
     """Name the content of tensors, so that a training is not resumed on other data."""
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -151,5 +161,5 @@ def _sha256(*tensors: Tensor) -> str:
 def _seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from a seed, and leave the caller's random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

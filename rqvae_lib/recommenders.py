@@ -15,6 +15,7 @@ Derived in: chapter 08; seen at work in chapter 00.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -67,10 +68,9 @@ class DecoderOnly(nn.Module):
         self.ids = ids
         self.sizes = ids.sizes
         dim = config.transformer.dim
+        self.first_codes = tuple(accumulate(self.sizes, initial=0))[:-1]
         self.register_buffer("item_ids", ids.ids.clone())
-        self.register_buffer(
-            "offsets", torch.tensor([0, *self.sizes[:-1]]).cumsum(0), persistent=False
-        )
+        self.register_buffer("offsets", torch.tensor(self.first_codes), persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
@@ -153,7 +153,7 @@ class DecoderOnly(nn.Module):
         return torch.cat([start, vectors.flatten(1, 2)], 1)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
-        first = int(self.offsets[level])
+        first = self.first_codes[level]
         codes = slice(first, first + self.sizes[level])
         return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
 

@@ -42,6 +42,7 @@ class SemanticIDs:
     """
 
     def __init__(self, codes: Tensor, codebook_sizes: Sequence[int]) -> None:
+        codes = codes.cpu()  # a catalogue is looked up, hashed and written: it lives there
         # Plain numbers: the catalogue's name is hashed from how the sizes are written.
         sizes = tuple(index(size) for size in codebook_sizes)
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:

@@ -43,6 +43,10 @@ class TrainingConfig:
         for name in ("num_steps", "batch_size", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -88,13 +92,14 @@ def train(
 
     Raises:
         CheckpointError: if the saved state belongs to another model, configuration or input.
-        FloatingPointError: if a loss or gradient is not finite, naming the step. This is looked
-            at before a state is saved, so the saved state stays sound.
+        FloatingPointError: if a loss, gradient or trained weight is not finite, naming the step.
+            This is looked at before a state is saved, so the saved state stays sound.
         OSError: if the state cannot be read or written.
     """
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     settings = asdict(config) | dict(inputs or {})
     start = _load_state(state_path, model, optimizer, settings) if resume and state_path else 0
+    device = next(model.parameters()).device
     log: list[LogEntry] = []
     measured: list[Tensor] = []  # a step since the last entry: its loss, its gradient's length
     model.train()
@@ -109,7 +114,7 @@ def train(
         rate = config.rate_at(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with _chance_of(config.seed, step):
+        with _chance_of(config.seed, step, device):
             loss = loss_of(batches(step))
             loss.backward()  # type: ignore[no-untyped-call]
         length = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -121,6 +126,11 @@ def train(
         saving = state_path and (done % config.save_every == 0 or done == config.num_steps)
         if logging or saving:  # numbers leave the device only now and then: waiting costs time
             _check_finite(torch.stack(measured), done, config)
+            if not all(bool(p.isfinite().all()) for p in model.parameters()):
+                raise FloatingPointError(
+                    f"a weight is not finite after step {done}: lower the learning rate "
+                    f"({config.learning_rate})"
+                )
         if logging:
             mean = float(torch.stack(measured)[:, 0].mean())
             log.append(LogEntry(done, mean, rate))
@@ -155,10 +165,14 @@ def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str
 
 
 @contextmanager
-def _chance_of(seed: int, step: int) -> Iterator[None]:
+def _chance_of(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Make torch's random numbers a function of seed and step, then give them back."""
-    with torch.random.fork_rng():
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        mixed = (seed * 1_000_003 + step) % 2**63
+        torch.default_generator.manual_seed(mixed)
+        if devices:
+            torch.cuda.manual_seed(mixed)
         yield
 
 
@@ -190,22 +204,26 @@ def _load_state(
             f"{path} belongs to another training ({was}; now {now}): resume with what it was "
             "started with, or start anew in another folder"
         )
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
+    weights: dict[str, Tensor] = {}
+    averages: dict[int, dict[str, Tensor]] = {}  # a parameter: its averages by name
+    groups = optimizer.state_dict()["param_groups"]
     try:
-        model.load_state_dict(parts["model"])
-    except RuntimeError as error:
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            if part == "model":
+                weights[rest] = tensor
+            else:
+                number, _, average = rest.partition(".")
+                averages.setdefault(int(number), {})[average] = tensor
+        model.load_state_dict(weights)
+        numbers = sorted(number for group in groups for number in group["params"])
+        if sorted(averages) != numbers:
+            raise ValueError(f"it has averages for {len(averages)} of {len(numbers)} parameters")
+        optimizer.load_state_dict({"state": averages, "param_groups": groups})
+        return int(card["step"])
+    except (KeyError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path} holds a model of another shape ({reason}): resume with the settings it was "
             "started with, or start anew in another folder"
         ) from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, _, average = name.partition(".")
-        state.setdefault(int(index), {})[average] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return int(card["step"])

@@ -6,13 +6,14 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from importlib.resources import files
 
 import pytest
 import torch
 
-from rqvae_lib.checkpoints import save_checkpoint
+from rqvae_lib.checkpoints import load_rqvae, save_checkpoint, save_rqvae
 
 COMMAND = "from rqvae_lib.cli import main; main()"
 
@@ -103,6 +104,27 @@ def test_a_finished_training_resumes_to_itself(trained, tmp_path):
     assert after[tail:] == before[tail:]
 
 
+def test_an_interrupted_training_ends_at_the_same_weights(tmp_path):
+    """Killed somewhere after a state was saved, resumed, and compared with one never killed."""
+    arguments = ["train-decoder", "--steps", "130", "--batch-size", "2"]
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    straight.mkdir()
+    killed.mkdir()
+    succeeds(*arguments, folder=straight)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], cwd=killed, stderr=subprocess.DEVNULL
+    )
+    state = killed / "runs/decoder-state.safetensors"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (killed / "runs/decoder.safetensors").exists()  # it was still at work
+    succeeds(*arguments, "--resume", folder=killed)
+    name = "runs/decoder-state.safetensors"
+    assert (killed / name).read_bytes() == (straight / name).read_bytes()
+
+
 @pytest.mark.parametrize("tokenizer", ["random", "pretrained"])
 def test_a_decoder_can_be_trained_on_any_tokenizer(tokenizer, tmp_path):
     succeeds("train-decoder", "--steps", 2, "--tokenizer", tokenizer, folder=tmp_path)
@@ -132,6 +154,9 @@ def test_parquet_holds_what_csv_holds(trained):
         (["recommend", "--user", 672], "user 672"),
         (["recommend", "--history", "1,999999999"], "999999999"),
         (["recommend", "--history", "Toy Story"], "Toy Story"),
+        (["recommend", "--history", "9" * 20], "64 bits"),
+        (["recommend", "--user", 1, "--device", "meta"], "meta"),
+        (["inference-rqvae", "--output", "new/ids.xlsx"], ".xlsx"),
         (["recommend", "--user", 1, "--model", "nowhere.safetensors"], "nowhere.safetensors"),
         (["recommend", "--user", 1, "--model", "."], "."),
         (["recommend", "--user", 1, "--device", "abacus"], "abacus"),
@@ -149,12 +174,18 @@ def test_a_mistake_gets_one_sentence_and_leaves_nothing(arguments, says, tmp_pat
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.csv").mkdir()
     assert says in fails(*arguments, folder=tmp_path)
-    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "file"]
-    assert left == []
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert left == {"file", "folder.csv"}  # not even an empty folder
 
 
 def test_wrong_options_end_in_exit_code_2(tmp_path):
-    for arguments in (["train-rqvae", "--steps", 0], ["recommend", "--user", "me"], ["fly"]):
+    for arguments in (
+        ["train-rqvae", "--steps", 0],
+        ["train-rqvae", "--learning-rate", "nan"],
+        ["train-rqvae", "--seed", 10**20],
+        ["recommend", "--user", "me"],
+        ["fly"],
+    ):
         done = run(*arguments, folder=tmp_path)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
@@ -169,6 +200,13 @@ def test_a_checkpoint_of_another_kind_or_shape_is_refused(trained, tmp_path):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(rqvae.read_bytes()[:-100])
     assert "cut.safetensors" in fails("inference-rqvae", "--tokenizer", cut, folder=tmp_path)
+
+
+def test_a_model_of_other_data_is_refused(trained, tmp_path):
+    model, card = load_rqvae(trained / "runs/rqvae.safetensors")
+    save_rqvae(tmp_path / "other.safetensors", model, card | {"data": "of somebody else"})
+    arguments = ["inference-rqvae", "--tokenizer", "other.safetensors"]
+    assert "somebody else" in fails(*arguments, folder=tmp_path)
 
 
 def test_a_training_on_another_catalogue_is_not_resumed(trained, tmp_path):
@@ -192,11 +230,11 @@ def test_the_wheel_carries_its_data(tmp_path):
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(project / name, source)
-    skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(project / "rqvae_lib", source / "rqvae_lib", ignore=skip)
+    shutil.copytree(project / "rqvae_lib", source / "rqvae_lib")
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, source]
     subprocess.run(pip, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".pyc")]
     zipfile.ZipFile(wheel).extractall(tmp_path / "unpacked")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

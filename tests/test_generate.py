@@ -188,3 +188,12 @@ def test_a_history_outside_the_catalogue_is_refused_as_a_history(bad: int) -> No
     model, trie = random_model(7, 2)
     with pytest.raises(ValueError, match=f"history 0 names items.*{bad}"):
         recommend(model, trie, [torch.tensor([1, bad])], k=2)
+
+
+def test_a_model_of_nan_is_an_error_and_not_an_empty_list() -> None:
+    ids = SemanticIDs(torch.tensor([[0], [1], [2]]), [3])
+    model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=3), ids).eval()
+    with torch.no_grad():
+        model.bias.fill_(torch.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        recommend(model, Trie(ids), [torch.tensor([0])], k=1, beams=3)

@@ -30,7 +30,7 @@ import jupytext
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -289,7 +289,7 @@ def execute(root: Path, notebook: NotebookNode, name: str) -> float:
     start = time.perf_counter()
     try:
         client.execute()
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(f"notebooks/{name}.py: a cell failed.\n{error}") from None
     seconds = time.perf_counter() - start
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)  # nbclient adds the Python version

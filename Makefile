@@ -53,9 +53,9 @@ lab: .venv  ## read and run the chapters in JupyterLab
 	@echo "== lab: JupyterLab on notebooks/ (stop it with Ctrl-C)"
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
 
-bench: .venv/bench  ## measure the library against its peers (installs them)
-	@echo "== bench: tests/benchmarks"
-	$(BIN)/python -m pytest tests/benchmarks -p no:cacheprovider
+bench: .venv/bench  ## measure the library against its peers (installs them), about eight minutes
+	@echo "== bench: tests/benchmarks -> book/_speed.md"
+	$(BIN)/python tests/benchmarks/run.py
 .venv/bench: .venv/installed
 	@echo "== bench: installing the peers that are measured"
 	$(PIP_INSTALL) --quiet -e ".[$(EXTRAS),bench]"

@@ -108,12 +108,13 @@ for movie in similarity.topk(6).indices[1:].tolist():
 # *decoder* must rebuild the embedding from the three codewords alone, so training fills the codebooks with whatever
 # matters most. The three positions in the lists are the movie's codes.
 #
-# A short training is enough for a first look.
+# A short training is enough for a first look. The encoder and the decoder begin alone. Then *k-means*, a method that finds
+# the centres of clusters, puts the codewords where the movies are, and from there all of it learns together.
 
 # %%
 rqvae, rqvae_log = train_rqvae(
     embeddings,
-    training=TrainingConfig(num_steps=500, batch_size=256, log_every=20),
+    training=TrainingConfig(num_steps=350, batch_size=256, log_every=20),
     progress=False,
 )
 codes = rqvae.assign(embeddings)  # (9066, 3)
@@ -147,7 +148,7 @@ assert usage.utilisation.min() > 0.97
 assert ids.collision_rate < 0.02
 print(f"codewords in use, by level: {usage.utilisation.numpy().round(3)}")
 print(f"{ids.collision_rate:.1%} of the movies collide with an earlier one")
-lost = rqvae.reconstruction_error(embeddings)
+lost = rqvae.variance_lost(embeddings, codes)
 print(
     f"{lost:.0%} of the embeddings' variance cannot be rebuilt from the codes"
 )
@@ -491,7 +492,7 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # A movie can have a name that means something. An RQ-VAE makes it: three codes from coarse to fine, and a fourth that tells
 # apart the few movies which share all three. A transformer that learns to write these names is a recommender, and a search that never leaves
 # the tree of existing names makes every recommendation real. So a model can write the name of your
-# next movie. With ten tries it is right for about one person in thirteen (0.075), where popularity is right for one in
+# next movie. With ten tries it is right for about one person in thirteen (0.077), where popularity is right for one in
 # twenty-three (0.043); the next question is what it takes to do better.
 #
 # ## What's next

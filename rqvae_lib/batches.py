@@ -19,6 +19,11 @@ PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
 class Batches(Protocol):
     """Anything that gives the batch of a step, counted from 0."""
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps see all the data once."""
+        ...
+
     def __call__(self, step: int) -> Tensor: ...
 
 
@@ -35,6 +40,7 @@ class RowBatches:
     def __init__(self, rows: Tensor, *, batch_size: int, seed: int) -> None:
         self.rows = rows
         self.shuffled = _Shuffled(len(rows), batch_size, seed)
+        self.steps_per_epoch = self.shuffled.steps_per_epoch
 
     def __call__(self, step: int) -> Tensor:
         """Return the rows of one step, (batch_size, D)."""
@@ -75,6 +81,7 @@ class WindowBatches:
         first = torch.repeat_interleave(windows.cumsum(0) - windows, windows)
         self.number = torch.arange(len(self.user)) - first  # (M,), 0 for a user's first window
         self.shuffled = _Shuffled(len(self.user), batch_size, seed)
+        self.steps_per_epoch = self.shuffled.steps_per_epoch
 
     def __call__(self, step: int) -> Tensor:
         """Return the windows of one step, (batch_size, ≤ W) item rows, padded at the end."""
@@ -106,13 +113,14 @@ class _Shuffled:
             )
         self.num_examples = num_examples
         self.batch_size = min(batch_size, num_examples)
+        self.steps_per_epoch = num_examples // self.batch_size
         self.seed = seed
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
 
     def __call__(self, step: int) -> tuple[int, Tensor]:
         """Return a step's epoch and the indices it sees, (batch_size,) int64."""
-        epoch, number = divmod(step, self.num_examples // self.batch_size)
+        epoch, number = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:  # the order of the current epoch is kept, not drawn at every step
             generator = _generator(self.seed, epoch, 0)
             self.order = torch.randperm(self.num_examples, generator=generator)

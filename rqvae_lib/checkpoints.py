@@ -94,7 +94,9 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """Load an RQ-VAE, ready to assign codes.
 
     Args:
-        name_or_path: a shipped one by its data set's name ("movielens-small-2016"), or a file.
+        name_or_path: a shipped one by its data set's name, "movielens-small-2016", which took
+            500,000 steps, or a snapshot from the way there ("movielens-small-2016-1k", "-10k",
+            "-100k"), or a file.
 
     Returns:
         The model, in evaluation mode on the CPU, and its card.

@@ -5,10 +5,12 @@ description into a vector such that similar descriptions get similar directions,
 IDs of this book are codes for these vectors: row i of the matrix belongs to item index i.
 
 The embedded dataset ships with its vectors, so no chapter needs an encoder. To encode it with
-another model (any sentence-transformers name, or a folder that holds one):
+another model (any sentence-transformers name, or a folder that holds one), or to encode the movies
+of MovieLens 1M, from the folder that its archive unpacks to:
 
     pip install 'rqvae-lib[encode]'
     python -m rqvae_lib.content --model all-MiniLM-L6-v2 --output embeddings.safetensors
+    python -m rqvae_lib.content --data ml-1m --output ml-1m/embeddings.safetensors
 
 Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
 EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
@@ -27,8 +29,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rqvae_lib.datasets import load_dataset
+from rqvae_lib.datasets import EMBEDDED, load_dataset
 from rqvae_lib.files import write_atomically
+from rqvae_lib.movielens import open_dataset
+from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
 
@@ -85,7 +89,7 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             f"{path} was made from texts with the sha256 {header.get('texts_sha256')}, but the "
             f"dataset's texts have {texts_sha256(texts)}: {again}"
         )
-    _check_finite(embeddings, str(path))
+    check_finite(embeddings, str(path))
     return embeddings
 
 
@@ -139,7 +143,7 @@ def encode_texts(
         convert_to_tensor=True,
     )
     embeddings: Tensor = vectors.float().cpu()  # (N, D)
-    _check_finite(embeddings, f"what {model} made")
+    check_finite(embeddings, f"what {model} made")
     return embeddings
 
 
@@ -172,7 +176,7 @@ def save_embeddings(
             f"{len(texts):,} texts: encode the same texts that you save"
         )
     half = embeddings.to("cpu", torch.float16).contiguous()
-    _check_finite(half, "embeddings as float16")
+    check_finite(half, "the embeddings as float16")
     header = {
         "model": model,
         "dataset": dataset,
@@ -208,33 +212,29 @@ def _resolve_model(model: str) -> str:
     return model
 
 
-def _check_finite(embeddings: Tensor, what: str) -> None:
-    bad = ~embeddings.isfinite().all(dim=1)  # (N,)
-    if bad.any():
-        row = int(bad.nonzero()[0, 0])
-        raise ValueError(
-            f"{what}: row {row} holds a number that is not finite (NaN or infinite), expected "
-            "finite numbers only: encode that item's text again or choose another model"
-        )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Encode the embedded dataset's texts: the command in this module's docstring."""
+    """Encode a dataset's texts: the commands in this module's docstring."""
     parser = argparse.ArgumentParser(
         prog="python -m rqvae_lib.content",
-        description="Encode the item texts of movielens-small-2016 with a sentence encoder.",
+        description="Encode a dataset's item texts with a sentence encoder.",
     )
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         help="a sentence-transformers model name or a local folder (default: %(default)s)",
     )
+    parser.add_argument(
+        "--data",
+        default=EMBEDDED[0],
+        help="the embedded dataset or the folder ml-1m (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     chosen = parser.parse_args(arguments)
-    texts = load_dataset().texts
     try:
+        dataset = open_dataset(chosen.data)
+        texts = dataset.texts
         embeddings = encode_texts(texts, chosen.model, show_progress=True)
-        save_embeddings(chosen.output, embeddings, texts, chosen.model)
+        save_embeddings(chosen.output, embeddings, texts, chosen.model, dataset.name)
     except (ImportError, OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -187,19 +187,20 @@ def load_dataset(name: str = "movielens-small-2016") -> Dataset:
     items = pd.read_parquet(io.BytesIO((folder / "items.parquet").read_bytes()))
     interactions = pd.read_parquet(io.BytesIO((folder / "interactions.parquet").read_bytes()))
 
-    items = items.astype({column: ITEM_DTYPES[column] for column in items.columns})
-    items["text"] = pd.Series(
-        [
-            item_text(_known(title), _known(year), genres)
-            for title, year, genres in zip(
-                items["title"], items["year"], items["genres"], strict=True
-            )
-        ],
-        dtype="string",
-    )
+    items = add_texts(items.astype({column: ITEM_DTYPES[column] for column in items.columns}))
     rows = _positions(items["item_id"], interactions["item_id"])
     interactions = interactions.assign(item=rows)[list(INTERACTION_DTYPES)]
     return Dataset(name, items, interactions.astype(INTERACTION_DTYPES))
+
+
+def add_texts(items: pd.DataFrame) -> pd.DataFrame:
+    """Return an items table with its last column, the text that `item_text` makes of the others."""
+    columns = (items[name] for name in ("title", "year", "genres"))
+    texts = [
+        item_text(_known(title), _known(year), genres)
+        for title, year, genres in zip(*columns, strict=True)
+    ]
+    return items.assign(text=pd.Series(texts, dtype="string"))
 
 
 # MovieLens sorts titles like a card index: "Deer Hunter, The", "Bear, The (Ours, L')". An article

@@ -7,22 +7,42 @@ shows is what the command does.
 Seen at work in: chapter 00.
 """
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.batches import RowBatches, WindowBatches
+from rqvae_lib.collaborative import collaborative_vectors
+from rqvae_lib.content import load_embeddings, read_embeddings
+from rqvae_lib.datasets import EMBEDDED, Dataset
+from rqvae_lib.evaluate import (
+    Interval,
+    bootstrap_interval,
+    ndcg_at,
+    ranks_in_lists,
+    ranks_in_scores,
+    recall_at,
+)
+from rqvae_lib.generate import recommend
 from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import Histories
+from rqvae_lib.splits import Histories, Split, leave_one_out
+from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
+from rqvae_lib.trie import Trie
 
-RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3, save_every=200)
+Content = Literal["text", "collaborative", "both"]
+
+RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3)
 DECODER_TRAINING = TrainingConfig(
     num_steps=1000,
     batch_size=32,
@@ -33,12 +53,51 @@ DECODER_TRAINING = TrainingConfig(
 )
 
 
+def item_vectors(
+    dataset: Dataset, content: Content = "text", embeddings: Path | None = None
+) -> Tensor:
+    """Return what the tokenizer is to know of each item.
+
+    Args:
+        dataset: the items, and who chose what.
+        content: "text" for the embeddings of titles and genres, "collaborative" for vectors from
+            who chose what in the training part of the leave-one-out split, "both" for one after
+            the other.
+        embeddings: a file that `save_embeddings` wrote for these items' texts; None for the one
+            that ships with an embedded data set.
+
+    Returns:
+        shape (N, D), float32: for the shipped embeddings D is 384, for collaborative vectors 64,
+        for both 448. The RQ-VAE standardises each feature, so every number counts alike.
+
+    Raises:
+        ValueError: for another content, for embeddings of other texts, or if there are none.
+        OSError: if the embeddings cannot be read.
+    """
+    if content not in get_args(Content):
+        raise ValueError(f"content is {content!r}; it must be one of {get_args(Content)}")
+    parts = []
+    if content in ("text", "both"):
+        if embeddings is not None:
+            parts.append(read_embeddings(embeddings, dataset.texts))
+        elif dataset.name in EMBEDDED:
+            parts.append(load_embeddings(dataset.name))
+        else:
+            raise ValueError(
+                f"no embeddings of {dataset.name}'s texts come with the library: make them with "
+                "`python -m rqvae_lib.content`, and pass the file as embeddings (--embeddings)"
+            )
+    if content in ("collaborative", "both"):
+        parts.append(collaborative_vectors(leave_one_out(dataset).train, dataset.num_items))
+    return torch.cat(parts, 1)
+
+
 def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
     """Return an RQ-VAE with random weights, its codebooks started with k-means on the catalogue.
 
     Args:
         embeddings: shape (N, config.input_dim), float32.
-        config: the architecture.
+        config: the architecture. With `RQVAEConfig.residual_kmeans` there is nothing left to train.
         seed: of the weights and of k-means.
 
     Raises:
@@ -55,6 +114,9 @@ def train_rqvae(
     config: RQVAEConfig | None = None,
     training: TrainingConfig = RQVAE_TRAINING,
     *,
+    autoencoder_steps: int = 300,
+    start_from: RQVAE | None = None,
+    snapshot: Callable[[int, RQVAE], None] | None = None,
     device: str = "cpu",
     state_path: Path | None = None,
     resume: bool = False,
@@ -62,33 +124,89 @@ def train_rqvae(
 ) -> tuple[RQVAE, list[LogEntry]]:
     """Train an RQ-VAE on a catalogue's embeddings.
 
+    First the autoencoder alone, without a quantizer; then k-means on its latents starts the
+    codebooks; then all of it together.
+
     Args:
         embeddings: shape (N, input_dim), float32, at least as many rows as codewords.
         config: the architecture; by default TIGER's, for embeddings of this width.
-        training: steps, batch size, learning rate, seed.
+        training: steps, batch size, learning rate, seed of the training together.
+        autoencoder_steps: steps of the autoencoder alone, at the same learning rate, which stays
+            constant after the warm-up.
+        start_from: a trained RQ-VAE to continue from; its architecture counts, `config` must be
+            None or equal, and there are no steps of the autoencoder alone.
+        snapshot: called with the number of steps and the model, on the CPU, after each of
+            `training.snapshot_steps`.
         device: where to train.
         state_path, resume, progress: as `training.train`.
 
     Returns:
-        The model, in evaluation mode on the CPU, and the log.
+        The model, in evaluation mode on the CPU, and the log, with `TokenizerMetrics.worst()`.
 
     Raises:
-        ValueError, CheckpointError, OSError: as `RQVAE.fit_to_data` and `training.train`.
+        ValueError, CheckpointError, OSError: as `RQVAE.fit_to_data` and `training.train`. Also
+            ValueError for an architecture that has nothing to train, or not that of `start_from`.
     """
-    config = config or RQVAEConfig(input_dim=embeddings.shape[1])
-    model = new_rqvae(embeddings, config, seed=training.seed).to(device)
-    batches = RowBatches(embeddings.to(device), batch_size=training.batch_size, seed=training.seed)
+    model = _rqvae_to_train(embeddings, config, training.seed, start_from).to(device)
+    on_device = embeddings.to(device)
+    batches = RowBatches(on_device, batch_size=training.batch_size, seed=training.seed)
+    inputs = {
+        "model": str(model.config),
+        "embeddings": _sha256(embeddings),
+        "autoencoder_steps": "0" if start_from else str(autoencoder_steps),
+        "start_from": _sha256(*start_from.state_dict().values()) if start_from else "",
+    }
+    if autoencoder_steps and not start_from and not resume:
+        alone = replace(
+            training,
+            num_steps=autoencoder_steps,
+            num_epochs=None,
+            schedule="constant",
+            snapshot_steps=(),
+            early_stop=None,
+        )
+        train(model, model.autoencoder_loss, batches, alone, progress=progress)
+        # On the CPU, whose generator draws the same wherever the rest is trained.
+        generator = torch.Generator().manual_seed(training.seed)
+        model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
+        model.to(device)
+
+    def snapshot_on_cpu(step: int) -> None:
+        if snapshot:
+            snapshot(step, copy.deepcopy(model).to("cpu").eval())
+
     log = train(
         model,
         lambda batch: model(batch).loss,
         batches,
         training,
-        inputs={"model": str(config), "embeddings": _sha256(embeddings)},
+        measure=lambda: tokenizer_metrics(model, on_device).worst(),
+        snapshot=snapshot_on_cpu,
+        inputs=inputs,
         state_path=state_path,
         resume=resume,
         progress=progress,
     )
     return model.to("cpu"), log
+
+
+def _rqvae_to_train(
+    embeddings: Tensor, config: RQVAEConfig | None, seed: int, start_from: RQVAE | None
+) -> RQVAE:
+    if start_from is not None:
+        if config is not None and config != start_from.config:
+            raise ValueError(
+                f"the RQ-VAE to start from is {start_from.config}, but {config} was asked for: "
+                "leave the architecture out, or start anew"
+            )
+        config = start_from.config
+    config = config or RQVAEConfig(input_dim=embeddings.shape[1])
+    if config.hidden_dims is None:
+        raise ValueError(
+            "residual k-means has no weights to train: new_rqvae fits it to the data, and that is "
+            "all"
+        )
+    return copy.deepcopy(start_from) if start_from else new_rqvae(embeddings, config, seed=seed)
 
 
 def train_decoder(
@@ -147,6 +265,26 @@ def train_decoder(
         progress=progress,
     )
     return model.to("cpu"), log
+
+
+def validate(
+    model: DecoderOnly, split: Split, dataset: Dataset
+) -> dict[str, tuple[float, Interval]]:
+    """Measure the model and popularity on the validation targets: means and their intervals."""
+    histories, targets = split.histories_and_targets(split.validation)
+    found = recommend(model, Trie(model.ids), histories, k=10, beams=50)
+    popularity = popularity_scores(split.train, dataset.num_items).expand(len(targets), -1)
+    ranks = {
+        "": ranks_in_lists(found.items, targets),
+        " of popularity": ranks_in_scores(popularity, targets, histories),
+    }
+    metrics = {}
+    for whose, places in ranks.items():
+        for name, metric in (("Recall@10", recall_at), ("NDCG@10", ndcg_at)):
+            values = metric(places, 10)  # one a person
+            interval = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
+            metrics[f"Validation {name}{whose}"] = float(values.mean()), interval
+    return metrics
 
 
 def _sha256(*tensors: Tensor) -> str:

@@ -22,35 +22,77 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.kmeans import check_finite, row_blocks
-from rqvae_lib.quantize import ResidualQuantizer
+from rqvae_lib.quantize import Estimator, Learning, ResidualQuantizer, check_choices
+from rqvae_lib.rows import check_finite, row_blocks
 
 
 @dataclass(frozen=True)
 class RQVAEConfig:
     input_dim: int = 384  # numbers in an item's embedding
-    hidden_dims: tuple[int, ...] = (512, 256, 128)  # encoder layers; the decoder mirrors them
+    # Encoder layers; the decoder mirrors them. None: neither exists, which is residual k-means.
+    hidden_dims: tuple[int, ...] | None = (512, 256, 128)
     latent_dim: int = 32  # D: numbers in the latent vector and in each codeword
     num_levels: int = 3  # L: codes in a semantic ID, before disambiguation
     codebook_size: int = 256  # K: codewords a level
     commitment_weight: float = 0.25  # β: how strongly the encoder is pulled to its codewords
-    ema_decay: float = 0.99  # memory of the codewords' moving averages, in [0, 1)
-    dead_after: int = 20  # training steps without a single row until a codeword is placed anew
+    estimator: Estimator = "straight-through"  # or "rotation", "gumbel": see `estimators`
+    learning: Learning = "average"  # of the codewords: moving averages, or "gradient"
+    ema_decay: float = 0.99  # memory of the moving averages, in [0, 1)
+    dead_after: int = 20  # fair shares of rows (one in K) missed until a codeword moves; 0: never
+    temperature: float = 1.0  # Gumbel-softmax: τ at the first step, in squared distance
+    final_temperature: float = 0.1  # and where it ends
+    temperature_decay: float = 0.999  # factor on τ at each step
 
     def __post_init__(self) -> None:
-        counts = ("input_dim", "latent_dim", "num_levels", "codebook_size", "dead_after")
+        counts = ("input_dim", "latent_dim", "num_levels", "codebook_size")
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if any(width < 1 for width in self.hidden_dims):
+        if self.hidden_dims is None:
+            if self.latent_dim != self.input_dim:
+                raise ValueError(
+                    f"latent_dim is {self.latent_dim}, but without an encoder (hidden_dims=None) "
+                    f"latents are the embeddings: it must be input_dim, {self.input_dim}"
+                )
+        elif any(width < 1 for width in self.hidden_dims):
             raise ValueError(f"hidden_dims is {self.hidden_dims}; each width must be at least 1")
+        else:
+            object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives a list
+        check_choices(self.estimator, self.learning)
+        if self.dead_after < 0:
+            raise ValueError(f"dead_after is {self.dead_after}; it must be at least 0 (0: never)")
+        if not 0 < self.final_temperature <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature is {self.temperature} and final_temperature "
+                f"{self.final_temperature}; they must be finite, above 0 and must not rise"
+            )
+        if not 0 < self.temperature_decay <= 1:
+            raise ValueError(
+                f"temperature_decay is {self.temperature_decay}; it must be above 0, at most 1"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
         if not 0 <= self.commitment_weight < math.inf:
             raise ValueError(
                 f"commitment_weight is {self.commitment_weight}; it must be finite and at least 0"
             )
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives a list
+
+    @classmethod
+    def residual_kmeans(
+        cls, input_dim: int, *, num_levels: int = 3, codebook_size: int = 256
+    ) -> "RQVAEConfig":
+        """Return the settings of R-KMeans: residual k-means on the standardised embeddings.
+
+        It is the RQ-VAE without an autoencoder, the baseline that costs nothing: fitted to the
+        data, it is finished.
+        """
+        return cls(
+            input_dim,
+            hidden_dims=None,
+            latent_dim=input_dim,
+            num_levels=num_levels,
+            codebook_size=codebook_size,
+        )
 
 
 class RQVAEOutput(NamedTuple):
@@ -58,7 +100,7 @@ class RQVAEOutput(NamedTuple):
     codes: Tensor  # (B, L) int64
     loss: Tensor  # (), reconstruction_loss + quantization_loss
     reconstruction_loss: Tensor  # (), squared error of standardised features: sum, batch mean
-    quantization_loss: Tensor  # (), weighted commitment loss: sum over levels, batch mean
+    quantization_loss: Tensor  # (), the quantizer's: sum over levels and features, batch mean
 
 
 class RQVAE(nn.Module):
@@ -74,7 +116,9 @@ class RQVAE(nn.Module):
     def __init__(self, config: RQVAEConfig) -> None:
         super().__init__()
         self.config = config
-        widths = (config.input_dim, *config.hidden_dims, config.latent_dim)
+        widths: tuple[int, ...] = (config.input_dim,)
+        if config.hidden_dims is not None:
+            widths = (config.input_dim, *config.hidden_dims, config.latent_dim)
         self.encoder = mlp(widths)
         self.decoder = mlp(widths[::-1])
         self.quantizer = ResidualQuantizer(
@@ -82,8 +126,13 @@ class RQVAE(nn.Module):
             config.codebook_size,
             config.latent_dim,
             commitment_weight=config.commitment_weight,
+            estimator=config.estimator,
+            learning=config.learning,
             ema_decay=config.ema_decay,
             dead_after=config.dead_after,
+            temperature=config.temperature,
+            final_temperature=config.final_temperature,
+            temperature_decay=config.temperature_decay,
         )
         self.register_buffer("mean", torch.zeros(config.input_dim))
         self.register_buffer("std", torch.ones(config.input_dim))
@@ -95,8 +144,10 @@ class RQVAE(nn.Module):
             embeddings: shape (B, input_dim), float32, not yet standardised.
         """
         x = self.standardize(embeddings)
-        quantized = self.quantizer(self.encoder(x))  # vectors (B, D)
-        rebuilt = self.decoder(quantized.vectors)  # (B, input_dim)
+        latents = self.encoder(x).float()  # (B, D); under bf16 autocast the MLP alone is short
+        with torch.autocast(latents.device.type, enabled=False):
+            quantized = self.quantizer(latents)  # vectors (B, D)
+        rebuilt = self.decoder(quantized.vectors).float()  # (B, input_dim)
         reconstruction_loss = (rebuilt - x).square().sum(1).mean()
         quantization_loss = quantized.loss.mean()
         return RQVAEOutput(
@@ -107,10 +158,24 @@ class RQVAE(nn.Module):
             quantization_loss,
         )
 
+    def autoencoder_loss(self, embeddings: Tensor) -> Tensor:
+        """Return the reconstruction loss (), were there no quantizer between encoder and decoder.
+
+        A random encoder maps all items to much the same place, where k-means finds little. A few
+        hundred steps on this loss, before the codebooks are started, let it find the differences.
+
+        Args:
+            embeddings: shape (B, input_dim).
+        """
+        x = self.standardize(embeddings)
+        rebuilt = self.decoder(self.encoder(x)).float()
+        loss: Tensor = (rebuilt - x).square().sum(1).mean()
+        return loss
+
     def standardize(self, embeddings: Tensor) -> Tensor:
         """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature."""
         self._check_width(embeddings)
-        return (embeddings - self.mean) / self.std
+        return (embeddings - self.mean).div_(self.std)
 
     def _check_width(self, embeddings: Tensor) -> None:
         if embeddings.ndim != 2 or embeddings.shape[1] != self.config.input_dim:
@@ -132,11 +197,37 @@ class RQVAE(nn.Module):
         """
         self._check_width(embeddings)
         check_finite(embeddings, "embeddings")
+        if len(embeddings) < self.config.codebook_size:
+            raise ValueError(
+                f"{len(embeddings)} items cannot fill codebooks of {self.config.codebook_size} "
+                "codewords: use a smaller codebook_size"
+            )
         self.mean.copy_(embeddings.mean(0))
         # A feature that never varies carries nothing; spread 1 keeps it at zero.
         spread = embeddings.std(0, correction=0)
         self.std.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-        self.quantizer.init_codebooks(self.encode(embeddings), generator=generator)
+        self.init_codebooks(embeddings, generator=generator)
+
+    @torch.no_grad()
+    def init_codebooks(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
+        """Start the codebooks with k-means on the latents that the encoder makes now.
+
+        Args:
+            embeddings: the whole catalogue, shape (N, input_dim), N ≥ K.
+            generator: draws the k-means++ starts.
+
+        Raises:
+            ValueError: as `fit_to_data`.
+        """
+        # Without an encoder, k-means is all there is and works in hundreds of dimensions: it is
+        # worth more care than a mere start.
+        alone = self.config.hidden_dims is None
+        self.quantizer.init_codebooks(
+            self.encode(embeddings),
+            generator=generator,
+            num_iterations=25 if alone else 10,
+            num_candidates=2 + int(math.log(self.config.codebook_size)) if alone else 1,
+        )
 
     @torch.no_grad()
     def encode(self, embeddings: Tensor) -> Tensor:
@@ -146,25 +237,60 @@ class RQVAE(nn.Module):
             ValueError: if embeddings are not finite, or of another width.
         """
         self._check_width(embeddings)
-        check_finite(embeddings, "embeddings")
-        return torch.cat(
-            [
-                self.encoder(self.standardize(embeddings[rows]))
-                for rows in row_blocks(len(embeddings))
-            ]
-        )
+        latents = self.mean.new_empty(len(embeddings), self.config.latent_dim)
+        for rows in row_blocks(len(embeddings)):
+            latents[rows] = self._encode_block(embeddings, rows)
+        return latents
+
+    def _encode_block(self, embeddings: Tensor, rows: slice) -> Tensor:
+        """Return the latents (block, D) of some rows of embeddings (N, input_dim)."""
+        block = embeddings[rows]
+        if not block.sum().isfinite():  # while the block is in the cache
+            check_finite(embeddings, "embeddings")
+        latents: Tensor = self.encoder(self.standardize(block))
+        return latents
 
     @torch.no_grad()
     def assign(self, embeddings: Tensor) -> Tensor:
-        """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim)."""
-        return self.quantizer.encode(self.encode(embeddings))
+        """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
+
+        Raises:
+            ValueError: as `encode`, or if the codebooks were never started on a catalogue.
+        """
+        if not self.quantizer.initialized:
+            raise ValueError(
+                "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
+                "fit_to_data first, or load a trained one"
+            )
+        self._check_width(embeddings)
+        codes = torch.empty(
+            len(embeddings), self.config.num_levels, dtype=torch.int64, device=embeddings.device
+        )
+        for rows in row_blocks(len(embeddings)):
+            codes[rows] = self.quantizer.encode(self._encode_block(embeddings, rows))
+        return codes
 
     @torch.no_grad()
-    def reconstruction_error(self, embeddings: Tensor) -> float:
-        """Return the share of the embeddings' variance that the codes lose: 0 is perfect."""
-        x = self.standardize(embeddings)
-        rebuilt = self.decoder(self.quantizer.decode(self.assign(embeddings)))
-        return float((rebuilt - x).square().sum() / x.square().sum())
+    def variance_lost(self, embeddings: Tensor, codes: Tensor) -> float:
+        """Return the share of the embeddings' variance that is lost when codes stand for them.
+
+        Measured on standardised embeddings, about the mean that `fit_to_data` found.
+
+        Args:
+            embeddings: shape (N, input_dim).
+            codes: what `assign` makes of them, (N, L), or its first columns, (N, l).
+
+        Returns:
+            0 is perfect; 1 is no better than rebuilding the mean of all.
+        """
+        lost = total = 0.0
+        for rows in row_blocks(len(embeddings)):
+            x = self.standardize(embeddings[rows])
+            rebuilt = self.decoder(self.quantizer.decode(codes[rows]))
+            lost += float((rebuilt - x).square().sum())
+            total += float(x.square().sum())
+        # Items that are all alike vary by nothing but rounding.
+        return lost / total if total > 1e-6 * len(embeddings) else 0.0
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:

@@ -2,59 +2,111 @@
 
 A step's batch and all other chance in it (dropout, say) depend on the seed and the step's number
 alone. What a training must remember is therefore small: the weights, the optimiser's averages and
-the number of steps done. Saved together, they let an interrupted training end at the same weights,
-bit for bit, as one that was never interrupted.
+the number of steps done. Saved together, they let an interrupted training end at the same weights
+as one that was never interrupted: bit for bit on a CPU, while a GPU's own sums differ in the last
+digits from run to run.
 
-Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983.
+Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
+inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
 Derived in: chapter 05; seen at work in chapter 00.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from rqvae_lib.batches import Batches
-from rqvae_lib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from rqvae_lib.training_state import Best, load_state, save_state
+
+Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
+Precision = Literal["float32", "bfloat16"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop when a measured number no longer gets better, and keep the weights that were best."""
+
+    metric: str  # which of the numbers that `measure` returns
+    patience: int  # measurements without a new best until the training stops
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience is {self.patience}; it must be at least 1")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    num_steps: int  # optimiser steps in all
     batch_size: int  # examples a step
+    num_steps: int | None = None  # optimiser steps in all; give these or epochs
+    num_epochs: float | None = None  # passes over the data
     learning_rate: float = 1e-3  # at its highest, after the warm-up
-    weight_decay: float = 0.01  # AdamW's; pulls matrices towards zero, leaves vectors alone
+    schedule: Schedule = "cosine"  # how it changes after the warm-up
     warmup_steps: int = 0  # steps over which the learning rate rises from zero
-    final_share: float = (
-        0.0  # the cosine ends at this share of the learning rate; 1 keeps it constant
-    )
+    final_share: float = 0.0  # cosine and linear end at this share of the learning rate
+    weight_decay: float = 0.01  # AdamW's; pulls matrices towards zero, leaves vectors alone
     max_grad_norm: float = 1.0  # longer gradients are scaled down to this length
+    precision: Precision = "float32"  # "bfloat16": products of matrices in 16 bits, by autocast
+    compile: bool = False  # torch.compile the step: faster later, up to minutes at the start
     seed: int = 0  # of everything random
     log_every: int = 50  # steps between two entries of the log
+    measure_every: int = 1000  # steps between two measurements, where there is something to measure
     save_every: int = 1000  # steps between two saved states, where a state file is given
+    snapshot_steps: tuple[int, ...] = ()  # after these many steps, `snapshot` is called
+    early_stop: EarlyStop | None = None  # None: all steps are done
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"):
+        if (self.num_steps is None) == (self.num_epochs is None):
+            raise ValueError(
+                f"num_steps is {self.num_steps} and num_epochs is {self.num_epochs}: give one"
+            )
+        for name in ("num_steps", "batch_size", "log_every", "measure_every", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        if self.num_epochs is not None and not 0 < self.num_epochs < math.inf:
+            raise ValueError(f"num_epochs is {self.num_epochs}; it must be finite and above 0")
+        names = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "final_share")
+        for name in names:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
+        for name, choices in (("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
+                )
+        # JSON gives lists, and a resumed training compares them with these.
+        object.__setattr__(self, "snapshot_steps", tuple(self.snapshot_steps))
 
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return how many steps the training has, at least 1."""
+        if self.num_steps is not None:
+            return self.num_steps
+        return max(1, round((self.num_epochs or 0) * steps_per_epoch))
+
+    def rate_at(self, step: int, total_steps: int) -> float:
+        """Return the learning rate of a step, counted from 0, of so many in all."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.num_steps - self.warmup_steps)
-        cosine = (1 + math.cos(math.pi * done)) / 2
-        return self.learning_rate * (self.final_share + (1 - self.final_share) * cosine)
+        done = (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps)
+        if self.schedule == "inverse-sqrt":
+            return self.learning_rate * math.sqrt(max(1, self.warmup_steps) / (step + 1))
+        share = {
+            "cosine": (1 + math.cos(math.pi * done)) / 2,
+            "linear": 1 - done,
+            "constant": 1.0,
+        }[self.schedule]
+        return self.learning_rate * (self.final_share + (1 - self.final_share) * share)
 
 
 @dataclass(frozen=True)
@@ -62,6 +114,7 @@ class LogEntry:
     step: int  # steps done
     loss: float  # mean over the steps since the last entry
     learning_rate: float  # of the last step
+    measured: Mapping[str, float] = field(default_factory=dict)  # what `measure` returned, if asked
 
 
 def train(
@@ -70,6 +123,8 @@ def train(
     batches: Batches,
     config: TrainingConfig,
     *,
+    measure: Callable[[], Mapping[str, float]] | None = None,
+    snapshot: Callable[[int], None] | None = None,
     inputs: Mapping[str, str] | None = None,
     state_path: Path | None = None,
     resume: bool = False,
@@ -82,75 +137,131 @@ def train(
         loss_of: maps a batch to a loss, shape ().
         batches: gives the batch of each step.
         config: how long, how fast, which seed.
+        measure: looks at the model, in evaluation mode and without gradients, every
+            `config.measure_every` steps and at the end. Its numbers go to the log and the progress
+            bar: what shows a collapse while there is time to stop.
+        snapshot: called in evaluation mode after each of `config.snapshot_steps`, with the step.
         inputs: names what is trained on, say {"ids": sha256}; resuming on anything else is refused.
         state_path: where to save the state every `config.save_every` steps and at the end.
         resume: continue from `state_path`; a run that had finished is then only loaded.
         progress: show a progress bar on stderr.
 
     Returns:
-        The log of the steps that this call did.
+        The log of the steps that this call did. With `config.early_stop`, the model is left with
+        the weights that measured best, whether or not the training stopped early.
 
     Raises:
+        ValueError: if `config.early_stop` watches a number that nobody measures, or there is
+            nothing to resume from.
         CheckpointError: if the saved state belongs to another model, configuration or input.
         FloatingPointError: if a loss, gradient or trained weight is not finite, naming the step.
             This is looked at before a state is saved, so the saved state stays sound.
         OSError: if the state cannot be read or written.
     """
+    if config.early_stop and not measure:
+        raise ValueError(
+            f"early_stop watches {config.early_stop.metric!r}, but nothing is measured: pass "
+            "`measure`, or leave early_stop out"
+        )
+    if resume and not state_path:
+        raise ValueError("resume needs state_path, the file to continue from: pass it as well")
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     settings = asdict(config) | dict(inputs or {})
-    start = _load_state(state_path, model, optimizer, settings) if resume and state_path else 0
+    total = config.total_steps(batches.steps_per_epoch)
+    best = Best(config.early_stop.higher_is_better) if config.early_stop else None
+    start = 0
+    if resume and state_path is not None:
+        start = load_state(state_path, model, optimizer, settings, best)
     device = next(model.parameters()).device
+    step_loss = torch.compile(loss_of) if config.compile else loss_of
     log: list[LogEntry] = []
-    measured: list[Tensor] = []  # a step since the last entry: its loss, its gradient's length
+    lengths: list[Tensor] = []  # a step since the last entry: its loss, its gradient's length
+    shown: dict[str, str] = {}
     model.train()
-    steps = tqdm(
-        range(start, config.num_steps),
-        initial=start,
-        total=config.num_steps,
-        disable=not progress,
-        unit="step",
-    )
+    steps = tqdm(range(start, total), initial=start, total=total, disable=not progress, unit="step")
     for step in steps:
-        rate = config.rate_at(step)
+        if best and _is_over(config, best, step):
+            break
+        rate = config.rate_at(step, total)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with _chance_of(config.seed, step, device):
-            loss = loss_of(batches(step))
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
+            ):
+                loss = step_loss(batches(step))
             loss.backward()  # type: ignore[no-untyped-call]
         length = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        measured.append(torch.stack([loss.detach(), length]))
+        lengths.append(torch.stack([loss.detach(), length]))
         done = step + 1
-        logging = done % config.log_every == 0 or done == config.num_steps
-        saving = state_path and (done % config.save_every == 0 or done == config.num_steps)
-        if logging or saving:  # numbers leave the device only now and then: waiting costs time
-            _check_finite(torch.stack(measured), done, config)
-            if not all(bool(p.isfinite().all()) for p in model.parameters()):
-                raise FloatingPointError(
-                    f"a weight is not finite after step {done}: lower the learning rate "
-                    f"({config.learning_rate})"
-                )
+        last = done == total
+        measuring = measure and (done % config.measure_every == 0 or last)
+        logging = measuring or done % config.log_every == 0 or last
+        saving = state_path and (done % config.save_every == 0 or last)
+        snapshotting = snapshot and done in config.snapshot_steps
+        # Numbers leave the device only now and then: waiting for them costs time.
+        if logging or saving or snapshotting:
+            _check_finite(model, torch.stack(lengths), done, config)
+        measured: Mapping[str, float] = {}
+        if measure and measuring:
+            measured = _looking(model, measure)
+            if best and config.early_stop:
+                best.update(_named(measured, config.early_stop.metric), done, model)
+            shown |= {name: f"{value:.3g}" for name, value in measured.items()}
         if logging:
-            mean = float(torch.stack(measured)[:, 0].mean())
-            log.append(LogEntry(done, mean, rate))
-            measured.clear()
-            steps.set_postfix(loss=f"{mean:.3f}")
-        if state_path and saving:
-            _save_state(state_path, model, optimizer, settings, done)
+            mean = float(torch.stack(lengths)[:, 0].mean())
+            log.append(LogEntry(done, mean, rate, measured))
+            lengths.clear()
+            steps.set_postfix({"loss": f"{mean:.3f}"} | shown)
+        if snapshot and snapshotting:
+            _looking(model, partial(snapshot, done))
+        if state_path and (saving or (best and _is_over(config, best, done))):
+            save_state(state_path, model, optimizer, settings, done, best)
+    if best:
+        best.restore(model)
     model.eval()
     return log
 
 
-def _check_finite(measured: Tensor, done: int, config: TrainingConfig) -> None:
-    """Raise if a loss or a gradient's length, (S, 2) of the last S steps, is not finite."""
-    bad = (~measured.isfinite()).any(1).nonzero()[:, 0]
+def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:
+    """Say whether the best measurement is so long ago that the training stops."""
+    stop = config.early_stop
+    return stop is not None and done - best.step >= stop.patience * config.measure_every
+
+
+def _named(measured: Mapping[str, float], metric: str) -> float:
+    if metric not in measured:
+        raise ValueError(
+            f"early_stop watches {metric!r}, but what is measured is {sorted(measured)}: name one"
+        )
+    return measured[metric]
+
+
+def _looking(model: nn.Module, look: Callable[[], T]) -> T:
+    """Call a function on the model in evaluation mode, without gradients, and go on training."""
+    model.eval()
+    with torch.no_grad():
+        result = look()
+    model.train()
+    return result
+
+
+def _check_finite(model: nn.Module, lengths: Tensor, done: int, config: TrainingConfig) -> None:
+    """Raise if a loss or a gradient's length, (S, 2) of S steps, or a weight is not finite."""
+    bad = (~lengths.isfinite()).any(1).nonzero()[:, 0]
     if len(bad):
-        loss, length = measured[bad[0]].tolist()
+        loss, length = lengths[bad[0]].tolist()
         found = f"gradient has length {length}" if math.isfinite(loss) else f"loss is {loss}"
         raise FloatingPointError(
-            f"the {found} at step {done - len(measured) + int(bad[0]) + 1}: lower the learning "
+            f"the {found} at step {done - len(lengths) + int(bad[0]) + 1}: lower the learning "
             f"rate ({config.learning_rate}) or look for extreme values in the data"
+        )
+    if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        raise FloatingPointError(
+            f"a weight is not finite after step {done}: lower the learning rate "
+            f"({config.learning_rate})"
         )
 
 
@@ -172,58 +283,6 @@ def _chance_of(seed: int, step: int, device: torch.device) -> Iterator[None]:
         mixed = (seed * 1_000_003 + step) % 2**63
         torch.default_generator.manual_seed(mixed)
         if devices:
-            torch.cuda.manual_seed(mixed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(mixed)
         yield
-
-
-def _save_state(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: Mapping[str, Any],
-    step: int,
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, averages in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in averages.items()}
-    save_checkpoint(path, "training-state", tensors, settings, {"step": step})
-
-
-def _load_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
-) -> int:
-    """Restore a saved state and return the number of steps that it had done."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, so there is nothing to resume: start anew")
-    tensors, saved, card = load_checkpoint(path, "training-state")
-    differing = [name for name in settings if saved.get(name) != settings[name]]
-    if differing:
-        was = ", ".join(f"{name} was {saved.get(name)}" for name in differing)
-        now = ", ".join(f"{name}={settings[name]}" for name in differing)
-        raise CheckpointError(
-            f"{path} belongs to another training ({was}; now {now}): resume with what it was "
-            "started with, or start anew in another folder"
-        )
-    weights: dict[str, Tensor] = {}
-    averages: dict[int, dict[str, Tensor]] = {}  # a parameter: its averages by name
-    groups = optimizer.state_dict()["param_groups"]
-    try:
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            if part == "model":
-                weights[rest] = tensor
-            else:
-                number, _, average = rest.partition(".")
-                averages.setdefault(int(number), {})[average] = tensor
-        model.load_state_dict(weights)
-        numbers = sorted(number for group in groups for number in group["params"])
-        if sorted(averages) != numbers:
-            raise ValueError(f"it has averages for {len(averages)} of {len(numbers)} parameters")
-        optimizer.load_state_dict({"state": averages, "param_groups": groups})
-        return int(card["step"])
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{path} holds a model of another shape ({reason}): resume with the settings it was "
-            "started with, or start anew in another folder"
-        ) from error

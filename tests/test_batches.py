@@ -27,7 +27,7 @@ def windows_of(batch: Tensor) -> list[list[int]]:
 
 
 def epoch_of(batches: WindowBatches, epoch: int) -> list[list[int]]:
-    steps = len(batches.user) // batches.shuffled.batch_size
+    steps = batches.steps_per_epoch
     return [w for s in range(steps) for w in windows_of(batches(epoch * steps + s))]
 
 
@@ -53,6 +53,19 @@ def test_every_interaction_once_an_epoch(lengths: list[int], max_items: int, see
             owner = torch.searchsorted(histories.offsets, torch.tensor(window), right=True)
             assert owner.unique().numel() == 1  # of one user
         assert sorted(windows_of(whole(epoch))) == sorted(windows)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 9, 100])
+def test_an_epoch_of_windows_has_as_many_steps_as_full_batches(batch_size: int) -> None:
+    def new(size: int) -> WindowBatches:
+        return WindowBatches(histories_of([3, 8, 5, 2]), max_items=4, batch_size=size, seed=0)
+
+    num_windows = len(windows_of(new(100)(0)))  # 1 + 2 (or 3) + 2 + 1
+    batches = new(batch_size)
+    size = min(batch_size, num_windows)
+    assert batches.steps_per_epoch == num_windows // size
+    first = [tuple(w) for step in range(batches.steps_per_epoch) for w in windows_of(batches(step))]
+    assert len(set(first)) == len(first) == num_windows // size * size
 
 
 def test_short_histories_are_never_cut_and_long_ones_move_their_cuts() -> None:
@@ -104,13 +117,13 @@ def test_orders_differ_between_epochs_and_the_global_seed_is_untouched() -> None
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 5, 12, 100])
-def test_rows_are_seen_at_most_once_an_epoch(batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 12), (4, 3), (5, 2), (12, 1), (100, 1)])
+def test_rows_are_seen_at_most_once_an_epoch(batch_size: int, steps: int) -> None:
     rows = torch.arange(24.0).view(12, 2)
     batches = RowBatches(rows, batch_size=batch_size, seed=1)
     size = min(batch_size, 12)
+    assert batches.steps_per_epoch == steps
     for epoch in range(3):
-        steps = 12 // size
         seen = torch.cat([batches(epoch * steps + step) for step in range(steps)])
         assert seen.shape == (steps * size, 2)
         firsts = seen[:, 0].tolist()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from rqvae_lib.kmeans import BLOCK_ROWS, check_finite, kmeans, kmeans_plus_plus, nearest, row_blocks
+from rqvae_lib.kmeans import kmeans, kmeans_plus_plus, nearest
+from rqvae_lib.rows import BLOCK_ROWS, check_finite, row_blocks
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -35,15 +36,22 @@ def brute_force_distances(x: Tensor, centroids: Tensor) -> Tensor:
 @pytest.mark.parametrize("num_rows", [1, 2, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS])
 def test_nearest_equals_brute_force_at_every_block_boundary(num_rows: int) -> None:
     x, centroids = blobs(num_rows, 5), blobs(37, 5, seed=1)
-    codes, scores = nearest(x, centroids)
-    distances = brute_force_distances(x, centroids)
-    torch.testing.assert_close(codes, distances.argmin(1))
-    torch.testing.assert_close(
-        2 * scores.double() + x.double().square().sum(1), distances.min(1).values,
-        rtol=1e-4, atol=1e-4,
-    )  # fmt: skip
+    codes = nearest(x, centroids)
+    assert torch.equal(codes, brute_force_distances(x, centroids).argmin(1))
     assert codes.dtype == torch.int64
-    assert codes.shape == scores.shape == (num_rows,)
+    assert codes.shape == (num_rows,)
+
+
+def test_no_rows_have_no_codes() -> None:
+    codes = nearest(torch.empty(0, 5), blobs(37, 5))
+    assert codes.shape == (0,)
+    assert codes.dtype == torch.int64
+
+
+def test_nearest_takes_rows_that_carry_gradients_and_stand_apart_in_memory() -> None:
+    x, centroids = blobs(60, 10).requires_grad_()[:, ::2], blobs(10, 37, seed=1).T[:, :5]
+    expected = brute_force_distances(x, centroids).argmin(1)
+    assert torch.equal(nearest(x, centroids), expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 9), st.integers(1, 4))
@@ -57,7 +65,7 @@ def test_ties_go_to_the_lower_code(seed: int, num_rows: int, num_codes: int, dim
         min(range(num_codes), key=lambda k: (float((row - centroids[k]).square().sum()), k))
         for row in x
     ]
-    assert nearest(x, centroids)[0].tolist() == expected
+    assert nearest(x, centroids).tolist() == expected
 
 
 def test_row_blocks_cover_every_row_once() -> None:
@@ -114,9 +122,44 @@ def test_zero_iterations_leave_the_start_and_its_tensor_alone() -> None:
     x = blobs(50, 3)
     start = x[:4].clone()
     result = kmeans(x, 4, generator=seeded(), num_iterations=0, initial_centroids=start)
-    assert torch.equal(result.centroids, start)
+    torch.testing.assert_close(result.centroids, start)
+    assert torch.equal(result.codes, nearest(x, start))
     kmeans(x, 4, generator=seeded(), num_iterations=3, initial_centroids=start)
     assert torch.equal(start, x[:4])
+    assert torch.equal(x, blobs(50, 3))
+
+
+@pytest.mark.parametrize("mean", [1000.0, -1000.0])
+def test_data_far_from_the_origin_lose_no_precision(mean: float) -> None:
+    """float32 squares of 1000 are 0.06 apart; these rows are 0.0001 apart, squared."""
+    x = mean + 0.01 * blobs(3000, 6) / 4
+    start = x[:20]
+    for given_start in (start, None):
+        ours = kmeans(x, 20, generator=seeded(), initial_centroids=given_start)
+        exact = kmeans(
+            x.double(), 20, generator=seeded(),
+            initial_centroids=None if given_start is None else start.double(),
+        )  # fmt: skip
+        assert ours.centroids.dtype == torch.float32
+        assert (ours.codes == exact.codes).float().mean() > 0.999
+        assert ours.inertia == pytest.approx(exact.inertia, rel=1e-4)
+        # The float32 numbers next to 1000 are 6e-5 apart.
+        torch.testing.assert_close(ours.centroids.double(), exact.centroids, rtol=0, atol=7e-5)
+    theirs = KMeans(20, init=start.double().numpy(), n_init=1, max_iter=10, tol=0).fit(
+        x.double().numpy()
+    )
+    ours = kmeans(x, 20, generator=seeded(), initial_centroids=start)
+    assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-4)
+
+
+def test_a_common_shift_changes_nothing_else() -> None:
+    x = torch.randint(-8, 9, (400, 3), generator=seeded(2)).float()  # sums of these are exact
+    x = x - x[-1:]  # the last row is at zero
+    x = torch.cat([x, -x])  # mean exactly zero
+    here = kmeans(x, 12, generator=seeded(4))
+    there = kmeans(x + 512, 12, generator=seeded(4))
+    assert torch.equal(here.codes, there.codes)
+    torch.testing.assert_close(there.centroids - 512, here.centroids, rtol=0, atol=1e-4)
 
 
 def test_an_empty_cluster_moves_onto_the_row_farthest_from_its_centroid() -> None:
@@ -135,6 +178,25 @@ def test_every_centroid_is_used_even_if_all_start_at_one_place() -> None:
     start = x[:1].expand(16, -1)
     result = kmeans(x, 16, generator=seeded(), num_iterations=10, initial_centroids=start)
     assert set(result.codes.tolist()) == set(range(16))
+
+
+def test_several_empty_clusters_move_onto_the_farthest_rows_by_hand() -> None:
+    x = torch.tensor([[0.0], [1.0], [2.0], [30.0], [-50.0], [3.0]])
+    start = torch.tensor([[1.0], [1000.0], [2000.0]])
+    result = kmeans(x, 3, generator=seeded(), num_iterations=1, initial_centroids=start)
+    # All chose the first, whose mean is −14 / 6; farthest from 1 are −50, then 30.
+    torch.testing.assert_close(result.centroids, torch.tensor([[-14 / 6], [-50.0], [30.0]]))
+    assert result.codes.tolist() == [0, 0, 0, 2, 1, 0]
+
+
+def test_lloyd_equals_scikit_learn_when_clusters_run_empty() -> None:
+    """Both put an empty cluster onto the row farthest from its centroid."""
+    x = blobs(300, 4)
+    start = torch.cat([x[:9], torch.full((1, 4), 1e3)])
+    ours = kmeans(x, 10, generator=seeded(), num_iterations=100, initial_centroids=start)
+    theirs = KMeans(10, init=start.numpy(), n_init=1, max_iter=100, tol=0).fit(x.numpy())
+    assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-2)
+    assert len(set(ours.codes.tolist())) == 10
 
 
 # k-means++
@@ -221,7 +283,7 @@ def test_duplicates_only(value: float) -> None:
     x = torch.full((40, 3), value)
     result = kmeans(x, 5, generator=seeded())
     assert result.centroids.isfinite().all()
-    assert result.inertia == pytest.approx(0, abs=1e-3)  # 40 rows, each within float32 of 159.87
+    assert result.inertia == pytest.approx(0, abs=1e-9)
     torch.testing.assert_close(result.centroids[result.codes], x)
 
 
@@ -233,6 +295,9 @@ def test_what_is_not_finite_is_refused_and_its_row_named(bad: float) -> None:
         with pytest.raises(ValueError, match=r"row 17 of x holds a NaN.*2 such rows"):
             run(x, 3, generator=seeded())
     check_finite(blobs(3, 2), "x")
+    check_finite(torch.full((3, 2), 3e38), "x")  # though their sum is not finite
+    with pytest.raises(ValueError, match="row 2000 of y holds"):
+        check_finite(torch.zeros(2500, 2).index_fill_(0, torch.tensor([2000]), bad), "y")
 
 
 @pytest.mark.parametrize("num_clusters", [0, -1, 6])
@@ -244,3 +309,36 @@ def test_more_clusters_than_rows_are_refused(num_clusters: int) -> None:
 def test_a_vector_is_not_a_matrix() -> None:
     with pytest.raises(ValueError, match=r"shape \(5,\)"):
         kmeans(torch.zeros(5), 2, generator=seeded())
+
+
+# Choosing among candidates
+
+
+def test_of_several_candidates_the_one_that_lowers_the_distances_most_is_taken() -> None:
+    """By hand, with the same draws: for each centroid C rows, tried one by one."""
+    x, num_clusters, num_candidates = blobs(60, 3), 6, 4
+    draws = torch.rand(num_clusters, num_candidates, generator=seeded(3), dtype=torch.float64)
+    chosen = [int(draws[0, 0] * len(x))]
+    for row in draws[1:]:
+        distances = torch.cdist(x.double(), x[chosen].double()).square().min(1).values
+        cumulative = distances.cumsum(0)
+        tried = [int(torch.searchsorted(cumulative, u * cumulative[-1], right=True)) for u in row]
+        left = [
+            float(torch.cdist(x.double(), x[[*chosen, i]].double()).square().min(1).values.sum())
+            for i in tried
+        ]
+        chosen.append(tried[left.index(min(left))])
+    found = kmeans_plus_plus(x, num_clusters, generator=seeded(3), num_candidates=num_candidates)
+    assert torch.equal(found, x[chosen])
+
+
+def test_candidates_make_a_start_as_good_as_scikit_learns_in_many_dimensions() -> None:
+    x = torch.randn(2000, 200, generator=seeded()) * torch.linspace(0.1, 1, 200)
+    x[::50] *= 3  # outliers, which plain k-means++ likes too much
+    ours, plain, theirs = [], [], []
+    for seed in range(4):
+        ours.append(kmeans(x, 64, generator=seeded(seed), num_candidates=6).inertia)
+        plain.append(kmeans(x, 64, generator=seeded(seed)).inertia)
+        theirs.append(KMeans(64, n_init=1, max_iter=10, random_state=seed).fit(x.numpy()).inertia_)
+    assert sum(ours) < 1.01 * sum(theirs)
+    assert sum(ours) < sum(plain)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import pipeline_picture
 from conftest import ROOT
+from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.cli import app
 from rqvae_lib.content import load_embeddings
 from rqvae_lib.datasets import load_dataset
@@ -24,7 +25,9 @@ from rqvae_lib.recommenders import DecoderOnly
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
+TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "rqvae_lib"
+PRETRAINED = LIBRARY / "pretrained"
 
 
 # The picture
@@ -110,19 +113,25 @@ def test_readme_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert ast.literal_eval(last) == [movies.titles[item] for item in found.items[0]]
 
 
-def readme_commands() -> list[str]:
-    return re.findall(r"^    (rqvae-lib .*?)(?:  +#.*)?$", README, re.MULTILINE)
+def commands_in(page: str) -> list[str]:
+    return re.findall(r"^    (rqvae-lib .*?)(?:  +#.*)?$", page, re.MULTILINE)
 
 
 def test_readme_names_every_command() -> None:
-    named = {shlex.split(command)[1] for command in readme_commands()}
+    named = {shlex.split(command)[1] for command in commands_in(README)}
     assert named == set(typer.main.get_command(app).commands)
 
 
 @pytest.mark.parametrize(
-    "command", [*readme_commands(), "rqvae-lib train-decoder --tokenizer random"]
+    "command",
+    [
+        *commands_in(README),
+        *commands_in(TOKENIZERS),
+        "rqvae-lib train-decoder --tokenizer random",
+        "rqvae-lib train-rqvae --start-from pretrained --steps 1000",
+    ],
 )
-def test_readme_commands_exist_with_their_options(command: str) -> None:
+def test_commands_on_the_pages_exist_with_their_options(command: str) -> None:
     """Parsed by the real command, which then shows its help instead of running."""
     _, *arguments = shlex.split(command)
     result = CliRunner().invoke(app, [*arguments, "--help"])
@@ -131,6 +140,38 @@ def test_readme_commands_exist_with_their_options(command: str) -> None:
     options = typer.main.get_command(app).commands[chosen].params
     known = {name for option in options for name in option.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
+
+
+def test_the_page_on_tokenizers_tells_what_the_shipped_ones_say_of_themselves() -> None:
+    rows = re.findall(r"^\| `(movielens-small-2016\S*)` \| (.*) \|$", TOKENIZERS, re.MULTILINE)
+    shipped = {
+        path.name.removesuffix("-rqvae.safetensors") for path in PRETRAINED.glob("*-rqvae.*")
+    }
+    assert {name for name, _ in rows} == shipped
+    for name, row in rows:
+        _, card = load_rqvae(name)
+        metrics = card["metrics"]
+        perplexity = " · ".join(f"{number:.0f}" for number in metrics["perplexity"])
+        assert row == (
+            f"{card['steps']:,} | {perplexity} | {metrics['collision_rate']:.2%} | "
+            f"{metrics['variance_lost']:.1%}"
+        )
+        assert card["command"] in commands_in(TOKENIZERS)
+
+
+def test_the_table_of_seeds_shows_no_collapse() -> None:
+    """The recipe's promise: all codewords used, and fewer collisions than residual k-means."""
+    table = pd.read_csv(ROOT / "book" / "_tokenizers.csv").set_index("tokenizer")
+    trained, baseline = table.loc["RQ-VAE"], table.loc["R-KMeans"]
+    assert trained["seed"].tolist() == baseline["seed"].tolist() == [0, 1, 2, 3, 4]
+    assert (trained[[f"used_{level}" for level in (1, 2, 3)]] >= 0.99).all(axis=None)
+    # What the page says below the table.
+    assert 4 * trained["collision_rate"].max() < baseline["collision_rate"].min()
+    assert baseline["perplexity_3"].max() < 256 / 2 < trained["perplexity_3"].min()
+    assert trained["variance_lost"].min() > baseline["variance_lost"].max()
+    shipped = load_rqvae("movielens-small-2016")[1]["metrics"]
+    assert shipped["variance_lost"] < baseline["variance_lost"].min()
+    assert shipped["collision_rate"] < baseline["collision_rate"].min()
 
 
 def test_readme_make_targets_exist() -> None:

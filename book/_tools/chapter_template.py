@@ -51,7 +51,7 @@ print(tuple(by_hand.shape))
 # Import it, and let an assertion say that both agree. {numref}`fig-template-cells` shows the result.
 
 # %%
-codes, _ = nearest(points, codebook)
+codes = nearest(points, codebook)
 assert torch.equal(codes, by_hand)
 
 # %% mystnb={"image": {"alt": "Scatter plot of 200 points in the plane, coloured by the nearest of four codewords"}, "figure": {"caption": "Each codeword claims the points around it.", "name": "fig-template-cells"}}

@@ -1,0 +1,132 @@
+"""What the commands share: their options, and how they find models and refuse strange ones.
+
+Seen at work in: chapter 00.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, cast
+
+import torch
+import typer
+
+from rqvae_lib.checkpoints import Card, load_rqvae
+from rqvae_lib.datasets import Dataset
+from rqvae_lib.recipes import Content, item_vectors, new_rqvae
+from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.semantic_ids import SemanticIDs
+
+DATASET = "movielens-small-2016"
+RUNS = Path("runs")
+RQVAE_FILE, DECODER_FILE = "rqvae.safetensors", "decoder.safetensors"
+
+app = typer.Typer(
+    name="rqvae-lib",
+    help="Semantic IDs from scratch: train an RQ-VAE tokenizer on item embeddings, write the "
+    "items' semantic IDs, train a transformer over them, and recommend. All of it runs offline on "
+    "the embedded MovieLens data; results go to the folder 'runs'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Output = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
+Data = Annotated[
+    str,
+    typer.Option(help="The embedded data set, or the folder of MovieLens 1M: ml-1m, unpacked."),
+]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of the items' texts, as written by `python -m rqvae_lib.content`; the embedded data "
+        "set has its own.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0, max=2**31 - 1, help="Of everything random: same seed, same result (on a CPU)."
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU).")
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks) or an RQ-VAE "
+        f"checkpoint. Default: {RUNS / RQVAE_FILE} where that exists, else 'pretrained'.",
+        show_default=False,
+    ),
+]
+
+
+def choose(given: str | None, file: str, shipped: str) -> str:
+    """Return what to load: what was given, the last run's file, or the shipped one."""
+    chosen = given or (str(RUNS / file) if (RUNS / file).is_file() else "pretrained")
+    typer.echo(f"Using {chosen}.", err=True)
+    return shipped if chosen == "pretrained" else chosen
+
+
+def load_catalogue(
+    tokenizer: str | None, seed: int, dataset: Dataset, embeddings: Path | None
+) -> SemanticIDs:
+    """Return the IDs that a tokenizer, named as in the option, gives to a data set's items."""
+    if tokenizer == "random":
+        vectors = item_vectors(dataset, embeddings=embeddings)
+        return ids_of(new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed), vectors)
+    file = choose(tokenizer, RQVAE_FILE, DATASET)
+    model, card = load_rqvae(file)
+    check_data("tokenizer", card, dataset)
+    content = cast(Content, said_by(card, "content", file))
+    return ids_of(model, item_vectors(dataset, content, embeddings))
+
+
+def ids_of(tokenizer: RQVAE, vectors: torch.Tensor) -> SemanticIDs:
+    """Return the catalogue of IDs that a tokenizer gives to item vectors (N, D)."""
+    config = tokenizer.config
+    return SemanticIDs(tokenizer.assign(vectors), [config.codebook_size] * config.num_levels)
+
+
+def said_by(card: Card, name: str, file: object) -> str:
+    """Return what a checkpoint's card says of itself; refuse a card that does not say it."""
+    if name not in card:
+        raise ValueError(
+            f"{file} does not say its {name!r}, so it was not made by `rqvae-lib train-rqvae`: "
+            "train one, or use it from Python with checkpoints.load_rqvae"
+        )
+    return str(card[name])
+
+
+def check_data(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model that was trained on other data than it is now used on."""
+    if card.get("data") != dataset.checksum:
+        raise ValueError(
+            f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
+            f"{dataset.name} ({dataset.checksum}): train one on this data"
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(f"--device {device} is not usable here ({reason}): try cpu") from None
+
+
+def card_of(dataset: Dataset, seed: int, metrics: Mapping[str, object], **more: object) -> Card:
+    """Return what a checkpoint says of itself: how it was made, from what, with which result."""
+    return {
+        "command": " ".join(["rqvae-lib", *sys.argv[1:]]),
+        "seed": seed,
+        "dataset": dataset.name,
+        "data": dataset.checksum,
+        "torch": torch.__version__,
+        "metrics": dict(metrics),
+        **more,
+    }

@@ -1,0 +1,150 @@
+"""The commands about recommenders: train one, and recommend.
+
+Seen at work in: chapter 00.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+import typer
+
+from rqvae_lib.checkpoints import load_recommender, save_recommender
+from rqvae_lib.cli_common import (
+    DATASET,
+    DECODER_FILE,
+    RUNS,
+    Data,
+    Device,
+    Embeddings,
+    Output,
+    Resume,
+    Seed,
+    Tokenizer,
+    app,
+    card_of,
+    check_data,
+    check_device,
+    choose,
+    load_catalogue,
+)
+from rqvae_lib.files import check_writable
+from rqvae_lib.generate import recommend as recommend_items
+from rqvae_lib.movielens import open_dataset
+from rqvae_lib.recipes import DECODER_TRAINING, train_decoder, validate
+from rqvae_lib.splits import leave_one_out
+from rqvae_lib.trie import Trie
+
+
+@app.command("train-decoder")
+def train_decoder_command(
+    output: Output = RUNS,
+    data: Data = DATASET,
+    embeddings: Embeddings = None,
+    tokenizer: Tokenizer = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = DECODER_TRAINING.num_steps
+    or 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Windows of users' histories a step.")
+    ] = DECODER_TRAINING.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(min=0.0, help="At its highest; it decays along a cosine.")
+    ] = DECODER_TRAINING.learning_rate,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    resume: Resume = False,
+) -> None:
+    """Train a decoder-only transformer to write the semantic ID of a user's next movie.
+
+    Holds out each user's last two movies, and reports full-ranking Recall and NDCG on the last but
+    one (validation) beside popularity's. Writes decoder.safetensors, and decoder-state.safetensors
+    to resume from.
+    """
+    path = output / DECODER_FILE
+    check_device(device)
+    check_writable(path)
+    dataset = open_dataset(data)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings)
+    split = leave_one_out(dataset)
+    training = replace(
+        DECODER_TRAINING,
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    model, _ = train_decoder(
+        ids,
+        split.train,
+        training=training,
+        device=device,
+        state_path=output / "decoder-state.safetensors",
+        resume=resume,
+    )
+    metrics = validate(model, split, dataset)
+    means = {name: mean for name, (mean, _) in metrics.items()}
+    save_recommender(path, model, card_of(dataset, seed, means))
+    for name, (mean, interval) in metrics.items():
+        typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
+    typer.echo("In brackets: 95 % intervals over people.")
+    typer.echo(f"Wrote {path}.")
+
+
+@app.command("recommend")
+def recommend_command(
+    user: Annotated[
+        int | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="Instead of a user: MovieLens movie ids, oldest first, as in 1,3114."),
+    ] = None,
+    data: Data = DATASET,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="'pretrained' (shipped) or a decoder checkpoint. "
+            f"Default: {RUNS / DECODER_FILE} where that exists, else 'pretrained'.",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many movies.")] = 10,
+    beams: Annotated[
+        int, typer.Option(min=1, help="Prefixes kept a level; more is closer to exact.")
+    ] = 50,
+    device: Device = "cpu",
+) -> None:
+    """Recommend movies that a user has not had yet, with their titles."""
+    check_device(device)
+    dataset = open_dataset(data)
+    if (user is None) == (history is None):
+        raise ValueError("Say for whom: either --user NUMBER or --history ID,ID,… (not both)")
+    if user is not None:
+        items = torch.from_numpy(dataset.user_history(user))
+    else:
+        items = torch.from_numpy(dataset.item_index(_movie_ids(history or "")))
+    recommender, card = load_recommender(choose(model, DECODER_FILE, DATASET))
+    check_data("recommender", card, dataset)
+    recommender = recommender.to(device)
+    trie = Trie(recommender.ids, device)
+    found = recommend_items(recommender, trie, [items], k=k, beams=max(k, beams))
+
+    typer.echo("The last movies of the history:")
+    for item in items[-5:].tolist():
+        typer.echo(f"    {dataset.titles[item]}")
+    typer.echo("Recommended:")
+    ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
+    for place, (item, probability) in enumerate(ranked, 1):
+        if item >= 0:
+            code = "-".join(map(str, recommender.ids.id_of(item)))
+            typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _movie_ids(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ValueError(
+            f"--history is {text!r}; expected MovieLens movie ids with commas between them, "
+            "such as 1,3114,78499 (inference-rqvae writes a table of them)"
+        ) from None

@@ -1,0 +1,288 @@
+"""The commands about tokenizers: train one, compare several, write the IDs that one gives.
+
+Seen at work in: chapter 00.
+"""
+
+import csv
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rqvae_lib.batches import RowBatches
+from rqvae_lib.checkpoints import load_rqvae, save_rqvae
+from rqvae_lib.cli_common import (
+    DATASET,
+    RQVAE_FILE,
+    RUNS,
+    Data,
+    Device,
+    Embeddings,
+    Output,
+    Resume,
+    Seed,
+    Tokenizer,
+    app,
+    card_of,
+    check_device,
+    load_catalogue,
+    said_by,
+)
+from rqvae_lib.datasets import Dataset
+from rqvae_lib.files import check_writable, write_atomically
+from rqvae_lib.movielens import open_dataset
+from rqvae_lib.quantize import Estimator, Learning
+from rqvae_lib.recipes import RQVAE_TRAINING, Content, item_vectors, new_rqvae, train_rqvae
+from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.semantic_ids import write_ids
+from rqvae_lib.tokenizer_metrics import TokenizerMetrics, tokenizer_metrics
+from rqvae_lib.training import EarlyStop, Precision, Schedule
+
+
+@app.command("train-rqvae")
+def train_rqvae_command(
+    output: Output = RUNS,
+    data: Data = DATASET,
+    embeddings: Embeddings = None,
+    content: Annotated[
+        Content,
+        typer.Option(
+            help="What the codes are made from: 'text', 'collaborative' (who chose what, in the "
+            "training part of the histories) or 'both'."
+        ),
+    ] = "text",
+    residual_kmeans: Annotated[
+        bool,
+        typer.Option(
+            "--residual-kmeans", help="No autoencoder: residual k-means, which needs no training."
+        ),
+    ] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(help="Continue from a trained RQ-VAE: 'pretrained' (shipped) or a file."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Optimiser steps; {RQVAE_TRAINING.num_steps} by default."),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.0, help="Instead of steps: passes over the items.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Items a step.")
+    ] = RQVAE_TRAINING.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(min=0.0, help="At its highest.")
+    ] = RQVAE_TRAINING.learning_rate,
+    schedule: Annotated[
+        Schedule, typer.Option(help="How the learning rate falls.")
+    ] = RQVAE_TRAINING.schedule,
+    levels: Annotated[int, typer.Option(min=1, help="Codes in a semantic ID.")] = 3,
+    codebook_size: Annotated[int, typer.Option(min=1, help="Codewords a level.")] = 256,
+    estimator: Annotated[
+        Estimator, typer.Option(help="How gradients pass the choice of codewords.")
+    ] = "straight-through",
+    learning: Annotated[
+        Learning,
+        typer.Option(help="How codewords learn: moving averages, or by gradient ('gumbel' must)."),
+    ] = "average",
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Stop after this many measurements, one every {RQVAE_TRAINING.measure_every} "
+            "steps, that brought no improvement in the variance lost; the best is kept.",
+        ),
+    ] = None,
+    snapshots: Annotated[
+        str, typer.Option(help="Also write the model after these steps, as in 1000,10000.")
+    ] = "",
+    precision: Annotated[
+        Precision, typer.Option(help="'bfloat16' runs the autoencoder in 16 bits: faster, coarser.")
+    ] = "float32",
+    compile_step: Annotated[
+        bool, typer.Option("--compile", help="Compile the step: pays in a long training.")
+    ] = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    resume: Resume = False,
+) -> None:
+    """Train an RQ-VAE on the items' vectors: the tokenizer.
+
+    Writes rqvae.safetensors, and rqvae-state.safetensors to resume from. The progress bar shows, of
+    the levels, the worst utilisation and perplexity: what falls when a codebook collapses.
+    """
+    path = output / RQVAE_FILE
+    check_device(device)
+    check_writable(path)
+    if steps and epochs:
+        raise ValueError("Say how long: either --steps or --epochs (not both)")
+    training = replace(
+        RQVAE_TRAINING,
+        num_steps=None if epochs else steps or RQVAE_TRAINING.num_steps,
+        num_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        precision=precision,
+        compile=compile_step,
+        seed=seed,
+        snapshot_steps=_steps(snapshots),
+        early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
+    )
+    dataset = open_dataset(data)
+    vectors = item_vectors(dataset, content, embeddings)
+
+    def save(file: Path, model: RQVAE, step: int) -> TokenizerMetrics:
+        metrics = tokenizer_metrics(model, vectors)
+        card = card_of(dataset, seed, asdict(metrics), content=content, steps=step)
+        save_rqvae(file, model, card)
+        return metrics
+
+    def save_snapshot(step: int, model: RQVAE) -> None:
+        save(output / f"rqvae-{step}.safetensors", model, step)
+
+    width = vectors.shape[1]
+    if residual_kmeans and (start_from or resume or snapshots):
+        raise ValueError(
+            "--residual-kmeans is not trained, so there is nothing to start from, resume or take "
+            "snapshots of: leave these options out"
+        )
+    if residual_kmeans:
+        config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
+        model, planned = new_rqvae(vectors, config, seed=seed), 0
+    else:
+        started = _to_start_from(start_from, content, dataset) if start_from else None
+        config = RQVAEConfig(
+            width,
+            num_levels=levels,
+            codebook_size=codebook_size,
+            estimator=estimator,
+            learning=learning,
+        )
+        batches = RowBatches(vectors, batch_size=batch_size, seed=seed)
+        planned = training.total_steps(batches.steps_per_epoch)
+        model, _ = train_rqvae(
+            vectors,
+            None if started and config == RQVAEConfig(width) else config,  # nothing was asked for
+            training,
+            start_from=started,
+            snapshot=save_snapshot,
+            device=device,
+            state_path=output / "rqvae-state.safetensors",
+            resume=resume,
+        )
+    metrics = save(path, model, planned)
+    for level in range(len(metrics.utilisation)):
+        typer.echo(
+            f"Level {level + 1}: {metrics.utilisation[level]:.1%} of codewords used, perplexity "
+            f"{metrics.perplexity[level]:.0f}; residual {metrics.residual_norms[level]:.2f} long, "
+            f"{metrics.residual_norms[level + 1]:.2f} after it."
+        )
+    typer.echo(f"{metrics.collision_rate:.2%} of items share their codes with an earlier item.")
+    typer.echo(f"{metrics.variance_lost:.1%} of the vectors' variance is lost.")
+    typer.echo(f"Wrote {path}.")
+
+
+@app.command("compare-tokenizers")
+def compare_tokenizers_command(
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
+    data: Data = DATASET,
+    embeddings: Embeddings = None,
+    content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
+    steps: Annotated[
+        int, typer.Option(min=1, help="Optimiser steps of each RQ-VAE.")
+    ] = RQVAE_TRAINING.num_steps or 1,
+    output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train the RQ-VAE on several seeds, beside residual k-means, and print how both do.
+
+    Both have 3 levels of 256 codewords. An RQ-VAE that uses fewer codewords, or collides more than
+    residual k-means, has collapsed.
+    """
+    check_device(device)
+    if output:
+        check_writable(output)
+    vectors = item_vectors(open_dataset(data), content, embeddings)
+    baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
+    training = replace(RQVAE_TRAINING, num_steps=steps)
+    rows: list[dict[str, object]] = []
+    typer.echo(f"{'tokenizer':<11} seed  used by level, %     perplexity   collide  variance lost")
+    for seed in range(seeds):
+        trained, _ = train_rqvae(vectors, training=replace(training, seed=seed), device=device)
+        for name, model in (
+            ("RQ-VAE", trained),
+            ("R-KMeans", new_rqvae(vectors, baseline, seed=seed)),
+        ):
+            metrics = tokenizer_metrics(model, vectors)
+            used = " ".join(f"{100 * share:5.1f}" for share in metrics.utilisation)
+            perplexity = " ".join(f"{number:3.0f}" for number in metrics.perplexity)
+            typer.echo(
+                f"{name:<11} {seed:4}  {used}  {perplexity}  {metrics.collision_rate:7.2%}  "
+                f"{metrics.variance_lost:12.1%}"
+            )
+            rows.append({"tokenizer": name, "seed": seed} | _columns(metrics))
+    if output:
+        with write_atomically(output) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        typer.echo(f"Wrote {output}.")
+
+
+@app.command("inference-rqvae")
+def inference_rqvae_command(
+    output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
+    / "semantic_ids.csv",
+    data: Data = DATASET,
+    embeddings: Embeddings = None,
+    tokenizer: Tokenizer = None,
+    seed: Seed = 0,
+) -> None:
+    """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
+    if output.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv or a .parquet file")
+    check_writable(output)
+    dataset = open_dataset(data)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings)
+    frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
+    write_ids(output, frame)
+    typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")
+
+
+def _columns(metrics: TokenizerMetrics) -> dict[str, str]:
+    """Return a row of the table that compare-tokenizers writes: four digits say enough."""
+    by_level = {"used": metrics.utilisation, "perplexity": metrics.perplexity}
+    numbers = {
+        f"{name}_{level}": number
+        for name, levels in by_level.items()
+        for level, number in enumerate(levels, 1)
+    }
+    numbers |= {"collision_rate": metrics.collision_rate, "variance_lost": metrics.variance_lost}
+    return {name: f"{number:.4g}" for name, number in numbers.items()}
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            f"--snapshots is {text!r}; expected numbers of steps with commas between them, such as "
+            "1000,10000"
+        ) from None
+
+
+def _to_start_from(given: str, content: Content, dataset: Dataset) -> RQVAE:
+    """Load the RQ-VAE to continue from; refuse one whose items were described otherwise."""
+    model, card = load_rqvae(DATASET if given == "pretrained" else given)
+    source, was = said_by(card, "dataset", given), said_by(card, "content", given)
+    if source != dataset.name:
+        typer.echo(f"Starting from an RQ-VAE of {source}.", err=True)
+    if was != content:
+        raise ValueError(
+            f"the RQ-VAE to start from was trained on {was!r} vectors, not {content!r}: pass "
+            f"--content {was}"
+        )
+    return model

@@ -1,0 +1,95 @@
+"""Timing that can be trusted on a machine that one shares: the cases take turns.
+
+A processor is faster one minute than the next. So every round runs each case once, one after
+another, and what is reported is the median over rounds of a case's time divided by the reference
+case's time of the same round. torch.utils.benchmark does the timing: on one thread, in processor
+seconds, with the garbage collector off.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch.utils.benchmark import Timer
+
+PEERS = ("torch", "vector-quantize-pytorch", "rectokens", "faiss-cpu", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases that do the same work, and the one that the others are divided by."""
+
+    title: str
+    cases: dict[str, Callable[[], object]]
+    reference: str
+    rounds: int = 15
+    notes: dict[str, str] = field(default_factory=dict)  # a case: what else is to say of it
+
+
+@dataclass(frozen=True)
+class Row:
+    case: str
+    milliseconds: float  # median over rounds
+    ratio: float  # median over rounds of this case divided by the reference
+    note: str
+
+
+def measure(suite: Suite) -> list[Row]:
+    """Time the cases of a suite in turns."""
+    timers = {
+        name: Timer("case()", globals={"case": case}, timer=time.process_time, num_threads=1)
+        for name, case in suite.cases.items()
+    }
+    for timer in timers.values():
+        timer.timeit(1)  # memory is allocated and caches are warm
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(suite.rounds):
+        for name, timer in timers.items():
+            seconds[name].append(timer.timeit(1).median)
+    reference = seconds[suite.reference]
+    return [
+        Row(
+            name,
+            1000 * statistics.median(times),
+            statistics.median(a / b for a, b in zip(times, reference, strict=True)),
+            suite.notes.get(name, ""),
+        )
+        for name, times in seconds.items()
+    ]
+
+
+def table(suite: Suite, rows: list[Row]) -> str:
+    """Write a suite's rows as a Markdown section."""
+    lines = [
+        f"## {suite.title}",
+        "",
+        f"| Case | Milliseconds | ÷ {suite.reference} | |",
+        "| --- | ---: | ---: | --- |",
+        *(f"| {r.case} | {r.milliseconds:,.1f} | {r.ratio:.2f} | {r.note} |" for r in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """Say on what the figures were measured, in one sentence."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PEERS)
+    return (
+        f"Measured on {time.strftime('%d %B %Y')}, on one thread of {_processor()} "
+        f"({os.cpu_count()} cores), {platform.system()}, Python {platform.python_version()}, "
+        f"{versions}; {torch.backends.cpu.get_cpu_capability()} instructions."
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

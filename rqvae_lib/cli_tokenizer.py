@@ -255,12 +255,12 @@ def inference_rqvae_command(
 def _columns(metrics: TokenizerMetrics) -> dict[str, str]:
     """Return a row of the table that compare-tokenizers writes: four digits say enough."""
     by_level = {"used": metrics.utilisation, "perplexity": metrics.perplexity}
-    numbers = {
+    numbers = {"collision_rate": metrics.collision_rate, "variance_lost": metrics.variance_lost}
+    numbers |= {
         f"{name}_{level}": number
         for name, levels in by_level.items()
         for level, number in enumerate(levels, 1)
     }
-    numbers |= {"collision_rate": metrics.collision_rate, "variance_lost": metrics.variance_lost}
     return {name: f"{number:.4g}" for name, number in numbers.items()}
 
 

@@ -462,6 +462,19 @@ def test_a_start_on_other_content_is_refused(on_both: Path, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+def test_a_start_with_another_architecture_is_refused(on_both: Path, tmp_path: Path) -> None:
+    """It has 2 levels of 32 codewords: asking for nothing or for just that is right."""
+    start = ["--content", "both", "--start-from", on_both / "runs/rqvae.safetensors"]
+    same = shlex.split("--levels 2 --codebook-size 32 --estimator gumbel --learning gradient")
+    for asked in ([], same):
+        succeeds("train-rqvae", *start, "--steps", 1, *asked, folder=tmp_path)
+        assert load_rqvae(tmp_path / "runs/rqvae.safetensors")[0].config.codebook_size == 32
+    shutil.rmtree(tmp_path / "runs")
+    said = fails("train-rqvae", *start, "--levels", 2, folder=tmp_path)
+    assert "codebook_size=256" in said.split("was asked for")[0]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_start_from_residual_kmeans_is_refused(kmeans_file: Path, tmp_path: Path) -> None:
     arguments = ["train-rqvae", "--start-from", kmeans_file, "--steps", 1]
     assert "no weights to train" in fails(*arguments, folder=tmp_path)
@@ -553,6 +566,9 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["train-decoder", "--tokenizer", "nowhere"], "nowhere"),
         (["train-rqvae", "--codebook-size", 10000], "10000"),
         (["train-rqvae", "--residual-kmeans", "--codebook-size", 10000], "10000"),
+        (["train-rqvae", "--residual-kmeans", "--resume"], "nothing to start from, resume"),
+        (["train-rqvae", "--residual-kmeans", "--start-from", "file"], "nothing to start from"),
+        (["train-rqvae", "--residual-kmeans", "--snapshots", 5], "nothing to start from"),
         (["train-rqvae", "--resume"], "rqvae-state.safetensors"),
         (["train-rqvae", "--learning-rate", 1e30, "--steps", 60], "loss"),
         (["train-rqvae", "--steps", 3, "--epochs", 2], "--steps or --epochs (not both)"),

@@ -264,6 +264,11 @@ def test_nothing_to_resume_is_said(path: Path) -> None:
         run(new_decoder(), config_of(), state_path=path, resume=True)
 
 
+def test_resuming_needs_to_be_told_from_where() -> None:
+    with pytest.raises(ValueError, match="resume needs state_path"):
+        run(new_decoder(), config_of(), resume=True)
+
+
 def test_a_damaged_state_is_refused(path: Path) -> None:
     config = config_of(num_steps=2)
     run(new_decoder(), config, state_path=path)

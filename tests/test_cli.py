@@ -501,9 +501,9 @@ def test_a_comparison_prints_and_writes_the_same_table(
         assert seed == "0"
         metrics = load_rqvae(files_of[name])[1]["metrics"]  # of the same seed and steps
         numbered = {
+            **{column: metrics[column] for column in ("collision_rate", "variance_lost")},
             **{f"used_{i}": share for i, share in enumerate(metrics["utilisation"], 1)},
             **{f"perplexity_{i}": value for i, value in enumerate(metrics["perplexity"], 1)},
-            **{column: metrics[column] for column in ("collision_rate", "variance_lost")},
         }
         assert list(row) == ["tokenizer", "seed", *numbered]
         for column, expected in numbered.items():

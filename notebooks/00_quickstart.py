@@ -40,7 +40,6 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib import checks
 from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.checkpoints import load_recommender
 from rqvae_lib.content import load_embeddings
@@ -52,6 +51,7 @@ from rqvae_lib.evaluate import (
     ranks_in_scores,
     recall_at,
 )
+from rqvae_lib.exercises import chapter_00 as checks
 from rqvae_lib.generate import recommend
 from rqvae_lib.quantize import code_usage
 from rqvae_lib.recipes import train_decoder, train_rqvae

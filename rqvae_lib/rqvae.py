@@ -298,6 +298,6 @@ def mlp(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i, (wide, narrow) in enumerate(pairwise(widths)):
         if i:
-            layers.append(nn.ReLU())
+            layers.append(nn.ReLU(inplace=True))  # a linear layer does not need its output
         layers.append(nn.Linear(wide, narrow))
     return nn.Sequential(*layers)

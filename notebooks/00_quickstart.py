@@ -53,10 +53,10 @@ from rqvae_lib.evaluate import (
 )
 from rqvae_lib.exercises import chapter_00 as checks
 from rqvae_lib.generate import recommend
-from rqvae_lib.quantize import code_usage
 from rqvae_lib.recipes import train_decoder, train_rqvae
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out
+from rqvae_lib.tokenizer_metrics import code_usage
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.trie import Trie
 
@@ -114,7 +114,7 @@ for movie in similarity.topk(6).indices[1:].tolist():
 # %%
 rqvae, rqvae_log = train_rqvae(
     embeddings,
-    training=TrainingConfig(num_steps=350, batch_size=256, log_every=20),
+    training=TrainingConfig(num_steps=300, batch_size=256, log_every=20),
     progress=False,
 )
 codes = rqvae.assign(embeddings)  # (9066, 3)

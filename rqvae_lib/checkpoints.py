@@ -8,6 +8,7 @@ Source: the safetensors format, https://huggingface.co/docs/safetensors.
 Seen at work in: chapter 00.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -186,3 +187,11 @@ def _describing(path: Path) -> Iterator[None]:
         raise CheckpointError(
             f"{path} does not fit its own description ({reason}): make it anew, or pass another"
         ) from error
+
+
+def tensors_sha256(*tensors: Tensor) -> str:
+    """Name the content of tensors, so that a model is not used on, or trained on, other data."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -3,6 +3,8 @@
 Seen at work in: chapter 00.
 """
 
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +13,10 @@ from typing import Annotated, cast
 import torch
 import typer
 
-from rqvae_lib.checkpoints import Card, load_rqvae
+from rqvae_lib.checkpoints import Card, load_rqvae, tensors_sha256
 from rqvae_lib.datasets import Dataset
-from rqvae_lib.recipes import Content, item_vectors, new_rqvae
+from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
+from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 
@@ -54,6 +57,8 @@ Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU).")
 ]
+Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")]
+LearningRate = Annotated[float, typer.Option(min=0.0, help="At its highest.")]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
@@ -82,6 +87,7 @@ def load_catalogue(
     model, card = load_rqvae(file)
     check_data("tokenizer", card, dataset)
     content = cast(Content, said_by(card, "content", file))
+    check_text(card, content, dataset, embeddings)
     return ids_of(model, item_vectors(dataset, content, embeddings))
 
 
@@ -107,6 +113,33 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
         raise ValueError(
             f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
             f"{dataset.name} ({dataset.checksum}): train one on this data"
+        )
+
+
+def text_sha256(content: Content, dataset: Dataset, embeddings: Path | None) -> str:
+    """Name the text embeddings that a tokenizer is trained on; "" where it reads none."""
+    # Collaborative vectors follow from the data, whose checksum the card has, up to rounding.
+    return "" if content == "collaborative" else tensors_sha256(text_vectors(dataset, embeddings))
+
+
+def check_text(card: Card, content: Content, dataset: Dataset, embeddings: Path | None) -> None:
+    """Refuse a tokenizer on text embeddings that another encoder made than it was trained on."""
+    found = text_sha256(content, dataset, embeddings)
+    if card.get("text_embeddings", found) != found:
+        raise ValueError(
+            f"the tokenizer was trained on other text embeddings (sha256 "
+            f"{card['text_embeddings']}) than {embeddings or 'the shipped ones'} ({found}): pass "
+            "the file that it was trained on as --embeddings, or train one on this"
+        )
+
+
+def check_compiler() -> None:
+    """Refuse to compile where there is no C++ compiler, which torch.compile needs on a CPU."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
+    if not any(name and shutil.which(name) for name in names):
+        raise ValueError(
+            "--compile needs a C++ compiler, and none was found (g++, clang++, c++, cl): install "
+            "one, name it in the variable CXX, or leave --compile out"
         )
 
 

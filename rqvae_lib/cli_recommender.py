@@ -17,9 +17,11 @@ from rqvae_lib.cli_common import (
     Data,
     Device,
     Embeddings,
+    LearningRate,
     Output,
     Resume,
     Seed,
+    Steps,
     Tokenizer,
     app,
     card_of,
@@ -31,7 +33,7 @@ from rqvae_lib.cli_common import (
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.movielens import open_dataset
-from rqvae_lib.recipes import DECODER_TRAINING, train_decoder, validate
+from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
 from rqvae_lib.splits import leave_one_out
 from rqvae_lib.trie import Trie
 
@@ -42,14 +44,11 @@ def train_decoder_command(
     data: Data = DATASET,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = DECODER_TRAINING.num_steps
-    or 1,
+    steps: Steps = DECODER_STEPS,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Windows of users' histories a step.")
     ] = DECODER_TRAINING.batch_size,
-    learning_rate: Annotated[
-        float, typer.Option(min=0.0, help="At its highest; it decays along a cosine.")
-    ] = DECODER_TRAINING.learning_rate,
+    learning_rate: LearningRate = DECODER_TRAINING.learning_rate,
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,

@@ -19,25 +19,32 @@ from rqvae_lib.cli_common import (
     Data,
     Device,
     Embeddings,
+    LearningRate,
     Output,
     Resume,
     Seed,
+    Steps,
     Tokenizer,
     app,
     card_of,
+    check_compiler,
     check_device,
+    check_text,
     load_catalogue,
     said_by,
+    text_sha256,
 )
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
+from rqvae_lib.item_vectors import Content, item_vectors
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.quantize import Estimator, Learning
-from rqvae_lib.recipes import RQVAE_TRAINING, Content, item_vectors, new_rqvae, train_rqvae
+from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import write_ids
 from rqvae_lib.tokenizer_metrics import TokenizerMetrics, tokenizer_metrics
 from rqvae_lib.training import EarlyStop, Precision, Schedule
+from rqvae_lib.training_state import steps_of
 
 
 @app.command("train-rqvae")
@@ -60,11 +67,14 @@ def train_rqvae_command(
     ] = False,
     start_from: Annotated[
         str | None,
-        typer.Option(help="Continue from a trained RQ-VAE: 'pretrained' (shipped) or a file."),
+        typer.Option(
+            help="Continue from a trained RQ-VAE: 'pretrained' (shipped) or a file. It keeps the "
+            "standardisation that it was trained with."
+        ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Optimiser steps; {RQVAE_TRAINING.num_steps} by default."),
+        typer.Option(min=1, help=f"Optimiser steps; {RQVAE_STEPS} by default."),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(min=0.0, help="Instead of steps: passes over the items.")
@@ -72,9 +82,7 @@ def train_rqvae_command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Items a step.")
     ] = RQVAE_TRAINING.batch_size,
-    learning_rate: Annotated[
-        float, typer.Option(min=0.0, help="At its highest.")
-    ] = RQVAE_TRAINING.learning_rate,
+    learning_rate: LearningRate = RQVAE_TRAINING.learning_rate,
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate falls.")
     ] = RQVAE_TRAINING.schedule,
@@ -116,11 +124,13 @@ def train_rqvae_command(
     path = output / RQVAE_FILE
     check_device(device)
     check_writable(path)
-    if steps and epochs:
+    if compile_step:
+        check_compiler()
+    if steps is not None and epochs is not None:
         raise ValueError("Say how long: either --steps or --epochs (not both)")
     training = replace(
         RQVAE_TRAINING,
-        num_steps=None if epochs else steps or RQVAE_TRAINING.num_steps,
+        num_steps=steps or (RQVAE_STEPS if epochs is None else None),
         num_epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -133,17 +143,28 @@ def train_rqvae_command(
     )
     dataset = open_dataset(data)
     vectors = item_vectors(dataset, content, embeddings)
+    total = training.total_steps(
+        RowBatches(vectors, batch_size=batch_size, seed=seed).steps_per_epoch
+    )
+    if max(training.snapshot_steps, default=0) > total:
+        raise ValueError(
+            f"--snapshots is {snapshots!r}, but the training has {total} steps: leave out what "
+            "comes after the last"
+        )
 
     def save(file: Path, model: RQVAE, step: int) -> TokenizerMetrics:
         metrics = tokenizer_metrics(model, vectors)
-        card = card_of(dataset, seed, asdict(metrics), content=content, steps=step)
+        text = text_sha256(content, dataset, embeddings)
+        card = card_of(
+            dataset, seed, asdict(metrics), content=content, text_embeddings=text, steps=step
+        )
         save_rqvae(file, model, card)
         return metrics
 
     def save_snapshot(step: int, model: RQVAE) -> None:
         save(output / f"rqvae-{step}.safetensors", model, step)
 
-    width = vectors.shape[1]
+    width, state_path = vectors.shape[1], output / "rqvae-state.safetensors"
     if residual_kmeans and (start_from or resume or snapshots):
         raise ValueError(
             "--residual-kmeans is not trained, so there is nothing to start from, resume or take "
@@ -151,9 +172,11 @@ def train_rqvae_command(
         )
     if residual_kmeans:
         config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
-        model, planned = new_rqvae(vectors, config, seed=seed), 0
+        model, done = new_rqvae(vectors, config, seed=seed), 0
     else:
-        started = _to_start_from(start_from, content, dataset) if start_from else None
+        started = None
+        if start_from:
+            started = _to_start_from(start_from, content, dataset, embeddings)
         config = RQVAEConfig(
             width,
             num_levels=levels,
@@ -161,8 +184,6 @@ def train_rqvae_command(
             estimator=estimator,
             learning=learning,
         )
-        batches = RowBatches(vectors, batch_size=batch_size, seed=seed)
-        planned = training.total_steps(batches.steps_per_epoch)
         model, _ = train_rqvae(
             vectors,
             None if started and config == RQVAEConfig(width) else config,  # nothing was asked for
@@ -170,10 +191,11 @@ def train_rqvae_command(
             start_from=started,
             snapshot=save_snapshot,
             device=device,
-            state_path=output / "rqvae-state.safetensors",
+            state_path=state_path,
             resume=resume,
         )
-    metrics = save(path, model, planned)
+        done = steps_of(state_path)
+    metrics = save(path, model, done)
     for level in range(len(metrics.utilisation)):
         typer.echo(
             f"Level {level + 1}: {metrics.utilisation[level]:.1%} of codewords used, perplexity "
@@ -191,9 +213,7 @@ def compare_tokenizers_command(
     data: Data = DATASET,
     embeddings: Embeddings = None,
     content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
-    steps: Annotated[
-        int, typer.Option(min=1, help="Optimiser steps of each RQ-VAE.")
-    ] = RQVAE_TRAINING.num_steps or 1,
+    steps: Steps = RQVAE_STEPS,
     output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
     device: Device = "cpu",
 ) -> None:
@@ -204,6 +224,8 @@ def compare_tokenizers_command(
     """
     check_device(device)
     if output:
+        if output.suffix != ".csv":
+            raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
         check_writable(output)
     vectors = item_vectors(open_dataset(data), content, embeddings)
     baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
@@ -274,15 +296,19 @@ def _steps(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _to_start_from(given: str, content: Content, dataset: Dataset) -> RQVAE:
+def _to_start_from(
+    given: str, content: Content, dataset: Dataset, embeddings: Path | None
+) -> RQVAE:
     """Load the RQ-VAE to continue from; refuse one whose items were described otherwise."""
     model, card = load_rqvae(DATASET if given == "pretrained" else given)
     source, was = said_by(card, "dataset", given), said_by(card, "content", given)
-    if source != dataset.name:
+    if source != dataset.name:  # other items: other vectors, and that is what is wanted
         typer.echo(f"Starting from an RQ-VAE of {source}.", err=True)
     if was != content:
         raise ValueError(
             f"the RQ-VAE to start from was trained on {was!r} vectors, not {content!r}: pass "
             f"--content {was}"
         )
+    if source == dataset.name:
+        check_text(card, content, dataset, embeddings)
     return model

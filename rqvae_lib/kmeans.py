@@ -79,9 +79,15 @@ def kmeans(
         centroids, codes and inertia; the codes belong to the returned centroids.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix, or has fewer rows than clusters.
+        ValueError: if x is not a finite (N, D) matrix, or has fewer rows than clusters, or for
+            initial centroids of another shape.
     """
     _check(x, num_clusters)
+    if initial_centroids is not None and initial_centroids.shape != (num_clusters, x.shape[1]):
+        raise ValueError(
+            f"initial_centroids have shape {tuple(initial_centroids.shape)}; expected "
+            f"{(num_clusters, x.shape[1])}: a vector like the rows of x for each cluster"
+        )
     center = x.mean(0)  # (D,); near the origin, products of floats lose the least
     x = x - center
     if initial_centroids is None:

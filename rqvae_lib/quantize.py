@@ -40,11 +40,6 @@ class Quantized(NamedTuple):
     loss: Tensor  # (B,), summed over levels and features
 
 
-class CodeUsage(NamedTuple):
-    utilisation: Tensor  # (L,) share of codewords that some row uses, in [0, 1]
-    perplexity: Tensor  # (L,) exp of the entropy of the codes, in [1, K]: codewords in real use
-
-
 class ResidualQuantizer(nn.Module):
     """L codebooks of K codewords in D dimensions, each quantizing what the levels above left over.
 
@@ -318,25 +313,3 @@ def check_choices(estimator: str, learning: str) -> None:
             "estimator 'gumbel' trains the codewords by gradient, but learning is 'average': "
             "choose learning='gradient' with it"
         )
-
-
-def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
-    """Measure, level by level, how much of a codebook is used: the first place collapse shows.
-
-    Args:
-        codes: shape (N, L), int64, each in [0, codebook_size).
-        codebook_size: K.
-
-    Returns:
-        utilisation (L,) and perplexity (L,), float32. A collapsed level has perplexity near 1; K
-        codewords in equal use have perplexity K.
-
-    Raises:
-        ValueError: if there are no rows.
-    """
-    if not len(codes):
-        raise ValueError("there are no items' codes, so nothing can be said of their use")
-    counts = torch.stack([torch.bincount(level, minlength=codebook_size) for level in codes.T])
-    shares = counts / len(codes)  # (L, K)
-    entropy = -torch.special.xlogy(shares, shares).sum(1)  # (L,), nats
-    return CodeUsage((counts > 0).float().mean(1), entropy.exp())

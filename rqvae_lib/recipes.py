@@ -8,21 +8,18 @@ Seen at work in: chapter 00.
 """
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.batches import RowBatches, WindowBatches
-from rqvae_lib.collaborative import collaborative_vectors
-from rqvae_lib.content import load_embeddings, read_embeddings
-from rqvae_lib.datasets import EMBEDDED, Dataset
+from rqvae_lib.checkpoints import tensors_sha256
+from rqvae_lib.datasets import Dataset
 from rqvae_lib.evaluate import (
     Interval,
     bootstrap_interval,
@@ -35,61 +32,22 @@ from rqvae_lib.generate import recommend
 from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import Histories, Split, leave_one_out
+from rqvae_lib.splits import Histories, Split
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
 from rqvae_lib.trie import Trie
 
-Content = Literal["text", "collaborative", "both"]
-
-RQVAE_TRAINING = TrainingConfig(num_steps=2000, batch_size=256, learning_rate=1e-3)
+RQVAE_STEPS = 2000
+DECODER_STEPS = 1000
+RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
 DECODER_TRAINING = TrainingConfig(
-    num_steps=1000,
+    num_steps=DECODER_STEPS,
     batch_size=32,
     learning_rate=3e-3,
     warmup_steps=50,
     weight_decay=0.1,
     save_every=100,
 )
-
-
-def item_vectors(
-    dataset: Dataset, content: Content = "text", embeddings: Path | None = None
-) -> Tensor:
-    """Return what the tokenizer is to know of each item.
-
-    Args:
-        dataset: the items, and who chose what.
-        content: "text" for the embeddings of titles and genres, "collaborative" for vectors from
-            who chose what in the training part of the leave-one-out split, "both" for one after
-            the other.
-        embeddings: a file that `save_embeddings` wrote for these items' texts; None for the one
-            that ships with an embedded data set.
-
-    Returns:
-        shape (N, D), float32: for the shipped embeddings D is 384, for collaborative vectors 64,
-        for both 448. The RQ-VAE standardises each feature, so every number counts alike.
-
-    Raises:
-        ValueError: for another content, for embeddings of other texts, or if there are none.
-        OSError: if the embeddings cannot be read.
-    """
-    if content not in get_args(Content):
-        raise ValueError(f"content is {content!r}; it must be one of {get_args(Content)}")
-    parts = []
-    if content in ("text", "both"):
-        if embeddings is not None:
-            parts.append(read_embeddings(embeddings, dataset.texts))
-        elif dataset.name in EMBEDDED:
-            parts.append(load_embeddings(dataset.name))
-        else:
-            raise ValueError(
-                f"no embeddings of {dataset.name}'s texts come with the library: make them with "
-                "`python -m rqvae_lib.content`, and pass the file as embeddings (--embeddings)"
-            )
-    if content in ("collaborative", "both"):
-        parts.append(collaborative_vectors(leave_one_out(dataset).train, dataset.num_items))
-    return torch.cat(parts, 1)
 
 
 def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
@@ -133,8 +91,9 @@ def train_rqvae(
         training: steps, batch size, learning rate, seed of the training together.
         autoencoder_steps: steps of the autoencoder alone, at the same learning rate, which stays
             constant after the warm-up.
-        start_from: a trained RQ-VAE to continue from; its architecture counts, `config` must be
-            None or equal, and there are no steps of the autoencoder alone.
+        start_from: a trained RQ-VAE to continue from; its architecture and its standardisation,
+            measured on the catalogue that it was trained on, stay. `config` must be None or equal,
+            and there are no steps of the autoencoder alone.
         snapshot: called with the number of steps and the model, on the CPU, after each of
             `training.snapshot_steps`.
         device: where to train.
@@ -148,15 +107,16 @@ def train_rqvae(
             ValueError for an architecture that has nothing to train, or not that of `start_from`.
     """
     model = _rqvae_to_train(embeddings, config, training.seed, start_from).to(device)
+    starting = not start_from and not resume
     on_device = embeddings.to(device)
     batches = RowBatches(on_device, batch_size=training.batch_size, seed=training.seed)
     inputs = {
         "model": str(model.config),
-        "embeddings": _sha256(embeddings),
+        "embeddings": tensors_sha256(embeddings),
         "autoencoder_steps": "0" if start_from else str(autoencoder_steps),
-        "start_from": _sha256(*start_from.state_dict().values()) if start_from else "",
+        "start_from": tensors_sha256(*start_from.state_dict().values()) if start_from else "",
     }
-    if autoencoder_steps and not start_from and not resume:
+    if starting and autoencoder_steps:
         alone = replace(
             training,
             num_steps=autoencoder_steps,
@@ -166,6 +126,7 @@ def train_rqvae(
             early_stop=None,
         )
         train(model, model.autoencoder_loss, batches, alone, progress=progress)
+    if starting:
         # On the CPU, whose generator draws the same wherever the rest is trained.
         generator = torch.Generator().manual_seed(training.seed)
         model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
@@ -193,6 +154,7 @@ def train_rqvae(
 def _rqvae_to_train(
     embeddings: Tensor, config: RQVAEConfig | None, seed: int, start_from: RQVAE | None
 ) -> RQVAE:
+    """Return what training begins with: a trained model, or a new one without codebooks."""
     if start_from is not None:
         if config is not None and config != start_from.config:
             raise ValueError(
@@ -206,7 +168,12 @@ def _rqvae_to_train(
             "residual k-means has no weights to train: new_rqvae fits it to the data, and that is "
             "all"
         )
-    return copy.deepcopy(start_from) if start_from else new_rqvae(embeddings, config, seed=seed)
+    if start_from:
+        return copy.deepcopy(start_from)
+    with _seeded(seed):
+        model = RQVAE(config)
+    model.fit_standardization(embeddings.cpu())
+    return model
 
 
 def train_decoder(
@@ -258,7 +225,7 @@ def train_decoder(
         inputs={
             "model": str(config),
             "ids": ids.sha256,
-            "histories": _sha256(histories.items, histories.offsets),
+            "histories": tensors_sha256(histories.items, histories.offsets),
         },
         state_path=state_path,
         resume=resume,
@@ -270,7 +237,16 @@ def train_decoder(
 def validate(
     model: DecoderOnly, split: Split, dataset: Dataset
 ) -> dict[str, tuple[float, Interval]]:
-    """Measure the model and popularity on the validation targets: means and their intervals."""
+    """Measure the model and popularity on the validation targets.
+
+    Args:
+        model: a trained recommender, on the CPU.
+        split, dataset: what it was trained on.
+
+    Returns:
+        By name of the metric, for the model and for popularity: the mean over people, and its 95 %
+        bootstrap interval.
+    """
     histories, targets = split.histories_and_targets(split.validation)
     found = recommend(model, Trie(model.ids), histories, k=10, beams=50)
     popularity = popularity_scores(split.train, dataset.num_items).expand(len(targets), -1)
@@ -285,14 +261,6 @@ def validate(
             interval = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
             metrics[f"Validation {name}{whose}"] = float(values.mean()), interval
     return metrics
-
-
-def _sha256(*tensors: Tensor) -> str:
-    """Name the content of tensors, so that a training is not resumed on other data."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

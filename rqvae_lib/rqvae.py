@@ -28,6 +28,13 @@ from rqvae_lib.rows import check_finite, row_blocks
 
 @dataclass(frozen=True)
 class RQVAEConfig:
+    """The architecture of an RQ-VAE; the defaults are TIGER's, but for how codewords learn.
+
+    Raises:
+        ValueError: for a number outside its range, choices that do not go together, or a latent_dim
+            other than input_dim where there is no encoder.
+    """
+
     input_dim: int = 384  # numbers in an item's embedding
     # Encoder layers; the decoder mirrors them. None: neither exists, which is residual k-means.
     hidden_dims: tuple[int, ...] | None = (512, 256, 128)
@@ -184,7 +191,6 @@ class RQVAE(nn.Module):
                 f"{self.config.input_dim} numbers: use the encoder that it was trained on"
             )
 
-    @torch.no_grad()
     def fit_to_data(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
         """Measure the standardisation and start the codebooks, on the whole catalogue.
 
@@ -194,6 +200,20 @@ class RQVAE(nn.Module):
 
         Raises:
             ValueError: if embeddings are not finite, or fewer than codewords.
+        """
+        self.fit_standardization(embeddings)
+        self.init_codebooks(embeddings, generator=generator)
+
+    @torch.no_grad()
+    def fit_standardization(self, embeddings: Tensor) -> None:
+        """Measure the mean and the spread of each feature on the whole catalogue.
+
+        Args:
+            embeddings: shape (N, input_dim), N ≥ K: what could not fill the codebooks later is
+                refused now, before anything is trained on it.
+
+        Raises:
+            ValueError: as `fit_to_data`.
         """
         self._check_width(embeddings)
         check_finite(embeddings, "embeddings")
@@ -206,7 +226,6 @@ class RQVAE(nn.Module):
         # A feature that never varies carries nothing; spread 1 keeps it at zero.
         spread = embeddings.std(0, correction=0)
         self.std.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-        self.init_codebooks(embeddings, generator=generator)
 
     @torch.no_grad()
     def init_codebooks(self, embeddings: Tensor, *, generator: torch.Generator) -> None:

@@ -9,13 +9,18 @@ Derived in: chapter 05; seen at work in chapter 00.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rqvae_lib.quantize import code_usage
 from rqvae_lib.rqvae import RQVAE
 from rqvae_lib.semantic_ids import SemanticIDs
+
+
+class CodeUsage(NamedTuple):
+    utilisation: Tensor  # (L,) share of codewords that some row uses, in [0, 1]
+    perplexity: Tensor  # (L,) exp of the entropy of the codes, in [1, K]: codewords in real use
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,25 @@ def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
         SemanticIDs(codes, sizes).collision_rate,
         model.variance_lost(embeddings, codes),
     )
+
+
+def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
+    """Measure, level by level, how much of a codebook is used: the first place collapse shows.
+
+    Args:
+        codes: shape (N, L), int64, each in [0, codebook_size).
+        codebook_size: K.
+
+    Returns:
+        utilisation (L,) and perplexity (L,), float32. A collapsed level has perplexity near 1; K
+        codewords in equal use have perplexity K.
+
+    Raises:
+        ValueError: if there are no rows.
+    """
+    if not len(codes):
+        raise ValueError("there are no items' codes, so nothing can be said of their use")
+    counts = torch.stack([torch.bincount(level, minlength=codebook_size) for level in codes.T])
+    shares = counts / len(codes)  # (L, K)
+    entropy = -torch.special.xlogy(shares, shares).sum(1)  # (L,), nats
+    return CodeUsage((counts > 0).float().mean(1), entropy.exp())

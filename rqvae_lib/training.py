@@ -46,6 +46,13 @@ class EarlyStop:
 
 @dataclass(frozen=True)
 class TrainingConfig:
+    """How long, how fast and how carefully to train.
+
+    Raises:
+        ValueError: for a number outside its range, a schedule or precision that does not exist, or
+            unless one of num_steps and num_epochs is given.
+    """
+
     batch_size: int  # examples a step
     num_steps: int | None = None  # optimiser steps in all; give these or epochs
     num_epochs: float | None = None  # passes over the data
@@ -80,6 +87,10 @@ class TrainingConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
+        if self.final_share > 1:
+            raise ValueError(f"final_share is {self.final_share}; it must be at most 1")
+        if any(step < 1 for step in self.snapshot_steps):
+            raise ValueError(f"snapshot_steps is {self.snapshot_steps}; each must be at least 1")
         for name, choices in (("schedule", Schedule), ("precision", Precision)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(

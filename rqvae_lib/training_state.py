@@ -78,6 +78,18 @@ def save_state(
     save_checkpoint(path, "training-state", tensors, settings, card)
 
 
+def steps_of(path: Path) -> int:
+    """Return after how many steps the weights were reached that a finished training left.
+
+    Where it looked for the best weights, that is the step at which these were measured.
+
+    Raises:
+        CheckpointError, OSError: if the file is no training's state, or cannot be read.
+    """
+    card = load_checkpoint(path, "training-state")[2]
+    return int(card.get("best_step") or card["step"])
+
+
 def load_state(
     path: Path,
     model: nn.Module,

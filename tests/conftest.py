@@ -4,12 +4,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+
+from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,3 +66,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def small_dataset(change: Callable[[list[int]], list[int]] = list) -> Dataset:
+    """90 items, 40 users of 1 to 13 interactions; `change` may rewrite each history's items."""
+    chance = np.random.default_rng(0)
+    rows = [
+        (user, item, 1.0, time)
+        for user in range(40)
+        for time, item in enumerate(
+            change(chance.choice(90, size=1 + user % 13, replace=False).tolist())
+        )
+    ]
+    items = {
+        "item_id": range(90), "title": "T", "year": 2000, "genres": "", "text": "T"
+    }  # fmt: skip
+    return Dataset(
+        "small",
+        pd.DataFrame(items, index=range(90)).astype(ITEM_DTYPES),
+        pd.DataFrame(rows, columns=list(INTERACTION_DTYPES)).astype(INTERACTION_DTYPES),
+    )

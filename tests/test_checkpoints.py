@@ -25,7 +25,7 @@ from rqvae_lib.checkpoints import (
     save_rqvae,
 )
 from rqvae_lib.datasets import load_dataset
-from rqvae_lib.recipes import item_vectors
+from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs

@@ -31,8 +31,10 @@ import torch
 from rqvae_lib import cli_common, cli_recommender, cli_tokenizer
 from rqvae_lib.checkpoints import load_checkpoint, load_rqvae, save_checkpoint, save_rqvae
 from rqvae_lib.cli import main
+from rqvae_lib.content import load_embeddings, save_embeddings
+from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.movielens import open_dataset
-from rqvae_lib.recipes import RQVAE_TRAINING, item_vectors, new_rqvae, train_rqvae
+from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
@@ -298,6 +300,11 @@ TIGER = RQVAEConfig(384)
         ),
         ("--patience 3", {}, {"early_stop": EarlyStop("variance_lost", 3, higher_is_better=False)}),
         ("--snapshots 5,1000", {}, {"snapshot_steps": (5, 1000)}),
+        (
+            "--epochs 1 --snapshots 35",
+            {},
+            {"num_steps": None, "num_epochs": 1.0, "snapshot_steps": (35,)},
+        ),
         ("--precision bfloat16 --compile", {}, {"precision": "bfloat16", "compile": True}),
     ],
 )
@@ -420,7 +427,6 @@ def test_a_training_starts_from_another_ones_weights(pipeline: Path, tmp_path: P
     assert start.read_bytes() == before
 
 
-@pytest.mark.xfail(strict=True, reason="the card names the steps that were planned")
 def test_a_training_that_stops_early_says_how_many_steps_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +439,26 @@ def test_a_training_that_stops_early_says_how_many_steps_it_kept(
     _, card = load_rqvae(tmp_path / "runs/rqvae.safetensors")
     assert card["metrics"]["variance_lost"] == pytest.approx(state["best_value"])
     assert card["steps"] == state["best_step"]
+
+
+def test_a_tokenizer_of_other_text_embeddings_is_refused(pipeline: Path, tmp_path: Path) -> None:
+    dataset = opened(DATASET)
+    other, shipped = tmp_path / "other.safetensors", load_embeddings(DATASET)
+    save_embeddings(other, shipped.flip(1), dataset.texts, "another encoder")  # of the same width
+    tokenizer = pipeline / "runs/rqvae.safetensors"
+    for command in ("inference-rqvae --tokenizer", "train-rqvae --start-from"):
+        arguments = [*command.split(), tokenizer, "--embeddings", other]
+        assert "trained on other text embeddings" in fails(*arguments, folder=tmp_path)
+    succeeds("inference-rqvae", "--tokenizer", tokenizer, folder=tmp_path)
+
+
+def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "--compile needs a C++ compiler" in fails("train-rqvae", "--compile", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "mine" else None)
+    monkeypatch.setenv("CXX", "mine")
+    cli_common.check_compiler()
 
 
 def test_a_start_from_another_data_set_is_said(pipeline: Path, tmp_path: Path) -> None:
@@ -576,6 +602,11 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["train-rqvae", "--epochs", "inf"], "num_epochs is inf"),
         (["train-rqvae", "--snapshots", "5,ten"], "--snapshots is '5,ten'"),
         (["train-rqvae", "--snapshots", "0.5"], "--snapshots is '0.5'"),
+        (["train-rqvae", "--snapshots", 0], "each must be at least 1"),
+        (["train-rqvae", "--snapshots", 5, "--steps", 4], "but the training has 4 steps"),
+        (["train-rqvae", "--snapshots", 36, "--epochs", 1], "but the training has 35 steps"),
+        (["train-rqvae", "--steps", 3, "--epochs", 0], "--steps or --epochs (not both)"),
+        (["compare-tokenizers", "--output", "table.parquet"], "name a .csv file"),
         (["train-rqvae", "--estimator", "gumbel"], "choose learning='gradient'"),
         (["train-rqvae", "--start-from", "nowhere"], "nowhere"),
         (["train-rqvae", "--start-from", "file"], "file is not a checkpoint"),

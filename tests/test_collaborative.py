@@ -11,7 +11,7 @@ from scipy import sparse
 
 from rqvae_lib.collaborative import collaborative_vectors, cooccurrences, positive_pmi
 from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset
-from rqvae_lib.recipes import item_vectors
+from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.splits import Histories, leave_one_out
 
 

@@ -342,3 +342,10 @@ def test_candidates_make_a_start_as_good_as_scikit_learns_in_many_dimensions() -
         theirs.append(KMeans(64, n_init=1, max_iter=10, random_state=seed).fit(x.numpy()).inertia_)
     assert sum(ours) < 1.01 * sum(theirs)
     assert sum(ours) < sum(plain)
+
+
+def test_initial_centroids_of_another_shape_are_refused() -> None:
+    x = torch.randn(20, 3)
+    for shape in ((4, 2), (3, 3), (4,)):
+        with pytest.raises(ValueError, match=r"initial_centroids have shape .* expected \(4, 3\)"):
+            kmeans(x, 4, generator=torch.Generator(), initial_centroids=torch.zeros(shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rqvae_lib.kmeans import kmeans
-from rqvae_lib.quantize import ResidualQuantizer, check_choices, code_usage
+from rqvae_lib.quantize import ResidualQuantizer, check_choices
 
 # How gradients pass and how codewords learn: every pair that there is.
 WAYS = [
@@ -739,15 +739,3 @@ def test_residual_norms_by_hand() -> None:
             residual = residual - model.codebooks[level, codes[row, level]].double()
             expected[level + 1] += math.sqrt(float(residual.square().sum())) / 20
     torch.testing.assert_close(model.residual_norms(z), expected)
-
-
-def test_code_usage_on_worked_examples() -> None:
-    codes = torch.tensor([[0, 0, 1], [1, 0, 1], [2, 0, 1], [3, 3, 0]])
-    usage = code_usage(codes, 4)
-    torch.testing.assert_close(usage.utilisation, torch.tensor([1.0, 0.5, 0.5]))
-    # Shares (1/4 four times): perplexity 4. Shares (3/4, 1/4): exp(0.75 ln 4/3 + 0.25 ln 4).
-    uneven = math.exp(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
-    torch.testing.assert_close(usage.perplexity, torch.tensor([4.0, uneven, uneven]))
-    collapsed = code_usage(torch.full((10, 1), 2), 8)
-    torch.testing.assert_close(collapsed.utilisation, torch.tensor([1 / 8]))
-    torch.testing.assert_close(collapsed.perplexity, torch.tensor([1.0]))

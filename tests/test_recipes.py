@@ -2,23 +2,20 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
+from conftest import small_dataset
 from rqvae_lib import recipes
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import CheckpointError
-from rqvae_lib.content import load_embeddings, save_embeddings
-from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset, load_dataset
 from rqvae_lib.generate import recommend
-from rqvae_lib.recipes import item_vectors, new_rqvae, train_decoder, train_rqvae, validate
+from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae, validate
 from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -56,73 +53,6 @@ def assert_same(first: torch.nn.Module, second: torch.nn.Module) -> None:
 
 def differ(first: RQVAE, second: RQVAE) -> bool:
     return not torch.equal(first.encoder[0].weight, second.encoder[0].weight)
-
-
-# What the tokenizer is told of each item
-
-
-def small_dataset(change: Callable[[list[int]], list[int]] = list) -> Dataset:
-    """90 items, 40 users of 1 to 13 interactions; `change` may rewrite each history's items."""
-    chance = np.random.default_rng(0)
-    rows = [
-        (user, item, 1.0, time)
-        for user in range(40)
-        for time, item in enumerate(
-            change(chance.choice(90, size=1 + user % 13, replace=False).tolist())
-        )
-    ]
-    items = {
-        "item_id": range(90), "title": "T", "year": 2000, "genres": "", "text": "T"
-    }  # fmt: skip
-    return Dataset(
-        "small",
-        pd.DataFrame(items, index=range(90)).astype(ITEM_DTYPES),
-        pd.DataFrame(rows, columns=list(INTERACTION_DTYPES)).astype(INTERACTION_DTYPES),
-    )
-
-
-def test_text_is_the_shipped_embeddings() -> None:
-    dataset = load_dataset("movielens-small-2016")
-    assert torch.equal(item_vectors(dataset), load_embeddings("movielens-small-2016"))
-
-
-def test_collaborative_vectors_know_of_the_training_part_alone() -> None:
-    def other_end(history: list[int]) -> list[int]:
-        return [*history[:-2], 88, 89] if len(history) >= 3 else history
-
-    def other_start(history: list[int]) -> list[int]:
-        return [88, *history[1:]]
-
-    vectors = item_vectors(small_dataset(), "collaborative")
-    assert vectors.shape == (90, 64)
-    assert vectors.any()
-    assert torch.equal(item_vectors(small_dataset(other_end), "collaborative"), vectors)
-    assert not torch.equal(item_vectors(small_dataset(other_start), "collaborative"), vectors)
-
-
-def test_both_is_one_after_the_other_and_texts_may_come_from_a_file(tmp_path: Path) -> None:
-    dataset, path = small_dataset(), tmp_path / "embeddings.safetensors"
-    text = torch.randn(90, 5, generator=seeded()).half().float()  # files are in half precision
-    save_embeddings(path, text, dataset.texts, "by chance", dataset.name)
-    assert torch.equal(item_vectors(dataset, embeddings=path), text)
-    both = item_vectors(dataset, "both", path)
-    assert torch.equal(both[:, :5], text)
-    assert torch.equal(both[:, 5:], item_vectors(dataset, "collaborative"))
-    shipped = load_embeddings("movielens-small-2016")
-    both = item_vectors(load_dataset("movielens-small-2016"), "both")
-    assert both.shape == (9066, 448)
-    assert torch.equal(both[:, :384], shipped)
-
-
-def test_texts_without_embeddings_are_refused() -> None:
-    for content in ("text", "both"):
-        with pytest.raises(ValueError, match="no embeddings of small's texts"):
-            item_vectors(small_dataset(), content)  # type: ignore[arg-type]
-
-
-def test_other_content_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"content is 'images'; it must be one of .*'both'"):
-        item_vectors(small_dataset(), "images")  # type: ignore[arg-type]
 
 
 # A tokenizer

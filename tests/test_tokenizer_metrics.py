@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
-from rqvae_lib.tokenizer_metrics import TokenizerMetrics, tokenizer_metrics
+from rqvae_lib.tokenizer_metrics import TokenizerMetrics, code_usage, tokenizer_metrics
 
 CONFIG = RQVAEConfig(input_dim=5, hidden_dims=(8,), latent_dim=3, num_levels=3, codebook_size=4)
 
@@ -148,3 +148,15 @@ def test_embeddings_that_are_not_finite_or_of_another_width_are_refused(bad: flo
 def test_no_items_are_refused() -> None:
     with pytest.raises(ValueError, match="item"):
         tokenizer_metrics(fitted(), embeddings(0))
+
+
+def test_code_usage_on_worked_examples() -> None:
+    codes = torch.tensor([[0, 0, 1], [1, 0, 1], [2, 0, 1], [3, 3, 0]])
+    usage = code_usage(codes, 4)
+    torch.testing.assert_close(usage.utilisation, torch.tensor([1.0, 0.5, 0.5]))
+    # Shares (1/4 four times): perplexity 4. Shares (3/4, 1/4): exp(0.75 ln 4/3 + 0.25 ln 4).
+    uneven = math.exp(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
+    torch.testing.assert_close(usage.perplexity, torch.tensor([4.0, uneven, uneven]))
+    collapsed = code_usage(torch.full((10, 1), 2), 8)
+    torch.testing.assert_close(collapsed.utilisation, torch.tensor([1 / 8]))
+    torch.testing.assert_close(collapsed.perplexity, torch.tensor([1.0]))

@@ -1,14 +1,14 @@
 """How fast the library is, beside its peers and beside the matrix products alone (`make bench`).
 
-Writes book/_speed.md, which a page of the book includes. Name parts of titles to run only some
-suites, which then are printed and not written:
+Writes book/_speed.md, which a page of the book includes. Name suites to run only these, which then
+are printed and not written:
 
-    python tests/benchmarks/run.py "training step"
+    python tests/benchmarks/run.py step-768 assigning
 """
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -245,25 +245,28 @@ def recommending(num_items: int) -> Suite:
     )
 
 
-def suites() -> Iterator[Suite]:
-    yield training_step(768)
-    yield training_step(384)
-    yield lloyd(9_000)
-    yield lloyd(100_000)
-    yield initialisation(9_000)
-    yield initialisation(100_000)
-    yield assignment()
-    yield recommending(9_000)
-    yield recommending(100_000)
+SUITES: dict[str, Callable[[], Suite]] = {
+    "step-768": lambda: training_step(768),
+    "step-384": lambda: training_step(384),
+    "lloyd-9000": lambda: lloyd(9_000),
+    "lloyd-100000": lambda: lloyd(100_000),
+    "start-9000": lambda: initialisation(9_000),
+    "start-100000": lambda: initialisation(100_000),
+    "assigning": assignment,
+    "recommending-9000": lambda: recommending(9_000),
+    "recommending-100000": lambda: recommending(100_000),
+}
 
 
 def main(wanted: list[str]) -> None:
+    unknown = set(wanted) - set(SUITES)
+    if unknown:
+        raise SystemExit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     sections = []
-    for suite in suites():
-        if wanted and not any(part in suite.title for part in wanted):
-            continue
+    for name in wanted or SUITES:
+        suite = SUITES[name]()
         sections.append(table(suite, measure(suite)))
         print(sections[-1], flush=True)
     if not wanted:

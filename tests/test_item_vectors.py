@@ -1,0 +1,56 @@
+"""What the tokenizer is told of each item: texts, who chose it, or both."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import small_dataset
+from rqvae_lib.content import load_embeddings, save_embeddings
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.item_vectors import item_vectors
+
+
+def test_text_is_the_shipped_embeddings() -> None:
+    dataset = load_dataset("movielens-small-2016")
+    assert torch.equal(item_vectors(dataset), load_embeddings("movielens-small-2016"))
+
+
+def test_collaborative_vectors_know_of_the_training_part_alone() -> None:
+    def other_end(history: list[int]) -> list[int]:
+        return [*history[:-2], 88, 89] if len(history) >= 3 else history
+
+    def other_start(history: list[int]) -> list[int]:
+        return [88, *history[1:]]
+
+    vectors = item_vectors(small_dataset(), "collaborative")
+    assert vectors.shape == (90, 64)
+    assert vectors.any()
+    assert torch.equal(item_vectors(small_dataset(other_end), "collaborative"), vectors)
+    assert not torch.equal(item_vectors(small_dataset(other_start), "collaborative"), vectors)
+
+
+def test_both_is_one_after_the_other_and_texts_may_come_from_a_file(tmp_path: Path) -> None:
+    dataset, path = small_dataset(), tmp_path / "embeddings.safetensors"
+    text = torch.randn(90, 5, generator=torch.Generator().manual_seed(0))
+    text = text.half().float()  # files are in half precision
+    save_embeddings(path, text, dataset.texts, "by chance", dataset.name)
+    assert torch.equal(item_vectors(dataset, embeddings=path), text)
+    both = item_vectors(dataset, "both", path)
+    assert torch.equal(both[:, :5], text)
+    assert torch.equal(both[:, 5:], item_vectors(dataset, "collaborative"))
+    shipped = load_embeddings("movielens-small-2016")
+    both = item_vectors(load_dataset("movielens-small-2016"), "both")
+    assert both.shape == (9066, 448)
+    assert torch.equal(both[:, :384], shipped)
+
+
+def test_texts_without_embeddings_are_refused() -> None:
+    for content in ("text", "both"):
+        with pytest.raises(ValueError, match="no embeddings of small's texts"):
+            item_vectors(small_dataset(), content)  # type: ignore[arg-type]
+
+
+def test_other_content_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"content is 'images'; it must be one of .*'both'"):
+        item_vectors(small_dataset(), "images")  # type: ignore[arg-type]

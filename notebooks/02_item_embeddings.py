@@ -11,7 +11,7 @@
 #
 # Somebody has just seen *Heat*, the thriller of 1995. Which movie is most like it? A program that reads titles, years and
 # genres answers *The Heat*, an action comedy of 2013. A program that has never read a title, but knows which movies people rate one
-# after another, answers with action movies and thrillers of the middle nineties. Both programs turn each movie into a vector, and both
+# after another, answers mostly with action movies and thrillers of the middle nineties. Both programs turn each movie into a vector, and both
 # vectors can become a *semantic ID*, the short tuple of codes from which this book's recommenders are built. A code can only
 # say what its vector knows. So what does each vector know, and does it help to find a person's next movie?
 #
@@ -80,7 +80,7 @@ assert data.texts[heat] == item_text("Heat", 1995, "Action|Crime|Thriller")
 
 # %% [markdown]
 # Whatever two texts share, their vectors must share too. In the extreme, two movies with the same text get the same vector,
-# and from it no model on earth can tell them apart. Does that happen?
+# and no model that sees only the vector can tell them apart. Does that happen?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -92,7 +92,7 @@ print(f"{(data.items['title'].isna()).sum()} movies without a title")
 print(f"{(data.items['genres'] == '').sum()} movies without a genre")
 
 # %% [markdown]
-# Two pairs do, because the source has no title for them. In a shop with thousands of parts called "screw, steel" it would
+# Two pairs do, because the source has no title for them. In a shop where a thousand parts are called "screw, steel" it would
 # happen far more often.
 #
 # ## Counting words
@@ -144,18 +144,18 @@ entries = [
     (row, place[w], weight[w]) for row in range(num_movies) for w in words[row]
 ]
 rows, columns, values = zip(*entries, strict=True)
-bags = sparse.csr_array((values, (rows, columns)))  # (9066, 8924)
+bags = sparse.csr_array((np.float32(values), (rows, columns)))  # (9066, 8924)
 bags = sparse.diags_array(1 / np.sqrt((bags**2).sum(1))) @ bags  # length 1
-words_similarity = torch.from_numpy((bags @ bags.T).toarray()).float()
+words_similarity = torch.from_numpy((bags @ bags.T).toarray())
 
 found = float(words_similarity[heat, the_heat])
-assert math.isclose(found, cosine_of_words(heat, the_heat), rel_tol=1e-5)
+assert math.isclose(found, cosine_of_words(heat, the_heat), rel_tol=1e-4)
 
 # %% [markdown]
 # ## A trained encoder
 #
-# A bag of words does not know that a toy is a plaything, or that "Aliens" is more than one "Alien". A *sentence encoder*
-# {cite}`reimers2019sbert` has learned such things from many pairs of sentences that belong together. The one used here,
+# To a bag of words, "toy" and "toys" are as different as "toy" and "war". A *sentence encoder*
+# {cite}`reimers2019sbert` has learned better from many pairs of sentences that belong together. The one used here,
 # all-MiniLM-L6-v2 {cite}`wang2020minilm`, cuts a text into *tokens*, which are words or pieces of words. A transformer gives each
 # token a vector of 384 numbers that depends on the tokens around it. The mean of the token vectors, brought to length 1, is
 # the text's *embedding*. With three tokens in two dimensions, the last step is this:
@@ -166,7 +166,7 @@ pooled = token_vectors.mean(0)
 print(pooled, pooled / pooled.norm())
 
 # %% [markdown]
-# The library ships these embeddings for its 9,066 movies, so no encoder needs to be installed or downloaded to read on. (The last section says
+# The library ships these embeddings for its 9,066 movies, so no encoder needs to be installed or downloaded to read on. (The last section before the exercises says
 # how to make them for another catalogue.) All have length 1, so the cosine of two of them is just their dot product.
 
 # %%
@@ -236,7 +236,7 @@ show("Babe (1995)", "text")
 show("Up (2009)", "text")
 
 # %% [markdown]
-# *Heat* gets movies that have heat in their titles, and otherwise thrillers of 1995. *Babe*, the pig, gets *Kids*, *Boys Life* and
+# *Heat* gets movies that have heat in their titles, and otherwise thrillers of its years. *Babe*, the pig, gets *Kids*, *Boys Life* and
 # *Babel*: words that look like "babe" or mean something near to it. *Up* gets *9*, another animated movie of 2009 with a short title, but
 # also *Up in the Air*, which shares with it a word and a year and hardly an audience. The encoder knows much about words. About movies it
 # knows what their three columns tell, and a title of one word leaves little to go by.
@@ -273,16 +273,15 @@ for kind in ["chance", "words", "text"]:
 assert agreement("text")[0] > agreement("words")[0] + 0.1
 assert agreement("text")[1] > agreement("words")[1] + 0.1
 
-# %% mystnb={"image": {"alt": "Two groups of three bars: the share of neighbours with a shared genre, and of the same decade, for chance, words and text. In both groups chance is lowest and text highest, with words between."}, "figure": {"caption": "The encoder's neighbours agree with a movie in genre and decade far more often than those of a bag of words, which in turn beat chance.", "name": "fig-02-agreement"}}
+# %% mystnb={"image": {"alt": "Two groups of three labelled bars: the share of neighbours with a shared genre, and of the same decade, for chance, words and text. In both groups chance is lowest and text highest, with words between."}, "figure": {"caption": "The encoder's neighbours agree with a movie in genre and decade far more often than those of a bag of words, which in turn beat chance.", "name": "fig-02-agreement"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 kinds = ["chance", "words", "text"]
-for shift, kind, hatch in zip(
-    (-0.27, 0, 0.27), kinds, ("", "//", ".."), strict=True
-):
-    ax.bar(np.arange(2) + shift, agreement(kind), 0.25, label=kind, hatch=hatch)
+for shift, kind in zip((-0.27, 0, 0.27), kinds, strict=True):
+    bars = ax.bar(np.arange(2) + shift, agreement(kind), 0.25, label=kind)
+    ax.bar_label(bars, fmt="%.2f")
 ax.set_xticks([0, 1], ["shared genre", "same decade"])
-ax.set(ylabel="share of the 10 neighbours", ylim=(0, 1))
-ax.legend(loc="upper right")
+ax.set(ylabel="share of the 10 neighbours", ylim=(0, 1.25))
+ax.legend(loc="upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
@@ -299,9 +298,12 @@ plt.show()
 
 # %%
 mean = embeddings.mean(0)  # (384,)
-pairs_mean = (embeddings @ embeddings.T).mean()  # each movie with each
-torch.testing.assert_close(pairs_mean, mean.square().sum(), rtol=1e-3, atol=0)
-print(f"mean cosine {pairs_mean:.2f}, length of the mean {mean.norm():.2f}")
+some = embeddings[::6]  # to see it: all pairs of every sixth movie
+torch.testing.assert_close((some @ some.T).mean(), some.mean(0).square().sum())
+print(f"mean cosine of all pairs: {mean.square().sum():.2f}")
+print(f"length of the mean: {mean.norm():.2f}")
+spread = embeddings.std(0, correction=0)  # (384,)
+print(f"variance, all features together: {spread.square().sum():.2f}")
 
 # %% [markdown]
 # It is about 0.43. All these texts are of one kind, a title, a year, "Genres:" and a list, and the encoder says so in every vector.
@@ -328,13 +330,12 @@ plt.show()
 
 # %% [markdown]
 # For finding neighbours a common part looks harmless, because it raises all cosines. A quantizer it leads astray: one that learns to rebuild
-# these vectors gains most, at first, by rebuilding the mean, and would spend its codewords on saying "this is a movie". The RQ-VAE therefore *standardises* before anything else: from each of the 384
+# these vectors gains most, at first, by rebuilding the mean, and could spend its codewords on saying "this is a movie". The RQ-VAE therefore *standardises* before anything else: from each of the 384
 # features it subtracts the feature's mean, and divides by its spread (the standard deviation), so that no feature counts more because its numbers are
 # larger. A feature that never varies has no spread to divide by, and there are such features:
 
 # %%
 # NBVAL_CHECK_OUTPUT
-spread = embeddings.std(0, correction=0)  # (384,)
 constant = spread < 1e-6
 print(
     f"{int(constant.sum())} constant features:",
@@ -396,7 +397,7 @@ print(
     f"the first direction alone: {share[0]:.0%}; the first 32: {share[31]:.0%}"
 )
 
-# %% mystnb={"image": {"alt": "A curve that rises from near zero to one: the share of the variance held by the first directions, over their number from 0 to 384. It bends gently above a straight dotted diagonal, reaching 0.9 near 168."}, "figure": {"caption": "The variance is spread over many directions: 168 of 384 are needed for 90 %, and the first 32 hold not quite a half.", "name": "fig-02-spectrum"}}
+# %% mystnb={"image": {"alt": "A curve that rises from near zero to one: the share of the variance held by the first directions, over their number from 0 to 384. It bends gently above a straight dotted diagonal, reaching 0.9 near 168."}, "figure": {"caption": "The variance is spread over many many directions: about 168 of 384 for 90 %, and the first 32 hold not quite a half.", "name": "fig-02-spectrum"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 ax.plot(range(1, 385), share, label="embeddings")
 ax.plot([0, 384], [0, 1], ":", c="gray", label="all directions alike")
@@ -428,22 +429,22 @@ for person in range(len(split.train)):
     for i, movie in enumerate(history):
         for other in history[i + 1 : i + 11]:
             if movie != other:
-                meetings[movie, other] += 1
-                meetings[other, movie] += 1
+                meetings[min(movie, other), max(movie, other)] += 1
 
-print(f"{len(meetings):,} of {num_movies**2:,} entries are not zero")
+print(f"{len(meetings):,} of {math.comb(num_movies, 2):,} pairs ever met")
 
 # %% [markdown]
 # **Step 2: compare with chance.** Popular movies meet everybody. What is telling is whether two movies meet more often than their popularity explains. With
-# *p*(*i*, *j*) the share of all meetings that are between *i* and *j*, and *p*(*i*) the share that *i* takes part in, the *pointwise
+# *p*(*i*, *j*) the number of times that *i* met *j*, and *p*(*i*) the number of times that *i* met anybody, each divided by the total over all movies, the *pointwise
 # mutual information* is log *p*(*i*, *j*) / (*p*(*i*) *p*(*j*)). It is 0 at chance. Below chance it is negative, but there it rests on few counts or none, so it is
 # set to 0: *positive* PMI.
 
 # %%
-total, of_movie = 0, Counter()
-for (movie, _), count in meetings.items():
-    of_movie[movie] += count
-    total += count
+of_movie = Counter()
+for (i, j), count in meetings.items():
+    of_movie[i] += count
+    of_movie[j] += count
+total = of_movie.total()  # each meeting twice, from either side
 
 information = {}
 for (i, j), count in meetings.items():
@@ -452,7 +453,7 @@ for (i, j), count in meetings.items():
         information[i, j] = math.log(ratio)
 
 for other in ["Mission: Impossible (1996)", "Up (2009)"]:
-    pair = heat, titles.index(other)
+    pair = heat, titles.index(other)  # Heat stands earlier in the catalogue
     print(f"Heat and {other}: {meetings[pair]} meetings,", end=" ")
     print(f"PMI {information.get(pair, 0):.2f}")
 
@@ -462,10 +463,11 @@ for other in ["Mission: Impossible (1996)", "Up (2009)"]:
 
 # %%
 def as_matrix(entries):
-    places = np.array(list(entries)).T  # (2, entries)
-    return sparse.csr_array(
+    places = np.array(list(entries)).T  # (2, pairs)
+    half = sparse.csr_array(
         (list(entries.values()), places), shape=(num_movies, num_movies)
     )
+    return half + half.T  # symmetric
 
 
 counts = cooccurrences(split.train, num_movies, window=10)
@@ -504,7 +506,14 @@ torch.testing.assert_close(
     by_hand @ by_hand.T, library @ library.T, rtol=1e-3, atol=1e-3
 )
 
-taste = collaborative_vectors(split.train, num_movies)  # (9066, 64)
+# %% [markdown]
+# For the whole catalogue the library keeps 64 numbers. `item_vectors(data, "both")` makes these vectors from the training part of the leave-one-out
+# split, and puts them behind the embeddings. We take them apart again:
+
+# %%
+both = item_vectors(data, "both")  # (9066, 448)
+assert torch.equal(both[:, :384], embeddings)
+taste = both[:, 384:]
 neighbours["taste"] = ten_nearest(all_cosines(taste))
 print(tuple(taste.shape))
 
@@ -523,8 +532,8 @@ show("Brazil (1985)", "text", "taste")
 # them, a drama about a space flight of 1970 gets *Pacific Rim* and *Life of Pi* for neighbours. *Brazil* is not about the country,
 # but its text puts it beside *Rio Grande* and *Out of Africa*. Taste knows things that stand in no column. It puts *Brazil* beside
 # *Delicatessen*, with which it shares neither a genre nor a decade, *A Clockwork Orange* and *Blade Runner*: other dark visions that the
-# same people seek out. It puts *Heat* beside the action movies of its years, and *Apollo 13* beside the dramas and thrillers that
-# everybody saw in the nineties. But taste has failures of its own:
+# same people seek out. It puts *Heat* beside the action movies of its years, and *Apollo 13* beside the much-rated dramas
+# and thrillers of the nineties. But taste has failures of its own:
 
 # %%
 for title in ["The Matrix (1999)", "Toy Story (1995)"]:
@@ -534,7 +543,7 @@ for title in ["The Matrix (1999)", "Toy Story (1995)"]:
 
 # %% [markdown]
 # *Hamlet* and *Rock-A-Doodle* stand among the ten nearest to *The Matrix*. A movie that was rated once has met at most the twenty movies around that one rating, and nobody else. Its PMI with them is large because
-# its own share of meetings is tiny: the vector describes one evening of one person. Text fails where words deceive, and taste fails where people are few. How
+# its own share of meetings is tiny: the vector describes what one person rated at one time. Text fails where words deceive, and taste fails where people are few. How
 # few are they?
 
 # %%
@@ -548,7 +557,7 @@ print(f"rated at most four times: {int((popularity <= 4).sum()):,}")
 # %% [markdown]
 # A movie that nobody has rated yet has a vector of zeros, which is near to nothing. This is the *cold start*, and 55 movies suffer from it here, those
 # whose only ratings are hidden ones. In a real catalogue everything new is in this state, but has a text. And three movies
-# in five were rated four times or less, so that what taste says of them is mostly noise.
+# in five were rated four times or less, so that what taste says of them rests on four people at most.
 #
 # How much do both opinions agree?
 
@@ -568,11 +577,10 @@ print(f"taste: shared genre {genre:.2f}, same decade {same_decade:.2f}")
 # Now the question for which the vectors were made. Here is the simplest recommender that a vector allows: take the last movie of the
 # history, and recommend the movies nearest to it. For each of the 671 people it ranks all movies that the person has not rated. **Recall@10** is the share of people
 # whose hidden movie is among the first ten. *Popularity*, which gives everybody the most-rated movies, is the opponent that any recommender should beat. The
-# split hides two movies of each person, so there are two tests, and a difference which is real should show in both.
+# split hides two movies of each person, so there are two tests, and a difference which is real should show in both. Besides words, text and taste, the
+# vectors of 448 numbers take part as *both*, standardised as the RQ-VAE does it.
 
 # %%
-both = item_vectors(data, "both")  # (9066, 448): text, then taste
-torch.testing.assert_close(both, torch.cat([embeddings, taste], 1))
 spread = both.std(0, correction=0)
 both_standardised = (both - both.mean(0)) / torch.where(
     spread > 1e-6, spread, 1.0
@@ -646,7 +654,7 @@ for better, worse in [
 
 # %% [markdown]
 # Taste beats text in both tests, and the intervals of the lead stay above zero. Its lead over popularity is about 0.03 in both,
-# with intervals that end just above zero: probably real, and not large. Text cannot be told from popularity, and it cannot be told from
+# with intervals that begin just above zero: probably real, and not large. Text cannot be told from popularity, and it cannot be told from
 # counting words either, though its neighbours looked so much better by genre and decade. A vector may keep
 # faithfully what its text says, and the text may still not say what somebody will rate next.
 #
@@ -665,11 +673,12 @@ for kind in ["text", "taste"]:
     print(f"and {values[~cold].mean():.3f} of the others")
 
 # %% [markdown]
-# Such a movie has a cosine of zero with everything, and no list of ten will hold it. Text finds two of the 35, which is the same poor share as
-# elsewhere, but it is not nothing.
+# For taste, such a movie has a cosine of zero with everything, so that ten others stand before it. Text finds two of the 35, about the small share that it finds
+# elsewhere.
 #
-# So each kind of vector knows what the other does not, and one would like to have both. `item_vectors(data, "both")` puts one after the other, and after
-# standardising, as the RQ-VAE does it, every number counts alike. Why, then, was "both" no better than taste alone, and rather worse?
+# So each kind of vector knows what the other does not, and one would like to have both. In `both` one stands after the other, and after
+# standardising, as the RQ-VAE does it, every number counts alike. Why, then, was it no better than taste alone in either
+# test?
 
 # %%
 neighbours["both"] = ten_nearest(all_cosines(both_standardised))
@@ -711,7 +720,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # For taste, `collaborative_vectors(split.train, num_items)` takes the training histories of a split. A tokenizer that is to be made from them, or from
-# both, is one option of the command line away: `rqvae-lib train-rqvae --content both`.
+# both, is one option of the command line away: `rqvae-lib train-rqvae --content both`. [Training a tokenizer](../book/tokenizers.md) describes the others.
 #
 # ## Exercises
 #

@@ -1,0 +1,109 @@
+"""The cases of chapter 02's exercises."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.checks import Case, passes
+
+
+def nearest_by_cosine(function: Callable[[Tensor, int, int], Tensor]) -> bool:
+    """Check a function that finds the k other items with the largest cosine, best first."""
+    lengths = torch.tensor([[1.0, 0.0], [0.8, 0.6], [1.0, 10.0], [-1.0, 0.0]])
+    twins = torch.tensor([[0.6, 0.8], [0.0, 2.0], [0.0, 2.0]])
+    cold = torch.tensor([[0.0, 0.0], [-1.0, 0.1], [2.0, 0.0], [3.0, 3.0]])
+    return passes(
+        function,
+        [
+            Case(
+                (torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]]), 0, 2),
+                torch.tensor([2, 1]),
+                "an item is not its own neighbour, and the largest cosine comes first",
+            ),
+            Case(
+                (lengths, 0, 2),
+                torch.tensor([1, 2]),
+                "a long vector must not win by its length: divide by both lengths",
+            ),
+            Case(
+                (twins, 2, 2),
+                torch.tensor([1, 0]),
+                "another item may have the same vector, so the item itself need not be the first "
+                "place: rule it out by its index",
+            ),
+            Case(
+                (cold, 2, 3),
+                torch.tensor([3, 0, 1]),
+                "a vector of zeros has no direction and 0 / 0 is not a number: let its cosine be 0",
+            ),
+        ],
+    )
+
+
+def positive_pmi(function: Callable[[Tensor], Tensor]) -> bool:
+    """Check a function that turns symmetric counts into positive pointwise mutual information."""
+    log2 = float(torch.tensor(2.0).log())
+    worked = torch.tensor([[0.0, 8, 2], [8, 0, 0], [2, 0, 0]])
+    below = torch.tensor([[0.0, 1, 10, 0], [1, 0, 0, 10], [10, 0, 0, 0], [0, 10, 0, 0]])
+    lonely = torch.tensor([[0.0, 3, 0], [3, 0, 0], [0, 0, 0]])
+    often = float(torch.tensor(42 / 11).log())
+    return passes(
+        function,
+        [
+            Case(
+                (torch.tensor([[0.0, 5], [5, 0]]),),
+                torch.tensor([[0.0, log2], [log2, 0.0]]),
+                "p(i) is the sum of row i over the sum of the whole matrix, the logarithm is the "
+                "natural one, and pairs that never met get 0",
+            ),
+            Case(
+                (worked,),
+                torch.tensor([[0.0, log2, log2], [log2, 0.0, 0.0], [log2, 0.0, 0.0]]),
+                "divide by the frequencies of both items, row and column",
+            ),
+            Case(
+                (below,),
+                torch.tensor(
+                    [[0.0, 0, often, 0], [0, 0, 0, often], [often, 0, 0, 0], [0, often, 0, 0]]
+                ),
+                "a pair that meets less often than by chance has a negative logarithm: write 0",
+            ),
+            Case(
+                (lonely,),
+                torch.tensor([[0.0, log2, 0], [log2, 0.0, 0], [0, 0, 0]]),
+                "an item without company divides by zero: its row must come out as zeros",
+            ),
+        ],
+    )
+
+
+def halves_that_count_alike(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """Check a function that joins two kinds of vectors so that dot products average the cosines."""
+    half = 0.5**0.5
+    return passes(
+        function,
+        [
+            Case(
+                (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])),
+                torch.tensor([[half, 0.0, 0.0, half]]),
+                "one after the other, text first; the dot product of an item with itself is to be "
+                "the mean of 1 and 1, which is 1 and not 2",
+            ),
+            Case(
+                (torch.tensor([[3.0, 4.0]]), torch.tensor([[0.5]])),
+                torch.tensor([[0.6 * half, 0.8 * half, half]]),
+                "bring each half to length 1 by itself, before they are joined",
+            ),
+            Case(
+                (torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 9.0], [1.0, 0.0]])),
+                torch.tensor([[half, 0, 0, half], [0, half, half, 0]]),
+                "the length is one of each row, not of the whole matrix",
+            ),
+            Case(
+                (torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 0.0]])),
+                torch.tensor([[0.0, half, 0.0, 0.0]]),
+                "a movie that nobody rated has zeros in its second half, and they must stay zeros",
+            ),
+        ],
+    )

@@ -2,10 +2,13 @@
 
 All histories stand one after another in a single flat array, and a *target* is a position in it:
 the item there is to be predicted, from all that the same user did before. Training keeps the part
-of each history before its first held-out position, so no split can leak a held-out item by accident
-of bookkeeping.
+of each history before its first held-out position, so no split can leak a user's held-out item by
+accident of bookkeeping.
 
-Source: leave-one-out as in Kang and McAuley, SASRec, arXiv 1808.09781, §IV.
+Two ways to choose: `leave_one_out` asks each user once, and `global_timestamp` cuts time.
+
+Source: leave-one-out as in Kang and McAuley, SASRec, arXiv 1808.09781, §IV; why it leaks, and what
+to do instead: Ji, Sun, Zhang and Li, arXiv 2010.11060.
 Derived in: chapter 01; seen at work in chapter 00.
 """
 
@@ -58,24 +61,101 @@ def leave_one_out(dataset: Dataset) -> Split:
     Users with fewer than three interactions stay in training and are not tested. Interactions of
     one user at the same second keep their order in the source file.
 
+    Every user is tested once, but at a time of their own: training holds what other users did
+    after a target. `global_timestamp` is the split without this leak.
+
     Args:
         dataset: its interactions are sorted by user, then time.
 
     Returns:
         The split; user u is row u of `dataset.user_ids`.
     """
-    items = torch.tensor(dataset.interactions["item"].to_numpy())  # (E,)
-    _, counts = np.unique(dataset.interactions["user_id"].to_numpy(), return_counts=True)
-    lengths = torch.from_numpy(counts)  # (U,)
-    everything = Histories(items, _offsets(lengths))
+    everything = _histories(dataset)
+    lengths = everything.offsets.diff()  # (U,)
     held_out = torch.where(lengths >= 3, 2, 0)  # (U,)
     ends = everything.offsets[1:]
     user_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (E,)
-    in_train = torch.arange(len(items)) < (ends - held_out)[user_of]
-    train = Histories(items[in_train], _offsets(lengths - held_out))
+    in_train = torch.arange(len(everything.items)) < (ends - held_out)[user_of]  # (E,)
     tested_ends = ends[held_out > 0]
-    return Split(train, everything, validation=tested_ends - 2, test=tested_ends - 1)
+    return Split(
+        _kept(everything, in_train), everything, validation=tested_ends - 2, test=tested_ends - 1
+    )
 
 
-def _offsets(lengths: Tensor) -> Tensor:
-    return torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+def global_timestamp(
+    dataset: Dataset, *, train_share: float = 0.8, validation_share: float = 0.1
+) -> Split:
+    """Hold out whatever happened from a moment on, the same moment for all users; rolling.
+
+    Two moments cut time in three: training, validation, test. Every held-out interaction is a
+    target. Its history is all that the same user did before it, also after the cut: a model that
+    is in service goes on reading what its users do, though it learned before the cut.
+
+    A moment is a second of the data, and all interactions of that second are held out by it, so
+    ties never straddle a cut. They make the earlier part smaller than its share, if at all.
+
+    A user's first interaction may be a target; its history is empty. It is kept, since a
+    recommender in service meets new users, and leaving them out would flatter those that need a
+    history. Weigh targets by user before a mean is taken: active users have many.
+
+    Args:
+        dataset: its interactions are sorted by user, then time.
+        train_share: of all interactions, the earliest ones, to learn from.
+        validation_share: of all interactions, those that follow; the rest is for testing.
+
+    Returns:
+        The split; user u is row u of `dataset.user_ids`. Users who came after the first cut have
+        an empty training history.
+
+    Raises:
+        ValueError: if a share is not above 0, or both leave nothing for testing; or if ties leave
+            one of the three parts empty.
+
+    Source: Ji, Sun, Zhang and Li, "A Critical Study on Data Leakage in Recommender System Offline
+    Evaluation", ACM TOIS 2023.
+    """
+    if not (train_share > 0 and validation_share > 0 and train_share + validation_share < 1):
+        raise ValueError(
+            f"train_share is {train_share} and validation_share {validation_share}, expected two "
+            "positive shares with a sum below 1: what is left is the share for testing"
+        )
+    everything = _histories(dataset)
+    times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
+    ordered = times.sort().values
+    seconds = 1 + int((ordered.diff() > 0).sum())
+    validation_from, test_from = (
+        ordered[min(round(share * len(times)), len(times) - 1)]
+        for share in (train_share, train_share + validation_share)
+    )
+    in_train, in_test = times < validation_from, times >= test_from  # (E,)
+    parts = {"training": in_train, "validation": ~in_train & ~in_test}  # a test part always exists
+    for name, part in parts.items():
+        if not part.any():
+            raise ValueError(
+                f"{name} gets no interaction of {dataset.name}: {len(times):,} interactions share "
+                f"{seconds:,} seconds, and those of one second stay together; "
+                "choose other shares"
+            )
+    return Split(
+        _kept(everything, in_train),
+        everything,
+        validation=parts["validation"].nonzero()[:, 0],
+        test=in_test.nonzero()[:, 0],
+    )
+
+
+def _histories(dataset: Dataset) -> Histories:
+    """Return all interactions of a dataset, user by user."""
+    items = torch.tensor(dataset.interactions["item"].to_numpy())  # (E,)
+    _, lengths = np.unique(dataset.interactions["user_id"].to_numpy(), return_counts=True)  # (U,)
+    return Histories(items, _running_total(torch.from_numpy(lengths)))
+
+
+def _kept(histories: Histories, keep: Tensor) -> Histories:
+    """Return the histories less some positions; keep is (E,) bool, and no user disappears."""
+    return Histories(histories.items[keep], _running_total(keep)[histories.offsets])
+
+
+def _running_total(numbers: Tensor) -> Tensor:
+    """Return the sum of the numbers before each place, and of all: (n,) → (n + 1,) int64."""
+    return torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset, load_dataset
-from rqvae_lib.splits import Histories, leave_one_out
+from rqvae_lib.splits import Histories, global_timestamp, leave_one_out
 
 
 def small_dataset() -> Dataset:
@@ -107,3 +107,113 @@ def test_no_held_out_positions_give_no_histories() -> None:
     histories, targets = split.histories_and_targets(split.test[:0])
     assert histories == []
     assert targets.shape == (0,)
+
+
+SHARES = [(0.8, 0.1), (0.5, 0.25), (0.6, 0.2)]
+
+
+@pytest.mark.parametrize("shares", SHARES)
+def test_global_timestamp_equals_a_loop_by_hand(
+    dataset: Dataset, shares: tuple[float, float]
+) -> None:
+    train_share, validation_share = shares
+    split = global_timestamp(dataset, train_share=train_share, validation_share=validation_share)
+    times = sorted(dataset.interactions["timestamp"].tolist())
+    validation_from = times[round(train_share * len(times))]
+    test_from = times[round((train_share + validation_share) * len(times))]
+    train, validation, test = [], [], []
+    for user_id in dataset.user_ids.tolist():
+        rows = dataset.interactions[dataset.interactions["user_id"] == user_id]
+        items, when = rows["item"].tolist(), rows["timestamp"].tolist()
+        train.append(
+            [item for item, time in zip(items, when, strict=True) if time < validation_from]
+        )
+        for place, time in enumerate(when):
+            if time >= test_from:
+                test.append((items[:place], items[place]))
+            elif time >= validation_from:
+                validation.append((items[:place], items[place]))
+    assert [history.tolist() for history in split.train] == train
+    for positions, expected in ((split.validation, validation), (split.test, test)):
+        sample = slice(None, None, 1 + len(positions) // 500)  # all of them where they are few
+        histories, targets = split.histories_and_targets(positions[sample])
+        assert [h.tolist() for h in histories] == [history for history, _ in expected[sample]]
+        assert targets.tolist() == [target for _, target in expected[sample]]
+        assert len(positions) == len(expected)
+    assert torch.equal(split.everything.items, leave_one_out(dataset).everything.items)
+    assert torch.equal(split.everything.offsets, leave_one_out(dataset).everything.offsets)
+    assert split.train.items.dtype == split.train.offsets.dtype == torch.int64
+    assert split.validation.dtype == split.test.dtype == torch.int64
+
+
+@pytest.mark.parametrize("shares", SHARES)
+def test_nothing_learned_is_as_late_as_anything_held_out(
+    dataset: Dataset, shares: tuple[float, float]
+) -> None:
+    split = global_timestamp(dataset, train_share=shares[0], validation_share=shares[1])
+    times = torch.tensor(dataset.interactions["timestamp"].to_numpy())
+    learned = torch.ones(len(times), dtype=torch.bool)
+    learned[split.validation] = learned[split.test] = False
+    assert torch.equal(split.everything.items[learned], split.train.items)
+    assert int(times[learned].max()) < int(times[split.validation].min())
+    assert int(times[split.validation].max()) < int(times[split.test].min())
+
+
+def table_of(rows: list[tuple[int, int, int]]) -> Dataset:
+    """Make a dataset of (user, item, time)."""
+    interactions = pd.DataFrame(
+        [(user, item, 1.0, time) for user, item, time in rows], columns=list(INTERACTION_DTYPES)
+    ).astype(INTERACTION_DTYPES)
+    return Dataset("table", small_dataset().items, interactions)
+
+
+def test_interactions_of_the_cut_off_second_are_all_held_out() -> None:
+    # Ten interactions; the eighth in time order is at 5, and so are the fifth to the seventh.
+    early = [(1, 0, 1), (1, 1, 2), (1, 2, 5), (2, 0, 3), (2, 1, 5), (2, 2, 5)]
+    split = global_timestamp(table_of([*early, (3, 3, 4), (3, 4, 5), (3, 5, 6), (3, 6, 7)]))
+    # Index 8 of the ordered times is second 6: the four at 5 come before it and train.
+    assert [h.tolist() for h in split.train] == [[0, 1, 2], [0, 1, 2], [3, 4]]
+    split = global_timestamp(
+        table_of([*early, (3, 3, 4), (3, 4, 5), (3, 5, 6), (3, 6, 7)]),
+        train_share=0.6,
+        validation_share=0.3,
+    )
+    # Index 6 is one of those at second 5: all four are held out, two places more than asked for.
+    assert [h.tolist() for h in split.train] == [[0, 1], [0], [3]]
+    assert split.validation.tolist() == [2, 4, 5, 7, 8]
+    assert split.test.tolist() == [9]
+
+
+def test_users_who_came_after_the_cut_off_are_targets_with_a_rolling_history() -> None:
+    rows = [(1, i, i) for i in range(6)] + [(5, 3, 8), (5, 4, 8), (5, 5, 9), (8, 0, 10)]
+    split = global_timestamp(table_of(rows), train_share=0.6, validation_share=0.2)
+    assert [h.tolist() for h in split.train] == [[0, 1, 2, 3, 4, 5], [], []]
+    histories, targets = split.histories_and_targets(split.validation)
+    assert [h.tolist() for h in histories] == [[], [3]]  # the first of a user has none
+    assert targets.tolist() == [3, 4]
+    histories, targets = split.histories_and_targets(split.test)
+    assert [h.tolist() for h in histories] == [[3, 4], []]
+    assert targets.tolist() == [5, 0]
+
+
+def test_global_counts_of_the_embedded_data() -> None:
+    split = global_timestamp(load_dataset())
+    assert (len(split.train.items), len(split.validation), len(split.test)) == (80003, 10001, 10000)
+    assert int((split.train.offsets.diff() == 0).sum()) == 124  # users who came later
+
+
+@pytest.mark.parametrize(
+    "shares", [(0, 0.1), (0.8, 0), (0.9, 0.1), (-0.1, 0.5), (float("nan"), 0.1)]
+)
+def test_impossible_shares_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="two positive shares with a sum below 1"):
+        global_timestamp(small_dataset(), train_share=shares[0], validation_share=shares[1])
+
+
+def test_a_part_that_ties_leave_empty_is_refused() -> None:
+    one_second = table_of([(user, item, 7) for user in (1, 2) for item in range(5)])
+    with pytest.raises(ValueError, match=r"training gets no interaction of table: 10 .* 1 seconds"):
+        global_timestamp(one_second)
+    two_seconds = table_of([(1, 0, 1), (1, 1, 7), (1, 2, 7), (2, 3, 7)])
+    with pytest.raises(ValueError, match="validation gets no interaction of table"):
+        global_timestamp(two_seconds, train_share=0.4, validation_share=0.3)

@@ -158,6 +158,10 @@ library = kmeans(
 torch.testing.assert_close(library.centroids, by_hand)
 torch.testing.assert_close(library.inertia, inertias[-1])
 
+# %% [markdown]
+# From the same start, the few lines above and the library agree; the library's tests compare it with scikit-learn's `KMeans`, too.
+# {numref}`fig-03-map` shows where the eight codewords began and where they ended.
+
 # %% mystnb={"image": {"alt": "The movies as a cloud of points, cut into eight neighbouring areas of different colours. In each lies a black cross, the centroid, roughly in the middle; grey circles show where the eight codewords started, some of them close together."}, "figure": {"caption": "Twenty-five steps spread eight codewords over the movies: from the random movies where they started (circles) to the means of their areas (crosses).", "name": "fig-03-map"}}
 fig, ax = plt.subplots(figsize=(6, 3.8))
 ax.scatter(*flat.T, c=library.codes, cmap="tab10", s=3, alpha=0.4)
@@ -185,7 +189,7 @@ plt.show()
 print(f"worst end / best end: {max(ends) / min(ends):.3f}")
 
 # %% [markdown]
-# It does not. Lloyd's algorithm walks downhill from where it starts, and stops in the valley that it finds. Finding the best
+# It does not: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill from where it starts, and stops in the valley that it finds. Finding the best
 # of all valleys is a problem that nobody knows how to solve quickly; choosing the start with care is the practical answer.
 #
 # ## A better start: k-means++
@@ -237,22 +241,19 @@ broken, _ = lloyd(flat, stray, num_steps=1)
 print("after one step by hand:", broken[3].tolist())
 
 # %% [markdown]
-# Its mean is 0/0, not a number. Leaving the codeword where it was would avoid the NaN and waste the codeword for good: it is
-# **dead**, and averaging cannot revive it, for there is nothing to average. The library moves it onto the movie that
-# is farthest from its own codeword, where one more codeword is of use at once.
+# Its mean is 0/0, not a number. One could leave the codeword where it was, but there it serves nobody. Such a codeword is
+# called **dead**, and averaging will not bring it back, for there is nothing to average. The library moves it onto the movie
+# that is farthest from its own codeword, where one more is of use at once.
 
 # %%
 # NBVAL_CHECK_OUTPUT
-moved = kmeans(
+one_step = kmeans(
     flat, 8, generator=seeded(0), num_iterations=1, initial_centroids=stray
 )
 error = (flat - stray[nearest(flat, stray)]).square().sum(1)
-worst = flat[error.argmax()]
-print(
-    "moved onto the worst-served movie:",
-    torch.equal(moved.centroids[3].round(decimals=9), worst.round(decimals=9)),
-)
-print("movies of codeword 3:", bool((moved.codes == 3).any()))
+worst_served = flat[error.argmax()]
+torch.testing.assert_close(one_step.centroids[3], worst_served)
+print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
 
 # %% [markdown]
 # ## What a random codebook costs
@@ -368,19 +369,36 @@ assert results["embeddings", "Gaussian"][:, 0].max() < 0.02
 assert results["latents", "Gaussian"][:, 0].min() > 0.1
 
 # %% [markdown]
-# Look at the Gaussian codewords on the embeddings. Hardly one of them is dead, and their perplexity is the highest in
-# the upper half of the table. By the two usual measures this is the best codebook there, and yet it loses 0.99 of the variance: it knows next to nothing. The
-# lengths explain it. A standardised movie is about 19 long and a codeword about 1, so all 256 codewords sit close together near the
-# origin, like a handful of sand in the middle of a hall. Every direction has its nearest grain, so all grains are in use; and
-# from each of them it is just as far to the walls. In the latents the crowd is the same, but there a fifth of the codewords
-# is dead too, because the trained latents lie in clusters and not in all directions alike.
+# Look at the Gaussian codewords on the embeddings. None of them is dead, and their perplexity is the highest in the upper
+# half of the table. By the two usual measures this is the best codebook there, and yet it loses 0.99 of the variance: it
+# knows next to nothing. Lengths explain it.
+
+# %%
+for space, x in spaces.items():
+    lengths = gaussian(x, 0).norm(dim=1)
+    print(
+        f"{space}: a movie is {x.norm(dim=1).mean():.0f} long, the codewords "
+        f"{lengths.min():.1f} to {lengths.max():.1f}"
+    )
+    equal = [gaussian(x, seed) for seed in range(3)]
+    equal = [codebook / codebook.norm(dim=1)[:, None] for codebook in equal]
+    dead = [measure(x, codebook)[0] for codebook in equal]
+    print(f"  dead if all were of length 1: {sum(dead) / 3:.0%}")
+
+# %% [markdown]
+# All 256 codewords lie close together around the origin, like a handful of sand in the middle of a hall, and the movies are
+# far out along the walls. In every direction some grain lies a little nearer than the others, so all grains are in use;
+# but from each of them it is about as far to the walls as from the middle of the hall. In the latents the codewords are just as
+# far from the movies, and besides a fifth of them is dead. Part of the reason is that with fewer numbers the lengths of random vectors
+# differ more, and the short ones are overshadowed: with equal lengths, about half as many are dead.
 #
 # The random movies hold the second surprise. On the embeddings they lose 1.2, *more* than a single codeword at the mean, although each
 # is a real movie. The squared distance of two movies drawn at random is, on average, twice the variance, because both
 # bring along everything that is peculiar to them. The best of 256 random movies still differs by 1.2. A movie is a poor
 # stand-in for another movie; a *mean* of movies is a good one, for what is peculiar averages out. That is why one half of Lloyd's
-# algorithm, the averaging, earns so much here, and why k-means++, which also picks movies, loses as much as random ones before it. After ten
-# steps the two starts are about level: 0.71 on the embeddings, 0.19 to 0.20 on the latents.
+# algorithm, the averaging, earns so much here, and why k-means++, which also picks movies, does no better than random ones on the embeddings. After ten
+# steps the two starts are about level in both spaces: 0.71 on the embeddings, 0.19 to 0.20 on the latents. With one
+# candidate a draw, the careful start that helps on textbook examples hardly shows here.
 #
 # One objection remains. If the Gaussian codewords are only in the wrong *places*, training will move them. So leave the
 # codes as they are, and put each codeword at the mean of the movies that chose it. What is then lost is the fault of the
@@ -413,7 +431,7 @@ assert groups["latents", "Gaussian"] > 0.4
 # The Gaussian groups are better than groups dealt at random, but clearly worse than those of k-means: 0.88 against 0.71, and
 # 0.51 against 0.19. A random codebook groups movies by a few accidents of direction. Training starts from these
 # groups, and what it makes of them is a matter for the chapter on [training the RQ-VAE](05_training_the_rqvae.ipynb).
-# What can be said here is that k-means makes the better beginning, and that it costs a second.
+# What can be said here is that k-means makes the better beginning, and that it takes a second or less.
 #
 # ## Which details matter
 #
@@ -476,14 +494,12 @@ for space in spaces:
     assert batch > 1.12 * plain
 
 # %% [markdown]
-# Seven candidates lose about one per cent less than one on the embeddings, and about four per cent less on these latents; with all three
-# seeds they come out ahead. They also share the movies out more evenly. They are a modest gain, at the price of a start that
-# takes several times as long. On a catalogue of this size that is a second.
+# Seven candidates lose about one per cent less than one on the embeddings and nearly four per cent less on these latents, and
+# they are ahead with all three seeds. They also share the movies out more evenly. That is a modest gain, paid for with a slower start.
 #
-# The batch makes the larger difference. Its codewords fit their 1,024 movies, four to a codeword, and then serve a catalogue that they have not
-# seen: they lose about a fifth more on the embeddings and two fifths more on the latents. The four movies that are averaged do
-# not cancel what is peculiar to each. The library therefore shows k-means the whole catalogue, which takes a matrix product a step
-# and not more than a second or so.
+# The batch makes the larger difference. Its 256 codewords fit their 1,024 movies, four to a codeword, and then serve a
+# catalogue that they have mostly not seen. They lose about a fifth more on the embeddings and two fifths more on the latents: a mean
+# of four movies still carries much of what is peculiar to these four. The library therefore shows k-means the whole catalogue.
 #
 # ## Does the mean take the first codebook?
 #
@@ -509,22 +525,27 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
     )
 
 # %% [markdown]
-# The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by the same vector, and leaves
-# every difference $x - c$ as it was. From the same seed, the movies get the same codes. (The library's k-means subtracts
-# the mean for another reason: near the origin, the rounding errors of the dot products are smallest.)
+# The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by
+# the same vector, and leaves every difference $x - c$ as it was. From the same seed, the movies get the same codes, up to
+# rounding. (The library's k-means subtracts the mean nevertheless: near the origin, the rounding errors of the dot products are
+# smallest.)
 #
-# Gaussian codewords do mind: they stand around the origin, wherever the movies are. With the mean left in, half of
-# them are dead and a few serve nearly everybody; taking it out helps, and does not make them good. (That they lose more than 1
-# has the same reason as with the random movies: on unstandardised embeddings, a codeword of length 1 is longer than most
-# of what distinguishes a movie from the mean.) So the warning is true for codebooks that start at random, and for those that a
-# k-means start provides it is idle. The other half of standardising, the division by the spread, decides how much each feature
-# counts, and here it changes little. The spreads of the features that vary at all differ by about a factor of two.
+# Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of
+# them are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (They lose more than 1 because
+# here they are too long: a codeword has length 1, while a movie lies about $\sqrt{1 - 0.43} = 0.75$ from the mean.) So the
+# warning is true of a codebook that starts at random, and idle for one that starts with k-means.
+#
+# The other half of standardising, the division by the spread, does change the codes: it decides how much each feature counts. By
+# how much do the spreads differ, among the features that vary at all?
 
 # %%
 varying = spread[~constant]
 print(f"largest spread / smallest: {varying.max() / varying.min():.1f}")
 
 # %% [markdown]
+# Not by much. For these embeddings, standardising is a precaution rather than a necessity; an encoder whose features
+# differed a hundredfold would be another matter.
+#
 # ## What a first code says
 #
 # The codewords were placed for the sake of squared distances. Do they mean anything in movies? Sixteen codewords make a list
@@ -556,8 +577,8 @@ families(sixteen, x, range(16))
 
 # %% [markdown]
 # Several families can be named at sight: documentaries, horror films, recent comedies, comedies of the eighties, old films of
-# every kind. Others are united by a period and little else, with no genre above one half. And some are united by the *words*
-# of their titles. There is a family for which *2012* and *21* are typical, whose titles look like numbers, or like years.
+# every kind. In others no genre reaches one half, and a period is what unites them. Titles leave a mark of their own: the movie
+# closest to the centre of the family with the median year 2011 is called *2012*.
 #
 # Now the 256 codewords of a codebook of the usual size.
 
@@ -571,6 +592,11 @@ for space, x in spaces.items():
 codes = fine["embeddings", 0].codes
 by_size = torch.bincount(codes).argsort(descending=True, stable=True)
 families(fine["embeddings", 0], standardised, by_size[::32].tolist())
+
+# %% [markdown]
+# These are eight of the 256 families, from the largest to small ones. Finer families are united by finer things, and not always by those that one
+# would wish for: *Friends and Family* and *The Family*, or *Birdy* and *Bird*, are close to each other as titles.
+# {numref}`fig-03-families` shows all families at once.
 
 # %% mystnb={"image": {"alt": "Scatter plot of 256 families by median year, from about 1930 to 2015, and share of the commonest genre, from about 0.2 to 1. Most lie after 1980. Documentary families lie close to 1. Drama and comedy families are spread over all years and from 0.3 to above 0.9. Action families mostly lie between 0.2 and 0.8."}, "figure": {"caption": "Families of the 256 codewords, each a point. Many consist of one genre for the most part, and most of the others are mixtures of one period.", "name": "fig-03-families"}}
 family = codes.numpy()
@@ -615,13 +641,38 @@ for (space, seed), result in fine.items():
 # %% [markdown]
 # The mean distance in years falls from about 14.5 to about 4, and the share of the main genre rises from one third to two thirds,
 # with no one having named a genre or a year to k-means. On the latents the years come closer still, to about 2, at the same
-# share of genres. Neither is a miracle, as title, year and genres are the text that was encoded; it
-# shows what a codebook does with an embedding. It keeps what varies most, and the year, which matters to few people's next
-# movie, varies much.
+# share of genres. Neither is a
+# miracle, since title, year and genres are the text that was encoded. A codebook keeps what varies most in its vectors, whether or not
+# it matters to the person who is to be recommended a movie.
 #
 # ## Exercises
 #
-# ### Exercise 1 · How sure is a code? (difficulty ★★☆, 10 minutes)
+# ### Exercise 1 · A careful average (difficulty ★☆☆, 10 minutes)
+#
+# Write the averaging half of Lloyd's algorithm so that it survives a cluster without movies. The function takes the movies
+# `x`, shape (N, D), their codes, shape (N,), and the present codebook, shape (K, D). It returns the next codebook: each
+# codeword at the mean of its movies, and a codeword without movies where it was.
+
+
+# %%
+def update(x, codes, codebook):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.update(update)
+
+
+# %% tags=["hide-cell"]
+def update_solution(x, codes, codebook):
+    counts = torch.bincount(codes, minlength=len(codebook))[:, None]  # (K, 1)
+    sums = torch.zeros_like(codebook).index_add_(0, codes, x)  # (K, D)
+    return torch.where(counts > 0, sums / counts.clamp(min=1), codebook)
+
+
+assert checks.update(update_solution)
+
+# %% [markdown]
+# ### Exercise 2 · How sure is a code? (difficulty ★★☆, 10 minutes)
 #
 # A movie that lies halfway between two codewords gets one of the two by a hair, and a small change of its embedding would give
 # it another code. Write a function that takes movies `x`, shape (N, D), and a codebook, shape (K, D) with *K* at least 2. It returns,
@@ -645,31 +696,6 @@ def margin_solution(x, codebook):
 
 
 assert checks.margin(margin_solution)
-
-# %% [markdown]
-# ### Exercise 2 · A careful average (difficulty ★☆☆, 10 minutes)
-#
-# Write the averaging half of Lloyd's algorithm so that it survives a cluster without movies. The function takes the movies
-# `x`, shape (N, D), their codes, shape (N,), and the present codebook, shape (K, D). It returns the next codebook: each
-# codeword at the mean of its movies, and a codeword without movies where it was.
-
-
-# %%
-def update(x, codes, codebook):
-    raise NotImplementedError("your turn")
-
-
-_ = checks.update(update)
-
-
-# %% tags=["hide-cell"]
-def update_solution(x, codes, codebook):
-    counts = torch.bincount(codes, minlength=len(codebook))[:, None]  # (K, 1)
-    sums = torch.zeros_like(codebook).index_add_(0, codes, x)  # (K, D)
-    return torch.where(counts > 0, sums / counts.clamp(min=1), codebook)
-
-
-assert checks.update(update_solution)
 
 # %% [markdown]
 # ### Exercise 3 · The next draw of k-means++ (difficulty ★★☆, 10 minutes)
@@ -714,7 +740,7 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 # <summary>2. You add the same vector to every movie and run k-means again from the same rows. What changes?</summary>
 #
 # The centroids, which move by that vector; and nothing else. Distances between movies and centroids stay as they are, so codes and inertia do too,
-# up to rounding. Codewords that are drawn around the origin without a look at the data do not move along, and get worse.
+# up to rounding. Codewords drawn around the origin without a look at the data do not move along, and get worse.
 #
 # </details>
 #
@@ -736,8 +762,7 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 # catalogue. Codewords at random, by contrast, lost 0.97 to 0.99 of the variance, where k-means lost 0.71 of the embeddings' and 0.19 of
 # the latents'. Count dead codewords and perplexity by all means, and always measure what is lost beside them.
 #
-# Even the best 256 codewords lose most of what a standardised embedding says: two thirds and more. A single code is a
-# coarse description, and more codewords help slowly.
+# Even the best of these codebooks lost 0.70 of the variance of the embeddings. A single code is a coarse description.
 #
 # ## What's next
 #

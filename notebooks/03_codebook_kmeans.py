@@ -164,7 +164,7 @@ torch.testing.assert_close(library.inertia, inertias[-1])
 # From the same start, the few lines above and the library agree; the library's tests compare it with scikit-learn's
 # `KMeans`, too. {numref}`fig-03-map` shows where the eight codewords began and where they ended.
 
-# %% mystnb={"image": {"alt": "The movies as a cloud of points, cut into eight neighbouring areas of different colours. In each lies a black cross, the centroid, roughly in the middle; grey circles show where the eight codewords started, some of them close together."}, "figure": {"caption": "Twenty-five steps spread eight codewords over the movies: from the random movies where they started (circles) to the means of their areas (crosses).", "name": "fig-03-map"}}
+# %% mystnb={"image": {"alt": "The movies as a cloud of points, cut into eight neighbouring areas of different colours. In each lies a black cross, the centroid, roughly in the middle; white circles show where the eight codewords started, some of them close together."}, "figure": {"caption": "Twenty-five steps spread eight codewords over the movies: from the random movies where they started (circles) to the means of their areas (crosses).", "name": "fig-03-map"}}
 fig, ax = plt.subplots(figsize=(6, 3.8))
 ax.scatter(*flat.T, c=library.codes, cmap="tab10", s=3, alpha=0.4)
 ax.scatter(*eight.T, s=60, c="white", edgecolors="black", label="start")
@@ -342,61 +342,64 @@ torch.testing.assert_close(ours, theirs)
 
 # %%
 def gaussian(x, seed):
-    return torch.randn(256, x.shape[1], generator=seeded(seed)) / math.sqrt(
-        x.shape[1]
-    )
+    codebook = torch.randn(256, x.shape[1], generator=seeded(seed))
+    return codebook / math.sqrt(x.shape[1])
 
 
 def random_rows(x, seed):
     return x[torch.randperm(len(x), generator=seeded(seed))[:256]]
 
 
+def plus_plus_rows(x, seed):
+    return kmeans_plus_plus(x, 256, generator=seeded(seed))
+
+
 def fit(x, seed, **options):
     return kmeans(x, 256, generator=seeded(seed), **options).centroids
 
 
-starts = {
-    "Gaussian": gaussian,
-    "random movies": random_rows,
-    "k-means++": lambda x, seed: kmeans_plus_plus(
-        x, 256, generator=seeded(seed)
-    ),
-    "movies + Lloyd": lambda x, seed: fit(
-        x, seed, initial_centroids=random_rows(x, seed)
-    ),
-    "k-means++ + Lloyd": fit,
-}
+codebooks = {}  # three seeds each
+for space, x in spaces.items():
+    for name, start in [
+        ("Gaussian", gaussian),
+        ("random movies", random_rows),
+        ("k-means++", plus_plus_rows),
+    ]:
+        codebooks[space, name] = [start(x, seed) for seed in range(3)]
+    for name in ["random movies", "k-means++"]:
+        codebooks[space, f"{name} + Lloyd"] = [
+            fit(x, 0, initial_centroids=start)
+            for start in codebooks[space, name]
+        ]
 
 # %%
-codebooks, results = {}, {}
-print(f"{'':30}  dead  perplexity  lost")
-for space, x in spaces.items():
-    for name, start in starts.items():
-        made = [start(x, seed) for seed in range(3)]  # three seeds
-        codebooks[space, name] = made
-        results[space, name] = torch.tensor([measure(x, c) for c in made])
-        dead, perplexity, lost = results[space, name].mean(0).tolist()
-        print(
-            f"{space:11} {name:18}  {dead:4.0%}  {perplexity:10.0f}  {lost:4.2f}"
-        )
+results = {}
+print(f"{'':33}  dead  perplexity  lost")
+for (space, name), made in codebooks.items():
+    results[space, name] = torch.tensor(
+        [measure(spaces[space], c) for c in made]
+    )
+    dead, perplexity, lost = results[space, name].mean(0).tolist()
+    print(f"{space:11} {name:21}  {dead:4.0%}  {perplexity:10.0f}  {lost:4.2f}")
 
 # %% mystnb={"image": {"alt": "Two panels of horizontal rows of dots, one row a way to place the codewords. Left, for embeddings: Gaussian codewords lie just left of a dotted line at 1, random movies and k-means++ lie to its right, and both variants with Lloyd at about 0.7. Right, for latents: Gaussian codewords lie close to 1, random movies and k-means++ at about 0.4, and both variants with Lloyd at about 0.2."}, "figure": {"caption": "Gaussian codewords lose nearly all of the variance in both spaces. Lloyd's averaging brings most of the gain, whatever the start. Each dot is one of three seeds; they nearly coincide.", "name": "fig-03-starts"}}
 fig, axes = plt.subplots(
     1, 2, figsize=(6, 3.2), sharey=True, layout="constrained"
 )
+names = [name for space, name in reversed(codebooks) if space == "latents"]
 for ax, space in zip(axes, spaces, strict=True):
-    for row, name in enumerate(reversed(starts)):
+    for row, name in enumerate(names):
         lost = results[space, name][:, 2]
         ax.plot(lost, [row] * 3, "o", c="C0", alpha=0.6)
     ax.axvline(1, ls=":", c="gray")
     ax.set(title=space, xlabel="variance lost", xlim=(0, 1.35))
-axes[0].set_yticks(range(len(starts)), list(reversed(starts)))
+axes[0].set_yticks(range(len(names)), names)
 plt.show()
 
 # %%
 for space in spaces:
     gauss, rows, plus, rows_lloyd, plus_lloyd = (
-        results[space, name].mean(0) for name in starts
+        results[space, name].mean(0) for name in reversed(names)
     )
     assert gauss[2] > 0.94
     assert plus_lloyd[2] < 0.65 * plus[2]

@@ -497,9 +497,11 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 #
 # ## What's next
 #
-# Each step of this page will get a chapter of its own, built by hand first: the data and its traps, embeddings, k-means,
-# residual quantization, collapse, collisions, the transformer, the search, and an honest comparison with the best
-# alternatives. Meanwhile, [how the library is laid out](../book/library_layout.md) shows where each step lives.
+# Each step of this page gets a chapter of its own, built by hand first: [the data and its traps](01_data_splits_leakage.ipynb),
+# [embeddings](02_item_embeddings.ipynb), [codebooks and k-means](03_codebook_kmeans.ipynb), [residual
+# quantization](04_residual_quantization.ipynb), and [training without collapse](05_training_the_rqvae.ipynb). Collisions, the
+# transformer, the search, and an honest comparison with the best alternatives are to come. [How the library is laid
+# out](../book/library_layout.md) shows where each step lives.
 #
 # ## References
 #

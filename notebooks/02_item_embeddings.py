@@ -59,7 +59,7 @@ from rqvae_lib.content import (
 from rqvae_lib.datasets import item_text, load_dataset
 from rqvae_lib.evaluate import bootstrap_interval, ranks_in_scores, recall_at
 from rqvae_lib.exercises import chapter_02 as checks
-from rqvae_lib.recipes import item_vectors
+from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.splits import Histories, leave_one_out
 
 # %% [markdown]
@@ -329,8 +329,8 @@ ax.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# For finding neighbours a common part looks harmless, because it raises all cosines. A quantizer it leads astray: one that learns to rebuild
-# these vectors gains most, at first, by rebuilding the mean, and could spend its codewords on saying "this is a movie". The RQ-VAE therefore *standardises* before anything else: from each of the 384
+# For finding neighbours a common part looks harmless, because it raises all cosines. A model that learns to rebuild these vectors is another
+# matter: at first it gains most by rebuilding the mean, which says no more than "this is a movie". The RQ-VAE, the model that will turn vectors into codes, therefore *standardises* before anything else: from each of the 384
 # features it subtracts the feature's mean, and divides by its spread (the standard deviation), so that no feature counts more because its numbers are
 # larger. A feature that never varies has no spread to divide by, and there are such features:
 
@@ -381,7 +381,8 @@ for kind in ["text", "standardised"]:
 # %% [markdown]
 # *2012* is a neighbour of almost two hundred movies, perhaps because its title is a number and a year, and says less than others do. Standardising
 # weakens the hubs, and the movies that are nobody's neighbour fall from about 530 to about a quarter of that. The
-# genres agree about as often as before. For finding neighbours, then, standardising is a small matter; a quantizer needs it.
+# genres agree about as often as before. For finding neighbours, then, standardising is a small matter. What it is worth
+# to a quantizer, the chapters on [codebooks](03_codebook_kmeans.ipynb) and on [training](05_training_the_rqvae.ipynb) measure.
 #
 # How many numbers does such a vector really hold? The *principal directions* answer: the first is the direction in which the vectors vary most,
 # the second the one among those perpendicular to it, and so on. The squared singular values of the centred matrix are the variances along them.
@@ -397,7 +398,7 @@ print(
     f"the first direction alone: {share[0]:.0%}; the first 32: {share[31]:.0%}"
 )
 
-# %% mystnb={"image": {"alt": "A curve that rises from near zero to one: the share of the variance held by the first directions, over their number from 0 to 384. It bends gently above a straight dotted diagonal, reaching 0.9 near 168."}, "figure": {"caption": "The variance is spread over many many directions: about 168 of 384 for 90 %, and the first 32 hold not quite a half.", "name": "fig-02-spectrum"}}
+# %% mystnb={"image": {"alt": "A curve that rises from near zero to one: the share of the variance held by the first directions, over their number from 0 to 384. It bends gently above a straight dotted diagonal, reaching 0.9 near 168."}, "figure": {"caption": "The variance is spread over many directions: about 168 of 384 for 90 %, and the first 32 hold not quite a half.", "name": "fig-02-spectrum"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 ax.plot(range(1, 385), share, label="embeddings")
 ax.plot([0, 384], [0, 1], ":", c="gray", label="all directions alike")

@@ -1,8 +1,8 @@
 """k-means: the codewords that a set of vectors would choose for itself.
 
-A codebook that starts as random vectors leaves most of its codewords where no item lives. Starting
-it at the centroids of the data makes every codeword useful on the first step, which is why the
-RQ-VAE's codebooks are initialised with k-means.
+A codebook that starts as random vectors stands where no item lives: even where items use all of its
+codewords, these say next to nothing about them. Starting it at the centroids of the data makes
+every codeword useful on the first step, so the RQ-VAE's codebooks are initialised with k-means.
 
 Two ideas do all the work here. ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖², and ‖x‖² is the same for every
 centroid, so the nearest one is found with one matrix product. And a block of a thousand rows keeps
@@ -57,7 +57,7 @@ def kmeans(
     x: Tensor,
     num_clusters: int,
     *,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
     num_iterations: int = 10,
     num_candidates: int = 1,
     initial_centroids: Tensor | None = None,
@@ -70,7 +70,8 @@ def kmeans(
     Args:
         x: vectors, shape (N, D), floating point, finite.
         num_clusters: K, at most N.
-        generator: draws the k-means++ start; lives on the device of x. Same state, same result.
+        generator: draws the k-means++ start; lives on the device of x. Same state, same result. Not
+            needed with `initial_centroids`, since nothing else is drawn.
         num_iterations: Lloyd steps. Ten are enough for a start that training will move.
         num_candidates: of the k-means++ start, as there.
         initial_centroids: shape (K, D); given, they replace the k-means++ start.
@@ -79,8 +80,8 @@ def kmeans(
         centroids, codes and inertia; the codes belong to the returned centroids.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix, or has fewer rows than clusters, or for
-            initial centroids of another shape.
+        ValueError: if x is not a finite (N, D) matrix, or has fewer rows than clusters; without a
+            generator or initial centroids, or for ones of another shape.
     """
     _check(x, num_clusters)
     if initial_centroids is not None and initial_centroids.shape != (num_clusters, x.shape[1]):
@@ -88,14 +89,19 @@ def kmeans(
             f"initial_centroids have shape {tuple(initial_centroids.shape)}; expected "
             f"{(num_clusters, x.shape[1])}: a vector like the rows of x for each cluster"
         )
+    if initial_centroids is None and generator is None:
+        raise ValueError(
+            "k-means has neither a generator, to draw its start, nor initial_centroids: pass one"
+        )
     center = x.mean(0)  # (D,); near the origin, products of floats lose the least
     x = x - center
-    if initial_centroids is None:
+    if initial_centroids is not None:
+        centroids = initial_centroids - center
+    else:
+        assert generator is not None
         centroids = kmeans_plus_plus(
             x, num_clusters, generator=generator, num_candidates=num_candidates
         )
-    else:
-        centroids = initial_centroids - center
     for _ in range(num_iterations):
         codes = nearest(x, centroids)
         counts = torch.bincount(codes, minlength=num_clusters)  # (K,)
@@ -134,7 +140,7 @@ def kmeans_plus_plus(
         generator: source of the draws, on the device of x.
         num_candidates: C, rows drawn for each centroid, of which the one that lowers the sum of
             distances most is taken. More than one is slower and shuns outliers; scikit-learn draws
-            2 + log K. In a few dozen dimensions one does as well, in hundreds it does not.
+            2 + log K. Before training, on the latents of an RQ-VAE, one does nearly as well.
 
     Returns:
         Centroids, shape (K, D), each a copy of a row.

@@ -4,9 +4,10 @@ An encoder turns an item's embedding into a small latent vector, the quantizer r
 sum of codewords, and a decoder must rebuild the embedding from the sum. What the codes cannot say
 is lost, so training makes the codes say what matters. The codes are the item's semantic ID.
 
-Inputs are standardised, feature by feature: sentence embeddings have a large common mean, which
-otherwise takes the whole first codebook. Losses are summed over features, not averaged, so that the
-weight of reconstruction against commitment does not shrink as embeddings get wider.
+Inputs are standardised, feature by feature: sentence embeddings have a large common mean, and what
+tells items apart should not be the smaller part of what has to be rebuilt. Losses are summed over
+features, not averaged, so that the weight of reconstruction against commitment does not shrink as
+embeddings get wider.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4 (encoder 512-256-128, latent 32, ReLU,
 3 levels of 256 codewords, β = 0.25).

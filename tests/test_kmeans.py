@@ -344,6 +344,14 @@ def test_candidates_make_a_start_as_good_as_scikit_learns_in_many_dimensions() -
     assert sum(ours) < sum(plain)
 
 
+def test_a_start_must_be_given_or_drawn() -> None:
+    x = torch.randn(20, 3)
+    with pytest.raises(ValueError, match="neither a generator"):
+        kmeans(x, 4)
+    drawn = kmeans(x, 4, generator=torch.Generator(), initial_centroids=x[:4])
+    assert torch.equal(kmeans(x, 4, initial_centroids=x[:4]).centroids, drawn.centroids)
+
+
 def test_initial_centroids_of_another_shape_are_refused() -> None:
     x = torch.randn(20, 3)
     for shape in ((4, 2), (3, 3), (4,)):

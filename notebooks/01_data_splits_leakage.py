@@ -11,14 +11,14 @@
 #
 # On 12 April 1996 somebody rated a movie, and we ask a recommender which one it was. Its first five suggestions include
 # *The Matrix*, which came out in 1999. The program does what it should. What let it see the future is the *split* of the
-# data, into a part to learn from and a part to test on, and it is the split that is used most widely for sequential
+# data, into a part to learn from and a part to test on, and it is a split in wide use for sequential
 # recommendation {cite}`gusak2025timetosplit`. How can a test know the future, does it change the result, and what would be
 # a test that does not?
 #
 # :::{admonition} What you will learn
 # - what the MovieLens data holds, and what a rating's time does and does not tell
 # - how all histories fit into one flat array, and how a test target becomes a position in it
-# - why leave-one-out, the most common split, lets a model learn from the future, and what that changes
+# - why leave-one-out, a split in wide use, lets a model learn from the future, and what that changes
 # - how to cut time at one moment for everybody, and how to average over people who have hundreds of targets
 # - what a k-core throws away
 # :::
@@ -600,7 +600,7 @@ print(f"the busiest: {int(busiest[0])}")
 print(f"the ten busiest: {busiest[:10].sum() / len(tested):.0%} of all targets")
 
 # %% [markdown]
-# A mean over targets is therefore to nearly a half about ten people. And its interval would be wrong: the bootstrap assumes
+# Nearly half of a mean over targets is therefore about ten people. And its interval would be wrong: the bootstrap assumes
 # that the values are drawn independently, and 910 answers about one person are not. The way out is to take the mean of
 # each person first, and then the mean, with its interval, over people. With popularity, counted before the first cut:
 
@@ -698,7 +698,9 @@ print(f"{core.num_items / movies:.0%} of the movies")
 print(f"{len(core.interactions) / events:.0%} of the ratings")
 before_cut = torch.bincount(item[times < validation_from], minlength=movies)
 late = before_cut[rows] < 5
-print(f"{int(late.sum())} of them had fewer than five when training ends")
+print(
+    f"{int(late.sum())} of these movies had fewer than five when training ends"
+)
 
 # %% [markdown]
 # The 5-core keeps nine ratings in ten and loses six movies in ten. What is reported on it holds for the 39 % of the movies

@@ -47,7 +47,7 @@ class Split:
     train: Histories  # what a model may learn from, one history a user, some perhaps empty
     everything: Histories  # the full histories, which held-out positions point into
     validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model
-    test: Tensor  # (M,) int64 positions in `everything`, for reporting
+    test: Tensor  # likewise for reporting; their number may differ from validation
 
     def histories_and_targets(self, positions: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the history before each held-out position, and the items there, (M,) int64."""

@@ -315,8 +315,8 @@ for order, left in [("1-2-3", forwards_left), ("3-2-1", backwards_left)]:
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, the mean
-# length of the level's codewords, and the *effective dimension* of what reaches it: $(\sum_i \lambda_i)^2 / \sum_i
-# \lambda_i^2$, where the $\lambda_i$ are the variances along the principal directions. It is 32 for a cloud that is
+# length of the level's codewords, and the *effective dimension* of what reaches it:
+# $(\sum_i \lambda_i)^2 / \sum_i \lambda_i^2$, where the $\lambda_i$ are the variances along the principal directions. It is 32 for a cloud that is
 # equally wide in all 32 directions and 1 for a line.
 
 # %%
@@ -568,7 +568,7 @@ for shrink in (1, 10, 100):
 # The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are
 # large, and noise of size one hardly ever changes which codeword is first: the largest weight falls on the nearest
 # codeword for every one of the 500 movies, and the temperature decides only how much of the mixture it gets. It takes
-# a temperature of several hundred to mix many codewords, while at 10, or at the library's 1, the mixture is a single
+# a temperature of several hundred to mix many codewords, while at 10, or at 1, where the library starts by default, the mixture is a single
 # one. In latents ten times as short, with the codewords shrunk alike, the same noise overrules the distances for
 # about two movies in three; in latents a hundred times as short it decides everything.
 #
@@ -670,8 +670,8 @@ plt.show()
 # An encoder under (b) is trained on another mixture of losses than the one that was written down. Adam, which divides
 # a gradient by its own size, makes the factor *L* itself nearly invisible. What remains is the *ratio* of the two
 # losses: with reconstruction *L* times as loud, the commitment is worth $\beta / L$. This can be asserted, here with
-# the shipped encoder and decoder: (b) with weight $\beta$ gives the encoder *L* times the gradient of (c) with $\beta
-# / L$.
+# the shipped encoder and decoder: (b) with weight $\beta$ gives the encoder *L* times the gradient of (c) with
+# $\beta / L$.
 
 
 # %%
@@ -747,10 +747,9 @@ for seed in (0, 1):
 # level's output, `res = res - emb`, which with its straight-through mode is (a); an earlier version of the same file
 # subtracts `emb.detach()`, as (b) does. `lucidrains/vector-quantize-pytorch`, version 1.32.0, subtracts
 # `quantized.detach()` and adds up the levels' outputs, which with straight-through is (b). So does
-# `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that something would crash, or that training fails; all
-# three projects have taught many people how this works. The papers do not settle it either: the loss is written with
-# stop-gradient signs, the residuals without. But the same $\beta$ means three different things in them, and a $\beta$
-# that was tuned in one should not be carried over to another. The library does (c), and so the loss is the one that
+# `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that something
+# would crash: each is a training objective that can be defended. But the same $\beta$ weighs different things in them,
+# and a $\beta$ that was tuned in one should not be carried over to another. The library does (c), and so the loss is the one that
 # is on paper:
 
 # %%

@@ -1,0 +1,202 @@
+"""The exercises of chapter 04 turn typical wrong answers down, each with the hint that it needs."""
+
+import pytest
+import torch
+
+from rqvae_lib.exercises import chapter_04 as checks
+
+
+def chosen(residual, codebook):
+    return (residual[:, None] - codebook).square().sum(2).argmin(1)
+
+
+# Exercise 1
+
+
+def codes_right(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append(chosen(z, codebook))
+        z = z - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+def codes_transposed(z, codebooks):
+    return codes_right(z, codebooks).T
+
+
+def codes_by_dot_product(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append((z @ codebook.T).argmax(1))
+        z = z - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+def codes_by_angle(z, codebooks):
+    unit = torch.nn.functional.normalize(codebooks, dim=2)
+    codes = []
+    for codebook, directions in zip(codebooks, unit, strict=True):
+        # The first case has one feature: all angles are equal there, so ties go by distance.
+        scores = z @ directions.T - 1e-4 * torch.cdist(z, codebook)
+        codes.append(scores.argmax(1))
+        z = z - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+def codes_without_residual(z, codebooks):
+    return torch.stack([chosen(z, codebook) for codebook in codebooks], 1)
+
+
+def codes_of_the_negative(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append(chosen(z, codebook))
+        z = codebook[codes[-1]] - z
+    return torch.stack(codes, 1)
+
+
+def codes_subtract_from_z_only(z, codebooks):
+    residual, codes = z, []
+    for codebook in codebooks:
+        codes.append(chosen(residual, codebook))
+        residual = z - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
+# Exercise 2
+
+
+def once_right(z, codebooks):
+    residual, total = z.detach(), torch.zeros_like(z)
+    for codebook in codebooks:
+        word = codebook[chosen(residual, codebook)].detach()
+        residual, total = residual - word, total + word
+    return z + (total - z).detach()
+
+
+def once_subtracts_the_estimate(z, codebooks):  # right in this, and turned down by the next
+    total = 0
+    for codebook in codebooks:
+        word = codebook[chosen(z, codebook)].detach()
+        estimate = z + (word - z).detach()
+        z, total = z - estimate, total + estimate
+    return total
+
+
+def once_first_level_only(z, codebooks):
+    return once_right(z, codebooks[:1])
+
+
+def once_no_estimator(z, codebooks):
+    return once_right(z, codebooks).detach()
+
+
+def once_every_level(z, codebooks):
+    residual, total = z, 0
+    for codebook in codebooks:
+        word = codebook[chosen(residual, codebook)].detach()
+        total = total + residual + (word - residual).detach()
+        residual = residual - word
+    return total
+
+
+def once_leaks(z, codebooks):
+    residual, total = z.detach(), torch.zeros_like(z)
+    for codebook in codebooks:
+        word = codebook[chosen(residual, codebook)]
+        residual, total = residual - word, total + word
+    return total + (z - z.detach())
+
+
+# Exercise 3
+
+
+def loss_right(z, codebooks):
+    loss = 0
+    for codebook in codebooks:
+        z = z - codebook[chosen(z, codebook)].detach()
+        loss = loss + z.square().sum(1)
+    return loss
+
+
+def loss_mean(z, codebooks):
+    return loss_right(z, codebooks) / z.shape[1]
+
+
+def loss_last_only(z, codebooks):
+    for codebook in codebooks:
+        z = z - codebook[chosen(z, codebook)].detach()
+    return z.square().sum(1)
+
+
+def loss_detaches_z(z, codebooks):
+    loss = 0
+    z = z.detach()
+    for codebook in codebooks:
+        word = codebook[chosen(z, codebook)]
+        loss = loss + (z - word).square().sum(1)
+        z = z - word
+    return loss
+
+
+def loss_subtracts_the_estimate(z, codebooks):
+    loss = 0
+    for codebook in codebooks:
+        word = codebook[chosen(z, codebook)].detach()
+        loss = loss + (z - word).square().sum(1)
+        z = z - (z + (word - z).detach())
+    return loss
+
+
+def loss_leaks(z, codebooks):
+    loss = 0
+    for codebook in codebooks:
+        z = z - codebook[chosen(z, codebook)]
+        loss = loss + z.square().sum(1)
+    return loss
+
+
+RIGHT = [
+    (checks.greedy_codes, codes_right),
+    (checks.quantized_once, once_right),
+    (checks.quantized_once, once_subtracts_the_estimate),
+    (checks.commitment_loss, loss_right),
+]
+WRONG = [
+    (checks.greedy_codes, codes_transposed, "shape (B, L)"),
+    (checks.greedy_codes, codes_by_dot_product, "place of the nearest codeword"),
+    (checks.greedy_codes, codes_by_angle, "smallest distance"),
+    (checks.greedy_codes, codes_without_residual, "given the residual"),
+    (checks.greedy_codes, codes_of_the_negative, "given the residual"),
+    (checks.greedy_codes, codes_subtract_from_z_only, "left over together"),
+    (checks.quantized_once, once_first_level_only, "sum of the chosen codewords"),
+    (checks.quantized_once, once_no_estimator, "sends nothing back"),
+    (checks.quantized_once, once_every_level, "not at every level"),
+    (checks.quantized_once, once_leaks, "reaches the codebooks"),
+    (checks.commitment_loss, loss_mean, "not averaged"),
+    (checks.commitment_loss, loss_last_only, "what every level leaves over"),
+    (checks.commitment_loss, loss_detaches_z, "detach the one and not the other"),
+    (checks.commitment_loss, loss_subtracts_the_estimate, "every level must add"),
+    (checks.commitment_loss, loss_leaks, "reaches the codebooks"),
+]
+
+
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
+def test_the_right_answer_passes(check, answer, capsys) -> None:
+    assert check(answer)
+    assert capsys.readouterr().out == "✓ Right on every case.\n"
+
+
+@pytest.mark.parametrize(("check", "answer", "hint"), WRONG)
+def test_a_wrong_answer_gets_its_own_hint(check, answer, hint: str, capsys) -> None:
+    assert not check(answer)
+    assert hint in capsys.readouterr().out.split("Hint: ")[1]
+
+
+@pytest.mark.parametrize(
+    "check", sorted({check for check, _ in RIGHT}, key=lambda check: check.__name__)
+)
+def test_an_answer_that_is_no_tensor_is_described(check, capsys) -> None:
+    assert not check(lambda z, codebooks: None)
+    assert "gave None" in capsys.readouterr().out

@@ -131,7 +131,7 @@ print(f"summed, but not standardised: {raw:.2f} to begin with")
 
 # %% [markdown]
 # With a weight of 96 instead of 0.25, the cheapest thing that an encoder can do is to send all movies to one point: a codeword put there
-# leaves no residual at all. Inputs that are not standardised have the same effect. The features of these embeddings have a spread of about 0.04, so their squared errors
+# leaves no residual at all. Whether it does so depends on the rest of the recipe, as we shall see. Inputs that are not standardised have the same effect. The features of these embeddings have a spread of about 0.04, so their squared errors
 # are hundreds of times smaller: the last line is the squared error, summed over features, of a decoder that knows only the mean.
 
 # %% [markdown]
@@ -235,11 +235,12 @@ def look(model):
 # %%
 trained, before, log = recipe(120, 300, look)
 watched = pd.DataFrame(
-    {0: before} | {entry.step: entry.measured for entry in log}
+    {0: before}
+    | {entry.step: entry.measured for entry in log if entry.measured}
 ).T
 print(watched.loc[[0, 50, 100, 200, 300]].T.round(3).to_string())
 
-# %% mystnb={"image": {"alt": "Two panels over 300 steps. Left: the loss falls quickly at first and slowly afterwards, from about 275 to 260. Right: the number of codewords in use stays at 256, and the perplexity of the worst level stays between 225 and 240."}, "figure": {"caption": "A healthy training: the loss falls a little, all codewords stay in use, and the perplexity of the worst level stays high from the first step on.", "name": "fig-05-log"}}
+# %% mystnb={"image": {"alt": "Two panels over 300 steps. Left: the loss falls quickly at first and slowly afterwards, from about 295 to 262. Right: the number of codewords in use stays at 256, and the perplexity of the worst level stays near 236."}, "figure": {"caption": "A healthy training: the loss falls a little, all codewords stay in use, and the perplexity of the worst level stays high from the first step on.", "name": "fig-05-log"}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2))
 left.plot([e.step for e in log], [e.loss for e in log], "o-", ms=3)
 left.set(xlabel="step", ylabel="loss, mean of 25 steps", ylim=(0, None))
@@ -260,15 +261,15 @@ plt.show()
 # The table above holds a surprise. The reconstruction loss falls, but the *quantization* loss, here 0.25 times the commitment, ends higher than it began. Is
 # something wrong? {numref}`fig-05-rise` shows the parts since step 50.
 
-# %% mystnb={"image": {"alt": "Four curves relative to their value at step 50. The quantization loss rises by several percent until about step 200 and bends down a little at the end; the spread of the latents and the length of what is left rise by a few percent; reconstruction falls by about five percent."}, "figure": {"caption": "While reconstruction gets better, the latents spread out, more is left over, and the quantization loss rises.", "name": "fig-05-rise"}}
+# %% mystnb={"image": {"alt": "Four curves relative to their value at step 50. The quantization loss rises by about 13 percent until step 200 and is 10 percent up at the end; the spread of the latents rises by 4 percent, the length of what is left by up to 7; reconstruction falls by 6 percent."}, "figure": {"caption": "While reconstruction gets better, the latents spread out, more is left over, and the quantization loss rises.", "name": "fig-05-rise"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for column, marker in zip(
     ["reconstruction", "quantization", "spread", "left"], "osD^", strict=True
 ):
     later = watched[column].loc[50:]
     ax.plot(later / later.loc[50], marker + "-", ms=4, label=column)
-ax.set(xlabel="step", ylabel="relative to step 50")
-ax.legend()
+ax.set(xlabel="step", ylabel="relative to step 50", ylim=(0.88, 1.16))
+ax.legend(loc="lower left", ncol=2)
 plt.show()
 
 # %%
@@ -282,11 +283,15 @@ assert gain > 5 * abs(price)
 assert growth > 0
 
 # %% [markdown]
-# Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: level by level it puts each codeword at the mean
-# of its residuals, and no other place has a smaller squared distance. So the loss starts near the lowest value that these latents
-# allow. Then the latents move, for the sake of a far larger term: reconstruction pays the encoder for telling movies apart, which spreads the latents, and longer vectors leave longer residuals. Codewords follow with a delay. The
-# encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and a fall is no comfort: it is zero in a perfect
-# collapse. This was one seed, and a few percent; the trainings of up to 500,000 steps below show the same movement at full length.
+# Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the mean
+# of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the lowest value that these latents
+# allow. In the first 50 steps, while the decoder gets used to codewords in place of latents, the latents draw together a little. From there on they spread: a
+# far larger term, reconstruction, pays the encoder for telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
+# squared spread grows by nearly as much as the loss does. The rest is delay, since the codewords follow an average of the past; as the learning rate falls towards
+# the end, they catch up.
+#
+# The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and a fall is no comfort: the loss is zero in a perfect
+# collapse. This was one seed, and a rise of a tenth; the long training below shows the same movement at full length.
 #
 # ## Collapse
 #
@@ -343,14 +348,12 @@ means = table.groupby("variant", sort=False)[measures].mean()
 print(table.groupby("variant").size().unique(), "seeds each")
 print(means.round(3).to_string())
 
-# %% mystnb={"image": {"alt": "Two panels of points, three seeds for each of twelve recipes. Left, the perplexity of the worst level: about 240 with all remedies, nearly as high without any one of them but the summed loss, which brings it to about 170; 1 with none, and with moving averages, the summed loss or standardisation alone; below 12 with k-means alone; above 200 with reset alone. Right, the variance lost: 0.65 with all, above 0.7 without k-means, the sum or standardisation; 0.97 to 0.99 with reset alone, 1 in a collapse."}, "figure": {"caption": "With four of the five remedies nothing collapses; of the five alone, only two prevent the total collapse, and neither gives a good tokenizer.", "name": "fig-05-collapse"}}
+# %% mystnb={"image": {"alt": "Two panels of points, three seeds for each of twelve recipes. Left, the perplexity of the worst level: about 240 with all remedies, nearly as high without any one of them but the summed loss, which brings it to about 170; 1 with none, and with moving averages, the summed loss or standardisation alone; below 12 with k-means alone; above 200 with reset alone. Right, the variance lost: 0.65 with all, above 0.7 without k-means, the sum or standardisation; 0.97 to 0.99 with reset alone, 1 in a collapse."}, "figure": {"caption": "With four of the five remedies nothing collapses; of the five alone, only two prevent the total collapse, and neither gives a good tokenizer. Each point is one seed.", "name": "fig-05-collapse"}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.6), sharey=True)
 order = list(means.index)[::-1]
 place = table["variant"].map(order.index)
 for ax, column in [(left, "perplexity"), (right, "variance_lost")]:
-    for seed, marker in zip(range(3), "osD", strict=True):
-        rows = table["seed"] == seed
-        ax.plot(table[column][rows], place[rows], marker, ms=5, alpha=0.7)
+    ax.plot(table[column], place, "o", ms=5, alpha=0.6)
     ax.grid(axis="y", alpha=0.3)
 left.set(xlabel="perplexity, worst level", xlim=(-8, 265))
 right.set(xlabel="variance lost", xlim=(0.6, 1.03))
@@ -362,15 +365,15 @@ plt.show()
 # {numref}`fig-05-collapse` and the table say three things, on all three seeds.
 #
 # **No single remedy is indispensable.** Leave out one, and the other four prevent a collapse. What they do not prevent is a worse tokenizer. Averaging the loss costs the most: the perplexity of the
-# worst level falls to about 170, and the variance lost rises by about 0.1. Leaving the inputs raw costs nearly as much of the variance, and so does the random start.
-# In this short training it hardly matters whether codewords learn by averages or by gradient, nor whether dead ones are moved:
+# worst level falls to about 170, and the variance lost rises by about 0.11. Raw inputs cost about 0.08 of the variance and the random start, which is also a start without steps of the autoencoder alone, about 0.07.
+# Whether codewords learn by averages or by gradient, and whether dead ones are moved, hardly matters in this short training:
 # after a good start hardly any die.
 #
 # **Most remedies alone are worth nothing.** Moving averages, the sum and standardisation each end in the same total collapse as none. The last two act on the
 # same balance. Together they start the reconstruction loss at 381; each alone, at about 1 or less, does not outweigh the commitment.
 #
 # **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full recipe, and yet it
-# loses about 98 % of the variance. It forces the quantizer to tell apart movies that the encoder has sent to nearly one point, and the decoder
+# loses about 97 % of the variance. It moves codewords to wherever there are movies, even if the encoder has sent all of these to nearly one point, and the decoder
 # has not learned to make anything of what it is told. k-means alone is the reverse: its perplexity is poor, and yet it keeps more. Look at use
 # *and* at the variance lost.
 #
@@ -417,9 +420,9 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Each tenfold of training keeps about 7 to 9 points more of the variance, and the last fivefold 6 or 7, as {numref}`fig-05-longer` shows. The first decimal costs nearly nothing, the
-# last one nearly everything: 400,000 of the 500,000 steps. Collisions tell another story. They more than double up to 100,000 steps and come back to where
-# they began; perplexity stays between 235 and 247 throughout and shows none of it. Telling movies apart is not what the loss asks for.
+# Each tenfold of training keeps about 7 to 9 points more of the variance, and the last fivefold 6 or 7, as {numref}`fig-05-longer` shows: the gain is steady, and each part of it costs several times
+# as much as the one before. Collisions tell another story. They more than double up to 100,000 steps and come back to where
+# they began, while perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for.
 # Two sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The final fall of the learning rate, for which the snapshots before the last have not waited, is a likely reason for the recovery; one
 # training cannot prove it.
 #
@@ -445,6 +448,19 @@ print(f"collisions: {kmeans_found.collision_rate:.2%}")
 print(f"variance lost: {kmeans_found.variance_lost:.1%}")
 
 # %%
+users = torch.bincount(kmeans_codes[:, 2], minlength=256)
+rare = users <= 5  # (256,), codewords of the third level
+with torch.no_grad():
+    two_levels = kmeans.quantizer.decode(kmeans_codes[:, :2])
+    residual = kmeans.standardize(embeddings) - two_levels
+    lengths = kmeans.quantizer.codebooks[2].norm(dim=1)
+print(f"third level: {int(rare.sum())} codewords serve 5 movies or fewer,")
+print(f"the fullest serves {int(users.max()):,} of {len(embeddings):,}")
+print(f"mean length of the residuals: {residual.norm(dim=1).mean():.1f}")
+print(f"of rare codewords: {lengths[rare].mean():.1f},", end=" ")
+print(f"of the fullest: {lengths[users.argmax()]:.1f}")
+
+# %%
 # NBVAL_CHECK_OUTPUT
 count = sum(p.numel() for p in kmeans.quantizer.parameters())
 print(f"R-KMeans: {count:,} numbers in codebooks")
@@ -463,13 +479,15 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # contradiction?
 #
 # It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie. Each codeword of R-KMeans is a point in the space of the
-# embeddings itself, 384 free numbers, placed exactly where the squared error wants it. The RQ-VAE must send everything through 32 numbers; all that its codes can say has to be a sum of points there,
-# and its decoder has to learn from scratch what k-means gets for nothing. After few steps it has not. After 500,000 it has: 40 %
+# embeddings itself, 384 free numbers, placed where the squared error wants it: 294,912 numbers in all. The RQ-VAE's codebooks have a twelfth of that. Its codes can only add up points in 32 dimensions,
+# and its decoder, which is larger than all codebooks together, has to learn from scratch what k-means gets for nothing. After few steps it has not. After 500,000 it has: 40 %
 # lost, against 49 %.
 #
-# Collisions ask whether two movies get different codes, however near they are. Squared error puts codewords where the error is large. After two levels, many
-# residuals of R-KMeans are small and alike, while a few outliers are far away: they take codewords for themselves, and the third level's perplexity shows it,
-# about 49 here and 68 on average instead of 250. Most movies share what is left of that codebook. The RQ-VAE's latents change during training, its codewords with
+# Collisions ask whether two movies get different codes, however near they are. After two levels, what R-KMeans has left over is long
+# and points in very many of the 384 directions. A codeword of the third level then fits a handful of movies, on which it nearly sits, or
+# it lies near the origin, says little, and takes everybody else. The cell above shows both kinds: most codewords serve five movies or fewer and are about as long as
+# the residuals themselves, while the fullest serves hundreds and is several times shorter. Movies that were together after two levels and fall to such a codeword stay together.
+# The RQ-VAE's latents move during training, its codewords with
 # them, and its levels stay in even use.
 #
 # Which is better depends on what follows: R-KMeans for a good picture today, the RQ-VAE for names that differ.
@@ -480,7 +498,7 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # | --- | --- | --- |
 # | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start with k-means, together ({numref}`fig-05-collapse`: `none` against `all`) |
 # | perplexity well below K, codewords all in use | the balance leans towards commitment | sum the loss over features (`without loss_sum`) |
-# | a few codewords in use, the others never | codewords started at random, or lost their movies | k-means after some steps of the autoencoder alone, and reset (`only kmeans` against `all`) |
+# | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only kmeans` against `all`) |
 # | codewords all in use, variance lost near 1 | codes are spread by force over latents that say nothing | repair the loss's balance, not the codebooks (`only reset`) |
 # | quantization loss rises, reconstruction falls | latents spread out | nothing to repair ({numref}`fig-05-rise`) |
 # | collisions rise, variance lost falls | the loss does not ask for different codes | train to the end, or stop early on `collision_rate` ({numref}`fig-05-longer`) |

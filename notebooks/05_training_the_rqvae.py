@@ -285,9 +285,9 @@ assert growth > 0
 # %% [markdown]
 # Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the mean
 # of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the lowest value that these latents
-# allow. In the first 50 steps, while the decoder gets used to codewords in place of latents, the latents draw together a little. From there on they spread: a
+# allow. In the first 50 steps the latents draw together a little, so the loss stands still though more is left over. From there on they spread: a
 # far larger term, reconstruction, pays the encoder for telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
-# squared spread grows by nearly as much as the loss does. The rest is delay, since the codewords follow an average of the past; as the learning rate falls towards
+# squared spread grows by nearly as much as the loss does. The rest is probably delay, since the codewords follow an average of the past; as the learning rate falls towards
 # the end, they catch up.
 #
 # The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and a fall is no comfort: the loss is zero in a perfect
@@ -373,7 +373,7 @@ plt.show()
 # same balance. Together they start the reconstruction loss at 381; each alone, at about 1 or less, does not outweigh the commitment.
 #
 # **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full recipe, and yet it
-# loses about 97 % of the variance. It moves codewords to wherever there are movies, even if the encoder has sent all of these to nearly one point, and the decoder
+# loses about 97 % of the variance. It moves codewords to wherever there are movies, even though the encoder has sent all of these to nearly one point, and the decoder
 # has not learned to make anything of what it is told. k-means alone is the reverse: its perplexity is poor, and yet it keeps more. Look at use
 # *and* at the variance lost.
 #

@@ -161,7 +161,7 @@ def test_the_page_on_tokenizers_tells_what_the_shipped_ones_say_of_themselves() 
 
 def test_the_table_of_seeds_shows_no_collapse() -> None:
     """The recipe's promise: all codewords used, and fewer collisions than residual k-means."""
-    table = pd.read_csv(ROOT / "book" / "_tokenizers.csv").set_index("tokenizer")
+    table = pd.read_csv(ROOT / "notebooks" / "results" / "05_tokenizers.csv").set_index("tokenizer")
     trained, baseline = table.loc["RQ-VAE"], table.loc["R-KMeans"]
     assert trained["seed"].tolist() == baseline["seed"].tolist() == [0, 1, 2, 3, 4]
     assert (trained[[f"used_{level}" for level in (1, 2, 3)]] >= 0.99).all(axis=None)

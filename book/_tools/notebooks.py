@@ -124,8 +124,8 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
 
 
 def data_files(root: Path) -> list[Path]:
-    """Every data file and checkpoint in the package."""
-    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained")
+    """Every data file and checkpoint in the package, and the tables of long runs."""
+    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained", root / "notebooks/results")
     files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in files if path.suffix not in {".py", ".pyc"})
 

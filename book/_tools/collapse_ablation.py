@@ -1,0 +1,219 @@
+"""Which remedy keeps an RQ-VAE's codebooks from collapsing? Leave each out, and try each alone.
+
+    OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
+
+writes notebooks/results/05_collapse.csv, which chapter 05 shows: 12 variants, three seeds each,
+500 steps in all. Rows are written as they come, so a run that was interrupted goes on where it
+stopped; no row depends on another. It takes about a quarter of an hour on half a busy core.
+
+The recipe of `rqvae_lib` has five parts that could be what prevents a collapse (`REMEDIES`). The
+variants are all five, none of them, all but one, and one alone. They are put together from the
+library's parts and differ in nothing else: the weights and batches of a seed are the same.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.batches import RowBatches
+from rqvae_lib.content import load_embeddings
+from rqvae_lib.files import write_atomically
+from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.tokenizer_metrics import tokenizer_metrics
+from rqvae_lib.training import TrainingConfig, train
+
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "05_collapse.csv"
+SEEDS = (0, 1, 2)
+STEPS = 500  # in all, the autoencoder's own included
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done against a collapse; each True is what `train_rqvae` does."""
+
+    kmeans: bool  # the autoencoder starts alone, then come k-means; else random codewords
+    reset: bool  # a dead codeword is moved onto a row; else it stays dead
+    average: bool  # codewords follow moving averages; else they learn by gradient
+    loss_sum: bool  # reconstruction errors are summed over features; else averaged
+    standardise: bool  # features have mean 0 and spread 1; else they are left as they are
+
+
+REMEDIES = tuple(field.name for field in fields(Recipe))
+FULL = Recipe(*(True for _ in REMEDIES))
+BARE = Recipe(*(False for _ in REMEDIES))
+VARIANTS = {
+    "all": FULL,
+    **{f"without {name}": replace(FULL, **{name: False}) for name in REMEDIES},
+    "none": BARE,
+    **{f"only {name}": replace(BARE, **{name: True}) for name in REMEDIES},
+}
+COLUMNS = (
+    "variant",
+    "seed",
+    "steps",
+    *REMEDIES,
+    *(f"used_{level}" for level in (1, 2, 3)),
+    *(f"perplexity_{level}" for level in (1, 2, 3)),
+    "collision_rate",
+    "variance_lost",
+)
+
+
+def config_of(recipe: Recipe, input_dim: int) -> RQVAEConfig:
+    """Return the library's settings, changed where the recipe says so."""
+    return RQVAEConfig(
+        input_dim,
+        learning="average" if recipe.average else "gradient",
+        dead_after=RQVAEConfig.dead_after if recipe.reset else 0,
+    )
+
+
+def start_codebooks(model: RQVAE, recipe: Recipe, embeddings: Tensor, seed: int) -> None:
+    """Start the codebooks where the recipe says; at random means where the constructor put them."""
+    if recipe.kmeans:
+        model.init_codebooks(embeddings, generator=torch.Generator().manual_seed(seed))
+        return
+    quantizer = model.quantizer
+    if recipe.average:  # as `init_codebooks` does, for codewords that stand elsewhere
+        quantizer.rows_average.fill_(1.0)
+        quantizer.sum_average.copy_(quantizer.codebooks)
+    quantizer.initialized.fill_(True)
+
+
+def new_model(recipe: Recipe, embeddings: Tensor, seed: int) -> RQVAE:
+    """Return an untrained model. Its mean 0 and spread 1 stay where inputs are left as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = RQVAE(config_of(recipe, embeddings.shape[1]))
+    if recipe.standardise:
+        model.mean.copy_(embeddings.mean(0))
+        model.std.copy_(spread_of(embeddings))
+    return model
+
+
+def spread_of(embeddings: Tensor) -> Tensor:
+    """Return each feature's spread (D,), and 1 for one that never varies."""
+    spread = embeddings.std(0, correction=0)
+    return torch.where(spread > 1e-6, spread, torch.ones_like(spread))
+
+
+def losses(
+    model: RQVAE, recipe: Recipe
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return the loss of the autoencoder alone and that of the whole, both of a batch."""
+    share = 1.0 if recipe.loss_sum else 1 / model.config.input_dim
+
+    def alone(batch: Tensor) -> Tensor:
+        return share * model.autoencoder_loss(batch)
+
+    def together(batch: Tensor) -> Tensor:
+        output = model(batch)
+        return share * output.reconstruction_loss + output.quantization_loss
+
+    return alone, together
+
+
+def train_variant(recipe: Recipe, embeddings: Tensor, *, seed: int, steps: int = STEPS) -> RQVAE:
+    """Train one variant.
+
+    Args:
+        recipe: which remedies it has.
+        embeddings: shape (N, D), float32.
+        seed: of weights, k-means, batches and resets.
+        steps: in all, at least 4. With k-means, the autoencoder has three in ten of them alone.
+
+    Returns:
+        The model, in evaluation mode.
+    """
+    model = new_model(recipe, embeddings, seed)
+    batches = RowBatches(embeddings, batch_size=BATCH_SIZE, seed=seed)
+    training = TrainingConfig(num_steps=steps, batch_size=BATCH_SIZE, seed=seed)
+    alone, together = losses(model, recipe)
+    if recipe.kmeans:
+        warm_up = steps * 3 // 10
+        first = replace(training, num_steps=warm_up, schedule="constant")
+        train(model, alone, batches, first, progress=False)
+        training = replace(training, num_steps=steps - warm_up)
+    start_codebooks(model, recipe, embeddings, seed)
+    train(model, together, batches, training, progress=False)
+    return model
+
+
+@torch.no_grad()
+def variance_lost(model: RQVAE, embeddings: Tensor) -> float:
+    """Return the share of variance lost, of standardised features whatever the model reads.
+
+    `RQVAE.variance_lost` measures in the model's own units, which differ between variants.
+    """
+    rebuilt = model.decoder(model.quantizer.decode(model.assign(embeddings)))
+    rebuilt = rebuilt * model.std + model.mean  # in the units of the embeddings
+    spread = spread_of(embeddings)  # (D,)
+    lost = ((rebuilt - embeddings) / spread).square().sum()
+    return float(lost / ((embeddings - embeddings.mean(0)) / spread).square().sum())
+
+
+def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> dict[str, str]:
+    """Train a variant and return its row of the table."""
+    recipe = VARIANTS[name]
+    model = train_variant(recipe, embeddings, seed=seed, steps=steps)
+    found = tokenizer_metrics(model, embeddings)
+    numbers = [
+        *found.utilisation,
+        *found.perplexity,
+        found.collision_rate,
+        variance_lost(model, embeddings),
+    ]
+    flags = [str(int(value)) for value in asdict(recipe).values()]
+    values = [name, str(seed), str(steps), *flags, *(f"{number:.4g}" for number in numbers)]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def read_rows(path: Path, steps: int) -> dict[tuple[str, int], dict[str, str]]:
+    """Return the rows there are, by variant and seed, but for those of another number of steps."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if tuple(row) == COLUMNS]
+    return {(row["variant"], int(row["seed"])): row for row in rows if row["steps"] == str(steps)}
+
+
+def write_rows(path: Path, rows: dict[tuple[str, int], dict[str, str]]) -> None:
+    """Write the table, variants in order; an interruption leaves the old one whole."""
+    order = list(VARIANTS)
+    with (
+        write_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[key] for key in sorted(rows, key=lambda k: (order.index(k[0]), k[1])))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="in all, for each variant and seed"
+    )
+    options = parser.parse_args()
+    embeddings = load_embeddings()
+    rows = read_rows(options.output, options.steps)
+    for seed in SEEDS:
+        for name in VARIANTS:
+            if (name, seed) in rows:
+                continue
+            rows[name, seed] = row_of(name, seed, embeddings, steps=options.steps)
+            write_rows(options.output, rows)
+            shown = ", ".join(f"{key} {rows[name, seed][key]}" for key in COLUMNS[-8:])
+            print(f"{name}, seed {seed}: {shown}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The variants of the collapse ablation are what their names say, and its table is complete."""
+
+import csv
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import collapse_ablation
+from collapse_ablation import (
+    BARE,
+    COLUMNS,
+    FULL,
+    REMEDIES,
+    RESULTS,
+    SEEDS,
+    STEPS,
+    VARIANTS,
+    losses,
+    new_model,
+    read_rows,
+    row_of,
+    start_codebooks,
+    train_variant,
+    variance_lost,
+    write_rows,
+)
+from rqvae_lib.recipes import train_rqvae
+from rqvae_lib.training import TrainingConfig
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> Tensor:
+    rows = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
+    rows = rows * torch.linspace(0.1, 3, 12) + 5
+    rows[:, 3] = 1.0  # a feature that never varies
+    return rows
+
+
+def test_variants_are_all_none_all_but_one_and_one_alone() -> None:
+    on = {name: sum(asdict(recipe).values()) for name, recipe in VARIANTS.items()}
+    assert len(VARIANTS) == 2 + 2 * len(REMEDIES)
+    assert on["all"] == len(REMEDIES)
+    assert on["none"] == 0
+    for remedy in REMEDIES:
+        assert on[f"without {remedy}"] == len(REMEDIES) - 1
+        assert on[f"only {remedy}"] == 1
+        assert not getattr(VARIANTS[f"without {remedy}"], remedy)
+        assert getattr(VARIANTS[f"only {remedy}"], remedy)
+
+
+def test_all_remedies_are_the_library_s_recipe(embeddings: Tensor) -> None:
+    ours = train_variant(FULL, embeddings, seed=3, steps=10)
+    training = TrainingConfig(num_steps=7, batch_size=256, seed=3)
+    theirs, _ = train_rqvae(embeddings, training=training, autoencoder_steps=3, progress=False)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_standardise(embeddings: Tensor) -> None:
+    changed = new_model(FULL, embeddings, 0).standardize(embeddings)
+    varying = [0, 1, 2, *range(4, 12)]
+    torch.testing.assert_close(changed.mean(0), torch.zeros(12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(changed[:, varying].std(0, correction=0), torch.ones(11))
+    left = new_model(replace(FULL, standardise=False), embeddings, 0)
+    assert torch.equal(left.standardize(embeddings), embeddings)
+
+
+def test_average_and_reset(embeddings: Tensor) -> None:
+    for remedy in (True, False):
+        model = new_model(replace(FULL, average=remedy), embeddings, 0)
+        assert model.quantizer.codebooks.requires_grad is not remedy
+        model = new_model(replace(FULL, reset=remedy), embeddings, 0)
+        assert bool(model.quantizer.dead_after) is remedy
+
+
+def test_kmeans_moves_the_codewords_and_random_leaves_them(embeddings: Tensor) -> None:
+    for recipe in (BARE, replace(BARE, average=True)):
+        model = new_model(recipe, embeddings, 0)
+        before = model.quantizer.codebooks.clone()
+        start_codebooks(model, recipe, embeddings, 0)
+        assert torch.equal(model.quantizer.codebooks, before)
+        assert model.quantizer.initialized
+    start_codebooks(model, replace(recipe, kmeans=True), embeddings, 0)
+    assert not torch.equal(model.quantizer.codebooks, before)
+
+
+def test_loss_sum(embeddings: Tensor) -> None:
+    model = new_model(FULL, embeddings, 0).eval()
+    output = model(embeddings[:50])
+    alone = model.autoencoder_loss(embeddings[:50])
+    for share, recipe in ((1.0, FULL), (1 / 12, replace(FULL, loss_sum=False))):
+        first, together = losses(model, recipe)
+        torch.testing.assert_close(first(embeddings[:50]), share * alone)
+        expected = share * output.reconstruction_loss + output.quantization_loss
+        torch.testing.assert_close(together(embeddings[:50]), expected)
+
+
+def test_variance_lost_is_measured_alike_for_all(embeddings: Tensor) -> None:
+    model = train_variant(FULL, embeddings, seed=0, steps=10)
+    ours = variance_lost(model, embeddings)
+    assert ours == pytest.approx(model.variance_lost(embeddings, model.assign(embeddings)), 1e-4)
+    # One that rebuilds the mean of all loses everything, whatever units it reads.
+    raw = train_variant(replace(FULL, standardise=False), embeddings, seed=0, steps=10)
+    with torch.no_grad():
+        raw.decoder[-1].weight.zero_()  # type: ignore[operator, union-attr]
+        raw.decoder[-1].bias.copy_(embeddings.mean(0))  # type: ignore[operator, union-attr]
+    assert variance_lost(raw, embeddings) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_row_is_the_same_again(embeddings: Tensor) -> None:
+    assert row_of("none", 1, embeddings, steps=4) == row_of("none", 1, embeddings, steps=4)
+
+
+def test_an_interrupted_run_goes_on(
+    embeddings: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results" / "rows.csv"
+    monkeypatch.setattr("sys.argv", ["ablation", "--output", str(path), "--steps", "4"])
+    monkeypatch.setattr(collapse_ablation, "load_embeddings", lambda: embeddings)
+    monkeypatch.setattr(collapse_ablation, "SEEDS", (0,))
+    row = row_of("none", 0, embeddings, steps=4) | {"collision_rate": "0.123"}
+    write_rows(path, {("none", 0): row})
+    collapse_ablation.main()
+    rows = read_rows(path, 4)
+    assert rows["none", 0]["collision_rate"] == "0.123"  # kept, not computed anew
+    assert [name for name, _ in rows] == list(VARIANTS)
+    assert read_rows(path, 5) == {}
+
+
+def test_the_table_has_all_variants_seeds_and_columns() -> None:
+    with RESULTS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    found = [(row["variant"], int(row["seed"])) for row in rows]
+    assert found == [(name, seed) for name in VARIANTS for seed in SEEDS]
+    for row in rows:
+        assert row["steps"] == str(STEPS)
+        flags = {name: row[name] == "1" for name in REMEDIES}
+        assert flags == asdict(VARIANTS[row["variant"]])
+        for level in (1, 2, 3):
+            assert 0 < float(row[f"used_{level}"]) <= 1
+            assert 1 <= float(row[f"perplexity_{level}"]) <= 256
+        assert 0 <= float(row["collision_rate"]) <= 1

@@ -12,7 +12,7 @@
 # A semantic ID describes a movie by a few small numbers. Each number is a position in a list of vectors, and the vector at
 # that position stands for the movie. If the list has 256 vectors and the catalogue 9,066 movies, each vector must stand for
 # about 35 movies at once. Which 256 vectors should these be? It is tempting to begin with random ones and to leave the rest
-# to training. This chapter places the vectors by hand, measures what a random beginning costs, and finds that the usual
+# to training. This chapter places the vectors before any training, measures what a random beginning costs, and finds that the usual
 # warning sign, vectors which no movie uses, can be silent while nearly everything is lost.
 #
 # :::{admonition} What you will learn
@@ -54,10 +54,10 @@ def seeded(seed):
 # ## What the codebook sees
 #
 # A **codebook** is a list of *K* vectors, the **codewords**. The **code** of a vector is the position in the list of the
-# codeword nearest to it. The RQ-VAE, the model that makes semantic IDs in this book, does not read the embeddings as they
-# are: it *standardises* them, which means that from each of the 384 features it subtracts the feature's mean over the
-# catalogue, and divides by the feature's standard deviation. After that every feature has mean 0 and spread 1, and all of
-# them count alike.
+# codeword nearest to it. The RQ-VAE (residual-quantized variational autoencoder), the model that makes semantic IDs in this
+# book, does not read the embeddings as they are: it *standardises* them, which means that from each of the 384 features it
+# subtracts the feature's mean over the catalogue, and divides by the feature's standard deviation, its *spread*. After that
+# every feature that varies has mean 0 and spread 1, and all of them count alike.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -84,7 +84,7 @@ torch.testing.assert_close(standardised, rqvae.standardize(embeddings))
 #
 # Nobody can look at 384 dimensions, so the first attempt uses two. The two *principal directions* are the directions in
 # which the movies vary most; the singular value decomposition finds them. Each movie becomes a point on a flat map (in
-# double precision, so that below no comparison hangs on rounding).
+# double precision, so that rounding cannot change a comparison below).
 
 # %%
 _, sizes, directions = torch.linalg.svd(standardised, full_matrices=False)
@@ -121,8 +121,8 @@ assert torch.equal(scores.argmin(1), codes)
 assert torch.equal(nearest(flat, eight), codes)  # the library's version
 
 # %% [markdown]
-# The library's `nearest` does just this, with one more thought. The table of scores is written once and read once. Were it
-# made for the whole catalogue, it would leave the processor's fast memory, its *cache*, before it is read. Therefore
+# The library's `nearest` does just this, with one more thought. The table of scores is written once and read once. For
+# the whole catalogue it would not fit in the processor's fast memory, its *cache*. Therefore
 # `nearest` takes a block of 1,024 rows at a time, whose 1,024 · 256 scores take one megabyte.
 #
 # ## Assign, average, repeat
@@ -191,8 +191,8 @@ def families(result, x, which):
 families(library, flat, range(8))
 
 # %% [markdown]
-# Two directions are enough to tell most comedies from the rest, and old movies from new ones. The closest movies can
-# nevertheless be odd neighbours, for what the other 382 directions say about them is not on the map.
+# Two directions are enough to put most of the comedies into a few families, and old movies apart from new ones. The closest
+# movies can nevertheless be odd neighbours, for what the other directions say about them is not on the map.
 #
 # Does every start end equally well? Five sets of eight random movies each take twenty-five steps.
 
@@ -252,7 +252,8 @@ by_hand = plus_plus(flat, 8, seeded(0))
 assert torch.equal(by_hand, kmeans_plus_plus(flat, 8, generator=seeded(0)))
 
 # %% [markdown]
-# From the same seed the library draws the same movies, all eight of them. Its version can do one more thing: draw several
+# From the same seed the library draws the same movies, all eight of them. (The shape and the precision of the throws are the
+# library's, so that both draw alike.) Its version can do one more thing: draw several
 # *candidates* for each codeword and keep the one that lowers the inertia most. We shall see below what that is worth.
 #
 # ## When a cluster has nobody
@@ -286,8 +287,8 @@ print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
 # %% [markdown]
 # ## What a random codebook costs
 #
-# From here on the codebooks have 256 codewords, and the data are of two kinds. One are the standardised embeddings, vectors
-# of 384 numbers. The others are what the codebooks of an RQ-VAE really get: its encoder, a small neural network, has
+# From here on the codebooks have 256 codewords, and the data are of two kinds. The first are the standardised embeddings,
+# vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small neural network, has
 # squeezed the 384 numbers into 32, the *latents*. Those of the trained RQ-VAE that comes with the library are used here.
 
 # %%
@@ -304,7 +305,8 @@ for name, x in spaces.items():
 # **perplexity** of the codes: the exponential of their entropy, $\exp(-\sum_k p_k \log p_k)$, where $p_k$ is the share of
 # movies that have code $k$. It counts the codewords in real use: 256 if all are used equally, 1 if one serves all movies.
 # The third is the **variance lost**: the inertia, divided by the inertia of a single codeword at the mean of all movies. 0
-# is perfect, and a codebook that loses 1 is no better than knowing nothing about a movie.
+# is perfect, and a codebook that loses 1 is no better than knowing nothing about a movie. (The *variance* of vectors is their
+# mean squared distance from their mean.)
 
 
 # %%
@@ -326,10 +328,10 @@ theirs = torch.stack([1 - usage.utilisation[0], usage.perplexity[0]])
 torch.testing.assert_close(ours, theirs)
 
 # %% [markdown]
-# Five ways to place 256 codewords compete, each with three seeds. *Gaussian* codewords are random numbers, divided by the
-# square root of their count so that each codeword has a length of about 1. The library's quantizer begins that way before
+# Five ways to place 256 codewords compete, each with three seeds. *Gaussian* codewords are vectors of *D* random numbers,
+# divided by $\sqrt{D}$ so that each has a length of about 1. The library's codebooks begin that way before
 # k-means, and so do the weights of many neural networks. *Random movies* are rows of the data. *k-means++* is its start
-# alone. The last two add ten steps of Lloyd's algorithm to random movies and to k-means++.
+# without any averaging. The last two add ten steps of Lloyd's algorithm to random movies and to k-means++.
 
 
 # %%
@@ -360,8 +362,8 @@ for space, x in spaces.items():
         codebooks[space, name] = [start(x, seed) for seed in range(3)]
     for name in ["random movies", "k-means++"]:
         codebooks[space, f"{name} + Lloyd"] = [
-            fit(x, 0, initial_centroids=start)
-            for start in codebooks[space, name]
+            kmeans(x, 256, initial_centroids=rows).centroids
+            for rows in codebooks[space, name]
         ]
 
 # %%
@@ -401,9 +403,9 @@ assert results["embeddings", "Gaussian"][:, 0].max() < 0.02
 assert results["latents", "Gaussian"][:, 0].min() > 0.1
 
 # %% [markdown]
-# Look at the Gaussian codewords on the embeddings. None of them is dead, and their perplexity is the highest in the upper
-# half of the table. By the two usual measures this is the best codebook there, and yet it loses 0.99 of the variance: it
-# knows next to nothing. Lengths explain it.
+# {numref}`fig-03-starts` shows the last column. Look at the Gaussian codewords on the embeddings. None of them is dead, and
+# their perplexity is the highest in the upper half of the table. By the two usual measures this is the best codebook there,
+# and yet it loses 0.99 of the variance: it knows next to nothing. Lengths explain most of it.
 
 # %%
 for space, x in spaces.items():
@@ -419,15 +421,16 @@ for space, x in spaces.items():
 
 # %% [markdown]
 # All 256 codewords lie close together around the origin, like a handful of sand in the middle of a hall, and the movies are
-# far out along the walls. In every direction some grain lies a little nearer than the others, so all grains are in use; but
-# from each of them it is about as far to the walls as from the middle of the hall. In the latents the codewords are just as
-# far from the movies, and besides a fifth of them is dead. Part of the reason is that with fewer numbers the lengths of
+# far out along the walls. The grains are about equally far from the middle, and each of them is the nearest for movies in
+# some direction, so all are in use; but from each of them it is about as far to the walls as from the middle of the hall. In the latents the codewords are just as
+# far from the movies, and a fifth of them are dead as well. Part of the reason is that with fewer numbers the lengths of
 # random vectors differ more, and a short one is easily overshadowed by longer ones in a similar direction: with equal
-# lengths, 12 % are dead instead of 20 %.
+# lengths, 12 % are dead instead of 20 %. The rest we leave unexplained.
 #
 # The random movies hold the second surprise. On the embeddings they lose 1.2, *more* than a single codeword at the mean,
 # although each is a real movie. The squared distance of two movies drawn at random is, on average, twice the variance,
-# because both bring along everything that is peculiar to them. The best of 256 random movies still differs by 1.2. A movie
+# because both bring along everything that is peculiar to them. The nearest of 256 random movies is still 1.2 times the
+# variance away. A movie
 # is a poor stand-in for another movie; a *mean* of movies is a good one, for what is peculiar averages out. That is why one
 # half of Lloyd's algorithm, the averaging, earns so much here, and why k-means++, which also picks movies, does no better
 # than random ones on the embeddings. After ten steps the two starts are about level in both spaces: 0.71 on the embeddings,
@@ -464,9 +467,9 @@ assert groups["latents", "Gaussian"] > 0.4
 # %% [markdown]
 # (Even groups that were dealt out lose a little less than 1, because each movie is itself a part of the mean that stands
 # for it.) The Gaussian groups are better than those, but clearly worse than those of k-means: 0.88 against 0.71, and 0.51
-# against 0.19. A random codebook groups movies by a few accidents of direction. Training starts from these groups, and what
-# it makes of them is a matter for the chapter on [training the RQ-VAE](05_training_the_rqvae.ipynb). What can be said here
-# is that k-means makes the better beginning and is cheap: eleven assignments, ten averages, and a start whose 255
+# against 0.19. A random codebook groups movies by a few accidents of direction. Training that begins with a random codebook starts from
+# these groups, and what it makes of them is a matter for the chapter on [training the RQ-VAE](05_training_the_rqvae.ipynb). What can be said here
+# is that k-means makes the better beginning and is cheap: eleven assignments, ten averages, and a start whose 256
 # comparisons with all movies take about as much arithmetic as one assignment more.
 #
 # ## Which details matter
@@ -553,8 +556,8 @@ for space, x in spaces.items():
 # the whole catalogue.
 #
 # These latents have one flaw as a testing ground. They were trained for long, together with codebooks to which the encoder
-# was pulled. When k-means starts the codebooks in earnest, the encoder has hardly begun to learn. The library also ships a
-# snapshot of the same RQ-VAE after 1,000 steps, whose latents are closer to what k-means meets.
+# was pulled. When an RQ-VAE is trained, k-means runs once, after a few hundred steps of the encoder and decoder alone. The
+# library's snapshot after 1,000 further steps is closer to that moment, though codebooks have pulled on it, too.
 
 # %%
 young, _ = load_rqvae("movielens-small-2016-1k")
@@ -578,25 +581,31 @@ assert young_lost["one batch"] > 1.15 * young_lost["1 candidate"]
 
 # %% [markdown]
 # On young latents a random start is worse still: nearly half of the Gaussian codewords are dead, and they lose more than
-# the mean alone would. The batch costs a quarter here. Seven candidates are worth less than one per cent. The library
-# therefore draws only one when it starts an RQ-VAE. It draws seven, and takes twenty-five steps, where k-means on the
-# embeddings is all the training there is.
+# the mean alone would. (Young latents have a large common mean; the next section returns to what that does.) The batch
+# costs a quarter here. Seven candidates are worth less than one per cent. The library therefore draws only one when it
+# starts an RQ-VAE. It draws seven, and takes twenty-five steps, for a model without an encoder, whose codewords stand among
+# the embeddings and are not trained further.
 #
 # ## Does the mean take the first codebook?
 #
 # Sentence embeddings have a large common part: all these texts are about movies, and they all point a little in one
-# direction. It is often said that this common part takes up the first codebook, since every codeword must spend its length
-# on it, and that it has to be subtracted first. Is that so?
+# direction. One might fear that this common part takes up the first codebook, since every codeword would have to contain
+# it, and that it has to be subtracted first. Is that so?
 
 # %%
 centred = embeddings - mean
 common = mean.square().sum() / embeddings.square().sum(1).mean()
 print(f"share of the squared length that is the common mean: {common:.0%}")
 
-raw_codes = kmeans(embeddings, 256, generator=seeded(0)).codes
-centred_codes = kmeans(centred, 256, generator=seeded(0)).codes
-same = (raw_codes == centred_codes).float().mean()
+rows = torch.randperm(len(embeddings), generator=seeded(0))[:256]
+codes = []
+for x in (embeddings.double(), centred.double()):
+    centroids, _ = lloyd(x, x[rows], num_steps=10)
+    assert centroids.isfinite().all()
+    codes.append(nearest(x, centroids))
+same = (codes[0] == codes[1]).double().mean()
 print(f"movies with the same code, mean left in or taken out: {same:.1%}")
+assert same > 0.99
 
 for name, x in [("as they are", embeddings), ("centred", centred)]:
     values = torch.tensor([measure(x, gaussian(x, seed)) for seed in range(3)])
@@ -608,14 +617,15 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
 
 # %% [markdown]
 # The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by the
-# same vector, and leaves every difference $x - c$ as it was. From the same seed, the movies get the same codes, up to
-# rounding. (The library's k-means subtracts the mean nevertheless: near the origin, the rounding errors of the dot products
-# are smallest.)
+# same vector, and leaves every difference $x - c$ as it was. From the same rows, the movies get the same codes, up to
+# rounding. (The function by hand is used here because the library's k-means subtracts the mean first: near the origin, the
+# rounding errors of the dot products are smallest.)
 #
 # Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of them
-# are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (They lose more than 1
-# because here they are too long: a codeword has length 1, while a movie lies about $\sqrt{1 - 0.43} = 0.75$ from the mean.)
-# So the warning is true of a codebook that starts at random, and idle for one that starts with k-means.
+# are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have length
+# 1. With the mean left in, even codewords at the origin would lose 1/0.57 = 1.76, for 0.57 is the variance. With the mean
+# out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the mean.)
+# So the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
 #
 # The other half of standardising, the division by the spread, does change the codes: it decides how much each feature
 # counts. By how much do the spreads differ, among the features that vary at all?
@@ -626,7 +636,7 @@ print(f"largest spread / smallest: {varying.max() / varying.min():.1f}")
 
 # %% [markdown]
 # In squared distances this ratio counts squared, as about five. Standardising these embeddings is a moderate change of
-# weights. With an encoder whose features differed a hundredfold, the largest would decide alone.
+# weights. If the features' spreads differed a hundredfold, the widest would decide alone.
 #
 # ## What a first code says
 #
@@ -641,7 +651,7 @@ families(sixteen, x, range(16))
 
 # %% [markdown]
 # Several families can be named at sight: documentaries, horror films, recent comedies, comedies of the eighties, old films
-# of every kind. In others no genre reaches one half, and a period is what unites them. Titles leave a mark of their own:
+# of every kind. In others no genre reaches one half, and in some of them it is a period that unites the movies. Titles leave a mark of their own:
 # the movie closest to the centre of the family with the median year 2011 is called *2012*.
 #
 # Now the 256 codewords of a codebook of the usual size, those that seven candidates and ten steps gave above.
@@ -738,7 +748,7 @@ assert checks.update(update_solution)
 #
 # A movie that lies halfway between two codewords gets one of the two by a hair, and a small change of its embedding would
 # give it another code. Write a function that takes movies `x`, shape (N, D), and a codebook, shape (K, D) with *K* at least
-# 2. It returns, for each movie, how much larger its squared distance to the second-nearest codeword is than to the nearest:
+# 2. It returns, for each movie, the squared distance to the second-nearest codeword minus the squared distance to the nearest:
 # shape (N,). Do not compute $\lVert x\rVert^2$: it is not needed here either.
 
 
@@ -822,8 +832,8 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 # A codebook is a list of vectors, a code is the position of the nearest, and one matrix product finds the codes of a whole
 # catalogue. The 256 codewords should stand at the means of 256 groups of similar movies. Lloyd's algorithm finds such means
 # by assigning and averaging; ten steps suffice; and what matters more than the cleverness of the start is that it sees the
-# whole catalogue. Codewords at random, by contrast, lost 0.97 to 0.99 of the variance, where k-means lost 0.71 of the
-# embeddings' and 0.19 of the latents'. Count dead codewords and perplexity by all means, and always measure what is lost
+# whole catalogue. Gaussian codewords, by contrast, lost 0.97 to 0.99 of the variance of the standardised embeddings and of
+# the trained latents, and more than all of it elsewhere, where k-means lost 0.71 and 0.19. Count dead codewords and perplexity by all means, and always measure what is lost
 # beside them.
 #
 # Even the best of these codebooks lost 0.70 of the variance of the embeddings. A single code is a coarse description.

@@ -36,7 +36,10 @@ def passes(function: Callable[..., Any], cases: Iterable[Case]) -> bool:
             print("Not solved yet: replace the line that raises NotImplementedError.")
             return False
         except Exception as error:
-            print(f"✗ {call} raised {type(error).__name__}: {error}. Expected {_shown(expected)}.")
+            print(
+                f"✗ {call} raised {type(error).__name__}: {error}. Expected {_shown(expected)}. "
+                f"Hint: {hint}."
+            )
             return False
         if not same(found, expected):
             print(f"✗ {call} gave {_shown(found)}, expected {_shown(expected)}. Hint: {hint}.")

@@ -20,12 +20,12 @@ def margin(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
             Case(
                 (tensor([[0.0], [4.0]]), tensor([[1.0], [3.0]])),
                 tensor([8.0, 8.0]),
-                "squared distances, not distances; if yours is half of it, the score ‖c‖²/2 − x·c "
-                "is half of the squared distance, so its differences must be doubled",
+                "second-nearest minus nearest, never negative; squared distances, not distances; and "
+                "the score ‖c‖²/2 − x·c is half of one, so its differences must be doubled",
             ),
             Case(
-                (tensor([[0.0]]), tensor([[5.0], [2.0], [1.0]])),
-                tensor([3.0]),
+                (tensor([[0.0]]), tensor([[5.0], [3.0], [2.0]])),
+                tensor([5.0]),
                 "compare the nearest with the second-nearest codeword, wherever they stand in the "
                 "list, and not with the farthest",
             ),

@@ -110,11 +110,7 @@ def _search(
         if depth < trie.depth - 1:
             codes = children.codes.flatten(1).gather(1, chosen)
             state = model.extend(state, parents, codes)
-    if scores.isnan().any():
-        raise ValueError(
-            "the model scores a code NaN, so its recommendations mean nothing: its weights are "
-            "ruined; load an earlier checkpoint, or train it anew with a lower learning rate"
-        )
+    refuse_nan(scores)
     scores, nodes = scores[:, :k], nodes[:, :k]
     items = torch.where(scores > -torch.inf, trie.items[nodes], -1)
     missing = k - items.shape[1]  # where the whole catalogue holds fewer than k items
@@ -122,6 +118,15 @@ def _search(
         torch.nn.functional.pad(items, (0, missing), value=-1),
         torch.nn.functional.pad(scores, (0, missing), value=-torch.inf),
     )
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """Raise ValueError if a log-probability is NaN, which no ranking can place."""
+    if scores.isnan().any():
+        raise ValueError(
+            "the model scores a code NaN, so its recommendations mean nothing: its weights are "
+            "ruined; load an earlier checkpoint, or train it anew with a lower learning rate"
+        )
 
 
 class _BlockedPrefixes:

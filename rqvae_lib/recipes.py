@@ -20,6 +20,7 @@ from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import tensors_sha256
 from rqvae_lib.datasets import Dataset
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.evaluate import (
     Interval,
     bootstrap_interval,
@@ -29,7 +30,6 @@ from rqvae_lib.evaluate import (
     recall_at,
 )
 from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split

@@ -25,8 +25,8 @@ from rqvae_lib.checkpoints import (
     save_rqvae,
 )
 from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig

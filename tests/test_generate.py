@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
@@ -18,19 +20,24 @@ SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[DecoderOnly, Trie]:
+def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[Recommender, Trie]:
     generator = torch.Generator().manual_seed(seed)
     sizes = [3] * num_levels
     ids = SemanticIDs(torch.randint(3, (num_items, num_levels), generator=generator), sizes)
     torch.manual_seed(seed)
-    model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=5), ids).eval()
+    # Both architectures in turn; the seed decides.
+    if seed % 2:
+        model: Recommender = EncoderDecoder(EncoderDecoderConfig(SMALL, max_items=5), ids)
+    else:
+        model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=5), ids)
+    model.eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.6)
     return model, Trie(ids)
 
 
 @torch.no_grad()
-def scores_of_all_items(model: DecoderOnly, history: Tensor, temperature: float = 1.0) -> Tensor:
+def scores_of_all_items(model: Recommender, history: Tensor, temperature: float = 1.0) -> Tensor:
     """log p(ID | history) of every item, (N,), each forced through the model on its own."""
     ids = model.item_ids
     state = model.encode_history([history] * len(ids))

@@ -14,9 +14,9 @@ from conftest import small_dataset
 from rqvae_lib import recipes
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import CheckpointError
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.generate import recommend
 from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae, validate
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out

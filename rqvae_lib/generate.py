@@ -157,9 +157,7 @@ def _search(
 
 def _at_most(limit: int, trie: Trie, scores: Tensor, leaves: Tensor) -> Tensor:
     """Set to −inf the scores (B, K), highest first, of items too many with one first code."""
-    # The first code's place among the sorted first codes: how many of them start at or before it.
-    starts = trie.levels[1].first_leaf.long()
-    group = torch.searchsorted(starts, leaves, right=True)  # (B, K)
+    group = trie.node_above(1, leaves)  # (B, K), the node of the first code
     in_groups, order = group.sort(dim=1, stable=True)  # within a group, still the highest first
     places = torch.arange(group.shape[1], device=group.device)
     number = places - torch.searchsorted(in_groups, in_groups)  # (B, K), 0 for a group's best

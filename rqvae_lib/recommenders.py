@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from rqvae_lib.batches import PADDING
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, TransformerConfig
+from rqvae_lib.trie import Trie
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RecommenderConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     max_items: int = 50  # W: items in a training window; generation reads the last W − 1
     embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
+    valid_only: bool = False  # each softmax over the codes that lead to an item, not over all
 
     def __post_init__(self) -> None:
         if isinstance(self.transformer, dict):  # as JSON gives it
@@ -51,6 +53,7 @@ class BeamState(NamedTuple):
     memory: Memory
     lengths: Tensor  # (B,) int64, items in each history
     depth: int  # codes written so far, 0 to L
+    nodes: Tensor | None = None  # (B, K) int64 of the trie, with `valid_only`; None at the root
 
 
 class Recommender(nn.Module):
@@ -79,6 +82,7 @@ class Recommender(nn.Module):
         self.level_position = nn.Embedding(len(self.sizes), dim)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         self.dropout = nn.Dropout(config.embedding_dropout)
+        self.trie = Trie(ids) if config.valid_only else None
 
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of the batch's targets, in nats an item.
@@ -107,8 +111,14 @@ class Recommender(nn.Module):
         raise NotImplementedError
 
     def next_code_logits(self, state: BeamState) -> Tensor:
-        """Return the scores of the next level's codes for each beam: (B, K, size of that level)."""
-        return self._level_logits(state.hidden, state.depth)
+        """Return the scores of the next level's codes for each beam: (B, K, size of that level).
+
+        With `RecommenderConfig.valid_only` the score of a code that leads to no item is −inf.
+        """
+        logits = self._level_logits(state.hidden, state.depth)
+        if self.trie is None:
+            return logits
+        return self._mask_invalid(logits, self.trie, state.depth, self._nodes(state))
 
     def extend(self, state: BeamState, parents: Tensor, codes: Tensor) -> BeamState:
         """Append a code to chosen beams.
@@ -116,14 +126,20 @@ class Recommender(nn.Module):
         Args:
             state: at depth d < L.
             parents: shape (B, K'), int64: beam k continues the old beam parents[b, k].
-            codes: shape (B, K'), int64: the code of level d + 1 that it appends.
+            codes: shape (B, K'), int64: the code of level d + 1 that it appends. With
+                `valid_only` some item's ID must begin so.
 
         Returns:
             The state of K' beams at depth d + 1.
         """
         token = self.embed_code(codes, state.depth, state.lengths)  # (B, K', D)
         hidden, memory = self.read_token(token, state.memory.select(parents))
-        return BeamState(hidden, memory, state.lengths, state.depth + 1)
+        nodes = None
+        if self.trie is not None:
+            children = self.trie.children(state.depth, self._nodes(state).gather(1, parents))
+            chosen = children.valid & (children.codes == codes[..., None])  # (B, K', C)
+            nodes = children.nodes.gather(2, chosen.byte().argmax(2, keepdim=True))[..., 0]
+        return BeamState(hidden, memory, state.lengths, state.depth + 1, nodes)
 
     # What the architectures are built from
 
@@ -160,11 +176,30 @@ class Recommender(nn.Module):
             shape (), float32: the sum over the levels.
         """
         targets = self.item_ids[items]  # (M, L)
-        losses = [
-            F.cross_entropy(self._level_logits(hidden[:, level], level), targets[:, level])
-            for level in range(len(self.sizes))
-        ]
+        losses = []
+        for level in range(len(self.sizes)):
+            logits = self._level_logits(hidden[:, level], level)  # (M, size of the level)
+            if self.trie is not None:
+                self.trie.to(items.device)
+                nodes = self.trie.node_above(level, self.trie.leaf_of()[items])  # (M,)
+                logits = self._mask_invalid(logits, self.trie, level, nodes)
+            losses.append(F.cross_entropy(logits, targets[:, level]))
         return torch.stack(losses).sum()
+
+    def _nodes(self, state: BeamState) -> Tensor:
+        """Return the node of the trie where each beam stands, (B, K) int64."""
+        assert self.trie is not None
+        self.trie.to(state.hidden.device)
+        if state.nodes is None:  # nothing is written yet: the root
+            return torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)
+        return state.nodes
+
+    def _mask_invalid(self, logits: Tensor, trie: Trie, level: int, nodes: Tensor) -> Tensor:
+        """Set to −inf what leads from the nodes (...) to no item, in logits (..., size)."""
+        children = trie.children(level, nodes)  # (..., C)
+        # Added, not set: a child that is not valid may carry the code of one that is.
+        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, children.valid.to(logits))
+        return logits.masked_fill(exists == 0, -torch.inf)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
         first = self.first_codes[level]

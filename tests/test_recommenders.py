@@ -209,6 +209,55 @@ def test_the_configuration(architecture: str) -> None:
         config(max_items=1)
 
 
+# Softmax over the codes that exist
+
+
+def valid_only(architecture: str, ids: SemanticIDs) -> Recommender:
+    torch.manual_seed(0)
+    kind, config = ARCHITECTURES[architecture]
+    model = kind(config(SMALL, max_items=6, valid_only=True), ids).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+@every
+@pytest.mark.parametrize("sizes", [(4, 3), (7,), (3, 3, 3, 3)])
+def test_probabilities_of_the_items_alone_sum_to_one_with_valid_only(
+    architecture: str, sizes: tuple[int, ...]
+) -> None:
+    ids = random_ids(12, sizes)
+    model = valid_only(architecture, ids)
+    plain = random_model(architecture, ids)
+    plain.load_state_dict(model.state_dict())
+    for history in ([], [3, 1]):
+        nats = [nats_of(model, history, item) for item in range(12)]
+        assert float((-torch.tensor(nats)).exp().sum()) == pytest.approx(1, abs=1e-4)
+        for item, found in enumerate(nats):  # by brute force over the codes that exist
+            own = ids.ids[item].tolist()
+            state = plain.encode_history([torch.tensor(history, dtype=torch.int64)])
+            expected = 0.0
+            for level, code in enumerate(own):
+                rows = ids.ids[(ids.ids[:, :level] == ids.ids[item, :level]).all(1)]
+                exist = rows[:, level].unique()
+                logits = plain.next_code_logits(state)[0, 0]
+                expected += float((logits[exist].logsumexp(0) - logits[code]).detach())
+                if level + 1 < len(own):
+                    state = plain.extend(state, torch.tensor([[0]]), torch.tensor([[code]]))
+            assert found == pytest.approx(expected, abs=1e-4)
+
+
+@every
+def test_the_loss_with_valid_only_equals_the_nats_of_generation(architecture: str) -> None:
+    model = valid_only(architecture, random_ids())
+    rows = [row[: n + 1] for row in ROWS for n in range(len(row))]
+    nats = [nats_of(model, row[:-1], row[-1]) for row in rows]
+    found = loss_of(model, padded(ROWS if architecture == "decoder-only" else rows))
+    assert float(found) == pytest.approx(sum(nats) / len(nats), rel=1e-4)
+    model.loss(padded(ROWS)).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
 # The encoder-decoder's own
 
 

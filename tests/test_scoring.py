@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -128,3 +129,16 @@ def test_a_model_of_nan_is_an_error() -> None:
         model.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match="NaN"):
         score_items(model, trie, [NOTHING])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_valid_only_all_items_sum_to_one_and_the_beam_search_agrees(seed: int) -> None:
+    plain, trie = random_model(60, 3, seed)
+    model = type(plain)(replace(plain.config, valid_only=True), plain.ids).eval()
+    model.load_state_dict(plain.state_dict())
+    scores = score_items(model, trie, HISTORIES, chunk_size=5)
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(3), rtol=1e-4, atol=1e-4)
+    found = recommend(model, trie, HISTORIES, k=60, beams=60, forbidden=[NOTHING] * 3)
+    ranked = scores.gather(1, found.items)
+    torch.testing.assert_close(found.log_probabilities, ranked, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scores.sort(1, descending=True).values, ranked)

@@ -1,11 +1,10 @@
 """A pre-norm transformer that remembers: causal over a sequence, cheap to extend by many beams.
 
-It can also read in both directions, as an encoder does; then there is nothing to extend.
-
 Trained, it reads whole sequences with a causal mask. To generate, it reads a user's history once
 and keeps the keys and values of every layer. Each beam then adds its own few tokens: a new token
 looks at the history, which all beams of the user share, and at its own beam's tokens. Nothing is
-copied per beam but those few tokens. Nothing in this file knows about recommendation.
+copied per beam but those few tokens. Given a mask, it reads in both directions, as an encoder
+does; then there is nothing to extend. Nothing in this file knows about recommendation.
 
 Source: Vaswani et al., arXiv 1706.03762; pre-norm: Xiong et al., arXiv 2002.04745.
 Derived in: chapter 08 (the block) and chapter 09 (the cache); seen at work in chapter 00.

@@ -10,7 +10,7 @@ Seen at work in: chapter 00.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import resources
@@ -22,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rqvae_lib.architectures import ARCHITECTURES, name_of
 from rqvae_lib.files import write_atomically
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 
@@ -64,16 +65,25 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str,
         CheckpointError: if the file is not a checkpoint of this kind, or is damaged.
         OSError: if it cannot be read.
     """
+    _, tensors, config, card = _load(path, [kind])
+    return tensors, config, card
+
+
+def _load(
+    path: Path, kinds: Collection[str]
+) -> tuple[str, dict[str, Tensor], dict[str, Any], Card]:
+    """Read a checkpoint of any of some kinds: which one, tensors, configuration, card."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != FORMAT or header.get("kind") != kind:
+        if header.get("format") != FORMAT or header.get("kind") not in kinds:
             raise CheckpointError(
                 f"{path} is a checkpoint of {header.get('kind', 'another program')!r} "
-                f"({header.get('format', 'no format named')}); expected {kind!r} ({FORMAT})"
+                f"({header.get('format', 'no format named')}); expected "
+                f"{' or '.join(map(repr, kinds))} ({FORMAT})"
             )
-        return tensors, header["config"], header["card"]
+        return header["kind"], tensors, header["config"], header["card"]
     except (
         SafetensorError,
         KeyError,
@@ -114,15 +124,20 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     return model.eval(), card
 
 
-def save_recommender(path: Path, model: DecoderOnly, card: Card) -> None:
-    """Write a recommender, with its catalogue of IDs and the catalogue's sha256."""
+def save_recommender(path: Path, model: Recommender, card: Card) -> None:
+    """Write a recommender, with its catalogue of IDs and the catalogue's sha256.
+
+    Raises:
+        ValueError: if its configuration is of no architecture in `ARCHITECTURES`.
+        OSError: if the path cannot be written.
+    """
     config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
-    save_checkpoint(path, "decoder-only", model.state_dict(), config, card)
+    save_checkpoint(path, name_of(model.config), model.state_dict(), config, card)
 
 
 def load_recommender(
     name_or_path: str | Path, expected_ids: SemanticIDs | None = None
-) -> tuple[DecoderOnly, Card]:
+) -> tuple[Recommender, Card]:
     """Load a recommender, ready to recommend.
 
     Args:
@@ -130,7 +145,8 @@ def load_recommender(
         expected_ids: the catalogue that you are going to use; any other one is refused.
 
     Returns:
-        The model, in evaluation mode on the CPU (`model.ids` is its catalogue), and its card.
+        The model, of the architecture that the file names, in evaluation mode on the CPU
+        (`model.ids` is its catalogue), and its card.
 
     Raises:
         CheckpointError: if the file holds something else, weights of another shape, or speaks the
@@ -139,7 +155,7 @@ def load_recommender(
         OSError: if it cannot be read.
     """
     path = _resolve(name_or_path, "decoder")
-    tensors, config, card = load_checkpoint(path, "decoder-only")
+    kind, tensors, config, card = _load(path, ARCHITECTURES)
     with _describing(path):
         *sizes, _ = config.pop("id_sizes")
         recorded = config.pop("id_sha256")
@@ -149,7 +165,8 @@ def load_recommender(
                 f"{path} holds IDs whose sha256 is {ids.sha256[:12]}…, but it records "
                 f"{recorded[:12]}…: the file was changed after it was written; make it anew"
             )
-        model = DecoderOnly(DecoderOnlyConfig(**config), ids)
+        architecture = ARCHITECTURES[kind]
+        model = architecture.model(architecture.config(**config), ids)
         model.load_state_dict(tensors)
     if expected_ids is not None and expected_ids.sha256 != ids.sha256:
         raise CheckpointError(

@@ -4,11 +4,13 @@ Seen at work in: chapter 00.
 """
 
 from dataclasses import replace
+from enum import Enum
 from typing import Annotated
 
 import torch
 import typer
 
+from rqvae_lib.architectures import ARCHITECTURES
 from rqvae_lib.checkpoints import load_recommender, save_recommender
 from rqvae_lib.cli_common import (
     DATASET,
@@ -37,6 +39,10 @@ from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, va
 from rqvae_lib.splits import leave_one_out
 from rqvae_lib.trie import Trie
 
+# Typer lists an option's choices from an enumeration.
+ArchitectureName = Enum("ArchitectureName", {name: name for name in ARCHITECTURES})  # type: ignore[misc]
+DECODER_ONLY = ArchitectureName("decoder-only")
+
 
 @app.command("train-decoder")
 def train_decoder_command(
@@ -44,6 +50,9 @@ def train_decoder_command(
     data: Data = DATASET,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
+    architecture: Annotated[
+        ArchitectureName, typer.Option(help="One transformer, or an encoder and a decoder.")
+    ] = DECODER_ONLY,
     steps: Steps = DECODER_STEPS,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Windows of users' histories a step.")
@@ -53,7 +62,7 @@ def train_decoder_command(
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
-    """Train a decoder-only transformer to write the semantic ID of a user's next movie.
+    """Train a transformer to write the semantic ID of a user's next movie.
 
     Holds out each user's last two movies, and reports full-ranking Recall and NDCG on the last but
     one (validation) beside popularity's. Writes decoder.safetensors, and decoder-state.safetensors
@@ -75,7 +84,8 @@ def train_decoder_command(
     model, _ = train_decoder(
         ids,
         split.train,
-        training=training,
+        ARCHITECTURES[architecture.value].config(),
+        training,
         device=device,
         state_path=output / "decoder-state.safetensors",
         resume=resume,

@@ -4,15 +4,16 @@ At each level every beam is extended by each code that leads to an item, and the
 extensions, over all beams of a user, survive. Codes that lead nowhere are never scored, so every ID
 that comes out names an item, and the best k are always k different items.
 
-Items that must not be recommended are left out before the search, not after it: a prefix whose
-items are all forbidden is not entered. That needs only a count, for each prefix, of the forbidden
-leaves in its range.
+Items that must not be recommended are left out before the search, not after it: a prefix with no
+allowed item below it is not entered. That needs only a count, for each prefix, of the allowed
+leaves in its range. So every beam can still reach an item, and k beams end at k different ones.
 
 Source: De Cao et al., arXiv 2010.00904, §3.2 (constrained beam search); Rajput et al., TIGER, arXiv
 2305.05065, §3.2.
 Derived in: chapter 09; seen at work in chapter 00.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -45,6 +46,9 @@ def recommend(
     k: int = 10,
     beams: int = 50,
     forbidden: Sequence[Tensor] | None = None,
+    allowed: Tensor | None = None,
+    temperature: float = 1.0,
+    max_per_prefix: int | None = None,
     batch_size: int = 64,
 ) -> Recommendations:
     """Recommend the k most probable items that the beam search finds for each user.
@@ -57,28 +61,62 @@ def recommend(
         beams: prefixes kept at each level, at least k. More beams, closer to the exact ranking; as
             many as the catalogue has items gives it exactly.
         forbidden: for each user the items never to recommend; by default those of the history.
+        allowed: item rows, int64, in any order: nothing else is recommended to anybody (a genre,
+            what is in stock). By default the whole catalogue.
+        temperature: above 0; every code's scores are divided by it before the softmax. Below 1 the
+            first code decides more, above 1 the later ones; the log-probabilities are those of the
+            model so changed.
+        max_per_prefix: at most so many items that share their first code, at least 1. Each user's
+            beams are gone through, the most probable first, and an item too many is left out; so
+            ask for more beams than k, or some users get fewer than k items.
         batch_size: users searched for at a time; it bounds the memory, not the result.
 
     Returns:
-        items and log-probabilities, each (B, k). All items of a row differ, and none is forbidden.
+        items and log-probabilities, each (B, k). All items of a row differ, all are allowed, and
+        none is forbidden. Without `max_per_prefix` a row holds k items wherever k are left.
 
     Raises:
-        ValueError: if k < 1 or beams < k, if there is not one list of forbidden items a user, or if
-            a history or such a list names an item outside the catalogue.
+        ValueError: if k < 1 or beams < k, if `temperature` or `max_per_prefix` is out of range, if
+            there is not one list of forbidden items a user, or if a history, such a list or
+            `allowed` names an item outside the catalogue.
     """
     if not 1 <= k <= beams:
-        raise ValueError(f"k is {k} and beams is {beams}: ask for at least 1 item and k beams")
+        raise ValueError(
+            f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
+            "because each beam ends at one item"
+        )
+    if not 0 < temperature < math.inf:
+        raise ValueError(
+            f"temperature is {temperature}; expected a number above 0 (1 leaves the model as it is)"
+        )
+    if max_per_prefix is not None and max_per_prefix < 1:
+        raise ValueError(
+            f"max_per_prefix is {max_per_prefix}; expected at least 1, or None for no limit"
+        )
     forbidden = histories if forbidden is None else forbidden
     if len(forbidden) != len(histories):
         raise ValueError(
             f"there are {len(histories)} histories and {len(forbidden)} lists of forbidden items: "
             "pass one list a history, an empty one where nothing is forbidden"
         )
-    found = [
-        _search(model, trie, histories[start:stop], forbidden[start:stop], k, beams)
-        for start in range(0, len(histories), batch_size)
-        for stop in [start + batch_size]
-    ]
+    found = []
+    for start in range(0, len(histories), batch_size):
+        batch = slice(start, start + batch_size)
+        state = model.encode_history(histories[batch])
+        blocked = _BlockedPrefixes(trie, forbidden[batch], allowed)
+        scores, leaves = _search(model, trie, state, blocked, beams, temperature)
+        if max_per_prefix is not None:
+            scores = _at_most(max_per_prefix, trie, scores, leaves)
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        scores, leaves = scores[:, :k], leaves.gather(1, order)[:, :k]
+        items = torch.where(scores > -torch.inf, trie.items[leaves], -1)
+        missing = k - items.shape[1]  # where the whole catalogue holds fewer than k items
+        found.append(
+            Recommendations(
+                torch.nn.functional.pad(items, (0, missing), value=-1),
+                torch.nn.functional.pad(scores, (0, missing), value=-torch.inf),
+            )
+        )
     if not found:
         return Recommendations(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))
     return Recommendations(*(torch.cat(parts) for parts in zip(*found, strict=True)))
@@ -87,19 +125,22 @@ def recommend(
 def _search(
     model: GenerativeRecommender,
     trie: Trie,
-    histories: Sequence[Tensor],
-    forbidden: Sequence[Tensor],
-    k: int,
+    state: BeamState,
+    blocked: "_BlockedPrefixes",
     beams: int,
-) -> Recommendations:
-    """Search for one batch of users."""
-    state = model.encode_history(histories)
-    blocked = _BlockedPrefixes(trie, forbidden)
-    device = state.hidden.device
-    nodes = torch.zeros(len(histories), 1, dtype=torch.int64, device=device)  # (B, K): the root
-    scores = torch.zeros(len(histories), 1, device=device)  # (B, K)
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """Search for one batch of users, from the state that their histories leave.
+
+    Returns:
+        The log-probability of each beam, (B, K) with K ≤ `beams`, highest first and −inf where a
+        beam found nothing; and the leaf of the trie that it ended at, (B, K) int64.
+    """
+    nodes = torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)  # (B, K): the root
+    scores = torch.zeros_like(state.hidden[..., 0])  # (B, K)
     for depth in range(trie.depth):
-        log_probabilities = model.next_code_logits(state).log_softmax(2)  # (B, K, size)
+        logits = model.next_code_logits(state) / temperature  # (B, K, size)
+        log_probabilities = logits.log_softmax(2)
         children = trie.children(depth, nodes)  # (B, K, C)
         extended = scores[..., None] + log_probabilities.gather(2, children.codes)
         allowed = children.valid & ~blocked.covers(depth + 1, children.nodes)
@@ -110,45 +151,67 @@ def _search(
         if depth < trie.depth - 1:
             codes = children.codes.flatten(1).gather(1, chosen)
             state = model.extend(state, parents, codes)
+    refuse_nan(scores)
+    return scores, nodes
+
+
+def _at_most(limit: int, trie: Trie, scores: Tensor, leaves: Tensor) -> Tensor:
+    """Set to −inf the scores (B, K), highest first, of items too many with one first code."""
+    group = trie.node_above(1, leaves)  # (B, K), the node of the first code
+    in_groups, order = group.sort(dim=1, stable=True)  # within a group, still the highest first
+    places = torch.arange(group.shape[1], device=group.device)
+    number = places - torch.searchsorted(in_groups, in_groups)  # (B, K), 0 for a group's best
+    too_many = torch.zeros_like(number, dtype=torch.bool).scatter(1, order, number >= limit)
+    return scores.masked_fill(too_many, -torch.inf)
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """Raise ValueError if a log-probability is NaN, which no ranking can place."""
     if scores.isnan().any():
         raise ValueError(
             "the model scores a code NaN, so its recommendations mean nothing: its weights are "
             "ruined; load an earlier checkpoint, or train it anew with a lower learning rate"
         )
-    scores, nodes = scores[:, :k], nodes[:, :k]
-    items = torch.where(scores > -torch.inf, trie.items[nodes], -1)
-    missing = k - items.shape[1]  # where the whole catalogue holds fewer than k items
-    return Recommendations(
-        torch.nn.functional.pad(items, (0, missing), value=-1),
-        torch.nn.functional.pad(scores, (0, missing), value=-torch.inf),
-    )
 
 
 class _BlockedPrefixes:
-    """Which prefixes have no allowed item left, for each user."""
+    """Which prefixes have no item left that may be recommended, for each user."""
 
-    def __init__(self, trie: Trie, forbidden: Sequence[Tensor]) -> None:
+    def __init__(self, trie: Trie, forbidden: Sequence[Tensor], allowed: Tensor | None) -> None:
         self.trie = trie
-        for items in forbidden:
-            outside = items[(items < 0) | (items >= trie.num_items)]
-            if len(outside):
-                raise ValueError(
-                    f"item {int(outside[0])} is forbidden, but the catalogue holds items 0 to "
-                    f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
-                )
         leaf_of = trie.leaf_of()
+        for items in forbidden:
+            _check_rows(items, "forbidden", trie)
+        is_allowed = torch.ones(trie.num_items, dtype=torch.bool, device=leaf_of.device)
+        if allowed is not None:
+            _check_rows(allowed, "allowed", trie)
+            is_allowed[:] = False
+            is_allowed[leaf_of[allowed.to(leaf_of.device)]] = True
+        # How many allowed leaves stand before each, (N + 1,) int64.
+        self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
         # `unique` sorts, and counts a repeated item once.
         leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]
         # Padding past the last leaf is inside no prefix's range.
-        self.leaves = torch.nn.utils.rnn.pad_sequence(
-            leaves, batch_first=True, padding_value=trie.num_items
+        self.forbidden = torch.nn.utils.rnn.pad_sequence(
+            [own[is_allowed[own]] for own in leaves],  # what is not allowed is out already
+            batch_first=True,
+            padding_value=trie.num_items,
         )  # (B, S)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
-        """Return whether all items below each node (B, K, C) are forbidden: (B, K, C) bool."""
+        """Return whether no item is left below each node (B, K, C): (B, K, C) bool."""
         first, end = self.trie.leaf_range(depth, nodes)
-        forbidden = self._leaves_before(end) - self._leaves_before(first)
-        return forbidden == end - first
+        forbidden = self._forbidden_before(end) - self._forbidden_before(first)
+        return forbidden == self.allowed_before[end] - self.allowed_before[first]
 
-    def _leaves_before(self, leaf: Tensor) -> Tensor:
-        return torch.searchsorted(self.leaves, leaf.flatten(1)).view_as(leaf)
+    def _forbidden_before(self, leaf: Tensor) -> Tensor:
+        return torch.searchsorted(self.forbidden, leaf.flatten(1)).view_as(leaf)
+
+
+def _check_rows(items: Tensor, what: str, trie: Trie) -> None:
+    outside = items[(items < 0) | (items >= trie.num_items)]
+    if len(outside):
+        raise ValueError(
+            f"item {int(outside[0])} is {what}, but the catalogue holds items 0 to "
+            f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
+        )

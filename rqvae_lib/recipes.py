@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rqvae_lib.architectures import new_recommender
 from rqvae_lib.baselines import popularity_scores
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import tensors_sha256
 from rqvae_lib.datasets import Dataset
+from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.evaluate import (
     Interval,
     bootstrap_interval,
@@ -29,7 +31,7 @@ from rqvae_lib.evaluate import (
     recall_at,
 )
 from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.recommenders import Recommender, RecommenderConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
@@ -179,20 +181,20 @@ def _rqvae_to_train(
 def train_decoder(
     ids: SemanticIDs,
     histories: Histories,
-    config: DecoderOnlyConfig | None = None,
+    config: RecommenderConfig | None = None,
     training: TrainingConfig = DECODER_TRAINING,
     *,
     device: str = "cpu",
     state_path: Path | None = None,
     resume: bool = False,
     progress: bool = True,
-) -> tuple[DecoderOnly, list[LogEntry]]:
-    """Train a decoder-only recommender over the IDs of a catalogue.
+) -> tuple[Recommender, list[LogEntry]]:
+    """Train a recommender over the IDs of a catalogue.
 
     Args:
         ids: the catalogue that the model will speak.
         histories: what it may learn from: a split's `train`.
-        config: the architecture.
+        config: the architecture: a `DecoderOnlyConfig` (the default) or an `EncoderDecoderConfig`.
         training: steps, batch size, learning rate, seed.
         device: where to train.
         state_path, resume, progress: as `training.train`.
@@ -210,7 +212,7 @@ def train_decoder(
             f"items 0 to {len(ids) - 1}: take both from one data set"
         )
     with _seeded(training.seed):
-        model = DecoderOnly(config, ids).to(device)
+        model = new_recommender(config, ids).to(device)
     batches = WindowBatches(
         histories,
         max_items=config.max_items,
@@ -235,7 +237,7 @@ def train_decoder(
 
 
 def validate(
-    model: DecoderOnly, split: Split, dataset: Dataset
+    model: Recommender, split: Split, dataset: Dataset
 ) -> dict[str, tuple[float, Interval]]:
     """Measure the model and popularity on the validation targets.
 

@@ -1,15 +1,15 @@
 """Recommenders that write the next item's semantic ID, code by code.
 
 A user's history becomes a sentence: the codes of the first item, then those of the second, and so
-on. A causal transformer learns to continue it. Because the level of each position is known, each
-position chooses only among that level's codes, and an item's probability is the product over its
-codes.
+on. A transformer learns to continue it by one item. Because the level of each code is known, each
+chooses only among that level's codes, and an item's probability is the product over its codes. Here
+is what all such recommenders share; `decoder_only` and `encoder_decoder` hold the two transformers.
 
 The interface that training and generation build on has four parts: `loss` for training;
 `encode_history`, which reads histories once; `next_code_logits`, which scores the next code of
 every beam; and `extend`, which appends a chosen code to chosen beams.
 
-Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2 (there with an encoder and a decoder).
+Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2.
 Derived in: chapter 08; seen at work in chapter 00.
 """
 
@@ -24,14 +24,18 @@ from torch.nn import functional as F
 
 from rqvae_lib.batches import PADDING
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.transformer import Memory, Transformer, TransformerConfig
+from rqvae_lib.transformer import Memory, TransformerConfig
+from rqvae_lib.trie import Trie
 
 
 @dataclass(frozen=True)
-class DecoderOnlyConfig:
+class RecommenderConfig:
+    """What every architecture has; each has its own class, which says which one it is."""
+
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     max_items: int = 50  # W: items in a training window; generation reads the last W − 1
     embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
+    valid_only: bool = False  # each softmax over the codes that lead to an item, not over all
 
     def __post_init__(self) -> None:
         if isinstance(self.transformer, dict):  # as JSON gives it
@@ -49,10 +53,11 @@ class BeamState(NamedTuple):
     memory: Memory
     lengths: Tensor  # (B,) int64, items in each history
     depth: int  # codes written so far, 0 to L
+    nodes: Tensor | None = None  # (B, K) int64 of the trie, with `valid_only`; None at the root
 
 
-class DecoderOnly(nn.Module):
-    """A causal transformer over flattened semantic IDs.
+class Recommender(nn.Module):
+    """A vocabulary of codes, and the interface; a subclass adds the transformer.
 
     Args:
         config: the architecture.
@@ -62,7 +67,7 @@ class DecoderOnly(nn.Module):
     item_ids: Tensor  # (N, L) int64
     offsets: Tensor  # (L,) int64, where each level's codes start in the embedding table
 
-    def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
+    def __init__(self, config: RecommenderConfig, ids: SemanticIDs) -> None:
         super().__init__()
         self.config = config
         self.ids = ids
@@ -75,36 +80,21 @@ class DecoderOnly(nn.Module):
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
-        self.transformer = Transformer(config.transformer)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         self.dropout = nn.Dropout(config.embedding_dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+        self.trie = Trie(ids) if config.valid_only else None
 
     def loss(self, items: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
-
-        Every item of every row is a target, predicted from those before it in the row.
+        """Return the mean negative log-likelihood of the batch's targets, in nats an item.
 
         Args:
-            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
-            item.
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; no row is empty.
+            Which of them are targets, each architecture says.
 
         Returns:
             shape (), float32.
         """
-        real = items != PADDING  # (B, T)
-        codes = self.item_ids[items.clamp(min=0)]  # (B, T, L)
-        tokens = self._embed_items(codes)  # (B, 1 + T·L, D)
-        hidden = self.transformer(self.dropout(tokens[:, :-1]))  # (B, T·L, D)
-        hidden = hidden.unflatten(1, codes.shape[1:])[real]  # (M, L, D), M real items
-        targets = codes[real]  # (M, L)
-        losses = [
-            F.cross_entropy(self._level_logits(hidden[:, level], level), targets[:, level])
-            for level in range(len(self.sizes))
-        ]
-        return torch.stack(losses).sum()
+        raise NotImplementedError
 
     def encode_history(self, histories: Sequence[Tensor]) -> BeamState:
         """Read histories once, the last W − 1 items of each; an empty one is welcome.
@@ -118,14 +108,17 @@ class DecoderOnly(nn.Module):
         Raises:
             ValueError: if a history names an item outside the catalogue.
         """
-        items, lengths = self._pad(histories)  # (B, T), (B,)
-        tokens = self._embed_items(self.item_ids[items.clamp(min=0)])  # (B, 1 + T·L, D)
-        hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
-        return BeamState(hidden, memory, lengths, depth=0)
+        raise NotImplementedError
 
     def next_code_logits(self, state: BeamState) -> Tensor:
-        """Return the scores of the next level's codes for each beam: (B, K, size of that level)."""
-        return self._level_logits(state.hidden, state.depth)
+        """Return the scores of the next level's codes for each beam: (B, K, size of that level).
+
+        With `RecommenderConfig.valid_only` the score of a code that leads to no item is −inf.
+        """
+        logits = self._level_logits(state.hidden, state.depth)
+        if self.trie is None:
+            return logits
+        return self._mask_invalid(logits, self.trie, state.depth, self._nodes(state))
 
     def extend(self, state: BeamState, parents: Tensor, codes: Tensor) -> BeamState:
         """Append a code to chosen beams.
@@ -133,31 +126,92 @@ class DecoderOnly(nn.Module):
         Args:
             state: at depth d < L.
             parents: shape (B, K'), int64: beam k continues the old beam parents[b, k].
-            codes: shape (B, K'), int64: the code of level d + 1 that it appends.
+            codes: shape (B, K'), int64: the code of level d + 1 that it appends. With
+                `valid_only` some item's ID must begin so.
 
         Returns:
             The state of K' beams at depth d + 1.
         """
-        position = self.item_position(state.lengths)[:, None]  # (B, 1, D)
-        token = self.code_embedding(codes + self.offsets[state.depth]) + position  # (B, K', D)
-        token = token + self.level_position.weight[state.depth]
-        hidden, memory = self.transformer.step(token, state.memory.select(parents))
-        return BeamState(hidden, memory, state.lengths, state.depth + 1)
+        token = self.embed_code(codes, state.depth, state.lengths)  # (B, K', D)
+        hidden, memory = self.read_token(token, state.memory.select(parents))
+        nodes = None
+        if self.trie is not None:
+            children = self.trie.children(state.depth, self._nodes(state).gather(1, parents))
+            chosen = children.valid & (children.codes == codes[..., None])  # (B, K', C)
+            nodes = children.nodes.gather(2, chosen.byte().argmax(2, keepdim=True))[..., 0]
+        return BeamState(hidden, memory, state.lengths, state.depth + 1, nodes)
 
-    def _embed_items(self, codes: Tensor) -> Tensor:
-        """Turn items' codes (B, T, L) into the sentence of tokens (B, 1 + T·L, D), start first."""
-        batch, length, _ = codes.shape
+    # What the architectures are built from
+
+    def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam: (B, K, D) → the output (B, K, D), and the memory."""
+        raise NotImplementedError
+
+    def draw_weights(self) -> None:
+        """Start all linear layers and embeddings small, from torch's default generator."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+
+    def embed_items(self, items: Tensor) -> Tensor:
+        """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), start first."""
+        batch, length = items.shape
+        codes = self.item_ids[items.clamp(min=0)]  # (B, T, L); padding is read as item 0
         vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
         vectors = vectors + self.item_position.weight[:length, None] + self.level_position.weight
         start = self.start.expand(batch, 1, -1)  # (B, 1, D)
         return torch.cat([start, vectors.flatten(1, 2)], 1)
+
+    def embed_code(self, codes: Tensor, level: int, place: Tensor) -> Tensor:
+        """Turn one level's codes (B, K) of the item at a place (B,) into tokens (B, K, D)."""
+        position = self.item_position(place)[:, None]  # (B, 1, D)
+        token = self.code_embedding(codes + self.offsets[level]) + position  # (B, K, D)
+        embedded: Tensor = token + self.level_position.weight[level]
+        return embedded
+
+    def nats(self, hidden: Tensor, items: Tensor) -> Tensor:
+        """Return the mean over items (M,) of −log p, from the outputs (M, L, D) before each code.
+
+        Returns:
+            shape (), float32: the sum over the levels.
+        """
+        targets = self.item_ids[items]  # (M, L)
+        losses = []
+        for level in range(len(self.sizes)):
+            logits = self._level_logits(hidden[:, level], level)  # (M, size of the level)
+            if self.trie is not None:
+                self.trie.to(items.device)
+                nodes = self.trie.node_above(level, self.trie.leaf_of()[items])  # (M,)
+                logits = self._mask_invalid(logits, self.trie, level, nodes)
+            losses.append(F.cross_entropy(logits, targets[:, level]))
+        return torch.stack(losses).sum()
+
+    def _nodes(self, state: BeamState) -> Tensor:
+        """Return the node of the trie where each beam stands, (B, K) int64."""
+        assert self.trie is not None
+        self.trie.to(state.hidden.device)
+        if state.nodes is None:  # nothing is written yet: the root
+            return torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)
+        return state.nodes
+
+    def _mask_invalid(self, logits: Tensor, trie: Trie, level: int, nodes: Tensor) -> Tensor:
+        """Set to −inf what leads from the nodes (...) to no item, in logits (..., size)."""
+        children = trie.children(level, nodes)  # (..., C)
+        # Added, not set: a child that is not valid may carry the code of one that is.
+        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, children.valid.to(logits))
+        return logits.masked_fill(exists == 0, -torch.inf)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
         first = self.first_codes[level]
         codes = slice(first, first + self.sizes[level])
         return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
 
-    def _pad(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def pad_histories(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the last W − 1 items of each history, (B, T) with `PADDING`, and how many, (B,).
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
+        """
         device = self.item_ids.device
         kept = [history[-(self.config.max_items - 1) :] for history in histories]
         for row, history in enumerate(kept):

@@ -3,7 +3,8 @@
 Trained, it reads whole sequences with a causal mask. To generate, it reads a user's history once
 and keeps the keys and values of every layer. Each beam then adds its own few tokens: a new token
 looks at the history, which all beams of the user share, and at its own beam's tokens. Nothing is
-copied per beam but those few tokens. Nothing in this file knows about recommendation.
+copied per beam but those few tokens. Given a mask, it reads in both directions, as an encoder
+does; then there is nothing to extend. Nothing in this file knows about recommendation.
 
 Source: Vaswani et al., arXiv 1706.03762; pre-norm: Xiong et al., arXiv 2002.04745.
 Derived in: chapter 08 (the block) and chapter 09 (the cache); seen at work in chapter 00.
@@ -37,6 +38,13 @@ class KeyValues(NamedTuple):
     keys: Tensor  # (B, H, T, D/H) for a shared history; (B, K, H, n, D/H) for K beams' own tokens
     values: Tensor  # same shape
 
+    def append(self, keys: Tensor, values: Tensor) -> "KeyValues":
+        """Add the new token of each of K beams, (B, H, K, D/H), to the beams' own tokens."""
+        return KeyValues(
+            torch.cat([self.keys, keys.transpose(1, 2)[..., None, :]], 3),  # (B, K, H, n + 1, D/H)
+            torch.cat([self.values, values.transpose(1, 2)[..., None, :]], 3),
+        )
+
 
 class Memory(NamedTuple):
     """What generation remembers: the history, shared by the beams, and each beam's own tokens."""
@@ -44,6 +52,14 @@ class Memory(NamedTuple):
     history: list[KeyValues]  # a layer
     history_mask: Tensor  # (B, 1, 1, T) bool, True where there is a token
     own: list[KeyValues]  # a layer
+
+    @classmethod
+    def of(cls, history: list[KeyValues], history_mask: Tensor) -> "Memory":
+        """Remember a history, for one beam a user that has no token of its own yet."""
+        keys = history[0].keys
+        batch, num_heads, _, head_dim = keys.shape
+        nothing = keys.new_empty(batch, 1, num_heads, 0, head_dim)
+        return cls(history, history_mask, [KeyValues(nothing, nothing)] * len(history))
 
     def select(self, parents: Tensor) -> "Memory":
         """Take beam `parents[b, k]` of user b as its k-th beam from now on; (B, K') int64."""
@@ -69,18 +85,21 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, KeyValues]:
-        """Read whole sequences, each token seeing itself and those before it.
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, KeyValues]:
+        """Read whole sequences, each token seeing itself and those before it, or all.
 
         Args:
             x: shape (B, T, D). Padding stands at the end, where no real token sees it.
+            mask: None to read causally. Or (B, 1, 1, T) bool, True where there is a token: then
+                each token sees all of those, on both sides; at least one in each row.
 
         Returns:
             shape (B, T, D), and the keys and values, each (B, H, T, D/H).
         """
         q, k, v = self._project(x)  # (B, H, T, D/H)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self._finish(x, mixed.transpose(1, 2).flatten(2)), KeyValues(k, v)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        x = self._add_attention(x, mixed.transpose(1, 2).flatten(2))
+        return self._add_mlp(x), KeyValues(k, v)
 
     def step(
         self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
@@ -97,10 +116,7 @@ class Block(nn.Module):
             shape (B, K, D), and `own` with the new token, each (B, K, H, n + 1, D/H).
         """
         q, k, v = self._project(x)  # (B, H, K, D/H)
-        own = KeyValues(
-            torch.cat([own.keys, k.transpose(1, 2)[..., None, :]], 3),  # (B, K, H, n + 1, D/H)
-            torch.cat([own.values, v.transpose(1, 2)[..., None, :]], 3),
-        )
+        own = own.append(k, v)  # (B, K, H, n + 1, D/H)
         scale = q.shape[-1] ** -0.5
         to_history = (q @ history.keys.transpose(2, 3)) * scale  # (B, H, K, T)
         to_history = to_history.masked_fill(~history_mask, -torch.inf)
@@ -112,17 +128,20 @@ class Block(nn.Module):
         mixed = on_history @ history.values  # (B, H, K, D/H)
         own_mixed = on_own.transpose(1, 2)[..., None, :] @ own.values  # (B, K, H, 1, D/H)
         mixed = mixed.transpose(1, 2) + own_mixed.squeeze(3)  # (B, K, H, D/H)
-        return self._finish(x, mixed.flatten(2)), own
+        return self._add_mlp(self._add_attention(x, mixed.flatten(2))), own
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
         return q, k, v
 
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.dropout(self.out(mixed))  # (B, T, D)
-        finished: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        return finished
+    def _add_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
+        added: Tensor = x + self.dropout(self.out(mixed))  # (B, T, D)
+        return added
+
+    def _add_mlp(self, x: Tensor) -> Tensor:
+        added: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))  # (B, T, D)
+        return added
 
 
 class Transformer(nn.Module):
@@ -134,10 +153,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Read whole sequences causally: (B, T, D) → (B, T, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read whole sequences, causally or as `mask` says (see `Block`): (B, T, D) → same."""
         for block in self.blocks:
-            x, _ = block(x)
+            x, _ = block(x, mask)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -158,11 +177,8 @@ class Transformer(nn.Module):
         batch, length, _ = x.shape
         positions = torch.arange(length, device=x.device)
         mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
-        head_dim = history[0].keys.shape[-1]
-        nothing = x.new_empty(batch, 1, self.config.num_heads, 0, head_dim)
-        own = [KeyValues(nothing, nothing)] * len(history)
         last = x[torch.arange(batch, device=x.device), lengths - 1]  # (B, D)
-        return self.norm(last)[:, None], Memory(history, mask, own)
+        return self.norm(last)[:, None], Memory.of(history, mask)
 
     def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read one new token a beam: (B, K, D) → (B, K, D), and the memory that holds it."""

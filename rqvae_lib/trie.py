@@ -124,6 +124,11 @@ class Trie:
         first_leaf = self.levels[depth].first_leaf
         return first_leaf[nodes].long(), first_leaf[nodes + 1].long()
 
+    def node_above(self, depth: int, leaves: Tensor) -> Tensor:
+        """Return the node of a level below which each leaf (...) stands, (...) int64."""
+        first_leaf = self.levels[depth].first_leaf.long()
+        return torch.searchsorted(first_leaf[:-1], leaves, right=True) - 1
+
     def leaf_of(self) -> Tensor:
         """Return each item's position among the leaves, (N,) int64: the inverse of `items`."""
         leaf = torch.empty_like(self.items)

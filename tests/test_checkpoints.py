@@ -25,8 +25,9 @@ from rqvae_lib.checkpoints import (
     save_rqvae,
 )
 from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
@@ -199,6 +200,26 @@ def test_the_same_model_is_the_same_bytes_in_another_process_too(
     card = dict(reversed(CARD.items()))  # the order in which a card was filled in does not count
     save_rqvae(again / "rqvae.safetensors", new_rqvae(), card)
     assert (again / "rqvae.safetensors").read_bytes() == (folder / "rqvae.safetensors").read_bytes()
+
+
+def test_an_encoder_decoder_comes_back_as_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = EncoderDecoderConfig(new_decoder().config.transformer, max_items=5)
+    model = EncoderDecoder(config, some_ids()).eval()
+    path = tmp_path / "model.safetensors"
+    save_recommender(path, model, CARD)
+    loaded, card = load_recommender(path, some_ids())
+    assert isinstance(loaded, EncoderDecoder)
+    assert loaded.config == config
+    assert card == CARD
+    assert not loaded.training
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    with pytest.raises(CheckpointError, match="catalogue"):
+        load_recommender(path, some_ids(1))
+    with pytest.raises(CheckpointError, match=r"of 'encoder-decoder'.*expected 'rqvae'"):
+        load_rqvae(path)
 
 
 def test_the_shipped_recommender_speaks_the_ids_of_the_shipped_tokenizer() -> None:

@@ -29,9 +29,16 @@ import pytest
 import torch
 
 from rqvae_lib import cli_common, cli_recommender, cli_tokenizer
-from rqvae_lib.checkpoints import load_checkpoint, load_rqvae, save_checkpoint, save_rqvae
+from rqvae_lib.checkpoints import (
+    load_checkpoint,
+    load_recommender,
+    load_rqvae,
+    save_checkpoint,
+    save_rqvae,
+)
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
+from rqvae_lib.encoder_decoder import EncoderDecoder
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
@@ -253,6 +260,15 @@ def test_a_training_that_is_killed_ends_at_the_same_weights(pipeline: Path, tmp_
 def test_a_decoder_can_be_trained_on_any_tokenizer(tokenizer: str, tmp_path: Path) -> None:
     succeeds("train-decoder", "--steps", 2, "--tokenizer", tokenizer, folder=tmp_path)
     succeeds("recommend", "--history", "1,3114", folder=tmp_path)
+
+
+@pytest.mark.usefixtures("no_validation")
+def test_an_encoder_decoder_can_be_trained_and_recommends(tmp_path: Path) -> None:
+    arguments = ["--architecture", "encoder-decoder", "--steps", 2]
+    succeeds("train-decoder", *arguments, folder=tmp_path)
+    model, _ = load_recommender(tmp_path / "runs/decoder.safetensors")
+    assert isinstance(model, EncoderDecoder)
+    assert "10  " in succeeds("recommend", "--user", 1, folder=tmp_path)
 
 
 def test_a_history_of_one_and_an_empty_one_are_served_by_the_shipped_model(tmp_path: Path) -> None:

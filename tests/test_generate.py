@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
@@ -18,26 +20,31 @@ SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[DecoderOnly, Trie]:
+def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[Recommender, Trie]:
     generator = torch.Generator().manual_seed(seed)
     sizes = [3] * num_levels
     ids = SemanticIDs(torch.randint(3, (num_items, num_levels), generator=generator), sizes)
     torch.manual_seed(seed)
-    model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=5), ids).eval()
+    # Both architectures in turn; the seed decides.
+    if seed % 2:
+        model: Recommender = EncoderDecoder(EncoderDecoderConfig(SMALL, max_items=5), ids)
+    else:
+        model = DecoderOnly(DecoderOnlyConfig(SMALL, max_items=5), ids)
+    model.eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.6)
     return model, Trie(ids)
 
 
 @torch.no_grad()
-def scores_of_all_items(model: DecoderOnly, history: Tensor) -> Tensor:
+def scores_of_all_items(model: Recommender, history: Tensor, temperature: float = 1.0) -> Tensor:
     """log p(ID | history) of every item, (N,), each forced through the model on its own."""
     ids = model.item_ids
     state = model.encode_history([history] * len(ids))
     zeros = torch.zeros(len(ids), 1, dtype=torch.int64)
     total = torch.zeros(len(ids))
     for level in range(ids.shape[1]):
-        log_probabilities = model.next_code_logits(state)[:, 0].log_softmax(1)
+        log_probabilities = (model.next_code_logits(state)[:, 0] / temperature).log_softmax(1)
         total += log_probabilities.gather(1, ids[:, level, None])[:, 0]
         if level + 1 < ids.shape[1]:
             state = model.extend(state, zeros, ids[:, level, None])
@@ -58,7 +65,7 @@ HISTORIES = [torch.tensor([0, 0]), NOTHING, torch.tensor([0] * 9)]
 
 @given(
     st.sampled_from([1, 2, 4, 60]),
-    st.integers(1, 4),
+    st.integers(1, 6),
     st.integers(0, 50),
     st.data(),
 )
@@ -113,6 +120,71 @@ def test_narrow_beams_find_k_different_allowed_items_with_their_true_scores(
     assert (found.log_probabilities[0, len(real) :] == -torch.inf).all()
     descending = found.log_probabilities[0, : len(real)]
     assert torch.equal(descending, descending.sort(descending=True).values)
+
+
+@given(st.sampled_from([1, 2, 4, 40]), st.integers(1, 6), st.integers(0, 50), st.data())
+@settings(max_examples=40, deadline=None)
+def test_allowed_items_and_temperature_against_brute_force(
+    num_items: int, num_levels: int, seed: int, data: st.DataObject
+) -> None:
+    model, trie = random_model(num_items, num_levels, seed)
+    rows = st.lists(st.integers(0, num_items - 1), max_size=num_items)
+    allowed = torch.tensor(data.draw(rows), dtype=torch.int64)
+    temperature = data.draw(st.sampled_from([0.5, 1.0, 3.0]))
+    k = data.draw(st.integers(1, num_items + 2))
+    found = recommend(
+        model, trie, HISTORIES, k=k, beams=max(k, num_items), allowed=allowed,
+        temperature=temperature,
+    )  # fmt: skip
+    narrow = recommend(model, trie, HISTORIES, k=k, beams=k, allowed=allowed)
+    barred = torch.ones(num_items, dtype=torch.bool)
+    barred[allowed] = False
+    for row, history in enumerate(HISTORIES):
+        scores = scores_of_all_items(model, history, temperature)
+        out = torch.cat([history, barred.nonzero()[:, 0]])
+        order, values = expected_of(scores, out, k)
+        assert found.items[row].tolist() == order
+        torch.testing.assert_close(found.log_probabilities[row], values, rtol=1e-4, atol=1e-4)
+        # Beams as narrow as they may be find as many different items, all of them allowed.
+        real = [item for item in narrow.items[row].tolist() if item >= 0]
+        assert len(set(real)) == len(real) == sum(item >= 0 for item in order)
+        assert not set(real) & set(out.tolist())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 60])
+def test_at_most_so_many_items_share_their_first_code(limit: int) -> None:
+    model, trie = random_model(60, 3)
+    found = recommend(model, trie, HISTORIES, k=12, beams=60, max_per_prefix=limit)
+    for row, history in enumerate(HISTORIES):
+        scores = scores_of_all_items(model, history)
+        scores[history] = -torch.inf
+        expected: list[int] = []
+        for item in scores.argsort(descending=True).tolist():
+            first = [int(model.item_ids[other, 0]) for other in expected]
+            if scores[item] > -torch.inf and first.count(int(model.item_ids[item, 0])) < limit:
+                expected.append(item)
+        expected = (expected + [-1] * 12)[:12]
+        assert found.items[row].tolist() == expected
+
+
+@pytest.mark.parametrize("bad", [-1, 7])
+def test_allowed_items_outside_the_catalogue_are_refused(bad: int) -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match=f"item {bad} is allowed.*items 0 to 6"):
+        recommend(model, trie, [NOTHING], k=2, allowed=torch.tensor([1, bad]))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, torch.inf, torch.nan])
+def test_a_temperature_out_of_range_is_refused(bad: float) -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match=f"temperature is {bad}"):
+        recommend(model, trie, [NOTHING], k=2, temperature=bad)
+
+
+def test_no_item_a_prefix_is_refused() -> None:
+    model, trie = random_model(7, 2)
+    with pytest.raises(ValueError, match="max_per_prefix is 0"):
+        recommend(model, trie, [NOTHING], k=2, max_per_prefix=0)
 
 
 def test_a_prefix_whose_items_are_all_forbidden_takes_no_beam() -> None:

@@ -18,9 +18,9 @@ from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.cli import app
 from rqvae_lib.content import load_embeddings
 from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnly
 from rqvae_lib.generate import GenerativeRecommender
 from rqvae_lib.recipes import DECODER_TRAINING, RQVAE_TRAINING
-from rqvae_lib.recommenders import DecoderOnly
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")

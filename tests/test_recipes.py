@@ -14,9 +14,11 @@ from conftest import small_dataset
 from rqvae_lib import recipes
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import CheckpointError
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
 from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae, validate
-from rqvae_lib.recommenders import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.recommenders import Recommender, RecommenderConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out
@@ -247,15 +249,30 @@ def some_ids(num_items: int = 90) -> SemanticIDs:
     return SemanticIDs(torch.randint(6, (num_items, 2), generator=seeded()), [6, 6])
 
 
-def test_a_decoder_is_trained_as_by_hand() -> None:
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (DECODER, DecoderOnly),
+        (EncoderDecoderConfig(DECODER.transformer, max_items=5), EncoderDecoder),
+    ],
+)
+def test_a_decoder_is_trained_as_by_hand(
+    config: RecommenderConfig, kind: type[Recommender]
+) -> None:
     histories = leave_one_out(small_dataset()).train
-    model, log = train_decoder(some_ids(), histories, DECODER, DECODING, progress=False)
+    model, log = train_decoder(some_ids(), histories, config, DECODING, progress=False)
     torch.manual_seed(2)
-    by_hand = DecoderOnly(DECODER, some_ids())
+    by_hand = kind(config, some_ids())
     batches = WindowBatches(histories, max_items=5, batch_size=4, seed=2)
     assert train(by_hand, by_hand.loss, batches, DECODING, progress=False) == log
     assert_same(model, by_hand)
     assert not model.training
+
+
+def test_a_configuration_of_no_architecture_is_refused() -> None:
+    histories = leave_one_out(small_dataset()).train
+    with pytest.raises(ValueError, match="is a RecommenderConfig; expected DecoderOnlyConfig or"):
+        train_decoder(some_ids(), histories, RecommenderConfig(), DECODING, progress=False)
 
 
 def test_histories_of_items_without_an_id_are_refused() -> None:

@@ -32,6 +32,8 @@ def check_against_brute_force(ids: SemanticIDs) -> None:
         nodes = torch.arange(len(prefixes))
         children = trie.children(depth, nodes)
         first, end = trie.leaf_range(depth, nodes)
+        above = trie.node_above(depth, torch.arange(len(rows)))
+        assert [reached[int(node)] for node in above] == [row[:depth] for row in sorted(rows)]
         following: dict[int, tuple[int, ...]] = {}
         for node, prefix in enumerate(prefixes):
             valid = children.valid[node]

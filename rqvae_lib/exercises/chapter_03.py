@@ -20,8 +20,8 @@ def margin(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
             Case(
                 (tensor([[0.0], [4.0]]), tensor([[1.0], [3.0]])),
                 tensor([8.0, 8.0]),
-                "second-nearest minus nearest, never negative; squared distances, not distances; and "
-                "the score ‖c‖²/2 − x·c is half of one, so its differences must be doubled",
+                "second-nearest minus nearest, never negative; squared distances, not distances; "
+                "and ‖c‖²/2 − x·c is half of one, so its differences must be doubled",
             ),
             Case(
                 (tensor([[0.0]]), tensor([[5.0], [3.0], [2.0]])),

@@ -93,15 +93,8 @@ def new_model(recipe: Recipe, embeddings: Tensor, seed: int) -> RQVAE:
         torch.manual_seed(seed)
         model = RQVAE(config_of(recipe, embeddings.shape[1]))
     if recipe.standardise:
-        model.mean.copy_(embeddings.mean(0))
-        model.std.copy_(spread_of(embeddings))
+        model.fit_standardization(embeddings)
     return model
-
-
-def spread_of(embeddings: Tensor) -> Tensor:
-    """Return each feature's spread (D,), and 1 for one that never varies."""
-    spread = embeddings.std(0, correction=0)
-    return torch.where(spread > 1e-6, spread, torch.ones_like(spread))
 
 
 def losses(
@@ -154,9 +147,9 @@ def variance_lost(model: RQVAE, embeddings: Tensor) -> float:
     """
     rebuilt = model.decoder(model.quantizer.decode(model.assign(embeddings)))
     rebuilt = rebuilt * model.std + model.mean  # in the units of the embeddings
-    spread = spread_of(embeddings)  # (D,)
-    lost = ((rebuilt - embeddings) / spread).square().sum()
-    return float(lost / ((embeddings - embeddings.mean(0)) / spread).square().sum())
+    scale = new_model(FULL, embeddings, seed=0)  # standardises, whatever the variant does
+    x = scale.standardize(embeddings)
+    return float((scale.standardize(rebuilt) - x).square().sum() / x.square().sum())
 
 
 def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> dict[str, str]:

@@ -101,7 +101,7 @@ torch.testing.assert_close(by_hand, library)
 print(f"reconstruction {reconstruction:.1f}, commitment {commitment:.2f}")
 
 # %% [markdown]
-# This encoder is random, so it sends all movies to nearly the same place, and little is left over. The reconstruction loss is about
+# This encoder is random, so it sends all movies to nearly the same place, where k-means has already put the codewords, and little is left over. The reconstruction loss is about
 # 381, the number of features that vary: a decoder that knows nothing errs by about the spread of each feature, which is 1.
 #
 # By default codewords do not learn by gradient at all. Each follows the *moving average* of the residuals that choose it, and the
@@ -130,7 +130,7 @@ print(f"summed, but not standardised: {raw:.2f} to begin with")
 
 # %% [markdown]
 # With a weight of 96 instead of 0.25, the cheapest thing that an encoder can do is to send all movies to one point: a codeword put there
-# leaves no residual at all. Whether it does so depends on the rest of the recipe, as we shall see. Inputs that are not standardised have the same effect. The features of these embeddings have a spread of about 0.04, so their squared errors
+# leaves no residual at all. Whether it does so depends on the rest of the recipe, as we shall see. Inputs that are not standardised act in the same direction. The features of these embeddings have a spread of about 0.04, so their squared errors
 # are hundreds of times smaller: the last line is the squared error, summed over features, of a decoder that knows only the mean.
 
 # %% [markdown]
@@ -320,7 +320,7 @@ assert last < first
 assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 
 # %% [markdown]
-# The loss falls, and one codeword per level serves all 9,066 movies. Which of the five precautions is missing? To find out, the
+# The loss falls, and one codeword per level serves all 9,066 movies. (A random encoder sends all of them to nearly one point, so this is how such a recipe begins; the training never separates them.) Which of the five precautions is missing? To find out, the
 # script `book/_tools/collapse_ablation.py` trains twelve recipes: all five remedies, none, all but one, and one alone. Each has 500 steps of 256 movies in all, on three seeds. From the
 # library's folder,
 #
@@ -363,10 +363,10 @@ plt.show()
 # %% [markdown]
 # {numref}`fig-05-collapse` and the table say three things, on all three seeds.
 #
-# **No single remedy is indispensable.** Leave out one, and the other four prevent a collapse. What they do not prevent is a worse tokenizer. Averaging the loss costs the most: the perplexity of the
-# worst level falls to about 170, and the variance lost rises by about 0.11. Raw inputs cost about 0.08 of the variance and the random start, which is also a start without steps of the autoencoder alone, about 0.07.
+# **No single remedy is indispensable.** Leave out one, and the other four prevent a collapse. What they do not prevent is a worse tokenizer. Averaging the loss at the same β costs the most: the perplexity of the
+# worst level falls to about 170, and the variance lost rises by about 0.11. Raw inputs cost about 0.08 of the variance, and leaving out the start about 0.07; how much of that is owed to the steps of the autoencoder alone, and how much to k-means, this table does not separate.
 # Whether codewords learn by averages or by gradient, and whether dead ones are moved, hardly matters in this short training:
-# after a good start hardly any die.
+# after a good start hardly any die. Leaving out one remedy at a time cannot show remedies that stand in for each other, as reset and a good start may.
 #
 # **Most remedies alone are worth nothing.** Moving averages, the sum and standardisation each end in the same total collapse as none. The last two act on the
 # same balance. Together they start the reconstruction loss at 381; each alone, at about 1 or less, does not outweigh the commitment.
@@ -479,7 +479,7 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 #
 # It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie. Each codeword of R-KMeans is a point in the space of the
 # embeddings itself, 384 free numbers, placed where the squared error wants it: 294,912 numbers in all. The RQ-VAE's codebooks have a twelfth of that. Its codes can only add up points in 32 dimensions,
-# and its decoder, which is larger than all codebooks together, has to learn from scratch what k-means gets for nothing. After few steps it has not. After 500,000 it has: 40 %
+# and its decoder, which is larger than all codebooks together, has to learn from scratch what k-means gets for nothing. After few steps it has not. In one training of 500,000 steps it has: 40 %
 # lost, against 49 %.
 #
 # Collisions ask whether two movies get different codes, however near they are. After two levels, what R-KMeans has left over is long
@@ -496,11 +496,11 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # | Symptom | Likely cause | Remedy, and where this page shows it |
 # | --- | --- | --- |
 # | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start with k-means, together ({numref}`fig-05-collapse`: `none` against `all`) |
-# | perplexity well below K, codewords all in use | the balance leans towards commitment | sum the loss over features (`without loss_sum`) |
+# | perplexity well below the codebook's size, codewords all in use | in an RQ-VAE, the balance may lean towards commitment | sum the loss over features (`without loss_sum`) |
 # | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only kmeans` against `all`) |
 # | codewords all in use, variance lost near 1 | codes are spread by force over latents that say nothing | repair the loss's balance, not the codebooks (`only reset`) |
 # | quantization loss rises, reconstruction falls | latents spread out | nothing to repair ({numref}`fig-05-rise`) |
-# | collisions rise, variance lost falls | the loss does not ask for different codes | train to the end, or stop early on `collision_rate` ({numref}`fig-05-longer`) |
+# | collisions rise, variance lost falls | the loss does not ask for different codes | train until the learning rate has fallen, and do not stop on collisions alone ({numref}`fig-05-longer`) |
 #
 # ## Exercises
 #
@@ -615,7 +615,7 @@ assert checks.stop_early(stop_early_solution)
 # ## What to take away
 #
 # A falling loss says little about the codes: the bare recipe's loss fell while one codeword per level served all movies. Perplexity and utilisation show a
-# collapse, the variance lost shows whether the codes mean anything, and a rising quantization loss shows only that the latents spread. On this
+# collapse, the variance lost shows whether the codes mean anything, and a rising quantization loss shows only that the latents spread. In 500 steps on this
 # catalogue no remedy was indispensable, none was enough alone, and the balance of the loss mattered most: sum over features, standardise the
 # inputs, and start with k-means.
 #

@@ -18,7 +18,7 @@
 # :::{admonition} What you will learn
 # - how to compare texts by counting words, and what a trained sentence encoder adds to that
 # - how to find out which of an item's neighbours are sensible, and how often
-# - why embeddings share a large common part, and why the RQ-VAE removes it first
+# - why embeddings share a large common part, which the RQ-VAE, the model that makes the codes, removes first
 # - how to make vectors from what people choose, in three steps by hand, and which movies they cannot describe
 # - how well each kind of vector guesses a person's next movie
 # :::
@@ -135,7 +135,7 @@ print(f"shared words: {sorted(words[heat] & words[the_heat])}")
 print(f"cosine: {cosine_of_words(heat, the_heat):.3f}")
 
 # %% [markdown]
-# For the whole catalogue the same is one product of matrices. Nearly all their entries are zero, so they are kept *sparse*: only
+# For the whole catalogue the same is one product of matrices. Nearly all entries of the bags are zero, so they are kept *sparse*: only
 # what is not zero is stored.
 
 # %%
@@ -237,8 +237,8 @@ show("Up (2009)", "text")
 
 # %% [markdown]
 # *Heat* gets movies that have heat in their titles, and otherwise thrillers of its years. *Babe*, the pig, gets *Kids*, *Boys Life* and
-# *Babel*: words that look like "babe" or mean something near to it. *Up* gets *9*, another animated movie of 2009 with a short title, but
-# also *Up in the Air*, which shares with it a word and a year and hardly an audience. The encoder knows much about words. About movies it
+# *Babel*: words that look like "babe" or mean something near to it, two of them of the same year. *Up* gets *9*, another animated movie of 2009 with a short title, but
+# also *Up in the Air*, a drama that shares with it a word and a year. The encoder knows much about words. About movies it
 # knows what their three columns tell, and a title of one word leaves little to go by.
 #
 # ## How often does it make sense?
@@ -358,7 +358,7 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# Does this change who is whose neighbour? About a quarter of the ten do change. One effect is easy to see. Some movies are neighbours of very many
+# Does this change who is whose neighbour? More than a quarter of the ten do change. One effect is easy to see. Some movies are neighbours of very many
 # others. Such *hubs* are a known trouble of vectors with many dimensions {cite}`radovanovic2010hubs`, and a common part
 # makes it worse: whoever is near to the mean is near to everybody.
 
@@ -385,7 +385,7 @@ for kind in ["text", "standardised"]:
 # to a quantizer, the chapters on [codebooks](03_codebook_kmeans.ipynb) and on [training](05_training_the_rqvae.ipynb) measure.
 #
 # How many numbers does such a vector really hold? The *principal directions* answer: the first is the direction in which the vectors vary most,
-# the second the one among those perpendicular to it, and so on. The squared singular values of the centred matrix are the variances along them.
+# the second the one among those perpendicular to it, and so on. The squared singular values of the centred matrix, divided by the number of movies, are the variances along them.
 
 # %%
 variance = torch.linalg.svdvals(standardised).square()
@@ -410,7 +410,7 @@ plt.show()
 # %% [markdown]
 # This curve is a warning about what follows in the book. An RQ-VAE squeezes 384 numbers into 32, and then writes them with three codes. The best
 # 32 directions hold not quite half of the variance. A network can follow curved shapes, which flat directions cannot, but {numref}`fig-02-spectrum` shows no
-# small core beside which everything else is noise. Much of a text has to be lost on the way to its codes.
+# small core beside which everything else is noise. Much of a text will be lost on the way to its codes.
 #
 # ## What people know
 #
@@ -437,7 +437,7 @@ print(f"{len(meetings):,} of {math.comb(num_movies, 2):,} pairs ever met")
 # %% [markdown]
 # **Step 2: compare with chance.** Popular movies meet everybody. What is telling is whether two movies meet more often than their popularity explains. With
 # *p*(*i*, *j*) the number of times that *i* met *j*, and *p*(*i*) the number of times that *i* met anybody, each divided by the total over all movies, the *pointwise
-# mutual information* is log *p*(*i*, *j*) / (*p*(*i*) *p*(*j*)). It is 0 at chance. Below chance it is negative, but there it rests on few counts or none, so it is
+# mutual information* is log [ *p*(*i*, *j*) / (*p*(*i*) *p*(*j*)) ]. It is 0 at chance. Below chance it is negative, but there it rests on few counts or none, so it is
 # set to 0: *positive* PMI.
 
 # %%
@@ -521,7 +521,7 @@ print(tuple(taste.shape))
 # %% [markdown]
 # ## Two opinions about one movie
 #
-# Here are both kinds of neighbours for movies that we have met.
+# From here on we call these 64 numbers *taste*, and the encoder's embeddings *text*. Here are both kinds of neighbours, for *Heat* and for two new movies.
 
 # %%
 show("Heat (1995)", "text", "taste")
@@ -529,11 +529,9 @@ show("Apollo 13 (1995)", "text", "taste")
 show("Brazil (1985)", "text", "taste")
 
 # %% [markdown]
-# *Apollo 13* shows one more way in which words deceive. The movie theatre format IMAX is listed among the genres, and because it is rare in
-# them, a drama about a space flight of 1970 gets *Pacific Rim* and *Life of Pi* for neighbours. *Brazil* is not about the country,
+# *Apollo 13* shows one more way in which words deceive. The movie theatre format IMAX is listed among the genres, and it seems to weigh much: a drama about a space flight of 1970 gets *Pacific Rim* and *Life of Pi* for neighbours. *Brazil* is not about the country,
 # but its text puts it beside *Rio Grande* and *Out of Africa*. Taste knows things that stand in no column. It puts *Brazil* beside
-# *Delicatessen*, with which it shares neither a genre nor a decade, *A Clockwork Orange* and *Blade Runner*: other dark visions that the
-# same people seek out. It puts *Heat* beside the action movies of its years, and *Apollo 13* beside the much-rated dramas
+# *Delicatessen*, with which it shares neither a genre nor a decade, *A Clockwork Orange* and *Blade Runner*, other dark visions; *Das Boot* and *La Femme Nikita*, in the same list, are of another kind. It puts *Heat* mostly beside action movies of its years, and *Apollo 13* beside the much-rated dramas
 # and thrillers of the nineties. But taste has failures of its own:
 
 # %%
@@ -576,7 +574,7 @@ print(f"taste: shared genre {genre:.2f}, same decade {same_decade:.2f}")
 # ## Which one knows what comes next?
 #
 # Now the question for which the vectors were made. Here is the simplest recommender that a vector allows: take the last movie of the
-# history, and recommend the movies nearest to it. For each of the 671 people it ranks all movies that the person has not rated. **Recall@10** is the share of people
+# history, and recommend the movies nearest to it. For each of the 671 people it ranks all movies that are not in the person's history. **Recall@10** is the share of people
 # whose hidden movie is among the first ten. *Popularity*, which gives everybody the most-rated movies, is the opponent that any recommender should beat. The
 # split hides two movies of each person, so there are two tests, and a difference which is real should show in both. Besides words, text and taste, the
 # vectors of 448 numbers take part as *both*, standardised as the RQ-VAE does it.
@@ -637,7 +635,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The intervals of different recommenders overlap, but they were asked about the same people. What decides is the difference, taken person by person:
+# The intervals of different recommenders in {numref}`fig-02-recall` overlap, but they were asked about the same people. What decides is the difference, taken person by person:
 
 # %%
 for better, worse in [
@@ -678,8 +676,8 @@ for kind in ["text", "taste"]:
     print(f"and {values[~cold].mean():.3f} of the others")
 
 # %% [markdown]
-# For taste, such a movie has a cosine of zero with everything, so that ten others stand before it. Text finds two of the 35, about the small share that it finds
-# elsewhere.
+# For taste, such a movie has a cosine of zero with everything, so that ten others stand before it. Text finds two of the 35: too few to
+# compare with what it finds elsewhere, but not none.
 #
 # So each kind of vector knows what the other does not, and one would like to have both. In `both` one stands after the other, and after
 # standardising, as the RQ-VAE does it, every number counts alike. Why, then, was it no better than taste alone in either
@@ -725,7 +723,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # For taste, `collaborative_vectors(split.train, num_items)` takes the training histories of a split. A tokenizer that is to be made from them, or from
-# both, is one option of the command line away: `rqvae-lib train-rqvae --content both`. [Training a tokenizer](../book/tokenizers.md) describes the others.
+# both, takes one option of the command line: `rqvae-lib train-rqvae --content both`. [Training a tokenizer](../book/tokenizers.md) describes the others.
 #
 # ## Exercises
 #
@@ -854,7 +852,7 @@ for name, positions in [("tuning", split.validation), ("test", split.test)]:
 # much better than counting words does; but it takes *Heat* for *The Heat*, and at guessing the next movie it was not seen to beat popularity.
 # Histories give vectors that know what people seek out together, and these guessed better in both tests (0.076 and 0.070, against 0.025 and 0.040); but
 # they are empty for a new item and unreliable for a rare one. To put one after the other does not make them equal partners.
-# Before it is quantized, a set of vectors should lose its common mean.
+# The RQ-VAE removes the common mean before it quantizes; the next chapters measure what that is worth.
 #
 # Whatever is not in the vector will not be in the codes, and what is not in the codes no recommender over these codes can learn about an item it has not
 # met. So the choice of vectors is the first decision about a recommender, and not a detail of its preparation.

@@ -156,7 +156,7 @@ plt.show()
 # {cite}`fan2024movielens`. A good result on this data says that a model continues such lists well. Whether it can tell
 # what someone will watch on Friday is another question.
 #
-# Ten seconds are still an order, but zero seconds are none. When two ratings of a person share a second, a *tie*, only
+# Ten seconds still give an order; zero seconds give none. When two ratings of a person share a second, a *tie*, only
 # their order in the source file remains.
 
 # %%
@@ -171,9 +171,7 @@ print(f"last movies that a tie decides: {int(ties_before[ends - 1].sum())}")
 print(f"that is {ties_before[ends - 1].double().mean():.0%} of the people")
 
 # %% [markdown]
-# For 127 people, about a fifth, it is the file and not the clock that says which movie was last. Any program that sorts
-# the ratings by time alone, or with a sort that does not keep the order of equal rows (one that is not *stable*), tests
-# other movies than we do. The library therefore sorts by person, then time, and leaves ties in the order of the source.
+# For 127 people, about a fifth, it is the file and not the clock that says which movie was last. A program whose sort does not keep the order of equal rows (one that is not *stable*) may test other movies than we do. The library therefore sorts by person, then time, and leaves ties in the order of the source.
 # That order is arbitrary, but it is the same for everybody.
 #
 # ## One flat array
@@ -193,7 +191,8 @@ for movie in third[:3].tolist():
     print(data.titles[movie])
 
 # %% [markdown]
-# `Histories` is these two arrays and little more. With it, anything to be predicted is a *position* in the flat array. The
+# `Histories` is these two arrays and little more. With it, anything to be predicted is a *position* in the flat array; a split's
+# `validation` and `test` are such positions. The
 # movie at the position is the *target*, and the history is what stands before it and belongs to the same person:
 
 # %%
@@ -227,7 +226,7 @@ assert by_hand == hidden
 print(f"{len(split.train.items):,} to learn from, {len(targets)} in the test")
 
 # %% [markdown]
-# By hand and by the library it is the same split. The library takes one decision more: a person with fewer than three
+# By hand and by the library it is the same split. The library makes one more decision: a person with fewer than three
 # movies stays in training and is not tested. How far ahead must the recommender look?
 
 # %%
@@ -317,7 +316,7 @@ for movie in top[earliest].tolist():
 
 # %% [markdown]
 # There is *The Matrix*, fifth on the list of April 1996. So a leak is not simply an advantage. It shows a model the fans
-# that a movie would win, and it fills the list with movies that could not be the answer.
+# that a movie would win, and it fills the list with movies that did not exist yet. How many of the 10 % did not, the count cannot say: that nobody among 671 people had rated a movie does not mean that it was not there.
 #
 # ## Does it matter?
 #
@@ -420,7 +419,7 @@ for part in ("validation", "test"):
     mean, low, high = gain["popularity", part]
     assert low < 0 < high
 
-# %% mystnb={"image": {"alt": "Points with bars for the gain in Recall at 10 from knowing the future, for popularity, neighbours and neighbours by ten movies, each on validation and test. Popularity's bars cross zero, those of neighbours by ten movies lie above it, and those of neighbours do one on validation and the other on test."}, "figure": {"caption": "Knowing the future helps the neighbours who look at ten movies; for popularity no gain can be shown. Bars are 95 % intervals of the paired difference over 671 people.", "name": "fig-01-gain"}}
+# %% mystnb={"image": {"alt": "Points with bars for the gain in Recall at 10 from knowing the future, for popularity, neighbours and neighbours by ten movies, each on validation and test. Popularity's bars cross zero, those of neighbours by ten movies lie above it, and those of neighbours do one on validation and the other on test."}, "figure": {"caption": "With later data in training, the neighbours who look at ten movies find more; those with the whole history do so on the test only; for popularity no gain can be shown. Bars are 95 % intervals of the paired difference over 671 people.", "name": "fig-01-gain"}}
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 names = ["popularity", "neighbours", "neighbours_of_ten"]
 for shift, part, marker in ((-0.1, "validation", "s"), (0.1, "test", "o")):
@@ -465,11 +464,12 @@ print("found with it, and in training only later:", end=" ")
 print(int((future & only_later).sum()))
 
 # %% [markdown]
-# Not from movies that had yet to come: of the 87 targets that training meets only later, one was found. The future
-# supplies more neighbours for movies that already existed. This raises a doubt about our own experiment. To take away the
+# Not from movies that had yet to come: of the 87 targets that training meets only later, one was found. So what it adds must concern movies that training already knew. This raises a doubt about our own experiment. To take away the
 # future is to take away data, half of it for the median target. Would *any* loss of that size have cost as much? As a
 # control, we put the people of the training part in a random queue, whatever their years, and give the recommender the
-# ratings of those at its head: exactly as many as it had from the past. Five seeds give five queues.
+# ratings of those at its head: exactly as many as it had from the past. Five seeds give five queues. If
+# only the amount matters, this should do no better than the past alone; if the date matters, it should do better, since it
+# too holds later ratings.
 
 
 # %%
@@ -514,7 +514,7 @@ for part in ("validation", "test"):
 # everything in that second counts as later, so that a tie never straddles the cut.
 #
 # Which history belongs to a target? Here the split is *rolling*: the history is all that the same person did before the
-# target, also after the cut. A service works like this: its model was trained last month, and it still reads what its
+# target, also after the cut. A service works like this: its model was trained some time ago (here more than three years before the last targets), and it still reads what its
 # users did this morning.
 
 # %%
@@ -581,7 +581,7 @@ axes[0].legend(ncols=3)
 plt.show()
 
 # %% [markdown]
-# Only 23 people stood with one foot on each side of the first cut. This follows from the sittings: more than half of the
+# Only 23 people stood with one foot on each side of the first cut. This fits the sittings: more than half of the
 # people came once, before the cut or after it. The rolling history gives 82 people to the test. It begins empty: for 60 of
 # the targets, a person's very first rating, there is no history. The split keeps these targets, because a service meets
 # new people too, and to leave them out would flatter models that need a history.
@@ -600,7 +600,7 @@ print(f"the busiest: {int(busiest[0])}")
 print(f"the ten busiest: {busiest[:10].sum() / len(tested):.0%} of all targets")
 
 # %% [markdown]
-# Nearly half of a mean over targets is therefore about ten people. And its interval would be wrong: the bootstrap assumes
+# More than two fifths of a mean over targets are therefore about ten people. And its interval would be wrong: the bootstrap assumes
 # that the values are drawn independently, and 910 answers about one person are not. The way out is to take the mean of
 # each person first, and then the mean, with its interval, over people. With popularity, counted before the first cut:
 
@@ -622,7 +622,7 @@ for name, values in [("target", hit_each), ("person", recall_of)]:
 # %% [markdown]
 # One vote a target gives 0.033, one vote a person 0.050. The first interval is narrow because it takes 10,000 targets for
 # 10,000 witnesses; the second counts the 82 that there are. Neither number can be set beside the 0.043 of leave-one-out,
-# which asked other people about other years. Why do the two disagree?
+# which asked other people about other years. Why do the two votes disagree?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -654,8 +654,7 @@ print(f"targets that training never saw: {unknown.double().mean():.0%}")
 #
 # Many papers, SASRec among them {cite}`kang2018sasrec`, first drop what is rare. Drop the movies with fewer than five
 # ratings, and some people may be left with fewer than five; drop these, and other movies fall below. What remains when
-# nothing more has to go is the **5-core**, in general the *k-core* {cite}`seidman1983network`. The order of the steps does
-# not matter.
+# nothing more has to go is the **5-core**, in general the *k-core* {cite}`seidman1983network`. The order of the steps does not matter: what has too few now has no more later.
 
 
 # %%
@@ -703,8 +702,7 @@ print(
 )
 
 # %% [markdown]
-# The 5-core keeps nine ratings in ten and loses six movies in ten. What is reported on it holds for the 39 % of the movies
-# that are well known. It even leaks: 548 of them, about a sixth, owe their place to ratings that come after the training
+# The 5-core keeps nine ratings in ten and loses six movies in ten. What is reported on it holds for the 39 % of the movies that have at least five ratings. It even leaks: 548 of them, about a sixth, owe their place to ratings that come after the training
 # part of the split in time. To know that a movie will be rated five times is to know something of its future. And the
 # hardest targets are gone:
 
@@ -730,8 +728,7 @@ print(f"  5-core: {int((core_counts[core_targets] == 0).sum())}")
 # it. There are two reasons. The papers that the book follows report it, among them TIGER {cite}`rajput2023tiger`. And it
 # asks each of the 671 people once, where the cut in time asks 82.
 #
-# The choice has a price. A leave-one-out number is not a forecast of what a service would reach: our neighbours reached
-# 0.076 with it, and 0.058 with what could be known. It compares models on equal terms only if the leak helps them equally,
+# The choice has a price. A leave-one-out number is not a forecast of what a service would reach: the neighbours who look at ten movies reached 0.076 on the test, and 0.058 with what came before. It compares models on equal terms only if the leak helps them equally,
 # which nobody can promise. And on this data, with either split, it says how well a model continues a list of remembered
 # movies. A claim about the future needs the split in time, with one vote a person.
 #
@@ -854,8 +851,8 @@ assert checks.core_mask(core_mask_solution)
 #
 # A test can know the future because each person's last movie has a date of its own, and training holds what all the others
 # did afterwards: for half of the targets, more than half of the training data. Did it change a result? By almost 0.02 of
-# Recall@10 for neighbours, though the mere amount of data may explain a good part of it; for popularity nothing could be
-# shown. A cut at one moment for everybody knows nothing of the future. It needs rolling histories, and one vote for each
+# Recall@10 for the neighbours who look at ten movies; whether by its date or by its mere amount, this chapter cannot tell. For popularity nothing could be
+# shown. A model trained before one cut for everybody has no ratings from after it. It needs rolling histories, and one vote for each
 # person rather than for each target. Whatever the split, look at the data first: half of the gaps between two ratings are
 # ten seconds or less, a tie decides which movie is the last for one person in five, and a filter that looks harmless takes
 # six movies in ten.

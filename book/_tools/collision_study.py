@@ -9,6 +9,7 @@ writes notebooks/results/06_*.csv, which chapter 06 shows:
     knowledge   what codes say of a movie's decade and genre, by what they were made from
     growth      codes of movies that the tokenizer was not trained on
     methods     RQ-VAE, residual k-means and shuffled codes on five seeds
+    remedies    what each remedy does to the collisions of these, and what it costs
 
 Rows are written as they come, so a run that was interrupted goes on where it stopped; no row
 depends on another. All of it takes about half an hour of one core, most of it short trainings.
@@ -41,7 +42,8 @@ from rqvae_lib.content import encode_texts, read_embeddings, save_embeddings
 from rqvae_lib.datasets import Dataset, item_text, load_dataset
 from rqvae_lib.files import write_atomically
 from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
+from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
+from rqvae_lib.remedies import REMEDIES, resolve
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs, disambiguate
 
@@ -160,19 +162,20 @@ def grid(name: str, size: str, levels: str, seed: str) -> Iterator[Row]:
 def methods(seed: str) -> Iterator[Row]:
     vectors = vectors_of("text")
     for name in TOKENIZERS:
-        model = tokenizer(name, vectors, int(seed), RQVAE_STEPS)
+        model = whole_catalogue(name, int(seed))
         codes = model.assign(vectors)
         lost = model.variance_lost(vectors, codes)
-        yield method_row(name, seed, codes, lost)
-        yield method_row(f"{name} shuffled", seed, shuffled(codes, int(seed)), None)
+        yield method_row(name, seed, steps_of(name, SHORT), codes, lost)
+        mixed = shuffled(codes, int(seed))
+        yield method_row(f"{name} shuffled", seed, steps_of(name, SHORT), mixed, None)
 
 
-def method_row(name: str, seed: str, codes: Tensor, lost: float | None) -> Row:
+def method_row(name: str, seed: str, steps: str, codes: Tensor, lost: float | None) -> Row:
     """Measure how codes collide. Shuffled codes rebuild nothing, so they have no loss."""
     _, sizes = prefix_groups(codes, codes.shape[1]).unique(return_counts=True)
     entropies = conditional_entropies(codes).tolist()
     return (
-        {"tokenizer": name, "seed": seed}
+        {"tokenizer": name, "seed": seed, "steps": steps}
         | numbers(
             collision_rate=collision_rate(codes),
             expected_rate=expected_collision_rate(codes),
@@ -190,6 +193,28 @@ def shuffled(codes: Tensor, seed: int) -> Tensor:
     return torch.stack(
         [level[torch.randperm(len(codes), generator=generator)] for level in codes.T], 1
     )
+
+
+def remedies(seed: str) -> Iterator[Row]:
+    vectors = vectors_of("text")
+    for name, (remedy, change) in product(TOKENIZERS, REMEDIES.items()):
+        model = whole_catalogue(name, int(seed))
+        latents, codes = model.encode(vectors), model.assign(vectors)
+        resolved = resolve(latents, codes, model.quantizer.codebooks, change)
+        before = (latents - model.quantizer.decode(codes)).square().sum(1)  # (N,)
+        moved = resolved.moved
+        added = resolved.added_error[moved].sum() / before[moved].sum() if moved.any() else 0.0
+        yield {
+            "tokenizer": name,
+            "remedy": remedy,
+            "seed": seed,
+            "steps": steps_of(name, SHORT),
+            "items_moved": str(int(moved.sum())),
+        } | numbers(
+            collision_rate=resolved.ids.collision_rate,
+            added_error=float(added),  # of the moved items, as a share of their own error before
+            variance_lost=model.variance_lost(vectors, resolved.ids.codes),
+        )
 
 
 def knowledge(content: str, name: str, seed: str) -> Iterator[Row]:
@@ -305,6 +330,7 @@ STUDIES = {
         growth,
     ),
     "methods": Study(("seed", "tokenizer"), all_of(FIVE), methods),
+    "remedies": Study(("seed", "tokenizer", "remedy"), all_of(FIVE), remedies),
 }
 
 

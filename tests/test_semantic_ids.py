@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rqvae_lib.semantic_ids import SemanticIDs, disambiguate, lexicographic_order, write_ids
+from rqvae_lib.id_files import write_ids
+from rqvae_lib.semantic_ids import SemanticIDs, disambiguate, lexicographic_order
 
 
 @st.composite

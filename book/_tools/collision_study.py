@@ -315,7 +315,8 @@ STUDIES = {
         ("tokenizer", "codebook_size", "levels", "seed"),
         (
             *all_of(("R-KMeans",), ("16", "32", "64", "128", "256"), ("4",), THREE),
-            *all_of(("RQ-VAE",), ("64", "256"), ("2", "3", "4"), THREE),
+            *all_of(("RQ-VAE",), ("256",), ("2", "3", "4"), THREE),
+            *all_of(("RQ-VAE",), ("64",), ("3",), THREE),
         ),
         grid,
     ),

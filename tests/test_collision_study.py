@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,6 +34,7 @@ from collision_study import (
 )
 from rqvae_lib.content import save_embeddings
 from rqvae_lib.datasets import load_dataset
+from rqvae_lib.recipes import train_rqvae
 
 N = 600
 
@@ -52,6 +54,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tensor]:
     monkeypatch.setattr(collision_study, "vectors_of", lambda content: rows)
     monkeypatch.setattr(collision_study, "load_dataset", lambda: SimpleNamespace(items=items))
     monkeypatch.setattr(collision_study, "SHORT", 3)
+    quick = partial(train_rqvae, autoencoder_steps=2)
+    monkeypatch.setattr(collision_study, "train_rqvae", quick)
     yield rows
     whole_catalogue.cache_clear()
 

@@ -8,10 +8,11 @@ each row, and names the first that is not what `SemanticIDs.to_frame` would have
 Derived in: chapter 06.
 """
 
+import csv
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,14 @@ def write_ids(path: Path, frame: pd.DataFrame) -> None:
     check_ending(path)
     with write_atomically(path) as temporary:
         if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+            # Python's csv leaves a lone carriage return bare, where readers would end the row.
+            returns = bool(frame["title"].str.contains("\r", regex=False).any())
+            frame.to_csv(
+                temporary,
+                index=False,
+                lineterminator="\n",
+                quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+            )
         else:
             frame.to_parquet(temporary, index=False)
 
@@ -76,8 +84,7 @@ def read_ids(
     """
     check_ending(path)
     codes = [f"code_{level}" for level in range(1, len(codebook_sizes) + 1)]
-    frame = _read(path)
-    _check_columns(path, frame, ["item_id", "title", *codes, "disambiguation", "semantic_id"])
+    frame = _read(path, ["item_id", "title", *codes, "disambiguation", "semantic_id"])
     found = {name: _integers(path, frame, name) for name in ("item_id", *codes, "disambiguation")}
     for name, size in zip(codes, codebook_sizes, strict=True):
         outside = (found[name] < 0) | (found[name] >= size)
@@ -101,47 +108,62 @@ def read_ids(
     return IDTable(ids, own[rows], titles.tolist())
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, names: list[str]) -> pd.DataFrame:
     """Return a file's table; a CSV's fields stay text, to be checked as they are."""
     reason: Exception
     with path.open("rb") as file:  # a file that is not there is the system's own error
         try:
             if path.suffix == ".parquet":
-                return pd.read_parquet(file)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                return pd.read_csv(
-                    file,
-                    dtype=str,
-                    encoding="utf-8-sig",
-                    index_col=False,
-                    keep_default_na=False,
-                    low_memory=False,
-                )
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            reason = error  # pyarrow calls a damaged file an OSError
-        except (ValueError, pd.errors.ParserWarning) as error:
+                frame = pd.read_parquet(file)
+                found = [str(name) for name in frame.columns]
+            else:
+                # The header first, and little of it: noise may have a hundred thousand columns.
+                header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
+                found = header.replace('"', "").split(",")
+                file.seek(0)
+                frame = _read_csv(file) if found == names else pd.DataFrame()
+        except (OSError, ValueError, pd.errors.ParserWarning) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # else it is pyarrow's, about a damaged file
             reason = error
+        else:
+            _check_columns(path, found, names)
+            if not len(frame):
+                raise ValueError(f"{path} has no rows, expected one an item: write it anew")
+            return frame
     raise ValueError(
         f"{path} is not a table of semantic IDs ({_short(' '.join(str(reason).split()), 120)}): "
         "write it anew with rqvae-lib inference-rqvae"
     )
 
 
-def _check_columns(path: Path, frame: pd.DataFrame, expected: list[str]) -> None:
-    found = [str(name) for name in frame.columns]
+def _read_csv(file: BinaryIO) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
+        return pd.read_csv(
+            file,
+            dtype=str,
+            encoding="utf-8-sig",
+            index_col=False,
+            keep_default_na=False,
+            low_memory=False,
+        )
+
+
+def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:
+    """Raise ValueError for the first column that is missing, too many, or out of place."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
-    if missing or extra:
-        what = f"has no column {missing[0]!r}" if missing else f"has a column {_short(extra[0])!r}"
+    if found != expected:
+        what = "has its columns in another order"
+        if extra:
+            what = f"has a column {_short(extra[0])!r}"
+        if missing:
+            what = f"has no column {missing[0]!r}"
         raise ValueError(
             f"{path} {what}; expected {', '.join(expected)}: write it anew, or pass the sizes of "
             "the codebooks that it was written with"
         )
-    if not len(frame):
-        raise ValueError(f"{path} has no rows, expected one an item: write it anew")
 
 
 def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:

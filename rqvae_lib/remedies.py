@@ -95,9 +95,9 @@ def balance_last_level(
 ) -> Tensor:
     """Let colliding items share out the last codebook evenly, by optimal transport.
 
-    All items that collide take part, with what the levels above leave of them; the others keep
-    their codes. Items may then meet others under their prefix, so it is done again with those that
-    still collide, as long as that leaves fewer of them.
+    All items that collide take part, with what the levels above leave of them. Where they go, they
+    may meet others of their prefix. So it is done again with those that collide now, as long as
+    that leaves fewer of them. Items of a prefix under which none collides keep their codes.
 
     Not stable: who takes part decides who goes where.
 

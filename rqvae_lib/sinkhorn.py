@@ -36,8 +36,8 @@ def transport_plan(
         tolerance or to where the iterations ended.
 
     Raises:
-        ValueError: if costs are not a finite matrix with rows and columns, or epsilon is not above
-            0.
+        ValueError: if costs are not a finite matrix with rows and columns, epsilon is not above 0,
+            or there is to be no iteration.
     """
     if costs.ndim != 2 or 0 in costs.shape or not costs.isfinite().all():
         raise ValueError(
@@ -46,6 +46,8 @@ def transport_plan(
         )
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon is {epsilon}; it must be finite and above 0, such as 0.01")
+    if num_iterations < 1:
+        raise ValueError(f"num_iterations is {num_iterations}; it must be at least 1")
     costs = costs.double()
     num_rows, num_columns = costs.shape
     spread = (costs.max() - costs.min()).clamp(min=torch.finfo(costs.dtype).tiny)

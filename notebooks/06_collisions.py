@@ -532,7 +532,10 @@ by_case = growth.groupby(["tokenizer", "held_out"])[columns].mean()
 print(by_case.round(4).T.to_string())
 
 # %% [markdown]
-# TODO growth prose
+# Movies that the tokenizer has not seen are described less well than if it had seen them, and it matters *which* they are. Of random ones R-KMeans loses 59 % of the variance instead of
+# 49 %, the RQ-VAE 66 % instead of 61 %. Of the newest both lose more, 68 % and 76 %. A random tenth is like the rest. The newest tenth is not, for one thing because its texts hold years that the others do not; whether that is the reason was not tested. Collisions follow: of the newest movies 1.0 % or 4.6 % get codes
+# that are taken, instead of 0.1 % or 2.4 %; for random ones three seeds show no rise beyond what the seeds differ by. So an ID without training is a good stopgap. When the share of new movies grows, train again, and give all movies new
+# IDs at one go, together with the recommender.
 #
 # ## What do the codes know?
 #

@@ -185,29 +185,30 @@ class _BlockedPrefixes:
 
     def __init__(self, trie: Trie, forbidden: Sequence[Tensor], allowed: Tensor | None) -> None:
         self.trie = trie
-        leaf_of = trie.leaf_of()
+        device = trie.items.device
         for items in forbidden:
             _check_rows(items, "forbidden", trie)
-        is_allowed = torch.ones(trie.num_items, dtype=torch.bool, device=leaf_of.device)
+        # `unique` sorts, and counts a repeated item once.
+        leaves = [torch.unique(trie.leaf_of[items.to(device)]) for items in forbidden]
+        self.allowed_before = None  # the whole catalogue is allowed
         if allowed is not None:
             _check_rows(allowed, "allowed", trie)
-            is_allowed[:] = False
-            is_allowed[leaf_of[allowed.to(leaf_of.device)]] = True
-        # How many allowed leaves stand before each, (N + 1,) int64.
-        self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
-        # `unique` sorts, and counts a repeated item once.
-        leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]
+            is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=device)
+            is_allowed[trie.leaf_of[allowed.to(device)]] = True
+            # How many allowed leaves stand before each, (N + 1,) int64.
+            self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
+            leaves = [own[is_allowed[own]] for own in leaves]  # what is not allowed is out already
         # Padding past the last leaf is inside no prefix's range.
         self.forbidden = torch.nn.utils.rnn.pad_sequence(
-            [own[is_allowed[own]] for own in leaves],  # what is not allowed is out already
-            batch_first=True,
-            padding_value=trie.num_items,
+            leaves, batch_first=True, padding_value=trie.num_items
         )  # (B, S)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
         """Return whether no item is left below each node (B, K, C): (B, K, C) bool."""
         first, end = self.trie.leaf_range(depth, nodes)
         forbidden = self._forbidden_before(end) - self._forbidden_before(first)
+        if self.allowed_before is None:
+            return forbidden == end - first
         return forbidden == self.allowed_before[end] - self.allowed_before[first]
 
     def _forbidden_before(self, leaf: Tensor) -> Tensor:

@@ -154,9 +154,10 @@ def test_a_row_of_a_variant_that_changed_is_computed_anew(
     rows = {(name, 0): row_of(name, 0, embeddings, steps=4) for name in ("none", "only reset")}
     write_rows(path, rows)
     assert read_rows(path, 4) == rows
-    monkeypatch.setitem(VARIANTS, "none", replace(BARE, loss_sum=True))
+    changed = VARIANTS | {"none": replace(BARE, loss_sum=True)}
+    monkeypatch.setattr(collapse_ablation, "VARIANTS", changed)
     assert list(read_rows(path, 4)) == [("only reset", 0)]
-    monkeypatch.delitem(VARIANTS, "only reset")
+    monkeypatch.setattr(collapse_ablation, "VARIANTS", {"none": changed["none"]})
     assert read_rows(path, 4) == {}
 
 

@@ -361,7 +361,8 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 #
 # One recipe more is called `both losses averaged`: without `loss_sum`, it averages the quantization loss as well. For
 # all recipes, the variance lost is measured on standardised features, so that the numbers compare. The next cell prints
-# means over the seeds, with the lowest and the highest variance lost, and {numref}`fig-05-collapse` shows each seed.
+# means over the seeds (`collide` is the collision rate, `lost` the variance lost) with the lowest and the highest
+# variance lost, and {numref}`fig-05-collapse` shows each seed.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -372,11 +373,16 @@ table["perplexity"] = table[[f"perplexity_{i}" for i in levels]].min(axis=1)
 measures = ["used", "perplexity", "collision_rate", "variance_lost"]
 groups = table.groupby("variant", sort=False)
 means = groups[measures].mean()
-means["lowest"] = groups["variance_lost"].min()
-means["highest"] = groups["variance_lost"].max()
+means["low"] = groups["variance_lost"].min()
+means["high"] = groups["variance_lost"].max()
 print(len(means), "recipes, seeds each:", groups.size().unique())
-short_names = {"collision_rate": "collisions", "variance_lost": "lost"}
-print(means.rename(columns=short_names).round(3).to_string())
+shown = means.assign(used=means["used"].map("{:.2f}".format))
+shown["perplexity"] = means["perplexity"].map("{:.0f}".format)
+shown = shown.rename_axis(None)
+shown = shown.rename(
+    columns={"collision_rate": "collide", "variance_lost": "lost"}
+)
+print(shown.round(3).to_string())
 
 # %% mystnb={"image": {"alt": "Two panels of points, three seeds for each of 21 recipes. Left, the perplexity of the worst level: 220 to 240 with all remedies and without any of them but the summed loss, which brings it to about 170, to 187 with both losses averaged, and to below 160 where the inputs are left as they are, too; about 60 without the start and reset; 1 with none and with any remedy alone but reset, which has about 205; below 30 for pretraining with k-means alone and for the sum with standardisation alone. Right, the variance lost: about 0.65 with all, above 0.7 without pretraining, the sum or standardisation, and 0.97 to 0.99 with reset alone; 1 in a collapse."}, "figure": {"caption": "Without any one of the six remedies nothing collapses; alone, only reset prevents the total collapse, and it loses nearly everything; without reset and averages, the other four are enough. Each point is one seed.", "name": "fig-05-collapse"}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(6, 5.6), sharey=True)
@@ -397,7 +403,7 @@ plt.show()
 # **No single remedy is indispensable.** Leave out one, and the other five prevent a collapse. What they do not prevent
 # is a worse tokenizer. Averaging the reconstruction loss at the same β costs the most: the perplexity of the worst
 # level falls to about 170, and the variance lost rises by about 0.11. With both losses averaged, which shifts the
-# balance less, it rises by about 0.02, though the perplexity is hardly better, 187. Raw inputs cost about 0.08, and raw
+# balance less, it rises by about 0.02, though the perplexity is little better, 187. Raw inputs cost about 0.08, and raw
 # inputs with an averaged loss 0.21. Leaving out the start, `pretrain` and `kmeans`, costs about 0.07, and nearly all of
 # that is owed to the steps of the autoencoder alone: without these it is 0.06, without k-means less than 0.01. Whether
 # codewords learn by averages or by gradient, and whether dead ones are moved, hardly matters in this short training
@@ -411,12 +417,12 @@ plt.show()
 # are worth more. The sum and standardisation act on the same balance: with both, the reconstruction loss starts at 381,
 # and with one alone, at about 1 or less, it does not outweigh the commitment. These two without the other four leave
 # most codewords of the first level unused, and so do pretraining and k-means without the others. But all four together,
-# `without reset + average`, are nearly as good as the whole recipe: their variance lost is higher by less than 0.01.
+# `without reset+average`, are nearly as good as the whole recipe: their variance lost is higher by less than 0.01.
 #
 # **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full
 # recipe, and yet it loses about 97 % of the variance. It moves codewords to wherever there are movies, even though the
 # encoder has sent all of these to nearly one point, and the decoder has not learned to make anything of what it is
-# told. `only pretrain + kmeans` is the reverse: its perplexity is poor, and yet it keeps more. Look at use *and* at the
+# told. `only pretrain+kmeans` is the reverse: its perplexity is poor, and yet it keeps more. Look at use *and* at the
 # variance lost.
 #
 # This is one catalogue and 500 steps. Other data may need other remedies, which is why the library has them all.
@@ -526,8 +532,8 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # Each codeword of R-KMeans is a point in the space of the embeddings itself, 384 free numbers, placed where the squared
 # error wants it: 294,912 numbers in all. The RQ-VAE's codebooks have a twelfth of that. Its codes can only add up
 # points in 32 dimensions, and its decoder, which is larger than all codebooks together, has to learn from scratch what
-# k-means gets for nothing. After few steps it has not. In one training of 500,000 steps it has: 40 % lost, against 49
-# %.
+# k-means gets for nothing. After few steps it has not. In one training of 500,000 steps it has: 40 % lost, against
+# 49 %.
 #
 # Collisions ask whether two movies get different codes, however near they are. After two levels, what R-KMeans has left
 # over is long and points in very many of the 384 directions. A codeword of the third level then fits a handful of
@@ -543,9 +549,9 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 #
 # | Symptom | Likely cause | Remedy, and where this page shows it |
 # | --- | --- | --- |
-# | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start from a pretrained autoencoder with k-means ({numref}`fig-05-collapse`: `none` against `without reset + average`) |
+# | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start from a pretrained autoencoder with k-means ({numref}`fig-05-collapse`: `none` against `without reset+average`) |
 # | perplexity well below the codebook's size, codewords all in use | in an RQ-VAE, the balance may lean towards commitment | sum the loss over features (`without loss_sum`) |
-# | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only pretrain + kmeans` against `all`) |
+# | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only pretrain+kmeans` against `all`) |
 # | codewords all in use, variance lost near 1 | codes are spread by force over latents that say nothing | repair the loss's balance, not the codebooks (`only reset`) |
 # | quantization loss rises, reconstruction falls | latents spread out | nothing to repair ({numref}`fig-05-rise`) |
 # | collisions rise, variance lost falls | the loss does not ask for different codes | train until the learning rate has fallen, and do not stop on collisions alone ({numref}`fig-05-longer`) |

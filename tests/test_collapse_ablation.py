@@ -43,7 +43,7 @@ def test_variants_have_what_their_names_say() -> None:
     for name, recipe in VARIANTS.items():
         on = {remedy for remedy in REMEDIES if getattr(recipe, remedy)}
         word, _, rest = name.partition(" ")
-        named = set(rest.split(" + "))
+        named = set(rest.split("+"))
         if word == "without":
             assert on == set(REMEDIES) - named
         elif word == "only":

@@ -5,7 +5,7 @@
 writes notebooks/results/05_collapse.csv, which chapter 05 shows: `VARIANTS`, three seeds each, 500
 steps in all. Rows are written as they come, and a row that is there is kept as long as its variant
 is what it was, so a run that was interrupted goes on where it stopped, and a new variant costs its
-own rows only; no row depends on another. All take about half an hour on one core.
+own rows only; no row depends on another. All take about a quarter of an hour on one free core.
 
 The recipe of `rqvae_lib` has six parts that could be what prevents a collapse (`REMEDIES`). The
 variants are all six, none of them, all but one or two, and one or a few alone. They are put
@@ -57,12 +57,12 @@ BARE = Recipe(*(False for _ in REMEDIES))
 
 def without(*names: str) -> dict[str, Recipe]:
     """Return the variant that leaves these remedies out, under its name."""
-    return {f"without {' + '.join(names)}": replace(FULL, **dict.fromkeys(names, False))}
+    return {f"without {'+'.join(names)}": replace(FULL, **dict.fromkeys(names, False))}
 
 
 def only(*names: str) -> dict[str, Recipe]:
     """Return the variant that has these remedies alone, under its name."""
-    return {f"only {' + '.join(names)}": replace(BARE, **dict.fromkeys(names, True))}
+    return {f"only {'+'.join(names)}": replace(BARE, **dict.fromkeys(names, True))}
 
 
 VARIANTS = {

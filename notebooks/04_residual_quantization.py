@@ -130,8 +130,8 @@ for level in (1, 2, 3):
     alone = (sizes[which] == 1).double().mean()
     chosen = codes[:, level - 1].bincount(minlength=256)
     print(
-        f"{level} code(s): {alone:.1%} of the movies have theirs alone; "
-        f"a codeword of level {level} serves {chosen.min()} to {chosen.max()}"
+        f"{level} code(s): theirs alone for {alone:.1%}; "
+        f"a codeword serves {chosen.min()} to {chosen.max()} movies"
     )
 assert alone > 0.98
 
@@ -295,9 +295,10 @@ print(
 print(f"decoded from codes: {model.variance_lost(embeddings, codes):.3f}")
 
 # %% [markdown]
-# Residual quantization leaves the least again, but that is more than half, and 0.72 of movies that it has not seen. It
-# is not a matter of bits: they are 24 here and there, and 32 real numbers hold more than that too. One thing that
-# differs is the spread: the latents have an effective dimension of 12, the features one of 89.
+# Residual quantization leaves the least again (the single codebook was placed once only), but that is more than half,
+# and 0.72 of movies that it has not seen. It is not a matter of bits: they are 24 here and there, and 32 real numbers
+# hold more than that too. One thing that differs is the spread: the latents have an effective dimension of 12, the
+# features one of 89.
 #
 # That is the motive for an encoder: to choose what is kept, and to make vectors in which it can be coded. What it
 # leaves out is lost as well, so the fair comparison is made in the features, by the last two lines. The shipped model
@@ -406,13 +407,12 @@ norms = quantizer.residual_norms(z)  # (4,)
 for level in range(4):
     left = z - quantizer.decode(codes[:, :level])
     torch.testing.assert_close(left.norm(dim=1).mean(), norms[level])
-    words = (
-        f"{codebooks[level].norm(dim=1).mean():4.1f}" if level < 3 else "none"
-    )
+    words = codebooks[level].norm(dim=1).mean() if level < 3 else torch.nan
+    gaussian = shortened(gaussian_like(left, seed=9))
     print(
-        f"after {level} levels: {norms[level]:4.1f} left, "
-        f"{effective_dimension(left):4.1f} directions; codewords {words}; "
-        f"× {shortened(left):.2f}, Gaussian × {shortened(gaussian_like(left, 9)):.2f}"
+        f"after {level}: {norms[level]:4.1f} left, "
+        f"{effective_dimension(left):4.1f} directions, codewords {words:4.1f}; "
+        f"× {shortened(left):.2f} and {gaussian:.2f}"
     )
 
 # %% [markdown]

@@ -386,7 +386,8 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords. The last two columns compare: to what share of their
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook).
+# Then it compares: to what share of their
 # root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
 # would it shorten as many random ones, drawn from a Gaussian with the same covariance?
 

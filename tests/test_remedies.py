@@ -174,6 +174,15 @@ def test_items_of_prefixes_without_collisions_keep_their_codes(num_items: int, s
     assert torch.equal(found[calm], codes[calm])
 
 
+def test_items_of_two_prefixes_share_it_out_by_what_their_prefixes_leave() -> None:
+    _, _, codebooks = on_a_line()
+    codebooks[0, 1] = 10.0
+    latents = torch.tensor([[0.0], [0.6], [10.4], [11.0]], dtype=torch.float64)
+    codes = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0]])
+    found = balance_last_level(latents, codes, codebooks)
+    assert found.tolist() == [[0, 0], [0, 2], [1, 1], [1, 3]]
+
+
 def test_a_round_that_leaves_no_fewer_collisions_is_taken_back() -> None:
     """Two pairs of equal items; wherever the second went, it would meet the fifth item or stay."""
     _, _, codebooks = on_a_line()

@@ -36,12 +36,12 @@ from rqvae_lib.cli_common import (
 )
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
+from rqvae_lib.id_files import check_ending, write_ids
 from rqvae_lib.item_vectors import Content, item_vectors
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.quantize import Estimator, Learning
 from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
-from rqvae_lib.semantic_ids import write_ids
 from rqvae_lib.tokenizer_metrics import TokenizerMetrics, tokenizer_metrics
 from rqvae_lib.training import EarlyStop, Precision, Schedule
 from rqvae_lib.training_state import steps_of
@@ -264,8 +264,7 @@ def inference_rqvae_command(
     seed: Seed = 0,
 ) -> None:
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
-    if output.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv or a .parquet file")
+    check_ending(output)
     check_writable(output)
     dataset = open_dataset(data)
     ids = load_catalogue(tokenizer, seed, dataset, embeddings)

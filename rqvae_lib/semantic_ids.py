@@ -1,8 +1,12 @@
 """The catalogue of semantic IDs: which tuple of codes names which item, both ways.
 
-Two items may get the same codes. A last code, counting 0, 1, 2, … within each such group, tells
-them apart, so that every ID names exactly one item. It is given in catalogue order, hence adding
-items at the end of the catalogue never renames an older one.
+Two items may get the same codes: they collide. A last code, counting 0, 1, 2, … within each such
+group, tells them apart, so that every ID names exactly one item. It is given in catalogue order,
+hence adding items at the end of the catalogue never renames an older one. (`remedies` can move
+items to other codes first, so that fewer collide.)
+
+The IDs are looked up in sorted order. All IDs that start with the same codes are neighbours there,
+so a look-up narrows a range once for each code, by binary search.
 
 The catalogue's sha256 is its name: a model that learned to speak in these IDs talks nonsense in any
 other, so checkpoints carry the name and refuse a stranger.
@@ -15,14 +19,11 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from operator import index
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-
-from rqvae_lib.files import write_atomically
 
 
 class SemanticIDs:
@@ -84,24 +85,100 @@ class SemanticIDs:
         """The share of items that would vanish if each tuple of learned codes kept one item."""
         return float((self.ids[:, -1] > 0).sum()) / max(1, len(self))
 
+    def collision_groups(self) -> list[Tensor]:
+        """Return the groups of items that share their learned codes.
+
+        Returns:
+            A tensor (M,) int64 a group, M ≥ 2, of items in catalogue order; the largest group
+            first, equally large ones in the order of their codes. An item that shares its codes
+            with no other is in none.
+        """
+        first = (self.ids[self.order, -1] == 0).nonzero()[:, 0]  # where a group starts in `order`
+        sizes = torch.diff(first, append=torch.tensor([len(self)]))
+        shared = sizes > 1
+        groups = zip(first[shared].tolist(), sizes[shared].tolist(), strict=True)
+        by_size = sorted(groups, key=lambda group: -group[1])
+        return [self.order[start : start + size] for start, size in by_size]
+
     @cached_property
-    def _items(self) -> dict[tuple[int, ...], int]:
-        return {tuple(row): item for item, row in enumerate(self.ids.tolist())}
+    def order(self) -> Tensor:
+        """The items in the sorted order of their IDs, (N,) int64."""
+        return lexicographic_order(self.ids)
+
+    @cached_property
+    def _sorted_columns(self) -> np.ndarray:
+        """The sorted IDs, (L + 1, N) int64, each position's codes side by side."""
+        return np.ascontiguousarray(self.ids[self.order].numpy().T)
+
+    def _range(self, prefix: Sequence[int]) -> tuple[int, int]:
+        """Return where, in sorted order, the IDs that start with a prefix begin and end."""
+        start, end = 0, len(self)
+        for column, code in zip(self._sorted_columns, prefix, strict=False):
+            candidates = column[start:end]
+            wanted = np.int64(index(code))  # of the column's own type, else NumPy casts the column
+            end = start + int(candidates.searchsorted(wanted, "right"))
+            start = start + int(candidates.searchsorted(wanted, "left"))
+        return start, end
 
     def id_of(self, item: int) -> tuple[int, ...]:
-        """Return the ID of an item (its row in the catalogue), L + 1 numbers."""
+        """Return the ID of an item, L + 1 numbers.
+
+        Args:
+            item: its row in the catalogue, 0 to N − 1.
+
+        Raises:
+            ValueError: if the catalogue has no such row.
+        """
+        if not 0 <= item < len(self):
+            raise ValueError(
+                f"item is {item}; expected a row of this catalogue, 0 to {len(self) - 1}: turn the "
+                "data set's own ids into rows with dataset.item_index"
+            )
         return tuple(self.ids[item].tolist())
 
     def item_of(self, semantic_id: Sequence[int]) -> int | None:
-        """Return the item that an ID names, or None if no item has it."""
-        return self._items.get(tuple(semantic_id))
+        """Return the item (its row) that an ID of L + 1 numbers names; None if no item has it."""
+        if len(semantic_id) != len(self.sizes):
+            return None
+        start, end = self._range(semantic_id)
+        return int(self.order[start]) if start < end else None
 
     def with_prefix(self, prefix: Sequence[int]) -> Tensor:
-        """Return the items whose ID starts with these codes, in catalogue order: (M,) int64."""
+        """Return the items whose ID starts with these codes, in catalogue order: (M,) int64.
+
+        The L learned codes of an item give all items that collide with it, and the item itself.
+        """
         if len(prefix) > len(self.sizes):
             return torch.empty(0, dtype=torch.int64)
-        same = self.ids[:, : len(prefix)] == torch.tensor(list(prefix), dtype=torch.int64)
-        return same.all(1).nonzero()[:, 0]
+        start, end = self._range(prefix)
+        items, _ = self.order[start:end].sort()
+        return items
+
+    def with_new_items(self, codes: Tensor) -> "SemanticIDs":
+        """Return a grown catalogue: these items, by these IDs, and new ones after them.
+
+        A new item needs no training: the tokenizer that gave the old codes gives it codes too
+        (`RQVAE.assign` on its vector), and the disambiguation code keeps them apart.
+
+        The grown catalogue has a `sha256` of its own. A decoder that was trained on the old one
+        still recommends from the old one; `load_recommender` refuses it for the grown one, because
+        it has never met the new IDs (where a group grew past the largest, it even lacks the
+        number for the last code). Train it on the grown catalogue, if only for a while.
+
+        Args:
+            codes: shape (M, L), int64: the learned codes of the new items.
+
+        Raises:
+            ValueError: as `SemanticIDs`; a row in the message counts all items, the old ones first.
+        """
+        codes = codes.cpu()
+        if codes.ndim != 2 or codes.dtype != torch.int64 or codes.shape[1] != len(self.sizes) - 1:
+            raise ValueError(
+                f"the new items' codes have shape {tuple(codes.shape)} and type {codes.dtype}; "
+                f"expected an int64 matrix of {len(self.sizes) - 1} columns: pass what the same "
+                "tokenizer's assign returns"
+            )
+        return SemanticIDs(torch.cat([self.codes, codes]), self.sizes[:-1])
 
     def to_frame(self, item_ids: np.ndarray, titles: Sequence[str]) -> pd.DataFrame:
         """Return the table that `rqvae-lib inference-rqvae` writes, one row an item.
@@ -144,20 +221,3 @@ def disambiguate(codes: Tensor) -> Tensor:
 def lexicographic_order(table: Tensor) -> Tensor:
     """Return the stable order, (N,) int64, that sorts rows (N, L) by their first column first."""
     return torch.from_numpy(np.lexsort(table.numpy().T[::-1]))
-
-
-def write_ids(path: Path, frame: pd.DataFrame) -> None:
-    """Write the table of `SemanticIDs.to_frame` as CSV or Parquet, by the ending, atomically.
-
-    Raises:
-        ValueError: if the path ends in neither .csv nor .parquet.
-        OSError: if the path cannot be written; an older file is then still whole.
-    """
-    writers = {
-        ".csv": lambda target: frame.to_csv(target, index=False, lineterminator="\n"),
-        ".parquet": lambda target: frame.to_parquet(target, index=False),
-    }
-    if path.suffix not in writers:
-        raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
-    with write_atomically(path) as temporary:
-        writers[path.suffix](temporary)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rqvae_lib.semantic_ids import SemanticIDs, lexicographic_order
+from rqvae_lib.semantic_ids import SemanticIDs
 
 
 class Children(NamedTuple):
@@ -51,7 +51,7 @@ class Trie:
     def __init__(self, ids: SemanticIDs, device: torch.device | str = "cpu") -> None:
         if not len(ids):
             raise ValueError("the catalogue holds no item: a trie needs at least one ID")
-        self.items = lexicographic_order(ids.ids)
+        self.items = ids.order
         self.leaf_of = torch.empty_like(self.items)
         self.leaf_of[self.items] = torch.arange(len(self.items))
         table = ids.ids[self.items]  # (N, depth)

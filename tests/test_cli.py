@@ -38,7 +38,9 @@ from rqvae_lib.checkpoints import (
 )
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
+from rqvae_lib.datasets import load_dataset
 from rqvae_lib.encoder_decoder import EncoderDecoder
+from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
@@ -194,6 +196,16 @@ def test_the_table_has_one_unique_id_an_item(pipeline: Path) -> None:
     for row in rows[:50]:
         codes = [row["code_1"], row["code_2"], row["code_3"], row["disambiguation"]]
         assert row["semantic_id"] == "-".join(codes)
+
+
+def test_a_written_table_is_read_back_as_the_catalogue(pipeline: Path) -> None:
+    dataset = load_dataset()
+    model, _ = load_rqvae(pipeline / "runs/rqvae.safetensors")
+    expected = SemanticIDs(model.assign(item_vectors(dataset)), [256] * 3)
+    own = dataset.items["item_id"].to_numpy()
+    back = read_ids(pipeline / "runs/semantic_ids.csv", [256] * 3, own)
+    assert back.ids.sha256 == expected.sha256
+    assert back.titles == dataset.titles
 
 
 def test_parquet_holds_what_csv_holds(pipeline: Path) -> None:

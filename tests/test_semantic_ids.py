@@ -1,18 +1,17 @@
-"""The catalogue of IDs against brute-force counting, and its files through pandas."""
+"""The catalogue of IDs against brute-force counting."""
 
 import hashlib
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rqvae_lib.semantic_ids import SemanticIDs, disambiguate, lexicographic_order, write_ids
+from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.semantic_ids import SemanticIDs, disambiguate, lexicographic_order
 
 
 @st.composite
@@ -107,6 +106,85 @@ def test_a_prefix_longer_than_an_id_names_nothing() -> None:
     assert example().with_prefix((2, 1, 0, 0)).tolist() == []
 
 
+def test_an_item_that_the_catalogue_lacks_is_named() -> None:
+    for item in (-1, 5):
+        with pytest.raises(ValueError, match=rf"item is {item}; expected .* 0 to 4"):
+            example().id_of(item)
+
+
+@pytest.mark.parametrize("code", [2**62, -(2**62), -1])
+def test_a_code_far_outside_names_nothing(code: int) -> None:
+    assert example().with_prefix((code,)).tolist() == []
+    assert example().item_of((2, 1, code)) is None
+
+
+def test_codes_of_other_integer_types_are_looked_up() -> None:
+    assert example().item_of(np.array([2, 1, 1], dtype="uint8")) == 2
+    assert example().item_of(torch.tensor([2, 1, 1])) == 2
+    assert example().with_prefix(torch.tensor([2, 1])).tolist() == [0, 2, 4]
+
+
+@given(catalogues())
+@settings(max_examples=60, deadline=None)
+def test_collision_groups_equal_brute_force(catalogue: tuple[Tensor, list]) -> None:
+    codes, sizes = catalogue
+    rows = [tuple(row) for row in codes.tolist()]
+    shared = sorted(code for code, count in Counter(rows).items() if count > 1)
+    shared.sort(key=lambda code: -rows.count(code))
+    expected = [[i for i, row in enumerate(rows) if row == code] for code in shared]
+    assert [group.tolist() for group in SemanticIDs(codes, sizes).collision_groups()] == expected
+
+
+# Growing
+
+
+@given(catalogues(min_items=1), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_a_grown_catalogue_keeps_its_ids_and_is_the_one_made_at_once(
+    catalogue: tuple[Tensor, list], old: int
+) -> None:
+    codes, sizes = catalogue
+    old = min(old, len(codes))
+    before = SemanticIDs(codes[:old], sizes)
+    grown = before.with_new_items(codes[old:])
+    assert torch.equal(grown.ids[:old], before.ids)
+    assert [grown.item_of(before.id_of(item)) for item in range(old)] == list(range(old))
+    assert grown.sha256 == SemanticIDs(codes, sizes).sha256
+    assert (grown.sha256 == before.sha256) == (old == len(codes))
+
+
+def test_an_unseen_item_gets_an_id_without_training() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(60, 8, generator=generator)
+    torch.manual_seed(0)
+    tokenizer = RQVAE(RQVAEConfig(8, (8,), 4, num_levels=2, codebook_size=4))
+    tokenizer.fit_to_data(vectors, generator=generator)
+    before = SemanticIDs(tokenizer.assign(vectors), [4, 4])
+    unseen = torch.cat([torch.randn(3, 8, generator=generator), vectors[7:8]])
+    grown = before.with_new_items(tokenizer.assign(unseen))
+    assert len(grown) == 64
+    assert torch.equal(grown.ids[:60], before.ids)
+    nearest_codes = tokenizer.quantizer.encode(tokenizer.encode(unseen))
+    assert torch.equal(grown.codes[60:], nearest_codes)
+    twin, copy = grown.id_of(7), grown.id_of(63)  # the same vector, hence the same learned codes
+    assert twin[:-1] == copy[:-1]
+    assert copy[-1] > twin[-1]
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64)],
+)
+def test_new_items_with_codes_of_another_shape_or_type_are_refused(codes: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"new items' codes .* int64 matrix of 2 columns"):
+        example().with_new_items(codes)
+
+
+def test_a_new_items_code_outside_its_codebook_is_named() -> None:
+    with pytest.raises(ValueError, match="item 6 has code 2 at level 2"):
+        example().with_new_items(torch.tensor([[0, 0], [0, 2]]))
+
+
 # The catalogue's name
 
 
@@ -183,7 +261,7 @@ def test_an_empty_catalogue_has_no_ids_and_still_a_name() -> None:
     assert len(ids.sha256) == 64
 
 
-# Files
+# The table
 
 TITLES = ['Alien, "the" first', "Amélie\nor not", "七人の侍", "", "NA"]
 ITEM_IDS = np.array([10, 7, 2**40, 4, 5])
@@ -197,34 +275,8 @@ def test_the_table_row_by_row() -> None:
     assert frame["semantic_id"].tolist() == ["2-1-0", "0-1-0", "2-1-1", "2-0-0", "2-1-2"]
 
 
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_files_round_trip_through_pandas_and_are_the_same_bytes_twice(
-    tmp_path: Path, ending: str
-) -> None:
-    frame = example().to_frame(ITEM_IDS, TITLES)
-    first, second = tmp_path / f"new folder/ids{ending}", tmp_path / f"again{ending}"
-    write_ids(first, frame)
-    write_ids(second, example().to_frame(ITEM_IDS, TITLES))
-    assert first.read_bytes() == second.read_bytes()
-    if ending == ".csv":
-        back = pd.read_csv(first, keep_default_na=False)
-        assert b"\r" not in first.read_bytes()
-    else:
-        back = pd.read_parquet(first)
-    pd.testing.assert_frame_equal(back, frame, check_dtype=False)
-    assert back["item_id"].tolist() == ITEM_IDS.tolist()
-    codes = torch.tensor(back[["code_1", "code_2"]].to_numpy())
-    assert SemanticIDs(codes, [3, 2]).sha256 == example().sha256
-
-
 def test_the_table_does_not_share_memory_with_the_catalogue() -> None:
     ids = example()
     frame = ids.to_frame(ITEM_IDS, TITLES)
     frame.loc[0, "code_1"] = 0
     assert torch.equal(ids.codes, EXAMPLE)
-
-
-def test_another_ending_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'\.xlsx'.*\.csv or a \.parquet"):
-        write_ids(tmp_path / "ids.xlsx", example().to_frame(ITEM_IDS, TITLES))
-    assert list(tmp_path.iterdir()) == []

@@ -67,7 +67,7 @@ COLUMNS = (
     "seed",
     "step",
     "parameters",
-    "seconds",  # of training, without the looks
+    "seconds",  # of training, without the looks; the shipped table's machine was busy otherwise
     *(f"loss_{level}" for level in (1, 2, 3, 4)),  # as the variant is trained
     *(f"valid_{level}" for level in (1, 2, 3, 4)),  # over the codes that lead to an item
     *(column for name in METRICS for column in (name, f"{name}_low", f"{name}_high")),

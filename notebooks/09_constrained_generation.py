@@ -82,14 +82,17 @@ tuples = 1
 for size in ids.sizes:
     tuples *= size
 print(f"{len(histories)} people, codes of each level: {ids.sizes}")
-print(f"{tuples:,} tuples, of which {len(ids):,} name a movie")
+print(f"{tuples:,} tuples, of which {len(ids):,} name a movie:")
+print(f"one in {tuples / len(ids):,.0f}")
 
 # %% [markdown]
-# Somebody who wrote codes blindly would name a movie about once in 5,500 tuples. The model has learned better. The next
+# Somebody who wrote codes blindly would name a movie once in about 5,552 tuples. The model has learned better. The next
 # function lets it write: at each of the four positions it takes the probabilities of the next code and asks `choose`
 # which one to write. The three methods of the model are all that generation needs. `encode_history` reads the histories
 # and returns a state, `next_code_logits` scores the next code, and `extend` appends a code to one of the `parents`, the
-# beginnings written so far. Eight tuples a person are *sampled*: each code is drawn with its probability.
+# beginnings written so far. At first there is only one beginning, the empty one with the number 0, and all copies
+# continue it; later each copy continues its own. Eight tuples a person are *sampled*: each code is drawn with its
+# probability.
 
 
 # %%
@@ -130,7 +133,7 @@ print(f"{len(sampled):,} sampled tuples; still the beginning of a movie")
 for depth, share in enumerate(shares, 1):
     print(f"after {depth} codes: {share:.0%}")
 assert shares[0] == 1
-assert 0.3 < shares[3] < 0.6
+assert 0.4 < shares[3] < 0.5
 
 # %% [markdown]
 # More than half of the sampled tuples name no movie. Every first code exists, a sixth of the tuples leave the catalogue
@@ -210,9 +213,10 @@ for depth in range(4):
     print(f"codes that go on after {depth}: {mean:.2f} on average")
 
 # %% [markdown]
-# The counts equal those of the library's `Trie`. They also show where the names part: all 256 first codes are in use,
-# each goes on with 32 of 256 second codes, and after two codes there is a choice for few movies only.
-# {numref}`fig-09-trie` shows one of the busiest pairs.
+# To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts equal
+# those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on with
+# 32 of 256 second codes, and after two codes there is a choice for few movies only. {numref}`fig-09-trie` shows one of
+# the busiest pairs.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -244,7 +248,7 @@ plt.show()
 # level's nodes can be numbered in that order. Then the children of a node are neighbours in the next level, and all
 # movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
 # start, and where its movies start. It ends where the next node starts. This is the layout of *compressed sparse rows*,
-# or CSR. Two calls of `unique` a level build it.
+# or CSR. Three calls of `unique` a level build it.
 
 
 # %%
@@ -356,9 +360,10 @@ def movies_but(left_out):
 
 
 # %% [markdown]
-# What should the search allow? Every code, a free search; or what the tree allows. Movies that a person has already
-# rated should not be recommended, so the tree is made of the others: *a filter is a smaller tree*. One person with 21
-# rated movies serves as the example.
+# `beam_search` asks `codes_after` which codes may follow a prefix. `walk` makes this function of a tree, and
+# `movies_but` lists all movies except some. What should the search allow? Every code, a free search; or what the tree
+# allows. Movies that a person has already rated should not be recommended, so the tree is made of the others: *a filter
+# is a smaller tree*. One person with 21 rated movies serves as the example.
 
 # %%
 history = histories[26]
@@ -426,10 +431,10 @@ print(f"{int(changed.sum())} of 64 lists have changed")
 assert 0.5 < both.double().mean() < 0.95
 
 # %% [markdown]
-# Now all belief is on movies, and about a quarter of what is recommended has changed, although no weight has. This page
-# does not say which of the two recommends better. A model can also be *trained* with the softmax over the valid codes
-# only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so that a score stays
-# the probability that the model itself gives.
+# Now all belief is on movies, by construction, and about a quarter of what is recommended has changed, although no
+# weight has. This page does not say which of the two recommends better. A model can also be *trained* with the softmax
+# over the valid codes only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so
+# that a score stays the probability that the model itself gives.
 #
 # ## What does the search miss?
 #
@@ -438,9 +443,10 @@ assert 0.5 < both.double().mean() < 0.95
 # `score_items` has them for four people. For more people it is slow, but a wide beam can *prove* that it missed
 # nothing:
 #
-# > At each level the probabilities of the prefixes sum to at most 1, so at most $B$ of them can have a probability of $1/B$ or more. Let the
-# > tenth movie of a list have the probability $p$. Any movie that beats it has prefixes that are all at least as probable as the movie itself, hence above $p$. If $p \ge 1/B$,
-# > fewer than $B$ prefixes of a level are above $p$, so all of these were among the $B$ beams, and no such movie can have been missed.
+# > At each level the probabilities of the prefixes sum to at most 1, so fewer than $B$ of them can have a probability
+# > above $1/B$. Let the tenth movie of a list have the probability $p$. A movie that beats it is more probable than
+# > $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/B$, fewer than $B$ prefixes of a
+# > level are above $p$, so all of these were among the $B$ beams, and no such movie can have been missed.
 #
 # The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
 # {cite}`stahlberg2019nmt`.
@@ -462,7 +468,7 @@ assert torch.equal(top[:4], new.topk(10).indices)
 # %% [markdown]
 # A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
 # is. It serves as the reference. (The proof is cautious: a search may find all ten without being able to prove it.) How
-# much of these ten do narrower beams find?
+# much of these ten do narrower beams find? (With fewer than ten beams a search ends at fewer than ten movies.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
@@ -516,15 +522,20 @@ for movie in (int(one.items[0, 0]), by_hand[0]):
 
 # %% [markdown]
 # The greedy search takes the likelier first code, and what follows it is less likely. The product decides, and it is
-# known only at the end.
+# known only at the end. A search with several beams keeps the second-best beginning as well, and lets the continuations
+# decide.
 #
 # ## Reading each token once
 #
 # The function above read the whole history again for every beam and every code. That is not needed. In a causal
 # transformer a token looks only at what stands before it {cite}`vaswani2017attention`. So what an old token computed
 # does not change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: in
-# attention, it compares its query with the keys and averages the values. Whoever keeps these has a **KV cache**. By
-# hand, one token (D,) through all blocks:
+# attention, it compares its query with the keys and averages the values. Whoever keeps these has a **KV cache**.
+#
+# The function below sends one token, a vector of D numbers, through the model's two blocks. In each block the token is
+# normalised and gives a query, a key and a value for each of H heads, with D/H numbers each. The key and the value are
+# appended to those of the older tokens. The query's products with all the keys become weights by a softmax, and the
+# weighted mean of the values is added to the token. Then a small network, the MLP, adds its own part.
 
 
 # %%
@@ -561,8 +572,8 @@ for (keys, values), kept in zip(cache, state.memory.history, strict=True):
     torch.testing.assert_close(values, kept.values[0], rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
-# Token by token with a cache, or the whole sentence at once: the output is the same, and the cache equals what the
-# library remembers after `encode_history`.
+# Token by token with a cache, or the whole sentence at once: up to rounding the output is the same, and the cache
+# equals what the library remembers after `encode_history`.
 #
 # A beam search has a second thing to save. All beams of a person continue the *same* history. A cache for each beam
 # would hold that history once per beam. The library keeps the history once and, for each beam, only the few tokens that
@@ -579,9 +590,9 @@ copied = 50 * shared.numel() + own.numel()
 print(f"{shared.numel() + own.numel():,} numbers instead of {copied:,}")
 
 # %% [markdown]
-# The shapes are (people, heads, tokens, numbers) and (people, beams, heads, tokens, numbers). Equal it must be, too.
-# The states below stand behind the first codes 0 to 49, all fifty beams at once, and are compared with the plain
-# function, which read every sentence whole:
+# The shapes are (people, heads, tokens, numbers) and (people, beams, heads, tokens, numbers), and the counts are those
+# of one block's keys after the first code. Equal it must be, too. The states below stand behind the first codes 0 to
+# 49, all fifty beams at once, and are compared with the plain function, which read every sentence whole:
 
 # %%
 plain = next_log_probabilities(history, torch.arange(50)[:, None])
@@ -649,7 +660,9 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-09-tokens` counts it for other numbers of beams.
+# With the cache a beam costs three tokens, and not four: behind the last code nothing follows, so nobody has to read
+# it. {numref}`fig-09-tokens` counts the tokens for other numbers of beams. The longer the history, the more the cache
+# saves.
 #
 # ### Ten times the catalogue
 #
@@ -813,7 +826,7 @@ def mean_and_interval(values):
 
 table = {}
 plain_hits = recall_at(ranks_in_lists(variants["as it is"], hidden), 10)
-print("                  codes  movies  Recall@10          difference")
+print(f"{'':<17} codes  movies   {'Recall@10':<20} difference")
 for name, items in variants.items():
     hits = recall_at(ranks_in_lists(items, hidden), 10)  # (671,)
     firsts = ids.ids[items, 0].where(items >= 0, -1)  # (671, 10)
@@ -884,7 +897,7 @@ fig, ax = plt.subplots(figsize=(5.5, 3.6))
 for person, marker in enumerate("osD^"):
     label = f"person {person + 1}"
     ax.scatter(prefix[person], below[person], s=9, marker=marker, label=label)
-ends = [1e-5, 0.2]
+ends = [float(prefix.min()), float(prefix.max())]
 ax.plot(ends, ends, "--", c="gray", label="nothing lost")
 ax.set(xscale="log", yscale="log", xlabel="probability of the first code")
 ax.set(ylabel="sum over its movies")

@@ -18,7 +18,8 @@
 # A reminder, in case you start here. A *semantic ID* names a movie by four small numbers, its *codes*. The first three
 # were learned from the movie's title, year and genres, so that similar movies begin alike. The fourth tells apart the
 # few movies that share the first three. A *history* is what a person has rated, in time order, written as a sentence of
-# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`.
+# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`. Chapter 08 trains such
+# a model; here it is given.
 #
 # :::{admonition} What you will learn
 # - how much of what a trained model writes freely names no movie, and why its likeliest answers hide the problem
@@ -137,7 +138,7 @@ assert 0.4 < shares[3] < 0.5
 
 # %% [markdown]
 # More than half of the sampled tuples name no movie. Every first code exists, a sixth of the tuples leave the catalogue
-# at the second code, and most of the others that leave it do so at the third. By then there is hardly a choice left, as
+# at the second code, and nearly all others that leave it do so at the third. By then there is hardly a choice left, as
 # we shall see: most pairs of codes go on to a single movie.
 #
 # Sampling shows what the model believes, tuple by tuple, but only roughly. `score_items` computes it: for each of the
@@ -169,11 +170,11 @@ print(f"{sum(exist) / 128:.0%} of the greedy tuples name a movie,")
 print(f"{sum(seen) / 128:.0%} one that the person has already rated")
 
 # %% [markdown]
-# Greedy tuples nearly always exist: the model knows its favourites by heart. What does not exist is the sum of very
-# many unlikely tuples. That is why the problem is easy to overlook, and it returns as soon as one asks for more than
-# the favourite: ten movies, new to the person, perhaps of one genre. TIGER, the first recommender of this kind, reports
-# between 0.1 % and 1.6 % of invalid IDs among its ten likeliest {cite}`rajput2023tiger`. A recommender in service
-# cannot show an empty place even that often.
+# Greedy tuples nearly always exist. The invalid tuples hold about half of the probability together, and hardly ever win
+# alone. That is why the problem is easy to overlook, and it returns as soon as one asks for more than the favourite:
+# ten movies, new to the person, perhaps of one genre. TIGER, the first recommender of this kind, reports between 0.1 %
+# and 1.6 % of invalid IDs among its ten likeliest {cite}`rajput2023tiger`. A recommender in service cannot show an
+# empty place even that often.
 #
 # ## A tree of all names
 #
@@ -228,12 +229,16 @@ family = trie.items[torch.isin(trie.items, ids.with_prefix([128, 76]))]
 rows = ids.ids[family].tolist()
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
 middle = (len(rows) - 1) / 2
+white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 for place, (movie, row) in enumerate(zip(family, rows, strict=True)):
     same = [p for p, other in enumerate(rows) if other[2] == row[2]]
     fork = sum(same) / len(same)
     ax.plot([0, 1, 2], [middle, fork, place], "o-", c="C0", ms=5)
-    ax.text(0.78, fork, row[2], ha="right", va="bottom")
-    ax.text(1.5, (fork + place) / 2, row[3], ha="center", va="bottom")
+    if place == same[0]:
+        third = middle + 0.75 * (fork - middle)
+        ax.text(0.75, third, row[2], ha="center", va="center", bbox=white)
+    fourth = (fork + place) / 2
+    ax.text(1.5, fourth, row[3], ha="center", va="center", bbox=white)
     title = data.titles[movie].replace("Friday the 13th", "…")
     ax.text(2.08, place, title, va="center")
 ax.text(-0.08, middle, "128-76", ha="right", va="center")
@@ -472,40 +477,36 @@ assert torch.equal(top[:4], new.topk(10).indices)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
-recall, best_found, seconds = [], [], []
+recall, best_found = [], []
 for beams in widths:
     start = time.perf_counter()
     lists = recommend(model, trie, some, k=min(10, beams), beams=beams)
-    seconds.append(time.perf_counter() - start)
+    seconds = time.perf_counter() - start
     hit = (top[:, :, None] == lists.items[:, None]).any(2)  # (48, 10)
     recall.append(float(hit.double().mean()))
     best_found.append(float(hit[:, 0].double().mean()))
     print(
         f"{beams:>3} beams: {recall[-1]:4.0%} of the ten best,"
-        f" {best_found[-1]:4.0%} of the best ones, {seconds[-1]:.1f} s"
+        f" {best_found[-1]:4.0%} of the best ones, {seconds:.1f} s"
     )
 assert recall == sorted(recall)
 assert best_found[0] < 0.5
 assert recall[-3] > 0.9
 
-# %% mystnb={"image": {"alt": "Two panels against the number of beams from 1 to 200 on a logarithmic axis. Left, two rising curves: the share of the true ten best movies that the search finds, from below a tenth at one beam to nearly all at a hundred, and the share of people whose best movie is found, which starts higher. Right, the seconds for 48 people, which rise with the number of beams."}, "figure": {"caption": "A greedy search finds the best movie for a minority of the 48 people. With as many beams as movies asked for, a large part of the ten is missed; fifty beams find nearly all of it.", "name": "fig-09-beams"}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-left.plot(widths, best_found, "s--", label="the best movie")
-left.plot(widths, recall, "o-", label="the ten best")
-left.set(ylabel="share found", ylim=(0, 1.05))
-left.legend(loc="lower right")
-right.plot(widths, seconds, "o-")
-right.set(ylabel="seconds for 48 people", ylim=(0, None))
-for ax in (left, right):
-    ax.set(xlabel="beams", xscale="log")
-    ax.set_xticks(widths, widths)
-    ax.minorticks_off()
+# %% mystnb={"image": {"alt": "Two rising curves against the number of beams from 1 to 200 on a logarithmic axis: the share of the true ten best movies that the search finds, from below a tenth at one beam to nearly all at a hundred, and the share of people whose best movie is found, which is higher throughout until both reach one."}, "figure": {"caption": "A greedy search finds the best movie for a minority of the 48 people. With as many beams as movies asked for, a large part of the ten is missed; fifty beams find nearly all of it.", "name": "fig-09-beams"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+ax.plot(widths, best_found, "s--", label="the best movie")
+ax.plot(widths, recall, "o-", label="the ten best")
+ax.set(xlabel="beams", xscale="log", ylabel="share found", ylim=(0, 1.05))
+ax.set_xticks(widths, widths)
+ax.minorticks_off()
+ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
 # {numref}`fig-09-beams` shows why one asks for more beams than movies. Ten beams always end at ten movies that exist
-# and are new, but many of these are not among the true ten. The seconds on the right are those of the machine that made
-# this page.
+# and are new, but many of these are not among the true ten. (The seconds are those of the machine that made this page,
+# and of whatever else it did.)
 #
 # What goes wrong in a greedy search? Here is the example person again, code by code: first what one beam finds, then
 # the best movie.
@@ -710,9 +711,9 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     ten = (left[genre] >= 10).double().mean()
     none = (left[genre] == 0).double().mean()
     print(
-        f"{genre:<9} ({len(rows_of[genre]):,}):"
-        f" {left[genre].double().mean():4.1f} of 50 are left;"
-        f" none for {none:.0%} of the people, ten or more for {ten:.0%}"
+        f"{genre:<9} {len(rows_of[genre]):>5,} movies:"
+        f" {left[genre].double().mean():4.1f} of 50 left;"
+        f" none for {none:3.0%} of people, ten for {ten:3.0%}"
     )
 
 # %% [markdown]
@@ -758,14 +759,16 @@ by_hand = [ids.item_of(prefix) for prefix, _ in found]
 assert by_hand == library.items[0].tolist()
 print("; ".join(data.titles[movie] for movie in by_hand[:4]))
 
-# %% mystnb={"image": {"alt": "Four step curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir and Horror fall to nearly nothing long before ten, Animation falls as well, Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most people without ten movies unless the genre is common; inside the tree all of them have ten.", "name": "fig-09-filter"}}
+# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir and Horror fall to nearly nothing long before ten, Animation falls as well, Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most people without ten movies unless the genre is common; inside the tree all of them have ten.", "name": "fig-09-filter"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 numbers = torch.arange(1, 21)
 for (genre, kept), marker in zip(left.items(), "osD^", strict=True):
     share = (kept[:, None] >= numbers).double().mean(0)
     ax.plot(numbers, share, marker=marker, ms=4, label=genre)
 ax.axvline(10, ls=":", c="gray")
-ax.set(xlabel="movies left after the filter, at least", ylabel="people")
+ax.set(
+    xlabel="movies left after the filter, at least", ylabel="share of people"
+)
 ax.set(ylim=(-0.03, 1.05), xticks=[1, 5, 10, 15, 20])
 ax.legend()
 plt.show()
@@ -892,7 +895,7 @@ for code in prefix[0].topk(3).indices.tolist():
     )
     print("    ", "; ".join(data.titles[movie] for movie in best))
 
-# %% mystnb={"image": {"alt": "A scatter plot on logarithmic axes of 1,024 points, one for each of four people and 256 first codes. Across: the probability of the first code. Up: the sum of the probabilities of its movies. All points lie below the dashed diagonal; the likeliest codes lie close to it and many of the unlikely ones far below."}, "figure": {"caption": "A first code promises more than its movies keep: all points lie below the diagonal, and the less likely the code, the more of its probability tends to be lost on names that do not exist.", "name": "fig-09-families"}}
+# %% mystnb={"image": {"alt": "A scatter plot on logarithmic axes of 1,024 points, one for each of four people and 256 first codes. Across: the probability of the first code. Up: the sum of the probabilities of its movies. All points lie below the dashed diagonal; the likeliest codes lie a little below it, and many of the unlikely ones far below."}, "figure": {"caption": "A first code promises more than its movies keep: all points lie below the diagonal, and unlikely codes tend to lose a larger part of their probability to names that do not exist.", "name": "fig-09-families"}}
 fig, ax = plt.subplots(figsize=(5.5, 3.6))
 for person, marker in enumerate("osD^"):
     label = f"person {person + 1}"

@@ -335,9 +335,8 @@ def next_log_probabilities(history, prefixes, temperature=1.0):
 def beam_search(history, beams, codes_after, temperature=1.0):
     kept = [((), 0.0)]  # prefixes and their log-probabilities
     for _ in range(4):
-        prefixes = torch.tensor(
-            [prefix for prefix, _ in kept], dtype=torch.int64
-        )  # (P, level)
+        written = [prefix for prefix, _ in kept]
+        prefixes = torch.tensor(written, dtype=torch.int64)  # (P, level)
         log_p = next_log_probabilities(history, prefixes, temperature)
         longer = [
             ((*prefix, code), score + row[code])
@@ -372,7 +371,8 @@ def movies_but(left_out):
 
 # %%
 history = histories[26]
-print("rated last:", "; ".join(data.titles[m] for m in history[-4:].tolist()))
+for movie in history[-4:].tolist():
+    print("rated:", data.titles[movie])
 found = beam_search(history, 50, walk(tree_of(movies_but(history))))
 tokens_uncached = sum(tokens_read)
 
@@ -384,7 +384,7 @@ torch.testing.assert_close(
     scores, library.log_probabilities[0], rtol=1e-4, atol=1e-4
 )
 for movie, score in zip(by_hand, scores.exp().tolist(), strict=True):
-    print(f"{score:.2%}  {data.titles[movie]}")
+    print(f"{score:.2%} {data.titles[movie]}")
 
 # %% [markdown]
 # The function by hand and the library's `recommend` find the same ten movies with the same probabilities. No movie gets
@@ -473,7 +473,8 @@ assert torch.equal(top[:4], new.topk(10).indices)
 # %% [markdown]
 # A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
 # is. It serves as the reference. (The proof is cautious: a search may find all ten without being able to prove it.) How
-# much of these ten do narrower beams find? (With fewer than ten beams a search ends at fewer than ten movies.)
+# much of these ten do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (With
+# fewer than ten beams a search ends at fewer than ten movies.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
@@ -504,9 +505,9 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-09-beams` shows why one asks for more beams than movies. Ten beams always end at ten movies that exist
-# and are new, but many of these are not among the true ten. (The seconds are those of the machine that made this page,
-# and of whatever else it did.)
+# This is why one asks for more beams than movies. Ten beams always end at ten movies that exist and are new, but many
+# of these are not among the true ten. (The seconds are those of the machine that made this page, and of whatever else
+# it did.)
 #
 # What goes wrong in a greedy search? Here is the example person again, code by code: first what one beam finds, then
 # the best movie.
@@ -602,7 +603,8 @@ torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
 # How much work is saved? Seconds depend on the machine, tokens do not. A wrapper around the model counts every token
-# that it reads, and every code that it scores, while `recommend` searches.
+# that it reads, and every code that it scores, while `recommend` searches. {numref}`fig-09-tokens` compares the tokens
+# with and without a cache.
 
 
 # %%
@@ -662,8 +664,7 @@ plt.show()
 
 # %% [markdown]
 # With the cache a beam costs three tokens, and not four: behind the last code nothing follows, so nobody has to read
-# it. {numref}`fig-09-tokens` counts the tokens for other numbers of beams. The longer the history, the more the cache
-# saves.
+# it. The longer the history, the more the cache saves.
 #
 # ### Ten times the catalogue
 #
@@ -692,8 +693,8 @@ for items in (1_000, 10_000, 100_000):
 
 # %% [markdown]
 # The search reads the same tokens and scores the same codes in each. Exact scoring reads every prefix, and so grows
-# with the catalogue. What does grow a little in a search is the look-up of children, which is no work for the model:
-# each node has at most 256.
+# with the catalogue. What may grow is the look-up of children. It is no work for the model, and it is bounded, too: no
+# node has more children than its level has codes, 256.
 #
 # ## Leaving movies out
 #
@@ -717,12 +718,12 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     )
 
 # %% [markdown]
-# Fifty beams are many for ten movies, and of a rare genre most people are left with fewer than ten, often with none
-# ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how many. The tree has no
-# such trouble, because *a filter is a smaller tree*. What is not allowed is never entered, and all fifty beams go to
-# movies that are. A tree for each person would be slow to build, though. Look at the flat arrays again: the movies
-# below a node are neighbours. So one running count of allowed movies answers, for any node of any level, how many
-# allowed ones are below it, and a node with none is closed.
+# Fifty beams are many for ten movies, and unless the genre is as common as comedy, most people are left with fewer than
+# ten, often with none ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how
+# many. The tree has no such trouble, because *a filter is a smaller tree*. What is not allowed is never entered, and
+# all fifty beams go to movies that are. A tree for each person would be slow to build, though. Look at the flat arrays
+# again: the movies below a node are neighbours. So one running count of allowed movies answers, for any node of any
+# level, how many allowed ones are below it, and a node with none is closed.
 
 # %%
 allowed = torch.zeros(len(ids), dtype=torch.bool)
@@ -757,7 +758,7 @@ library = recommend(
 )
 by_hand = [ids.item_of(prefix) for prefix, _ in found]
 assert by_hand == library.items[0].tolist()
-print("; ".join(data.titles[movie] for movie in by_hand[:4]))
+print("; ".join(data.titles[movie] for movie in by_hand[:3]))
 
 # %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir and Horror fall to nearly nothing long before ten, Animation falls as well, Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most people without ten movies unless the genre is common; inside the tree all of them have ten.", "name": "fig-09-filter"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
@@ -810,7 +811,8 @@ assert by_hand == library.items[0].tolist()
 # What do the knobs do, and what do they cost? **Recall@10** is the share of people whose hidden movie is among the ten.
 # The *bootstrap* says how sure one may be of it: it draws 671 people anew, with repetition, a thousand times, and the
 # interval holds the middle 95 % of the means. Since all variants were asked about the same people, the last column
-# takes the difference person by person.
+# takes the difference to the plain list person by person. {numref}`fig-09-variety` draws the number of first codes and
+# the Recall.
 
 # %%
 variants = {"as it is": lists.items[:, :10]}
@@ -860,10 +862,9 @@ ax.legend(ncols=2, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# As the table and {numref}`fig-09-variety` show, only the limit makes the lists more varied. A limit of 2 costs about a
-# hundredth of Recall@10, and its interval stays just below zero; a limit of 1 costs about as much, with an interval
-# that reaches above zero. A limit can also run out: with at most one movie a first code, a few people's fifty beams
-# hold fewer than ten.
+# Only the limit makes the lists more varied. A limit of 2 costs about a hundredth of Recall@10, and its interval stays
+# just below zero; a limit of 1 costs about as much, with an interval that reaches above zero. A limit can also run out:
+# with at most one movie a first code, a few people's fifty beams hold fewer than ten.
 #
 # The temperature is no knob for variety here. (TIGER varies its lists by *sampling* at a higher temperature
 # {cite}`rajput2023tiger`; a ranking samples nothing.) At 0.25 a list has fewer first codes than before, and at 4 it has
@@ -876,8 +877,9 @@ plt.show()
 #
 # The tree is of use for one more thing. The probability of a prefix is that of everything below it taken together: one
 # step of the model says how likely it is that the next movie comes from a whole family, the movies with one first code,
-# without looking at any of them. How does this compare with what their own scores add up to? For the first person, and
-# the three likeliest families:
+# without looking at any of them. How does this compare with what their own scores add up to? The next cell shows the
+# three likeliest families of the first person, and {numref}`fig-09-families` all 256 of four people. (Movies already
+# rated count here, too.)
 
 # %%
 state = model.encode_history(histories[:4])
@@ -888,7 +890,7 @@ assert (below <= prefix + 1e-6).all()
 
 for code in prefix[0].topk(3).indices.tolist():
     family = ids.with_prefix([code])
-    best = family[exact[0, family].topk(3).indices].tolist()
+    best = family[exact[0, family].topk(2).indices].tolist()
     print(
         f"code {code}: {prefix[0, code]:.1%}, of which {below[0, code]:.1%}"
         f" on its {len(family)} movies"
@@ -916,9 +918,9 @@ print(f"kept below all others: {kept_by_others:.0%}")
 assert kept_by_others < kept
 
 # %% [markdown]
-# So a prefix's probability is an upper bound of what its movies have, and {numref}`fig-09-families` shows that the
-# bound is looser where the model is less sure. This is also why the proof above could use it: no movie is more probable
-# than its beginning.
+# So a prefix's probability is an upper bound of what its movies have, and for these four people the bound is looser
+# below the unlikely codes than below the likely ones. This is also why the proof above could use it: no movie is more
+# probable than its beginning.
 #
 # ## Exercises
 #
@@ -1040,10 +1042,10 @@ assert checks.best_items(best_items_solution)
 #
 # Left alone, this model can recommend a movie that does not exist: sampled tuples named none more often than they named
 # one. Its likeliest tuples nearly always exist, which hides the problem. A trie removes it, since it offers only the
-# codes that lead to an item, and any filter is only a smaller trie, so that no place in the list is lost. Beam search
-# finds the likeliest items in it, not surely but nearly always with several times as many beams as items asked for, and
-# a simple bound says when nothing can have been missed. With the history read once and shared by all beams, the cost is
-# that of the history and of a few tokens a beam, however large the catalogue.
+# codes that lead to an item, and any filter is only a smaller trie, so that no place in the list is lost while enough
+# items are allowed. Beam search finds the likeliest items in it, not surely but nearly always with several times as
+# many beams as items asked for, and a simple bound says when nothing can have been missed. With the history read once
+# and shared by all beams, the cost is that of the history and of a few tokens a beam, however large the catalogue.
 #
 # ## What's next
 #

@@ -6,10 +6,11 @@
   if (!root || root.dataset.ready) return;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const data = JSON.parse(part("data").textContent);
-  const { x, y, title, year, genres, codes, colourings } = data; // one entry an item
+  const { maps, title, year, genres, codes, colourings } = data; // one entry an item
   const canvas = part("canvas"), pen = canvas.getContext("2d");
   const tip = part("tip"), status = part("status"), table = part("table");
   const search = part("search"), found = part("found"), colour = part("colour");
+  let { x, y } = maps[0]; // where each item lies
   const count = x.length;
   const range = Array.from({ length: count }, (_, item) => item);
   const name = (item) => (year[item] ? `${title[item]} (${year[item]})` : title[item]);
@@ -335,12 +336,17 @@
   part("out").onclick = () => setZoom(zoom / 2);
   part("all").onclick = () => setZoom(1);
   colour.addEventListener("change", redraw);
+  part("map").addEventListener("change", (event) => {
+    ({ x, y } = maps[event.target.selectedIndex]);
+    setZoom(1);
+  });
   for (const choice of root.querySelectorAll("input[type=radio]")) {
     choice.addEventListener("change", () => { depth = Number(choice.value); select(selected); });
   }
 
   // --- Start -------------------------------------------------------------------------------------
 
+  for (const { name: label } of maps) part("map").append(element("option", label));
   for (const { name: label } of colourings) colour.append(element("option", label));
   part("fallback").hidden = true;
   part("body").hidden = false;

@@ -10,7 +10,7 @@ Used by: chapter 07, to show what the codes of an ID have in common.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 
@@ -25,7 +25,7 @@ UNIT = 4000  # the longer side of the map, in the whole numbers that are written
 
 
 def item_map(
-    points: np.ndarray,
+    maps: Mapping[str, np.ndarray],
     dataset: Dataset,
     ids: SemanticIDs,
     colourings: Sequence[Groups],
@@ -36,7 +36,8 @@ def item_map(
     """Return the HTML of an interactive map, for `IPython.display.HTML`.
 
     Args:
-        points: shape (N, 2), where each item lies.
+        maps: by its name, where each item lies, (N, 2). The reader can change between them; the
+            first is shown first.
         dataset: of N items; titles, years and genres are shown.
         ids: of the same N items.
         colourings: ways to colour the items, at least one; the first is shown first.
@@ -48,19 +49,23 @@ def item_map(
             element_id or start is not allowed.
     """
     count = dataset.num_items
-    if points.shape != (count, 2) or not np.isfinite(points).all():
-        raise ValueError(
-            f"points have shape {points.shape}; expected a finite pair of numbers for each of "
-            f"{count} items"
-        )
+    for name, points in maps.items():
+        if points.shape != (count, 2) or not np.isfinite(points).all():
+            raise ValueError(
+                f"the map {name!r} has shape {points.shape}; expected a pair of finite numbers for "
+                f"each of {count} items"
+            )
     lengths = {"ids": len(ids)} | {f"colouring {g.name!r}": len(g.group) for g in colourings}
     for name, length in lengths.items():
         if length != count:
             raise ValueError(
                 f"{name} has {length} items, the dataset {count}: pass those of the same catalogue"
             )
-    if not colourings:
-        raise ValueError("there is no colouring; expected at least one, such as plots.decades")
+    if not maps or not colourings:
+        raise ValueError(
+            f"there are {len(maps)} maps and {len(colourings)} colourings; expected at least one "
+            "of each, such as plots.decades for a colouring"
+        )
     if not 0 <= start < count:
         raise ValueError(f"start is {start}; expected an item from 0 to {count - 1}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", element_id):
@@ -78,7 +83,7 @@ def item_map(
         depths=depths,
         style=_part("css"),
         script=_part("js"),
-        data=_as_json(points, dataset, ids, colourings, start),
+        data=_as_json(maps, dataset, ids, colourings, start),
     )
 
 
@@ -88,23 +93,19 @@ def _part(ending: str) -> str:
 
 
 def _as_json(
-    points: np.ndarray,
+    maps: Mapping[str, np.ndarray],
     dataset: Dataset,
     ids: SemanticIDs,
     colourings: Sequence[Groups],
     start: int,
 ) -> str:
     """Return what the script needs, as JSON that cannot end the script element it stands in."""
-    low, high = points.min(0), points.max(0)
-    middle, side = (low + high) / 2, max(float((high - low).max()), 1e-12)
-    grid = ((points - middle) / side * UNIT + UNIT / 2).round().astype(int)  # (N, 2), 0 to UNIT
     items = dataset.items
     text = json.dumps(
         {
             "unit": UNIT,
             "start": start,
-            "x": grid[:, 0].tolist(),
-            "y": grid[:, 1].tolist(),
+            "maps": [{"name": name, **_on_grid(points)} for name, points in maps.items()],
             "title": items["title"].fillna("(no title)").tolist(),
             "year": [None if pd.isna(year) else int(year) for year in items["year"]],
             "genres": items["genres"].tolist(),
@@ -124,3 +125,11 @@ def _as_json(
         separators=(",", ":"),
     )
     return text.replace("<", "\\u003c")
+
+
+def _on_grid(points: np.ndarray) -> dict[str, list[int]]:
+    """Return where points (N, 2) lie on a square of whole numbers, both axes at the same scale."""
+    low, high = points.min(0), points.max(0)
+    side = max(float((high - low).max()), 1e-12)
+    grid = ((points - (low + high) / 2) / side * UNIT + UNIT / 2).round().astype(int)  # (N, 2)
+    return {"x": grid[:, 0].tolist(), "y": grid[:, 1].tolist()}

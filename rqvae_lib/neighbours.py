@@ -10,6 +10,7 @@ Derived in: chapter 07.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,9 +75,11 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     behind = 0.0  # ranks behind the k-th, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
         distances = _distances(x, rows)  # (B, N)
-        of_neighbours = distances.gather(1, on_map[rows])  # (B, k)
-        nearer = torch.searchsorted(distances.sort(1).values, of_neighbours)  # (B, k)
-        behind += float((nearer + 1 - k).clamp(min=0).sum())
+        # Counting what is nearer is faster than sorting, and NumPy counts faster than torch.
+        table = distances.cpu().numpy()
+        for place in distances.gather(1, on_map[rows]).T.cpu().numpy():  # (B,)
+            nearer = np.count_nonzero(table < place[:, None], axis=1)  # (B,)
+            behind += float((nearer + 1 - k).clip(min=0).sum())
     n = len(x)
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
 

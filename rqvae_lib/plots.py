@@ -16,6 +16,8 @@ import pandas as pd
 
 if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs it to be imported
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 GREY, DARK_GREY = "#9aa0a6", "#6b7280"
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
@@ -83,7 +85,12 @@ def main_genres(genres: pd.Series) -> Groups:
 
 
 def scatter(
-    ax: "Axes", points: np.ndarray, groups: Groups, *, names: Sequence[str] = (), size: float = 2.0
+    ax: "Axes",
+    points: np.ndarray,
+    groups: Groups,
+    *,
+    names: Sequence[str] = (),
+    size: float | np.ndarray = 2.0,
 ) -> None:
     """Draw items on a map, each in its group's colour, and write names where groups lie.
 
@@ -94,7 +101,7 @@ def scatter(
         points: shape (N, 2).
         groups: of the N items.
         names: the labels of the groups to write on the map, at the median of their points.
-        size: of a point, as matplotlib counts.
+        size: of every point, or of each, (N,), as matplotlib counts.
 
     Raises:
         ValueError: if points and groups do not fit, or a name is no group's.
@@ -125,3 +132,18 @@ def scatter(
             bbox={"facecolor": "white", "edgecolor": groups.light[index], "pad": 1.5},
         )
     ax.set(xticks=[], yticks=[], aspect="equal")
+
+
+def handles(groups: Groups) -> "list[Line2D]":
+    """Return what a legend shows: a dot in each group's colour, with its label."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], ls="", marker="o", ms=4, color=colour, label=label)
+        for label, colour in zip(groups.labels, groups.light, strict=True)
+    ]
+
+
+def legend(figure: "Figure", groups: Groups) -> None:
+    """Write the groups' legend below all panels of a figure, once."""
+    figure.legend(handles=handles(groups), loc="outside lower center", ncols=4, fontsize=8)

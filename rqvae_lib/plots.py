@@ -73,7 +73,9 @@ def main_genres(genres: pd.Series) -> Groups:
     first = genres.str.split("|").str[0]
     common = first[first != ""].value_counts(sort=True).index[: len(OKABE_ITO)].tolist()
     place = {genre: index for index, genre in enumerate(common)}
-    group = first.map(lambda genre: place.get(genre, len(common))).to_numpy(dtype=np.int64)
+    group = first.map(lambda genre: place.get(genre, len(common))).to_numpy(
+        dtype=np.int64, copy=True
+    )
     colours = OKABE_ITO[: len(common)]
     return Groups(
         "first-listed genre",
@@ -100,7 +102,7 @@ def scatter(
         ax: where to draw.
         points: shape (N, 2).
         groups: of the N items.
-        names: the labels of the groups to write on the map, at the median of their points.
+        names: the labels of the groups to write on the map, where their points are densest.
         size: of every point, or of each, (N,), as matplotlib counts.
 
     Raises:
@@ -121,7 +123,7 @@ def scatter(
     ax.scatter(points[:, 0], points[:, 1], c=colours, s=size, linewidths=0)
     for name in names:
         index = groups.labels.index(name)
-        x, y = np.median(points[groups.group == index], axis=0)
+        x, y = densest(points[groups.group == index])
         ax.text(
             x,
             y,
@@ -132,6 +134,23 @@ def scatter(
             bbox={"facecolor": "white", "edgecolor": groups.light[index], "pad": 1.5},
         )
     ax.set(xticks=[], yticks=[], aspect="equal")
+
+
+def densest(points: np.ndarray, cells: int = 8) -> np.ndarray:
+    """Return where points (n, 2) are densest, (2,): their mean in the fullest cell of a grid.
+
+    Unlike the mean of all, this is a place where some of them are.
+    """
+    count, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=cells)
+    column, row = np.unravel_index(count.argmax(), count.shape)
+    inside = (
+        (points[:, 0] >= x[column])
+        & (points[:, 0] <= x[column + 1])
+        & (points[:, 1] >= y[row])
+        & (points[:, 1] <= y[row + 1])
+    )
+    place: np.ndarray = points[inside].mean(0)
+    return place
 
 
 def handles(groups: Groups) -> "list[Line2D]":

@@ -35,7 +35,7 @@ def test_twins_are_neighbours_at_distance_exactly_zero() -> None:
 
 @pytest.mark.parametrize("k", [1, 6, 15])
 def test_trustworthiness_equals_scikit_learn(k: int) -> None:
-    x, points = rows(600, 20), rows(600, 2, seed=1)
+    x, points = rows(600, 20).double(), rows(600, 2, seed=1).double()
     points[:, 0] += 3 * x[:, 0]
     for drawn in (points, x[:, :2], x):
         judge = manifold.trustworthiness(x, drawn, n_neighbors=k)

@@ -62,7 +62,7 @@ def test_colours_stand_out_from_their_ground_and_differ() -> None:
         assert len(set(groups.light)) == len(set(groups.dark)) == len(groups.labels)
 
 
-def test_scatter_draws_each_item_in_its_colour_and_names_groups_at_their_median() -> None:
+def test_scatter_draws_each_item_in_its_colour_and_names_groups_where_they_are() -> None:
     groups = plots.decades(YEARS)
     points = np.arange(18.0).reshape(9, 2)
     fig, ax = plt.subplots()
@@ -73,13 +73,19 @@ def test_scatter_draws_each_item_in_its_colour_and_names_groups_at_their_median(
     assert [to_hex(colour) for colour in drawn.get_facecolors()] == expected
     (text,) = ax.texts
     assert text.get_text() == "1980s"
-    assert text.get_position() == (7.0, 8.0)  # the median of (6, 7) and (8, 9)
+    assert text.get_position() == (6.0, 7.0)  # of (6, 7) and (8, 9), both in a cell of their own
     assert ax.get_aspect() == 1
     labels = [handle.get_label() for handle in plots.handles(groups)]
     assert labels == list(groups.labels)
     plots.legend(fig, groups)
     assert [text.get_text() for text in fig.legends[0].get_texts()] == labels
     plt.close(fig)
+
+
+def test_densest_is_where_most_points_are() -> None:
+    crowd = np.random.default_rng(0).normal(0, 0.1, (50, 2))
+    edge = np.array([[10.0, 10.0], [-10.0, 10.0], [10.0, -10.0], [9.0, 9.0]])
+    assert np.abs(plots.densest(np.concatenate([edge, crowd]))).max() < 0.3
 
 
 def test_wrong_arguments() -> None:

@@ -73,7 +73,7 @@ def tsne_probabilities(function: Callable[[Tensor, float], Tensor]) -> bool:
 
     p = torch.tensor([[0.5, 0.25, 0.125, 0.125]], dtype=torch.float64)
     q = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]], dtype=torch.float64)
-    perplexity = {"p": math.exp(1.75 * math.log(2)), "q": math.exp(float(_entropy(q[0])))}
+    perplexity = {"p": math.exp(1.75 * math.log(2)), "q": math.exp(_entropy(q[0]))}
     mixed = torch.cat([distances(q[:1], 0.01, 0.0), distances(q[:1], 300.0, 0.0)])
     return passes(
         function,
@@ -100,5 +100,5 @@ def tsne_probabilities(function: Callable[[Tensor, float], Tensor]) -> bool:
     )
 
 
-def _entropy(p: Tensor) -> Tensor:
-    return torch.special.entr(p).sum()
+def _entropy(p: Tensor) -> float:
+    return float(torch.special.entr(p).sum())

@@ -9,22 +9,23 @@
 # %% [markdown]
 # # Can one see what a code means?
 #
-# *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in which one
-# can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out vectors of
-# hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and the residuals
-# with it, and then asks the question that such pictures rarely come with: which part of what one sees is true?
+# *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
+# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out
+# vectors of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and
+# the residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
+# true?
 #
-# A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384 numbers. The
-# *encoder* of an RQ-VAE turns the embedding into a *latent* vector of 32. Three *codebooks* of 256 *codewords* each describe
-# the latent: the first by its nearest codeword, the second does the same with what is left, the *residual*, and the third
-# with what is left after that. The positions of the three codewords are the movie's *codes*; a fourth number tells apart
-# the few movies that share all three.
+# A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384
+# numbers. The *encoder* of an RQ-VAE turns the embedding into a *latent* vector of 32. Three *codebooks* of 256
+# *codewords* each describe the latent: the first by its nearest codeword, the second does the same with what is left,
+# the *residual*, and the third with what is left after that. The positions of the three codewords are the movie's
+# *codes*; a fourth number tells apart the few movies that share all three.
 #
 # :::{admonition} What you will learn
 # - how UMAP works: a graph of neighbours, and springs that pull it flat, each in a few lines
 # - how to measure whether a map can be believed about neighbours
 # - what first codes have in common, and what training has done to the latents
-# - what distances, gaps and sizes on such a map do *not* mean, seen on four maps of the same vectors
+# - what distances, gaps and sizes on such a map do *not* mean, seen on several maps of the same vectors
 # - how to look up any movie, and all movies that share its codes, on a map that answers
 # :::
 #
@@ -75,13 +76,13 @@ codes = rqvae.assign(embeddings)  # (9066, 3)
 # %% [markdown]
 # ## First, who is whose neighbour
 #
-# The obvious map is the shadow: the two *principal directions*, those in which the vectors vary most, and the rest thrown
-# away. [Chapter 03](03_codebook_kmeans.ipynb) drew it, and found that it shows a small share of the variance. UMAP gives up
-# on distances altogether. It asks for one thing only: **neighbours should stay neighbours**.
+# The obvious map is the shadow: the two *principal directions*, those in which the vectors vary most, and the rest
+# thrown away. [Chapter 03](03_codebook_kmeans.ipynb) drew it, and found that it shows a small share of the variance.
+# UMAP gives up on distances altogether. It asks for one thing only: **neighbours should stay neighbours**.
 #
 # So the first step is a graph. Each movie names its 14 nearest others, by Euclidean distance between standardised
-# embeddings. (umap-learn, the program that people use, calls this 15, because it counts the movie itself.) The library's
-# function finds them exactly; for a hundred movies the obvious way is as good.
+# embeddings. (umap-learn, the program that people use, calls this 15, because it counts the movie itself.) The
+# library's function finds them exactly; for a hundred movies the obvious way is as good.
 
 # %%
 near = nearest_neighbours(x, 14)  # indices and distances, (9066, 14)
@@ -100,11 +101,12 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 #
 # $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$
 #
-# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A movie
-# in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how dense the data
-# are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower and an upper bound,
-# try the middle, and move one of the bounds there. As long as there is no upper bound, double instead. (Four movies have
-# a twin with the same text, at distance 0. The twin does not count as the nearest; it gets the weight 1 as well.)
+# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
+# movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
+# dense the data are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
+# and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
+# instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
+# the weight 1 as well.)
 
 
 # %%
@@ -125,11 +127,12 @@ def weights_of(distances, total):  # (N, k), ascending
 
 weights = weights_of(near.distances, math.log2(15))  # (9066, 14)
 print("Toy Story's ties:", [f"{w:.2f}" for w in weights[0, :6]])
+print("movies with a twin:", int((near.distances[:, 0] == 0).sum()))
 
 # %% [markdown]
-# A tie has two ends, and they may disagree: A names B, and B has 14 nearer neighbours. UMAP reads a weight as the chance
-# that the tie exists, and keeps it if *either* end says so. Of two chances $a$ and $b$ that fail independently, at least one
-# holds with $a + b - ab$.
+# A tie has two ends, and they may disagree: A names B, and B has 14 nearer neighbours. UMAP reads a weight as the
+# chance that the tie exists, and keeps it if *either* end says so. Of two chances $a$ and $b$ that fail independently,
+# at least one holds with $a + b - ab$.
 
 # %%
 rows = torch.arange(len(x)).repeat_interleave(14)
@@ -138,7 +141,7 @@ named = scipy.sparse.csr_array(
 )
 graph = named + named.T - named * named.T
 ties = scipy.sparse.triu(graph).tocoo()  # each tie once
-print(f"{ties.nnz:,} ties between {len(x):,} movies")
+print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
 
 # %% [markdown]
 # ## Then springs
@@ -149,8 +152,9 @@ print(f"{ties.nnz:,} ties between {len(x):,} movies")
 # movies are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss
 # of any yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
 #
-# There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at random,
-# five for each tie, as word2vec does with its negative words. Ties, too, are drawn, each with its weight as the chance.
+# There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at
+# random, five for each tie. Ties, too, are drawn, each with its weight as the chance. `steepness` is $a\,d^{2b}$ for a
+# list of pairs, so that `log1p` of it is $-\log q$, and `log1p` of its inverse $-\log(1 - q)$.
 
 
 # %%
@@ -161,7 +165,7 @@ def lay_out(ties, start, epochs=200):
     optimizer = torch.optim.Adam([points], lr=0.3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.01, epochs)
 
-    def steepness(i, j):  # a * d ** 2b, with d a little above 0
+    def steepness(i, j):  # d is kept a little above 0
         squared = (points[i] - points[j]).square().sum(1)
         return 1.577 * (squared + 1e-3) ** 0.895
 
@@ -183,9 +187,10 @@ shadow = x @ directions.T  # (9066, 2)
 by_hand = lay_out(ties, shadow)
 
 # %% [markdown]
-# That is all of UMAP but its speed. Its authors' program walks through the ties one by one, moves the two ends at once, and
-# starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our exact
-# neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200 epochs, seed 0.
+# That is all of UMAP but its speed. Its authors' program walks through the ties one by one, moves the two ends at once,
+# and starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our
+# exact neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200
+# epochs, seed 0.
 
 # %%
 itself = torch.arange(len(x))[:, None]
@@ -204,11 +209,11 @@ assert abs(reducer.graph_ - graph).max() < 1e-4
 print(f"umap-learn: a = {reducer._a:.3f}, b = {reducer._b:.3f}")
 
 # %% [markdown]
-# The graphs agree, weight for weight. (umap-learn forgets ties weaker than 1/200, which it would hardly draw once in 200
-# epochs, so we forget them, too, before comparing.) The layouts cannot agree: chance decides too much. {numref}`fig-07-three` shows both beside
-# the shadow, coloured by when each movie was made.
+# The graphs agree, weight for weight. (umap-learn forgets ties weaker than 1/200, which it would hardly draw once in
+# 200 epochs, so we forget them, too, before comparing.) The layouts cannot agree: chance decides too much.
+# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made.
 
-# %% mystnb={"image": {"alt": "Three maps of the movies, coloured by decade. In the shadow the decades lie in blurred layers over one another. The other two maps also go from old to new, with clearer borders and denser clumps; their outlines differ."}, "figure": {"caption": "Forty lines by hand and umap-learn draw different outlines of the same country. Both separate the decades more clearly than the shadow on the two principal directions.", "name": "fig-07-three"}}
+# %% mystnb={"image": {"alt": "Three maps of the movies, coloured by decade. In the shadow the decades lie in blurred layers over one another. The other two maps also go from old to new, with clearer borders and denser clumps; their outlines differ."}, "figure": {"caption": "A few dozen lines by hand and umap-learn draw different outlines of the same country. Both separate the decades more clearly than the shadow on the two principal directions.", "name": "fig-07-three"}}
 by_decade = plots.decades(data.items["year"])
 fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
 drawings = {"shadow": shadow, "by hand": by_hand, "umap-learn": by_library}
@@ -221,15 +226,17 @@ plt.show()
 # %% [markdown]
 # ## How far can a map be believed?
 #
-# A picture always looks convincing, so we need a number. **Trustworthiness** {cite}`venna2001neighborhood` looks at each
-# movie's $k$ nearest neighbours *on the map*. Those that are also among its $k$ nearest in truth are fine. The others are
-# intruders, and an intruder costs the number of places that it stands behind the $k$-th in truth. The sum is scaled so that
-# a map without intruders gets 1 and the worst one 0. For 500 movies, by hand:
+# A picture always looks convincing, so we need a number. **Trustworthiness** {cite}`venna2001neighborhood` looks at
+# each movie's $k$ nearest neighbours *on the map*. Those that are also among its $k$ nearest in truth are fine. The
+# others are intruders, and an intruder costs the number of places that it stands behind the $k$-th in truth. The sum is
+# scaled so that a map without intruders gets 1 and the worst one 0. For 500 movies, by hand (sorting twice turns
+# distances into places):
 
 # %%
 k, few = 15, torch.arange(0, len(x), len(x) // 500)[:500]
-truth, drawn = torch.cdist(x[few], x[few]), torch.cdist(*[by_library[few]] * 2)
-rank = truth.argsort(1).argsort(1)  # (500, 500), of each in truth; own is 0
+truth = torch.cdist(x[few], x[few])  # (500, 500)
+drawn = torch.cdist(by_library[few], by_library[few])
+rank = truth.argsort(1).argsort(1)  # (500, 500), place of each; own is 0
 on_map = drawn.topk(k + 1, largest=False).indices[:, 1:]  # (500, 15)
 cost = (rank.gather(1, on_map) - k).clamp(min=0).sum()
 n = len(few)
@@ -244,8 +251,8 @@ print(f"500 movies: {ours:.2f}, at mixed-up places:", end=" ")
 print(f"{trustworthiness(x[few], mixed, k=k):.2f}")
 
 # %% [markdown]
-# The library's version and scikit-learn's agree with it. A map on which everyone stands in someone else's place gets about
-# one half. Now for all 9,066 movies:
+# The library's version and scikit-learn's agree with it. A map on which everyone stands in someone else's place gets
+# about one half. Now for all 9,066 movies:
 
 # %%
 score = {name: trustworthiness(x, points) for name, points in drawings.items()}
@@ -255,14 +262,14 @@ assert score["by hand"] > score["shadow"] + 0.08
 assert abs(score["by hand"] - score["umap-learn"]) < 0.04
 
 # %% [markdown]
-# Both layouts are a good deal more trustworthy than the shadow, and equally so. Neither is perfect: there is no room in two
-# dimensions for everybody's neighbours.
+# Both layouts are a good deal more trustworthy than the shadow, and equally so. Neither is perfect: there is no room in
+# two dimensions for everybody's neighbours.
 #
 # ## The country of the embeddings
 #
-# Drawing takes time, so all further maps come with the book. `book/_tools/umap_coordinates.py` made them with the settings
-# above, seed 0 where nothing else is said. Run it on another machine, and the maps will differ in the details, because the
-# smallest difference in rounding grows from epoch to epoch.
+# Drawing takes time, so all further maps come with the book. `python book/_tools/umap_coordinates.py` made them with
+# the settings above, seed 0 where nothing else is said. Run it on another machine, and the maps will differ in the
+# details, because the smallest difference in rounding grows from epoch to epoch.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -273,11 +280,12 @@ def map_of(name):
     return table[[f"{name}_x", f"{name}_y"]].to_numpy(copy=True)  # (9066, 2)
 
 
-print(", ".join(column[:-2] for column in table if column.endswith("_x")))
+print(f"{table.shape[1] // 2} maps of {len(table):,} movies")
 
 # %% [markdown]
-# {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists, and it
-# lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is densest.
+# {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists,
+# and it lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is
+# densest.
 
 # %% mystnb={"image": {"alt": "The same map twice. Left, coloured by decade: movies from before 1960 lie at the top, the 1980s at the left edge, and the later decades follow to the right and below. Right, coloured by first genre: comedies form a band above the dramas, action movies lie below them, horror at the lower left."}, "figure": {"caption": "The embeddings make one country with two orders: decades run from the upper left to the right, genres from comedy above to action below. UMAP was told about neither.", "name": "fig-07-country"}}
 by_genre = plots.main_genres(data.items["genres"])
@@ -288,9 +296,9 @@ plots.scatter(axes[1], country, by_genre, names=by_genre.labels[:-1])
 plt.show()
 
 # %% [markdown]
-# The embeddings were made from texts that contain year and genres, so it is no wonder that they know both. How much of it
-# does the map show? We count how many of a movie's 15 neighbours are of the same decade, in truth and on the map, and
-# compare with 15 movies drawn at random.
+# The embeddings were made from texts that contain year and genres, so it is no wonder that they know both. How much of
+# it does the map show? We count how many of a movie's 15 neighbours are of the same decade, in truth and on the map,
+# and compare with 15 movies drawn at random.
 
 
 # %%
@@ -313,9 +321,9 @@ for name, neighbours in {
     decade, genre = (
         agree(neighbours, sort.group) for sort in (by_decade, by_genre)
     )
-    first = agree(neighbours, codes[:, 0])
+    code = agree(neighbours, codes[:, 0])
     print(f"{name:11} decade {decade:.2f}, genre {genre:.2f}", end=", ")
-    print(f"first code {first:.2f}")
+    print(f"first code {code:.2f}")
 
 # %% [markdown]
 # The map keeps nearly all of the agreement about decades. Of genres it loses more than a quarter of what the truth has
@@ -323,8 +331,10 @@ for name, neighbours in {
 #
 # ## Codes on a map that does not know them
 #
-# Now the codes. This map was made without them, which makes it an honest judge: if a code means something, its movies should lie
-# together here. {numref}`fig-07-codes` colours the six first codes that have the most movies.
+# Now the codes. This map was made without them, which makes it an honest judge: if a code means something, its movies
+# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies. (A `Groups` of
+# the library holds, for one way of sorting movies, the names of the groups, the group of each movie, and colours for
+# light and for dark pages.)
 
 # %%
 first = codes[:, 0]
@@ -355,8 +365,8 @@ plots.scatter(ax, country, by_code, names=by_code.labels[:6], size=sizes_drawn)
 plt.show()
 
 # %% [markdown]
-# And the other 250? Of the squared distances of all movies from the map's centre, which share is left when one measures from
-# the centre of each code's own movies instead? Chance gives nearly 1.
+# And the other 250? Of the squared distances of all movies from the map's centre, which share is left when one measures
+# from the centre of each code's own movies instead? Chance gives nearly 1.
 
 
 # %%
@@ -375,15 +385,15 @@ print(f"second code only: {share_within(codes[:, 1], country):.2f}")
 print(f"third code only:  {share_within(codes[:, 2], country):.2f}")
 
 # %% [markdown]
-# The first code says where on the map a movie lies, for all codes taken together. The second and the third say next to nothing *by
-# themselves*, and this is no fault. A second code describes what the first has left over, so it means one thing
-# after code 129 and another after code 4. A number in an ID is like a house number: it needs the street.
+# The first code says where on the map a movie lies, for all codes taken together. The second and the third say next to
+# nothing *by themselves*, and this is no fault. A second code describes what the first has left over, so it means one
+# thing after code 129 and another after code 4. A number in an ID is like a house number: it needs the street.
 #
 # ## The archipelago of the latents
 #
 # The codes were not made from the embeddings but from the latents. Their map is {numref}`fig-07-islands`.
 
-# %% mystnb={"image": {"alt": "The map of the latents is no connected country: hundreds of tiny dots lie on white ground. Left, neighbouring dots tend to have the same decade. Right, each dot tends to have one genre, and neighbouring dots have different ones."}, "figure": {"caption": "The trained latents are an archipelago: each dot is a crowd of movies, on one of hundreds of small islands.", "name": "fig-07-islands"}}
+# %% mystnb={"image": {"alt": "The map of the latents is no connected country: hundreds of tiny dots lie on white ground. Left, neighbouring dots tend to have the same decade. Right, each dot tends to have one genre, and neighbouring dots have different ones."}, "figure": {"caption": "The trained latents are an archipelago: the 9,066 movies stand in crowds on many small islands.", "name": "fig-07-islands"}}
 fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
 islands = map_of("latents")
 plots.scatter(axes[0], islands, by_decade)
@@ -396,7 +406,8 @@ plt.show()
 
 # %% [markdown]
 # What is an island? We ask how many of a movie's 15 neighbours have its first code: on the map, and then, lest the map
-# deceive us, in the 32 dimensions themselves. When did it begin? The library ships snapshots of the long training after 1,000, 10,000, 100,000 and 500,000 steps.
+# deceive us, in the 32 dimensions themselves. When did it begin? The library ships snapshots of the long training after
+# 1,000, 10,000, 100,000 and 500,000 steps.
 
 # %%
 print(f"on the map: {agree(neighbours_on('latents'), first):.2f}")
@@ -411,17 +422,19 @@ print("in 32 dimensions:", [f"{share:.2f}" for share in shares])
 assert shares[-1] > shares[0] + 0.3
 
 # %% [markdown]
-# On the map the answer is nearly all: an island is a first code. It is not the map's invention, either. At the end of training, nine in ten of a
-# movie's true neighbours have its first code; early it is a little more than half. Some
-# of it is a matter of course, since a code *is* the nearest codeword, and neighbours tend to have the same one. The growth is
-# not: in this one training, most of it after step 100,000, movies that share a code came closer to each other than to others.
-# The map then exaggerates: on it, hardly a neighbour is from elsewhere, and between the islands lies open water.
+# On the map the answer is nearly all: an island is a first code. It is not the map's invention, either. At the end of
+# training, nine in ten of a movie's true neighbours have its first code; early it is a little more than half. Some of
+# it is a matter of course, since a code *is* the nearest codeword, and neighbours tend to have the same one. The growth
+# is not: in this one training, most of it after step 100,000, movies that share a code came closer to each other than
+# to others. The map then exaggerates: on it, hardly a neighbour is from elsewhere, and between the islands lies open
+# water.
 #
 # ## Inside an island
 #
-# What do the second and third code do? On the map an island is hardly larger than a point. So we look at
-# one with the old shadow, which keeps straight lines straight: the island of *Toy Story*, seen along the two directions in which its
-# movies differ most.
+# What do the second and third code do? On the map an island is hardly larger than a point. So we look at one with the
+# old shadow, which keeps straight lines straight. {numref}`fig-07-inside` shows the island of *Toy Story* along the two
+# directions in which its movies differ most, and for each movie the way from the first codeword, over the sums of two
+# and three, to its latent.
 
 # %%
 toy_story = data.titles.index("Toy Story (1995)")
@@ -463,24 +476,35 @@ ax.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-07-inside` shows one island of 256. For the whole catalogue we ask: when the sum of the first few codewords stands for a movie,
-# how often is the movie's own latent the nearest one to it?
+# That was one island of 256. For the whole catalogue we ask: when the sum of the first few codewords stands for a
+# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps was
+# drawn of the latents *and* of these sums: how far apart do they lie there, compared with the way to another movie,
+# drawn at random?
 
 # %%
+whole = map_of("whole")
+others = np.random.default_rng(0).permutation(len(whole))
 for level, part in enumerate(sums, 1):
     own = (part - latents).norm(dim=1)  # (9066,)
     nearest = torch.cdist(part, latents).min(1)[0]
     found = (own <= nearest + 1e-4).float().mean()
+    ways = map_of(f"level_{level}") - whole  # (9066, 2)
+    way = np.median(np.linalg.norm(ways, axis=1))
     print(f"{level} codes: {own.mean():.1f} from the latent,", end=" ")
-    print(f"nearest to it in {found:.0%}")
+    print(f"none nearer for {found:.0%}; on the map {way:.2f}")
+far = np.median(np.linalg.norm(whole[others] - whole, axis=1))
+print(f"on the map, to another movie: {far:.1f}")
 
 # %% [markdown]
-# The first codeword hardly ever singles out its movie. Adding the second does so for most movies, and adding the third for nearly all.
+# The first codeword hardly ever singles out its movie. Adding the second does so for most movies, and adding the third
+# for nearly all. On the map one sees nothing of this: codeword, sums and latent lie on the same island, hundreds of
+# times closer together than two movies at random. That is why the map is of no use *inside* an island.
 #
 # ## What is left over
 #
-# The residuals can be drawn like any vectors. {numref}`fig-07-residuals` shows what is left after each level, and, as a control, the
-# latents with each of their 32 features shuffled among the movies: vectors with the same numbers in each column, in which no structure is left.
+# The residuals can be drawn like any vectors. {numref}`fig-07-residuals` shows what is left after each level, and, as a
+# control, the latents with each of their 32 features shuffled among the movies: vectors with the same numbers in each
+# column, whose columns know nothing of each other.
 
 # %% mystnb={"image": {"alt": "Four round clouds coloured by decade. The first, of the residuals after one code, has a ragged edge of small clumps. The other three, two residuals and the shuffled control, are even discs. In all four the decades are thoroughly mixed."}, "figure": {"caption": "The first code takes the decades with it. After two codes the residuals look like the shuffled control: an even disc.", "name": "fig-07-residuals"}}
 parts = {
@@ -506,18 +530,19 @@ for level, part in enumerate((torch.zeros_like(latents), *sums)):
     print(f"after {level} codes   {decade:.2f}   {genre:.2f}")
 
 # %% [markdown]
-# These numbers are counted in 32 dimensions, not on the maps. Nine in ten neighbours of a latent share its decade. Take the first
-# codeword away, and it is hardly more than among movies drawn at random, for which it was 0.20 above; genres fall nearly as far.
-# What remains is not noise, or the second and third code could not find single movies. But it is no longer about decades, and little about
-# these genres.
+# These numbers are counted in 32 dimensions, not on the maps. Nine in ten neighbours of a latent share its decade. Take
+# the first codeword away, and it is hardly more than among movies drawn at random, for which it was 0.20 above; genres
+# fall nearly as far. What remains still tells single movies apart, as the last section showed. But it is hardly about
+# decades any more, and little about these genres.
 #
-# The discs carry a warning, too. UMAP draws *something* whatever it is given: nothing in the picture says whether an even disc is
-# a structure that it could not show or the absence of any.
+# The discs carry a warning, too. UMAP draws *something* whatever it is given: nothing in the picture says whether an
+# even disc hides a structure that two dimensions cannot show, or has none.
 #
 # ## What the map does not say
 #
-# Now for the distances. {numref}`fig-07-warning` holds four maps of the same latents: another seed; 5 neighbours in the place of 15; and one for which the sums of
-# codewords were drawn along with the latents, and then left out of the picture. The same six codes are marked on each.
+# Now for the distances. {numref}`fig-07-warning` holds four maps of the same latents: the one above; another seed; 5
+# neighbours in the place of 15; and the map for which the sums of codewords were drawn along with the latents, without
+# those sums. The same six codes are marked on each.
 
 # %% mystnb={"image": {"alt": "Four archipelagos. In the first two, which differ in the seed, the six marked codes lie in similar places. With 5 neighbours, and with the codewords drawn along, the islands lie evenly spread and the six codes are elsewhere, in another order."}, "figure": {"caption": "The same latents four times. The islands are the same, and where they lie changes with the settings.", "name": "fig-07-warning"}}
 warned = {
@@ -533,8 +558,10 @@ for ax, (title, name) in zip(axes.flat, warned.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# Three measures. Trustworthiness, as before. Then the distances between islands, from centre to centre: do they come in the same *order* as in 32 dimensions? Spearman's
-# rank correlation says so, 1 for the same order and 0 for none. And the sizes of islands, the root mean square distance of their movies from the centre, in the same way.
+# Three measures, with a fifth map, of 100 neighbours, beside the four. Trustworthiness, as before. Then the distances
+# between islands, from centre to centre: do they come in the same *order* as in 32 dimensions? Spearman's rank
+# correlation says so, 1 for the same order and 0 for none. And the sizes of islands, the root mean square distance of
+# their movies from the centre, in the same way.
 
 
 # %%
@@ -550,6 +577,7 @@ def centres_and_sizes(vectors):
 
 true_gaps, true_sizes = centres_and_sizes(latents)
 gaps = {}
+warned["100 neighbours"] = "neighbours_100"
 print("                 trust  distances  sizes")
 for title, name in warned.items():
     gaps[title], its_sizes = centres_and_sizes(map_of(name))
@@ -561,13 +589,16 @@ seeds = spearmanr(gaps["seed 0"], gaps["seed 1"]).statistic
 print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
 
 # %% [markdown]
-# Nothing is wrong with the neighbours: all four maps are about as trustworthy as a map can be. The distances are another matter. The first two maps have them partly in
-# order, and agree with each other more than with the truth: both started from the same spectral layout. With 5 neighbours, or with the codewords along,
-# next to nothing of the order is left, and yet the trustworthiness does not fall by a hundredth, because it
-# looks at the 15 nearest and not beyond. When hardly a tie leads from one island to another, nothing tells UMAP where to put it.
+# Nothing is wrong with the neighbours: all five maps are about as trustworthy as a map can be. The distances are
+# another matter. The first two maps have them partly in order, and agree with each other more than with the truth: both
+# started from the same spectral layout. With 5 neighbours, or with the codewords along, next to nothing of the order is
+# left, and yet the trustworthiness does not fall by a hundredth, because it looks at the 15 nearest and not beyond.
+# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond the
+# island, whose largest has 79 movies, and that map has the best order of the five. It is still far from right.
 #
-# Sizes do no better: the correlations are close to zero on three of the maps, and on the fourth the more varied codes have, if anything, the smaller
-# islands. It is what the weights would make one expect: every movie has equally strong ties, whether its neighbours are near or far.
+# Sizes do no better: no correlation reaches beyond 0.2 in either direction, and most are negative, which would make the
+# more varied codes the smaller islands. It is what the weights would make one expect: every movie has equally strong
+# ties, whether its neighbours are near or far.
 #
 # | On a UMAP | may be believed | may not |
 # | --- | --- | --- |
@@ -578,11 +609,12 @@ print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
 #
 # ## A map that answers
 #
-# Below is the catalogue to walk about in. Point at a movie to see its title, year, genres and ID. Click on it, or find its
-# title, and all movies that share its first code are marked; ask for two or three codes, and see how few are left. The map of the
-# embeddings shows what the movies of a code have in common, and the map of the latents shows the islands. All of it is in the page; nothing is loaded
-# from elsewhere. The cell before it prints what you will meet first: *Toy Story* shares its first code with 28 movies and two codes
-# with none, and its sequel, four years younger, is on another island.
+# Below is the catalogue to walk about in. Point at a movie to see its title, year, genres and ID. Click on it, or find
+# its title, and all movies that share its first code are marked; ask for two or three codes, and see how few are left.
+# The map of the embeddings shows what the movies of a code have in common, and the map of the latents shows the
+# islands. All of it is in the page; nothing is loaded from elsewhere. The cell before it prints what you will meet
+# first: *Toy Story* shares its first code with 28 movies and two codes with none, and its sequel, four years younger,
+# is on another island.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -608,8 +640,9 @@ HTML(
 #
 # ### Exercise 1 · How many neighbours agree? (difficulty ★☆☆, 5 minutes)
 #
-# You get `neighbours`, shape (N, k), int64, for each movie the positions of its neighbours, and `labels`, shape (N,), int64. Return the
-# share of all N · k pairs of a movie and a neighbour that have the same label: a tensor of shape (), float32.
+# You get `neighbours`, shape (N, k), int64, for each movie the positions of its neighbours, and `labels`, shape (N,),
+# int64. Return the share of all N · k pairs of a movie and a neighbour that have the same label: a tensor of shape (),
+# float32.
 
 
 # %%
@@ -631,9 +664,10 @@ assert checks.agreement(agreement_solution)
 # %% [markdown]
 # ### Exercise 2 · Either end (difficulty ★★☆, 10 minutes)
 #
-# Join the two directions of a neighbour graph, for a catalogue that is small enough for a full matrix. You get `weights`, shape (N, N), float32; row
-# *i* holds the weights that item *i* gives the others, 0 where it names none. Return the matrix of ties, (N, N): as on this page, a tie exists with the chance that
-# at least one of the two ends names it.
+# Join the two directions of a neighbour graph, for a catalogue that is small enough for a full matrix. You get
+# `weights`, shape (N, N), float32; row *i* holds the weights that item *i* gives the others, 0 where it names none.
+# Return the matrix of ties, (N, N): as on this page, a tie exists with the chance that at least one of the two ends
+# names it.
 
 
 # %%
@@ -654,12 +688,13 @@ assert checks.union(union_solution)
 # %% [markdown]
 # ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
 #
-# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of one item's $k$ neighbours,
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
+# one item's $k$ neighbours,
 # $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the
 # entropy $-\sum_j p_j \log p_j$ (natural logarithm), has a given value.
 #
-# You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k), float64, right to at least four digits.
-# Distances may be tiny, huge, or huge and nearly equal.
+# You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k),
+# float64, right to at least four digits. Distances may be tiny, huge, or huge and nearly equal.
 
 
 # %%
@@ -694,38 +729,41 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # <details>
 # <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
 #
-# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided by the start and by chance. Measure
-# distances in the space that was drawn, or draw again with other settings and see what stays.
+# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided
+# by the start and by chance. Measure distances in the space that was drawn, or draw again with other settings and see
+# what stays.
 #
 # </details>
 #
 # <details>
 # <summary>2. A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?</summary>
 #
-# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely different order. The sizes
-# of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
+# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely
+# different order. The sizes of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
 #
 # </details>
 #
 # <details>
 # <summary>3. To show that your codes mean something, you colour a map of the latents by the first code. Why does a sceptic shrug?</summary>
 #
-# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by construction, whether or not the
-# latents mean anything. A map that was made without the codes, such as that of the embeddings, can contradict you. A count with shuffled codes beside it
-# is better still.
+# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by
+# construction, whether or not the latents mean anything. A map that was made without the codes, such as that of the
+# embeddings, can contradict you. A count with shuffled codes beside it is better still.
 #
 # </details>
 #
 # ## What to take away
 #
-# One can see what a *first* code means: on a map that knew nothing of codes, its movies fill a patch, of much the same decade and genre. The later codes mean
-# something only after the ones before them; they lead from the first codeword to the single movie, and what they describe is no longer decade, and little genre. In this training the
-# encoder gathered the latents into islands around the first codewords. UMAP keeps neighbours and nothing else: believe what lies side by side, measure how far, and
-# believe no gap, no size and no direction before you have seen it on a second map.
+# One can see what a *first* code means: on a map that knew nothing of codes, its movies fill a patch, of much the same
+# decade and genre. The later codes mean something only after the ones before them; they lead from the first codeword to
+# the single movie, and what they describe is no longer decade, and little genre. In this training the encoder gathered
+# the latents into islands around the first codewords. UMAP keeps neighbours and nothing else: believe what lies side by
+# side, measure how far, and believe no gap, no size and no direction before you have seen it on a second map.
 #
 # ## What's next
 #
-# This was the last chapter of Part I: items have become codes, we know how good the codes are, and we have seen them. Part II teaches a transformer to write them.
+# This was the last chapter of Part I: items have become codes, we know how good the codes are, and we have seen them.
+# Part II teaches a transformer to write them.
 #
 # ## References
 #

@@ -80,7 +80,6 @@ MAPS = {
     "residual_2": Map(residual_after(2)),
     "residual_3": Map(residual_after(3)),
     "shuffled": Map(shuffled_latents),
-    "shuffled_5": Map(shuffled_latents, n_neighbors=5),
 }
 STAGES = ("level_1", "level_2", "level_3", "whole")  # drawn together, on one map
 

@@ -323,7 +323,9 @@ for ax, (rates, title) in zip(axes, both, strict=True):
     for row, line in enumerate(rates.to_numpy()):
         for column, rate in enumerate(line):
             color = "black" if rate > 0.01 else "white"
-            ax.text(column, row, f"{100 * rate:.2g}", ha="center", c=color)
+            digits_shown = ".0f" if rate > 0.1 else ".2g"
+            text = f"{100 * rate:{digits_shown}}"
+            ax.text(column, row, text, ha="center", c=color)
     ax.set_xticks(range(4), rates.columns)
     ax.set(title=title, xlabel="levels")
 axes[0].set_yticks(range(5), found_rates.index)

@@ -9,14 +9,16 @@
 # %% [markdown]
 # # When the loss falls, are the codes any good?
 #
-# An RQ-VAE can fail in silence: its loss falls, step after step, and in the end every movie has the same three codes. That is
-# called *collapse*. How does one see it coming, and what prevents it? This chapter takes the loss apart by hand, writes one step of the training, watches a
-# healthy training and a collapsed one, and then leaves out one remedy after the other, on three seeds each.
+# An RQ-VAE can fail in silence: its loss falls, step after step, and in the end every movie has the same three codes.
+# That is called *collapse*. How does one see it coming, and what prevents it? This chapter takes the loss apart by
+# hand, writes one step of the training, watches a healthy training and a collapsed one, and then leaves out the
+# remedies, one after the other and some together, on three seeds each.
 #
-# A reminder, in case you start here. The *encoder* of an RQ-VAE {cite}`lee2022rqvae` {cite}`rajput2023tiger` turns an embedding of 384 numbers into a
-# *latent vector* of 32. Three *codebooks* of 256 *codewords* each then replace it: the first by its nearest codeword, the second does
-# the same with what is left over, the *residual*, and the third with what is left after that. The *decoder* must rebuild the
-# embedding from the sum of the three codewords. The three choices are the movie's *codes*.
+# A reminder, in case you start here. The *encoder* of an RQ-VAE {cite}`lee2022rqvae` {cite}`rajput2023tiger` turns an
+# embedding of 384 numbers into a *latent vector* of 32. Three *codebooks* of 256 *codewords* each then replace it: the
+# first by its nearest codeword, the second does the same with what is left over, the *residual*, and the third with
+# what is left after that. The *decoder* must rebuild the embedding from the sum of the three codewords. The three
+# choices are the movie's *codes*.
 #
 # :::{admonition} What you will learn
 # - what the RQ-VAE's loss is made of, and what summing over features does that averaging does not
@@ -54,13 +56,15 @@ embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 # %% [markdown]
 # ## The loss, by hand
 #
-# The loss has three terms. **Reconstruction** is the squared error of what the decoder rebuilt, summed over the 384 features and
-# averaged over the movies of a batch. **Commitment** is the squared length of what is left after each level, summed over levels and
-# averaged over movies: it pulls the encoder's output towards the codewords, and a weight β, here 0.25, says how strongly. The
-# **codebook loss** is the same squared length, but pulls the codewords towards the encoder's output {cite}`vandenoord2017vqvae`. Which
-# of the two moves is decided by `detach`, which holds the other one still.
+# The loss has three terms. **Reconstruction** is the squared error of what the decoder rebuilt, summed over the 384
+# features and averaged over the movies of a batch. **Commitment** is the squared length of what is left after each
+# level, summed over levels and averaged over movies: it pulls the encoder's output towards the codewords, and a weight
+# β, here 0.25, says how strongly. The **codebook loss** is the same squared length, but pulls the codewords towards the
+# encoder's output {cite}`vandenoord2017vqvae`. Which of the two moves is decided by `detach`, which holds the other one
+# still.
 #
-# The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never vary and stay at 0.
+# The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never vary
+# and stay at 0.
 
 # %%
 model = new_rqvae(embeddings, RQVAEConfig(384, learning="gradient"), seed=0)
@@ -79,8 +83,9 @@ for codebook in model.quantizer.codebooks:  # each (256, 32)
     summed = summed + codewords.detach()
 
 # %% [markdown]
-# A choice of codewords has no gradient. The *straight-through* estimator gives the decoder the sum of the codewords and gives
-# the encoder the decoder's gradient, as if nothing had happened in between. The library's loss and its gradient are these:
+# A choice of codewords has no gradient. The *straight-through* estimator gives the decoder the sum of the codewords and
+# gives the encoder the decoder's gradient, as if nothing had happened in between. The library's loss and its gradient
+# are these:
 
 # %%
 passed = latents + (summed - latents).detach()  # value summed, gradient latents
@@ -101,18 +106,20 @@ torch.testing.assert_close(by_hand, library)
 print(f"reconstruction {reconstruction:.1f}, commitment {commitment:.2f}")
 
 # %% [markdown]
-# This encoder is random, so it sends all movies to nearly the same place, where k-means has already put the codewords, and little is left over. The reconstruction loss is about
-# 381, the number of features that vary: a decoder that knows nothing errs by about the spread of each feature, which is 1.
+# This encoder is random, so it sends all movies to nearly the same place, where k-means has already put the codewords,
+# and little is left over. The reconstruction loss is about 381, the number of features that vary: a decoder that knows
+# nothing errs by about the spread of each feature, which is 1.
 #
-# By default codewords do not learn by gradient at all. Each follows the *moving average* of the residuals that choose it, and the
-# codebook loss is left out. Commitment stays.
+# By default codewords do not learn by gradient at all. Each follows the *moving average* of the residuals that choose
+# it, and the codebook loss is left out. Commitment stays.
 
 # %% [markdown]
 # ## Sum or mean: a hidden factor of 384
 #
-# PyTorch's `mse_loss` averages over features too, and many programs use it as it is. Then the reconstruction loss is 384 times smaller, and
-# the commitment loss is not. An optimiser such as AdamW hardly cares about the scale of a loss, but the *balance* of its terms
-# decides what is learned. Averaging is the same as summing with a β that is 384 times larger:
+# PyTorch's `mse_loss` averages over features too, and many programs use it as it is. Then the reconstruction loss is
+# 384 times smaller, and the commitment loss is not. An optimiser such as AdamW hardly cares about the scale of a loss,
+# but the *balance* of its terms decides what is learned. Averaging is the same as summing with a β that is 384 times
+# larger:
 
 # %%
 averaged = (rebuilt - x).square().mean()  # over rows and features
@@ -124,20 +131,25 @@ mean_gradient, sum_gradient = (
 )
 torch.testing.assert_close(384 * mean_gradient, sum_gradient)
 print(f"averaged over features: {averaged:.3f} = {reconstruction:.1f} / 384")
-print(f"with the sum, the same balance has a weight of {384 * beta:.0f}")
+print(f"with the sum, the same balance has a weight of {384 * beta:.0f},")
+print(f"and with both losses averaged one of {384 / 32 * beta:.0f}")
 raw = embeddings.var(0, correction=0).sum()
 print(f"summed, but not standardised: {raw:.2f} to begin with")
 
 # %% [markdown]
-# With a weight of 96 instead of 0.25, the cheapest thing that an encoder can do is to send all movies to one point: a codeword put there
-# leaves no residual at all. Whether it does so depends on the rest of the recipe, as we shall see. Inputs that are not standardised act in the same direction. The features of these embeddings have a spread of about 0.04, so their squared errors
-# are hundreds of times smaller: the last line is the squared error, summed over features, of a decoder that knows only the mean.
+# With a weight of 96 instead of 0.25, the cheapest thing that an encoder can do is to send all movies to one point: a
+# codeword put there leaves no residual at all. Programs that average the quantization loss too, over the 32 latent
+# features, shift the balance less, to a weight of 3. Whether the encoder takes the cheap way depends on the rest of the
+# recipe, as we shall see. Inputs that are not standardised act in the same direction. The features of these embeddings
+# have a spread of about 0.04, so their squared errors are hundreds of times smaller: the last line is the squared
+# error, summed over features, of a decoder that knows only the mean.
 
 # %% [markdown]
 # ## One step, by hand
 #
-# A step is short: take a batch, compute the loss and its gradient, shorten a gradient longer than 1, let AdamW {cite}`loshchilov2019adamw` move the weights. Weight decay, a steady pull
-# towards zero, is for matrices only. The codewords are moved in the forward pass, which in training mode also updates their averages.
+# A step is short: take a batch, compute the loss and its gradient, shorten a gradient longer than 1, let AdamW
+# {cite}`loshchilov2019adamw` move the weights. Weight decay, a steady pull towards zero, is for matrices only. The
+# codewords are moved in the forward pass, which in training mode also updates their averages.
 
 # %%
 by_hand = new_rqvae(embeddings, RQVAEConfig(384), seed=0).train()
@@ -168,8 +180,8 @@ torch.testing.assert_close(by_hand.state_dict(), by_library.state_dict())
 # ## A short training, watched
 #
 # The whole recipe has three parts. The autoencoder trains **alone**, without a quantizer, until movies lie apart. Then
-# **k-means** puts the codewords at the centres of the latents, level by level. Then all of it trains **together**. `train_rqvae` does
-# this; here it is in the open, with a place for a function that looks at the model.
+# **k-means** puts the codewords at the centres of the latents, level by level. Then all of it trains **together**.
+# `train_rqvae` does this; here it is in the open, with a place for a function that looks at the model.
 
 
 # %%
@@ -208,10 +220,11 @@ theirs, _ = train_rqvae(
 torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 # %% [markdown]
-# Now for what to look at. Of the codes, *utilisation* is the share of codewords that some movie uses, and *perplexity* is the exponential of the entropy
-# of the codes: 256 when all codewords serve equally many movies, 1 when one serves them all. Both are measured on the whole catalogue, and of the three
-# levels the worst counts. The *collision rate* is the share of movies whose three codes an earlier movie has; *variance lost* is
-# the share of the standardised embeddings' variance that cannot be rebuilt. Of the latents, we note the *spread*, their
+# Now for what to look at. Of the codes, *utilisation* is the share of codewords that some movie uses, and *perplexity*
+# is the exponential of the entropy of the codes, with the natural logarithm: 256 when all codewords serve equally many
+# movies, 1 when one serves them all. Both are measured on the whole catalogue, and of the three levels the worst
+# counts. The *collision rate* is the share of movies whose three codes an earlier movie has; *variance lost* is the
+# share of the standardised embeddings' variance that cannot be rebuilt. Of the latents, we note the *spread*, their
 # root mean square distance from their mean, and the mean length of what is *left* after the third level.
 
 
@@ -251,14 +264,14 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-05-log` is what health looks like. The left panel alone would not have told us: a loss near 260 means nothing to somebody who
-# has not seen other trainings, and its first value is already low because the autoencoder had started alone. The right panel can be
-# read at once, since its best value, 256, is known.
+# {numref}`fig-05-log` shows what health looks like. The left panel alone would not have told us: a loss near 260 means
+# nothing to somebody who has not seen other trainings, and its first value is already low because the autoencoder had
+# started alone. The right panel can be read at once, since its best value, 256, is known.
 #
 # ## Why one loss rises
 #
-# The table above holds a surprise. The reconstruction loss falls, but the *quantization* loss, here 0.25 times the commitment, ends higher than it began. Is
-# something wrong? {numref}`fig-05-rise` shows the parts since step 50.
+# The table above holds a surprise. The reconstruction loss falls, but the *quantization* loss, here 0.25 times the
+# commitment, ends higher than it began. Is something wrong? {numref}`fig-05-rise` shows the parts since step 50.
 
 # %% mystnb={"image": {"alt": "Four curves relative to their value at step 50. The quantization loss rises by about 13 percent until step 200 and is 10 percent up at the end; the spread of the latents rises by 4 percent, the length of what is left by up to 7; reconstruction falls by 6 percent."}, "figure": {"caption": "While reconstruction gets better, the latents spread out, more is left over, and the quantization loss rises.", "name": "fig-05-rise"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
@@ -282,20 +295,23 @@ assert gain > 5 * abs(price)
 assert growth > 0
 
 # %% [markdown]
-# Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the mean
-# of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the lowest value that these latents
-# allow. In the first 50 steps the latents draw together a little, so the loss stands still though more is left over. From there on they spread: a
-# far larger term, reconstruction, pays the encoder for telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
-# squared spread grows by nearly as much as the loss does. The rest is probably delay, since the codewords follow an average of the past; as the learning rate falls towards
-# the end, they catch up.
+# Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the
+# mean of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the
+# lowest value that these latents allow. In the first 50 steps the latents draw together a little, so the loss stands
+# still though more is left over. From there on they spread: a far larger term, reconstruction, pays the encoder for
+# telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
+# squared spread grows by nearly as much as the loss does. The rest is probably delay, since the codewords follow an
+# average of the past; as the learning rate falls towards the end, they catch up.
 #
-# The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and a fall is no comfort: the loss is zero in a perfect
-# collapse. This was one seed, and a rise of a tenth; the long training below shows the same movement at full length.
+# The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and
+# a fall is no comfort: the loss is zero in a perfect collapse. This was one seed, and a rise of a tenth; the long
+# training below shows the same movement at full length.
 #
 # ## Collapse
 #
-# Now for the silence. The *bare* recipe has none of the library's precautions: random codewords from the first step, codewords that learn by gradient, no help for
-# those that nobody chooses, a loss averaged over features, inputs as they are.
+# Now for the silence. The *bare* recipe has none of the library's precautions: no steps of the autoencoder alone,
+# random codewords, which learn by gradient, no help for those that nobody chooses, a loss averaged over features,
+# inputs as they are.
 
 # %%
 torch.manual_seed(0)
@@ -308,33 +324,45 @@ def averaged_loss(batch):
     return output.reconstruction_loss / 384 + output.quantization_loss
 
 
+before_usage = code_usage(bare.assign(embeddings), 256)
 short = TrainingConfig(num_steps=100, batch_size=256)
 bare_log = train(bare, averaged_loss, batches, short, progress=False)
 bare_usage = code_usage(bare.assign(embeddings), 256)
 full_usage = code_usage(trained.assign(embeddings), 256)
 first, last = bare_log[0].loss, bare_log[-1].loss
 print(f"loss: {first:.3f} in the first 50 steps, then {last:.3f}")
-print("codewords in use, bare:", (256 * bare_usage.utilisation).int().tolist())
-print("codewords in use, full:", (256 * full_usage.utilisation).int().tolist())
+for name, usage in [
+    ("bare, before the first step", before_usage),
+    ("bare, after 100", bare_usage),
+    ("full", full_usage),
+]:
+    print(f"in use, {name}:", (256 * usage.utilisation).int().tolist())
 assert last < first
 assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 
 # %% [markdown]
-# The loss falls, and one codeword per level serves all 9,066 movies. (A random encoder sends all of them to nearly one point, so this is how such a recipe begins; the training never separates them.) Which of the five precautions is missing? To find out, the
-# script `book/_tools/collapse_ablation.py` trains twelve recipes: all five remedies, none, all but one, and one alone. Each has 500 steps of 256 movies in all, on three seeds. From the
-# library's folder,
+# The loss falls, and one codeword per level serves all 9,066 movies. Before the first step it was hardly otherwise,
+# since a random encoder sends all of them to nearly one point, and the training never separates them. Which of the six
+# precautions is missing? To find out, the script `book/_tools/collapse_ablation.py` trains 21 recipes: all six
+# remedies, none, all but one, one alone, and some of those that may stand in for each other or need each other. Each
+# has 500 steps of 256 movies in all, on three seeds. From the library's folder,
 #
 #     OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
 #
 # makes the table that the next cell reads. The remedies are
 #
-# - `kmeans`: the autoencoder trains alone for 150 of the 500 steps, then k-means starts the codewords;
-# - `reset`: a codeword that twenty times its fair share of rows have passed by moves onto a row {cite}`zeghidour2021soundstream`;
+# - `pretrain`: the autoencoder trains alone for 150 of the 500 steps;
+# - `kmeans`: then k-means starts the codewords, which are random otherwise;
+# - `reset`: a codeword that twenty times its fair share of rows have passed by moves onto a row
+#   {cite}`zeghidour2021soundstream`;
 # - `average`: codewords follow moving averages;
 # - `loss_sum`: the reconstruction loss is summed over features;
 # - `standardise`: each feature has mean 0 and spread 1.
 #
-# For all recipes, the variance lost is measured on standardised features, so that the numbers compare.
+# One recipe more is called `both losses averaged`: without `loss_sum`, it averages the quantization loss as well. For
+# all recipes, the variance lost is measured on standardised features, so that the numbers compare. The next cell prints
+# means over the seeds (`collide` is the collision rate, `lost` the variance lost) with the lowest and the highest
+# variance lost, and {numref}`fig-05-collapse` shows each seed.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -343,46 +371,67 @@ levels = [1, 2, 3]
 table["used"] = table[[f"used_{i}" for i in levels]].min(axis=1)
 table["perplexity"] = table[[f"perplexity_{i}" for i in levels]].min(axis=1)
 measures = ["used", "perplexity", "collision_rate", "variance_lost"]
-means = table.groupby("variant", sort=False)[measures].mean()
-print(table.groupby("variant").size().unique(), "seeds each")
-print(means.round(3).to_string())
+groups = table.groupby("variant", sort=False)
+means = groups[measures].mean()
+means["low"] = groups["variance_lost"].min()
+means["high"] = groups["variance_lost"].max()
+print(len(means), "recipes, seeds each:", groups.size().unique())
+shown = means.assign(used=means["used"].map("{:.2f}".format))
+shown["perplexity"] = means["perplexity"].map("{:.0f}".format)
+shown = shown.rename_axis(None)
+shown = shown.rename(
+    columns={"collision_rate": "collide", "variance_lost": "lost"}
+)
+print(shown.round(3).to_string())
 
-# %% mystnb={"image": {"alt": "Two panels of points, three seeds for each of twelve recipes. Left, the perplexity of the worst level: about 240 with all remedies, nearly as high without any one of them but the summed loss, which brings it to about 170; 1 with none, and with moving averages, the summed loss or standardisation alone; below 12 with k-means alone; above 200 with reset alone. Right, the variance lost: 0.65 with all, above 0.7 without k-means, the sum or standardisation; 0.97 to 0.99 with reset alone, 1 in a collapse."}, "figure": {"caption": "With four of the five remedies nothing collapses; of the five alone, only two prevent the total collapse, and neither gives a good tokenizer. Each point is one seed.", "name": "fig-05-collapse"}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.6), sharey=True)
+# %% mystnb={"image": {"alt": "Two panels of points, three seeds for each of 21 recipes. Left, the perplexity of the worst level: 220 to 240 with all remedies and without any of them but the summed loss, which brings it to about 170, to 187 with both losses averaged, and to below 160 where the inputs are left as they are, too; about 60 without the start and reset; 1 with none and with any remedy alone but reset, which has about 205; below 30 for pretraining with k-means alone and for the sum with standardisation alone. Right, the variance lost: about 0.65 with all, above 0.7 without pretraining, the sum or standardisation, and 0.97 to 0.99 with reset alone; 1 in a collapse."}, "figure": {"caption": "Without any one of the six remedies nothing collapses; alone, only reset prevents the total collapse, and it loses nearly everything; without reset and averages, the other four are enough. Each point is one seed.", "name": "fig-05-collapse"}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(6, 5.6), sharey=True)
 order = list(means.index)[::-1]
 place = table["variant"].map(order.index)
 for ax, column in [(left, "perplexity"), (right, "variance_lost")]:
-    ax.plot(table[column], place, "o", ms=5, alpha=0.6)
+    ax.plot(table[column], place, "o", ms=4, alpha=0.6)
     ax.grid(axis="y", alpha=0.3)
 left.set(xlabel="perplexity, worst level", xlim=(-8, 265))
 right.set(xlabel="variance lost", xlim=(0.6, 1.03))
-left.set_yticks(range(len(order)), order)
+left.set_yticks(range(len(order)), order, fontsize=8)
 fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-05-collapse` and the table say three things, on all three seeds.
+# The figure and the table say four things, on all three seeds.
 #
-# **No single remedy is indispensable.** Leave out one, and the other four prevent a collapse. What they do not prevent is a worse tokenizer. Averaging the loss at the same β costs the most: the perplexity of the
-# worst level falls to about 170, and the variance lost rises by about 0.11. Raw inputs cost about 0.08 of the variance, and leaving out the start about 0.07; how much of that is owed to the steps of the autoencoder alone, and how much to k-means, this table does not separate.
-# Whether codewords learn by averages or by gradient, and whether dead ones are moved, hardly matters in this short training:
-# after a good start hardly any die. Leaving out one remedy at a time cannot show remedies that stand in for each other, as reset and a good start may.
+# **No single remedy is indispensable.** Leave out one, and the other five prevent a collapse. What they do not prevent
+# is a worse tokenizer. Averaging the reconstruction loss at the same β costs the most: the perplexity of the worst
+# level falls to about 170, and the variance lost rises by about 0.11. With both losses averaged, which shifts the
+# balance less, it rises by about 0.02, though the perplexity is little better, 187. Raw inputs cost about 0.08, and raw
+# inputs with an averaged loss 0.21. Leaving out the start, `pretrain` and `kmeans`, costs about 0.07, and nearly all of
+# that is owed to the steps of the autoencoder alone: without these it is 0.06, without k-means less than 0.01. Whether
+# codewords learn by averages or by gradient, and whether dead ones are moved, hardly matters in this short training
+# after a good start.
 #
-# **Most remedies alone are worth nothing.** Moving averages, the sum and standardisation each end in the same total collapse as none. The last two act on the
-# same balance. Together they start the reconstruction loss at 381; each alone, at about 1 or less, does not outweigh the commitment.
+# **Some remedies stand in for each other.** Without the start, reset fills the codebooks; without reset, the start
+# does. Without both, two thirds or more of the codewords of the worst level stay unused, and collisions are more than
+# ten times as many. Leaving out one at a time would not have shown it.
 #
-# **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full recipe, and yet it
-# loses about 97 % of the variance. It moves codewords to wherever there are movies, even though the encoder has sent all of these to nearly one point, and the decoder
-# has not learned to make anything of what it is told. k-means alone is the reverse: its perplexity is poor, and yet it keeps more. Look at use
-# *and* at the variance lost.
+# **Most remedies alone are worth nothing.** Five of the six alone end in the same total collapse as none. Together they
+# are worth more. The sum and standardisation act on the same balance: with both, the reconstruction loss starts at 381,
+# and with one alone, at about 1 or less, it does not outweigh the commitment. These two without the other four leave
+# most codewords of the first level unused, and so do pretraining and k-means without the others. But all four together,
+# `without reset+average`, are nearly as good as the whole recipe: their variance lost is higher by less than 0.01.
+#
+# **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full
+# recipe, and yet it loses about 97 % of the variance. It moves codewords to wherever there are movies, even though the
+# encoder has sent all of these to nearly one point, and the decoder has not learned to make anything of what it is
+# told. `only pretrain+kmeans` is the reverse: its perplexity is poor, and yet it keeps more. Look at use *and* at the
+# variance lost.
 #
 # This is one catalogue and 500 steps. Other data may need other remedies, which is why the library has them all.
 
 # %% [markdown]
 # ## From 1,000 to 500,000 steps
 #
-# The library ships four snapshots of one long training with batches of 64 movies; [Training a tokenizer](../book/tokenizers.md) has the command. What does patience
-# buy? We measure them anew.
+# The library ships four snapshots of one long training with batches of 64 movies; [Training a
+# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -419,20 +468,22 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Each tenfold of training keeps about 7 to 9 points more of the variance, and the last fivefold 6 or 7, as {numref}`fig-05-longer` shows: the gain is steady, and each part of it costs several times
-# as much as the one before. Collisions tell another story. They more than double up to 100,000 steps and come back to where
-# they began, while perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for.
-# Two sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The final fall of the learning rate, for which the snapshots before the last have not waited, is a likely reason for the recovery; one
+# Each tenfold of training keeps about 7 to 9 points more of the variance, and the last fivefold 6 or 7, as
+# {numref}`fig-05-longer` shows: the gain is steady, and each part of it costs several times as much as the one before.
+# Collisions tell another story. They more than double up to 100,000 steps and come back to where they began, while
+# perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for. Two
+# sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The final fall of the
+# learning rate, for which the snapshots before the last have not waited, is a likely reason for the recovery; one
 # training cannot prove it.
 #
-# The printed lengths show the movement of the last section at full size. What enters the quantizer grows from about 11.5 to 20.5, and what is
-# left after three levels from about 2.7 to 4.4.
+# The printed lengths show the movement of the last section at full size. What enters the quantizer grows from about
+# 11.5 to 20.5, and what is left after three levels from about 2.7 to 4.4.
 
 # %% [markdown]
 # ## No training at all: residual k-means
 #
-# *R-KMeans* needs no encoder and no decoder: k-means on the standardised embeddings, then on the residuals, and once more. It is the opponent
-# that every trained tokenizer should face.
+# *R-KMeans* needs no encoder and no decoder: k-means on the standardised embeddings, then on the residuals, and once
+# more. It is the opponent that every trained tokenizer should face.
 
 # %%
 kmeans = new_rqvae(
@@ -474,20 +525,23 @@ five = pd.read_csv("results/05_tokenizers.csv").groupby("tokenizer").mean()
 print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 
 # %% [markdown]
-# The last table holds means of five seeds, the RQ-VAE after 2,000 steps of 256. R-KMeans loses *less* of the variance, and nine times as many of its movies collide. Is that a
-# contradiction?
+# The last table holds means of five seeds, the RQ-VAE after 2,000 steps of 256. R-KMeans loses *less* of the variance,
+# and nine times as many of its movies collide. Is that a contradiction?
 #
-# It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie. Each codeword of R-KMeans is a point in the space of the
-# embeddings itself, 384 free numbers, placed where the squared error wants it: 294,912 numbers in all. The RQ-VAE's codebooks have a twelfth of that. Its codes can only add up points in 32 dimensions,
-# and its decoder, which is larger than all codebooks together, has to learn from scratch what k-means gets for nothing. After few steps it has not. In one training of 500,000 steps it has: 40 %
-# lost, against 49 %.
+# It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie.
+# Each codeword of R-KMeans is a point in the space of the embeddings itself, 384 free numbers, placed where the squared
+# error wants it: 294,912 numbers in all. The RQ-VAE's codebooks have a twelfth of that. Its codes can only add up
+# points in 32 dimensions, and its decoder, which is larger than all codebooks together, has to learn from scratch what
+# k-means gets for nothing. After few steps it has not. In one training of 500,000 steps it has: 40 % lost, against
+# 49 %.
 #
-# Collisions ask whether two movies get different codes, however near they are. After two levels, what R-KMeans has left over is long
-# and points in very many of the 384 directions. A codeword of the third level then fits a handful of movies, on which it nearly sits, or
-# it lies near the origin, says little, and takes everybody else. The cell above shows both kinds: most codewords serve five movies or fewer and are about as long as
-# the residuals themselves, while the fullest serves hundreds and is several times shorter. Movies that were together after two levels and fall to such a codeword stay together.
-# The RQ-VAE's latents move during training, its codewords with
-# them, and its levels stay in even use.
+# Collisions ask whether two movies get different codes, however near they are. After two levels, what R-KMeans has left
+# over is long and points in very many of the 384 directions. A codeword of the third level then fits a handful of
+# movies, on which it nearly sits, or it lies near the origin, says little, and takes everybody else. The cell above
+# shows both kinds: most codewords serve five movies or fewer and are about as long as the residuals themselves, while
+# the fullest serves hundreds and is several times shorter. Movies that were together after two levels and fall to such
+# a codeword stay together. The RQ-VAE's latents move during training, its codewords with them, and its levels stay in
+# even use.
 #
 # Which is better depends on what follows: R-KMeans for a good picture today, the RQ-VAE for names that differ.
 #
@@ -495,9 +549,9 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 #
 # | Symptom | Likely cause | Remedy, and where this page shows it |
 # | --- | --- | --- |
-# | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start with k-means, together ({numref}`fig-05-collapse`: `none` against `all`) |
+# | perplexity 1 at every level, loss still falling | commitment outweighs reconstruction, so the encoder sends all movies to one point | sum over features, standardise *and* start from a pretrained autoencoder with k-means ({numref}`fig-05-collapse`: `none` against `without reset+average`) |
 # | perplexity well below the codebook's size, codewords all in use | in an RQ-VAE, the balance may lean towards commitment | sum the loss over features (`without loss_sum`) |
-# | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only kmeans` against `all`) |
+# | a few codewords in use, the others never | the latents drew together, away from most of the codewords that k-means had placed | the balance of the loss, and reset (`only pretrain+kmeans` against `all`) |
 # | codewords all in use, variance lost near 1 | codes are spread by force over latents that say nothing | repair the loss's balance, not the codebooks (`only reset`) |
 # | quantization loss rises, reconstruction falls | latents spread out | nothing to repair ({numref}`fig-05-rise`) |
 # | collisions rise, variance lost falls | the loss does not ask for different codes | train until the learning rate has fallen, and do not stop on collisions alone ({numref}`fig-05-longer`) |
@@ -506,8 +560,9 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 #
 # ### Exercise 1 · The loss of a batch (difficulty ★☆☆, 5 minutes)
 #
-# Compute the loss of a batch for codewords that follow averages. You get the standardised features `x` and what was `rebuilt`, both of shape
-# (B, D); `left`, of shape (L, B, d), what is left after each level; and `beta`. Return a tensor of shape ().
+# Compute the loss of a batch for codewords that follow averages, so without a codebook loss. You get the standardised
+# features `x` and what was `rebuilt`, both of shape (B, D); `left`, of shape (L, B, d), what is left after each level;
+# and `beta`. Return a tensor of shape ().
 
 
 # %%
@@ -530,8 +585,9 @@ assert checks.batch_loss(batch_loss_solution)
 # %% [markdown]
 # ### Exercise 2 · A smoke alarm (difficulty ★★☆, 10 minutes)
 #
-# Write an alarm for collapse. From a matrix of codes (N, L), the codebook size and a share, list the levels, counted from 1, whose
-# perplexity is below that share of the codebook size. A code that nobody uses adds nothing to the entropy.
+# Write an alarm for collapse. From a matrix of codes (N, L), the codebook size and a share, list the levels, counted
+# from 1, whose perplexity is below that share of the codebook size. The entropy takes the natural logarithm, and a code
+# that nobody uses adds nothing to it.
 
 
 # %%
@@ -559,9 +615,10 @@ assert collapsed_levels_solution(bare.assign(embeddings), 256, 0.5) == [1, 2, 3]
 # %% [markdown]
 # ### Exercise 3 · When to stop (difficulty ★★☆, 10 minutes)
 #
-# *Early stopping* keeps the weights that measured best and gives up after `patience` measurements in a row without a new best. You get the measurements
-# in order, lower being better. Return two numbers, counted from 1: the measurement whose weights are kept, and how many were made. Remember that at step 100,000 nobody knows what comes at
-# 500,000.
+# *Early stopping* keeps the weights that measured best and gives up after `patience` measurements in a row without a
+# new best. You get the measurements in order, lower being better. Return two numbers, counted from 1: the measurement
+# whose weights are kept, and how many were made. A measurement may be `nan`, which is never a best one. Remember that
+# at step 100,000 nobody knows what comes at 500,000.
 
 
 # %%
@@ -591,43 +648,52 @@ assert checks.stop_early(stop_early_solution)
 # <details>
 # <summary>1. A colleague's quantization loss has fallen to zero after 50 steps. Should you congratulate?</summary>
 #
-# Not before you have seen the perplexity. The loss is zero when every latent vector lies on a codeword, and the cheapest way there is one
-# point and one codeword for all movies. Ask for the variance lost as well: in a collapse it is 1.
+# Not before you have seen the perplexity. The loss is zero when every latent vector lies on a codeword, and the
+# cheapest way there is one point and one codeword for all movies. Ask for the variance lost as well: in a collapse it
+# is 1.
 #
 # </details>
 #
 # <details>
 # <summary>2. You change to embeddings of 768 numbers and a program that averages its loss over features. What happens to the balance?</summary>
 #
-# Averaging divides the reconstruction loss by 768 instead of 384, while the commitment loss, in the latent space, stays as it was. Its weight has
-# doubled without anybody having changed it. With a sum, more features count for more, and β does not have to make up for the average.
+# Averaging divides the reconstruction loss by 768 instead of 384, while the commitment loss, in the latent space, stays
+# as it was. Its weight has doubled without anybody having changed it. With a sum, more features count for more, and β
+# does not have to make up for the average.
 #
 # </details>
 #
 # <details>
 # <summary>3. With reset as the only remedy, all codewords are used and hardly any movies collide. Why is that no good tokenizer?</summary>
 #
-# Because it loses nearly all of the variance. The codes differ, but the decoder can say next to nothing of a movie from them. Names that
-# differ at random would have as few collisions; what makes an ID semantic is that something can be read from it.
+# Because it loses nearly all of the variance. The codes differ, but the decoder can say next to nothing of a movie from
+# them. Names that differ at random would have as few collisions; what makes an ID semantic is that something can be
+# read from it.
 #
 # </details>
 #
 # ## What to take away
 #
-# A falling loss says little about the codes: the bare recipe's loss fell while one codeword per level served all movies. Perplexity and utilisation show a
-# collapse, the variance lost shows whether the codes mean anything, and a rising quantization loss shows only that the latents spread. In 500 steps on this
-# catalogue no remedy was indispensable, none was enough alone, and the balance of the loss mattered most: sum over features, standardise the
-# inputs, and start with k-means.
+# A falling loss says little about the codes: the bare recipe's loss fell while one codeword per level served all
+# movies. Perplexity and utilisation show a collapse, the variance lost shows whether the codes mean anything, and a
+# rising quantization loss shows only that the latents spread. In 500 steps on this catalogue no remedy was
+# indispensable and none was enough alone. Three things together were: a loss summed over features, standardised inputs,
+# and a start from an autoencoder that had trained alone, whose latents k-means gave codewords. Of the start, the
+# training alone mattered much more than k-means, which the reset of dead codewords could replace.
 #
 # ## What's next
 #
-# The codes are good and still not unique: some movies share all three. The next chapter is about these collisions and the fourth code
-# that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library and its commands.
+# The codes are good and still not unique: some movies share all three. The next chapter is about these collisions and
+# the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
+# and its commands.
 #
 # ## References
 #
 # - Lee et al. (2022), *Autoregressive Image Generation using Residual Quantization* {cite}`lee2022rqvae`.
-# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: the RQ-VAE for semantic IDs, with k-means at the start.
-# - van den Oord et al. (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`: commitment, straight-through and moving averages.
-# - Zeghidour et al. (2021), *SoundStream: An End-to-End Neural Audio Codec* {cite}`zeghidour2021soundstream`: the reset of dead codewords.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: the RQ-VAE for
+#   semantic IDs, with k-means at the start.
+# - van den Oord et al. (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`: commitment,
+#   straight-through and moving averages.
+# - Zeghidour et al. (2021), *SoundStream: An End-to-End Neural Audio Codec* {cite}`zeghidour2021soundstream`: the reset
+#   of dead codewords.
 # - Loshchilov and Hutter (2019), *Decoupled Weight Decay Regularization* {cite}`loshchilov2019adamw`: AdamW.

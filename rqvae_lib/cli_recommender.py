@@ -32,6 +32,7 @@ from rqvae_lib.cli_common import (
     choose,
     load_catalogue,
 )
+from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.movielens import open_dataset
@@ -53,6 +54,12 @@ def train_decoder_command(
     architecture: Annotated[
         ArchitectureName, typer.Option(help="One transformer, or an encoder and a decoder.")
     ] = DECODER_ONLY,
+    valid_only: Annotated[
+        bool,
+        typer.Option(
+            "--valid-only", help="Learn to choose among the codes that lead to a movie, not all."
+        ),
+    ] = False,
     steps: Steps = DECODER_STEPS,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Windows of users' histories a step.")
@@ -84,7 +91,7 @@ def train_decoder_command(
     model, _ = train_decoder(
         ids,
         split.train,
-        ARCHITECTURES[architecture.value].config(),
+        ARCHITECTURES[architecture.value].config(valid_only=valid_only),
         training,
         device=device,
         state_path=output / "decoder-state.safetensors",
@@ -121,11 +128,27 @@ def recommend_command(
     beams: Annotated[
         int, typer.Option(min=1, help="Prefixes kept a level; more is closer to exact.")
     ] = 50,
+    genre: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only movies of this genre; given again, of any of these.", metavar="NAME"
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
+    ] = 1.0,
+    max_per_prefix: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="At most so many movies with one first code; needs more beams than movies."
+        ),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Recommend movies that a user has not had yet, with their titles."""
     check_device(device)
     dataset = open_dataset(data)
+    allowed = _items_of(genre, dataset) if genre else None
     if (user is None) == (history is None):
         raise ValueError("Say for whom: either --user NUMBER or --history ID,ID,… (not both)")
     if user is not None:
@@ -136,7 +159,16 @@ def recommend_command(
     check_data("recommender", card, dataset)
     recommender = recommender.to(device)
     trie = Trie(recommender.ids, device)
-    found = recommend_items(recommender, trie, [items], k=k, beams=max(k, beams))
+    found = recommend_items(
+        recommender,
+        trie,
+        [items],
+        k=k,
+        beams=max(k, beams),
+        allowed=allowed,
+        temperature=temperature,
+        max_per_prefix=max_per_prefix,
+    )
 
     typer.echo("The last movies of the history:")
     for item in items[-5:].tolist():
@@ -147,6 +179,16 @@ def recommend_command(
         if item >= 0:
             code = "-".join(map(str, recommender.ids.id_of(item)))
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _items_of(genres: list[str], dataset: Dataset) -> torch.Tensor:
+    """Return the items, (S,) int64, that have at least one of these genres."""
+    own = [set(listed.split("|")) for listed in dataset.items["genres"]]
+    known = set().union(*own) - {""}
+    for genre in genres:
+        if genre not in known:
+            raise ValueError(f"--genre is {genre!r}; expected one of {', '.join(sorted(known))}")
+    return torch.tensor([row for row, listed in enumerate(own) if listed & set(genres)])
 
 
 def _movie_ids(text: str) -> list[int]:

@@ -13,7 +13,6 @@ Source: De Cao et al., arXiv 2010.00904, §3.2 (constrained beam search); Rajput
 Derived in: chapter 09; seen at work in chapter 00.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -22,6 +21,10 @@ from torch import Tensor
 
 from rqvae_lib.recommenders import BeamState
 from rqvae_lib.trie import Trie
+
+# Scores divided by less may leave float32's range; divided by more, they differ by less than their
+# rounding. The lowest already decides as greedily as any lower one.
+TEMPERATURES = (1e-6, 1e6)
 
 
 class GenerativeRecommender(Protocol):
@@ -63,9 +66,10 @@ def recommend(
         forbidden: for each user the items never to recommend; by default those of the history.
         allowed: item rows, int64, in any order: nothing else is recommended to anybody (a genre,
             what is in stock). By default the whole catalogue.
-        temperature: above 0; every code's scores are divided by it before the softmax. Below 1 the
-            first code decides more, above 1 the later ones; the log-probabilities are those of the
-            model so changed.
+        temperature: from 1e-6 to 1e6; every code's scores are divided by it before the softmax.
+            Below 1 each code is chosen more decidedly, above 1 less. The ranking changes with it:
+            towards 0, an earlier code outweighs all later ones. The log-probabilities are those of
+            the model so changed.
         max_per_prefix: at most so many items that share their first code, at least 1. Each user's
             beams are gone through, the most probable first, and an item too many is left out; so
             ask for more beams than k, or some users get fewer than k items.
@@ -85,9 +89,11 @@ def recommend(
             f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
             "because each beam ends at one item"
         )
-    if not 0 < temperature < math.inf:
+    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
         raise ValueError(
-            f"temperature is {temperature}; expected a number above 0 (1 leaves the model as it is)"
+            f"temperature is {temperature}; expected a number from {TEMPERATURES[0]:g} to "
+            f"{TEMPERATURES[1]:g}: 1 leaves the model as it is, and beyond these the divided "
+            "scores may overflow or lose all differences"
         )
     if max_per_prefix is not None and max_per_prefix < 1:
         raise ValueError(
@@ -179,29 +185,30 @@ class _BlockedPrefixes:
 
     def __init__(self, trie: Trie, forbidden: Sequence[Tensor], allowed: Tensor | None) -> None:
         self.trie = trie
-        leaf_of = trie.leaf_of()
+        device = trie.items.device
         for items in forbidden:
             _check_rows(items, "forbidden", trie)
-        is_allowed = torch.ones(trie.num_items, dtype=torch.bool, device=leaf_of.device)
+        # `unique` sorts, and counts a repeated item once.
+        leaves = [torch.unique(trie.leaf_of[items.to(device)]) for items in forbidden]
+        self.allowed_before = None  # the whole catalogue is allowed
         if allowed is not None:
             _check_rows(allowed, "allowed", trie)
-            is_allowed[:] = False
-            is_allowed[leaf_of[allowed.to(leaf_of.device)]] = True
-        # How many allowed leaves stand before each, (N + 1,) int64.
-        self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
-        # `unique` sorts, and counts a repeated item once.
-        leaves = [torch.unique(leaf_of[items.to(leaf_of.device)]) for items in forbidden]
+            is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=device)
+            is_allowed[trie.leaf_of[allowed.to(device)]] = True
+            # How many allowed leaves stand before each, (N + 1,) int64.
+            self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
+            leaves = [own[is_allowed[own]] for own in leaves]  # what is not allowed is out already
         # Padding past the last leaf is inside no prefix's range.
         self.forbidden = torch.nn.utils.rnn.pad_sequence(
-            [own[is_allowed[own]] for own in leaves],  # what is not allowed is out already
-            batch_first=True,
-            padding_value=trie.num_items,
+            leaves, batch_first=True, padding_value=trie.num_items
         )  # (B, S)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
         """Return whether no item is left below each node (B, K, C): (B, K, C) bool."""
         first, end = self.trie.leaf_range(depth, nodes)
         forbidden = self._forbidden_before(end) - self._forbidden_before(first)
+        if self.allowed_before is None:
+            return forbidden == end - first
         return forbidden == self.allowed_before[end] - self.allowed_before[first]
 
     def _forbidden_before(self, leaf: Tensor) -> Tensor:

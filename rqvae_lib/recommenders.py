@@ -181,7 +181,7 @@ class Recommender(nn.Module):
             logits = self._level_logits(hidden[:, level], level)  # (M, size of the level)
             if self.trie is not None:
                 self.trie.to(items.device)
-                nodes = self.trie.node_above(level, self.trie.leaf_of()[items])  # (M,)
+                nodes = self.trie.node_above(level, self.trie.leaf_of[items])  # (M,)
                 logits = self._mask_invalid(logits, self.trie, level, nodes)
             losses.append(F.cross_entropy(logits, targets[:, level]))
         return torch.stack(losses).sum()

@@ -15,7 +15,7 @@ Derived in: chapter 05; seen at work in chapter 00.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.quantize import Estimator, Learning, ResidualQuantizer, check_choices
-from rqvae_lib.rows import check_finite, row_blocks
+from rqvae_lib.rows import BLOCK_ROWS, check_finite, row_blocks
 
 
 @dataclass(frozen=True)
@@ -258,17 +258,21 @@ class RQVAE(nn.Module):
         """
         self._check_width(embeddings)
         latents = self.mean.new_empty(len(embeddings), self.config.latent_dim)
-        for rows in row_blocks(len(embeddings)):
-            latents[rows] = self._encode_block(embeddings, rows)
+        for rows, block in self._latent_blocks(embeddings):
+            latents[rows] = block
         return latents
 
-    def _encode_block(self, embeddings: Tensor, rows: slice) -> Tensor:
-        """Return the latents (block, D) of some rows of embeddings (N, input_dim)."""
-        block = embeddings[rows]
-        if not block.sum().isfinite():  # while the block is in the cache
-            check_finite(embeddings, "embeddings")
-        latents: Tensor = self.encoder(self.standardize(block))
-        return latents
+    def _latent_blocks(self, embeddings: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield rows of embeddings (N, input_dim), and their latents (block, D)."""
+        # All blocks are standardised in the same place: new memory a block, which the system has
+        # to clear first, takes longer than the arithmetic.
+        place = torch.empty_like(embeddings[:BLOCK_ROWS])
+        for rows in row_blocks(len(embeddings)):
+            block = embeddings[rows]
+            if not block.sum().isfinite():  # while the block is in the cache
+                check_finite(embeddings, "embeddings")
+            x = torch.sub(block, self.mean, out=place[: len(block)]).div_(self.std)
+            yield rows, self.encoder(x)
 
     @torch.no_grad()
     def assign(self, embeddings: Tensor) -> Tensor:
@@ -286,8 +290,8 @@ class RQVAE(nn.Module):
         codes = torch.empty(
             len(embeddings), self.config.num_levels, dtype=torch.int64, device=embeddings.device
         )
-        for rows in row_blocks(len(embeddings)):
-            codes[rows] = self.quantizer.encode(self._encode_block(embeddings, rows))
+        for rows, latents in self._latent_blocks(embeddings):
+            codes[rows] = self.quantizer.encode(latents)
         return codes
 
     @torch.no_grad()

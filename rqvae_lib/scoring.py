@@ -57,17 +57,15 @@ def score_items(
         raise ValueError(
             f"chunk_size is {chunk_size} and batch_size is {batch_size}: each must be at least 1"
         )
-    leaf_of = trie.leaf_of()
-    if items is None:
-        items = torch.arange(trie.num_items, device=leaf_of.device)
-    items = items.to(leaf_of.device)
+    device = trie.items.device
+    items = torch.arange(trie.num_items, device=device) if items is None else items.to(device)
     outside = items[(items < 0) | (items >= trie.num_items)]
     if len(outside):
         raise ValueError(
             f"item {int(outside[0])} is to be scored, but the catalogue holds items 0 to "
             f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
         )
-    leaves = leaf_of[items]  # (S,)
+    leaves = trie.leaf_of[items]  # (S,)
     wanted = torch.zeros(trie.num_items + 1, dtype=torch.int64, device=leaves.device)
     wanted[leaves + 1] = 1
     walk = _Walk(model, trie, wanted.cumsum(0), chunk_size)

@@ -36,9 +36,13 @@ class Histories:
         start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
         return self.items[start:end]
 
+    def user_of(self, positions: Tensor) -> Tensor:
+        """Return the user to whom each position in `items` belongs, int64 of the same shape."""
+        return torch.searchsorted(self.offsets, positions, right=True) - 1
+
     def before(self, position: int) -> Tensor:
         """Return what the user did before a position: the history, if it is a target."""
-        user = int(torch.searchsorted(self.offsets, position, right=True)) - 1
+        user = int(self.user_of(torch.tensor(position)))
         return self.items[self.offsets[user] : position]
 
 

@@ -1,10 +1,9 @@
 """The catalogue's prefixes as a few flat tensors, so that only IDs that exist can be generated.
 
 Sort the IDs. Each distinct prefix is a node, and the nodes of one level, in sorted order, are
-numbered
-one after another. Then the children of a node are neighbours too, and so are all the items below
-it: a node needs to remember only where its children start and where its items start. This is the
-compressed sparse row layout, 12 bytes a node and one extra entry a level.
+numbered one after another. Then the children of a node are neighbours too, and so are all the items
+below it: a node needs to remember only where its children start and where its items start. This is
+the compressed sparse row layout, 12 bytes a node and one extra entry a level.
 
 Source: constrained decoding over a prefix tree: De Cao et al., "Autoregressive entity retrieval",
 arXiv 2010.00904, §3.2; the flat layout: Su et al., "STATIC", arXiv 2602.22647.
@@ -42,6 +41,7 @@ class Trie:
     Attributes:
         levels: one `Level` a depth, 0 to the length of an ID.
         items: (N,) int64, the items in the sorted order of their IDs: the leaves.
+        leaf_of: (N,) int64, each item's position among the leaves: the inverse of `items`.
         sizes: how many values each code of an ID can take.
 
     Raises:
@@ -52,6 +52,8 @@ class Trie:
         if not len(ids):
             raise ValueError("the catalogue holds no item: a trie needs at least one ID")
         self.items = ids.order
+        self.leaf_of = torch.empty_like(self.items)
+        self.leaf_of[self.items] = torch.arange(len(self.items))
         table = ids.ids[self.items]  # (N, depth)
         self.sizes = ids.sizes
         num_items, depth = table.shape
@@ -79,7 +81,7 @@ class Trie:
 
     def to(self, device: torch.device | str) -> "Trie":
         """Move the tensors to a device, in place, and return the trie."""
-        self.items = self.items.to(device)
+        self.items, self.leaf_of = self.items.to(device), self.leaf_of.to(device)
         self.levels = [
             Level(
                 level.code.to(device),
@@ -128,9 +130,3 @@ class Trie:
         """Return the node of a level below which each leaf (...) stands, (...) int64."""
         first_leaf = self.levels[depth].first_leaf.long()
         return torch.searchsorted(first_leaf[:-1], leaves, right=True) - 1
-
-    def leaf_of(self) -> Tensor:
-        """Return each item's position among the leaves, (N,) int64: the inverse of `items`."""
-        leaf = torch.empty_like(self.items)
-        leaf[self.items] = torch.arange(len(self.items), device=self.items.device)
-        return leaf

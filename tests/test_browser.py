@@ -4,6 +4,7 @@ Skips when no Chromium is found, and says so; REQUIRE_BROWSER=1 turns that into 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from conftest import toc_pages
+from rqvae_lib.checkpoints import load_rqvae
+from rqvae_lib.content import load_embeddings
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.semantic_ids import SemanticIDs
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own
@@ -111,3 +116,179 @@ def test_search_finds_the_subject(watched: Watched, built_book: Path) -> None:
     # Chromium says so in its console, which is no error of ours.
     page.wait_for_selector("#search-results li a", timeout=20_000)
     assert watched.remote == []
+
+
+# The interactive map of chapter 07
+
+
+@pytest.fixture
+def map_page(watched: Watched, built_book: Path) -> Iterator[Page]:
+    page = watched.open(built_book / "notebooks" / "07_umap.html")
+    page.wait_for_selector("#item-map[data-ready]")
+    page.locator("#item-map-canvas").scroll_into_view_if_needed()
+    yield page
+    assert watched.errors == []
+    assert watched.remote == []
+
+
+def status(page: Page) -> str:
+    return page.locator("#item-map-status").inner_text()
+
+
+def caption(page: Page) -> str:
+    return page.locator("#item-map-table caption").inner_text()
+
+
+def pixels(page: Page) -> str:
+    """The picture on the canvas, after it was drawn anew."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+    return page.locator("#item-map-canvas").evaluate("canvas => canvas.toDataURL()")
+
+
+BOTH = [pytest.param((size, "light"), id=str(size["width"])) for size in (WIDE, NARROW)]
+
+
+@pytest.mark.parametrize("watched", BOTH, indirect=True)
+def test_map_is_searched_from_the_keyboard(map_page: Page) -> None:
+    before = pixels(map_page)
+    search = map_page.locator("#item-map-search")
+    search.focus()
+    map_page.keyboard.type("amelie")  # the title is written with an é
+    options = map_page.locator("#item-map-found [role=option]")
+    assert options.count() >= 1
+    assert search.get_attribute("aria-expanded") == "true"
+    assert search.get_attribute("aria-activedescendant") == options.first.get_attribute("id")
+    name = options.first.inner_text()
+    map_page.keyboard.press("Enter")
+    assert "Amelie" in name or "Amélie" in name
+    assert status(map_page).startswith(f"{name} has the ID ")
+    assert search.get_attribute("aria-expanded") == "false"
+    assert pixels(map_page) != before
+
+
+def test_arrow_keys_choose_among_the_titles_found(map_page: Page) -> None:
+    map_page.locator("#item-map-search").focus()
+    map_page.keyboard.type("toy story")
+    options = map_page.locator("#item-map-found [role=option]")
+    names = options.all_inner_texts()
+    assert names[:2] == ["Toy Story (1995)", "Toy Story 2 (1999)"]
+    map_page.keyboard.press("ArrowDown")
+    map_page.keyboard.press("Enter")
+    assert status(map_page).startswith(names[1])
+    map_page.locator("#item-map-search").fill("no such movie")
+    assert status(map_page) == "No title contains “no such movie”."
+    assert options.count() == 0
+
+
+def test_map_marks_exactly_the_movies_with_the_prefix(map_page: Page) -> None:
+    ids = SemanticIDs(load_rqvae("movielens-small-2016")[0].assign(load_embeddings()), [256] * 3)
+    movies = load_dataset()
+    twins = ids.with_prefix(ids.codes[(ids.ids[:, 3] > 0).nonzero()[0, 0]].tolist()).tolist()
+    for item in (movies.titles.index("Toy Story (1995)"), twins[0]):
+        map_page.locator("#item-map-search").fill(movies.titles[item])
+        map_page.keyboard.press("Enter")
+        for depth in (1, 2, 3):
+            map_page.locator(f"#item-map input[value='{depth}']").check()
+            prefix = ids.id_of(item)[:depth]
+            same = ids.with_prefix(prefix).tolist()
+            shown = map_page.locator("#item-map-table tbody tr")
+            found = {row.split("\t")[-1] for row in shown.all_inner_texts()}
+            assert found == {"-".join(map(str, ids.id_of(other))) for other in same}
+            head = "-".join(map(str, prefix))
+            assert caption(map_page) == f"Movies whose ID starts with {head}: {len(same)}"
+            current = map_page.locator("#item-map-table tr[aria-current]")
+            assert movies.titles[item] in current.inner_text()
+    assert len(same) == len(twins) > 1  # the last one asked for shares all three codes
+
+
+@pytest.mark.parametrize("watched", BOTH, indirect=True)
+def test_pointing_tells_and_clicking_marks(map_page: Page) -> None:
+    tip = map_page.locator("#item-map [data-part=tip]")
+    assert tip.is_hidden()
+    box = map_page.locator("#item-map-canvas").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    map_page.mouse.move(x, y)
+    lines = tip.inner_text().splitlines()
+    title, genres, semantic_id = lines
+    assert re.fullmatch(r".+ \(\d{4}\)", title)
+    assert genres
+    assert re.fullmatch(r"ID \d+-\d+-\d+-\d+", semantic_id)
+    inside = tip.bounding_box()
+    assert inside is not None
+    assert box["x"] <= inside["x"]
+    assert inside["x"] + inside["width"] <= box["x"] + box["width"]
+    map_page.mouse.click(x, y)
+    assert status(map_page).startswith(f"{title} has the {semantic_id}.")
+    map_page.mouse.move(box["x"] + 2, box["y"] + 2)
+    assert tip.is_hidden()
+
+
+def test_map_is_walked_with_the_keyboard(map_page: Page) -> None:
+    """Tab leads to the map, arrows from dot to dot, Enter marks, Escape clears."""
+    map_page.locator("#item-map [data-part=all]").focus()
+    map_page.keyboard.press("Tab")
+    focused = "document.activeElement.id"
+    assert map_page.evaluate(focused) == "item-map-canvas"
+    start = status(map_page)
+    map_page.keyboard.press("ArrowLeft")
+    there = status(map_page)
+    assert there != start
+    assert ", ID " in there
+    map_page.keyboard.press("ArrowRight")
+    map_page.keyboard.press("ArrowUp")
+    name = map_page.locator("#item-map [data-part=tip] strong").inner_text()
+    map_page.keyboard.press("Enter")
+    assert status(map_page).startswith(f"{name} has the ID ")
+    small = pixels(map_page)
+    map_page.keyboard.press("+")
+    assert pixels(map_page) != small
+    map_page.keyboard.press("0")
+    map_page.keyboard.press("Escape")
+    assert status(map_page) == "No movie is chosen."
+    assert map_page.locator("#item-map-table").is_hidden()
+    map_page.keyboard.press("Tab")  # and on: the map holds nobody
+    assert map_page.evaluate(focused) != "item-map-canvas"
+
+
+def test_a_title_in_the_table_chooses_that_movie(map_page: Page) -> None:
+    button = map_page.locator("#item-map-table tbody tr:not([aria-current]) button").first
+    name = button.inner_text()
+    button.focus()
+    map_page.keyboard.press("Enter")
+    assert status(map_page).startswith(f"{name} has the ID ")
+
+
+def test_map_and_colours_can_be_changed(map_page: Page) -> None:
+    legend = map_page.locator("#item-map [data-part=legend]")
+    seen = {pixels(map_page)}
+    assert "1990s" in legend.inner_text()
+    map_page.locator("#item-map-colour").select_option("first-listed genre")
+    seen.add(pixels(map_page))
+    assert "Comedy" in legend.inner_text()
+    map_page.locator("#item-map-map").select_option("latents")
+    seen.add(pixels(map_page))
+    assert len(seen) == 3
+
+
+def test_map_follows_the_books_switch_to_dark(map_page: Page) -> None:
+    ground = "getComputedStyle(document.querySelector('.item-map-stage')).backgroundColor"
+    light, picture = map_page.evaluate(ground), pixels(map_page)
+    map_page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert map_page.evaluate(ground) != light
+    assert pixels(map_page) != picture
+
+
+def test_map_adds_little_to_the_page(built_book: Path) -> None:
+    page = (built_book / "notebooks" / "07_umap.html").read_text(encoding="utf-8")
+    start = page.index('<div class="item-map"')
+    assert page.index("</script>\n</div>", start) - start < 3_000_000
+
+
+def test_without_scripts_the_map_is_one_sentence(browser: Browser, built_book: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((built_book / "notebooks" / "07_umap.html").resolve().as_uri())
+    assert page.locator("#item-map [data-part=fallback]").is_visible()
+    assert page.locator("#item-map-canvas").is_hidden()
+    context.close()

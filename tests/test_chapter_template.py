@@ -31,6 +31,10 @@ def problems(notebook: NotebookNode, name: str) -> list[str]:
         *exercise_problems(notebook, text, at_least=1 if name.startswith("00_") else 3),
         *quiz_problems(text),
         *figure_problems(notebook, text),
+        *(
+            f"a line of text begins with %, which MyST takes for a comment and drops: {line}"
+            for line in re.findall(r"^ *%.*$", text, re.MULTILINE)
+        ),
     ]
 
 
@@ -168,6 +172,7 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ('"alt": "Scatter plot', '"alt": "", "x": "', "alt text"),
         ("the points around it.", "the points", "states the finding"),
         ("fig-template-cells", "cells", "starts with fig-"),
+        ("# Say it first, then", "# Half of it is 50\n# % of it, then", "begins with %"),
     ],
 )
 def test_a_missing_part_is_found(old: str, new: str, complaint: str) -> None:

@@ -38,7 +38,9 @@ from rqvae_lib.checkpoints import (
 )
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
+from rqvae_lib.datasets import load_dataset
 from rqvae_lib.encoder_decoder import EncoderDecoder
+from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
@@ -196,6 +198,16 @@ def test_the_table_has_one_unique_id_an_item(pipeline: Path) -> None:
         assert row["semantic_id"] == "-".join(codes)
 
 
+def test_a_written_table_is_read_back_as_the_catalogue(pipeline: Path) -> None:
+    dataset = load_dataset()
+    model, _ = load_rqvae(pipeline / "runs/rqvae.safetensors")
+    expected = SemanticIDs(model.assign(item_vectors(dataset)), [256] * 3)
+    own = dataset.items["item_id"].to_numpy()
+    back = read_ids(pipeline / "runs/semantic_ids.csv", [256] * 3, own)
+    assert back.ids.sha256 == expected.sha256
+    assert back.titles == dataset.titles
+
+
 def test_parquet_holds_what_csv_holds(pipeline: Path) -> None:
     succeeds("inference-rqvae", "--output", "ids.parquet", folder=pipeline)
     table = pd.read_csv(pipeline / "runs/semantic_ids.csv")
@@ -274,6 +286,42 @@ def test_an_encoder_decoder_can_be_trained_and_recommends(tmp_path: Path) -> Non
 def test_a_history_of_one_and_an_empty_one_are_served_by_the_shipped_model(tmp_path: Path) -> None:
     assert "Toy Story (1995)" in succeeds("recommend", "--history", "1", folder=tmp_path)
     assert "10  " in succeeds("recommend", "--history", "", folder=tmp_path)
+
+
+@pytest.mark.usefixtures("no_validation")
+def test_a_decoder_can_learn_to_choose_among_valid_codes_only(tmp_path: Path) -> None:
+    succeeds("train-decoder", "--valid-only", "--steps", 2, folder=tmp_path)
+    model, _ = load_recommender(tmp_path / "runs/decoder.safetensors")
+    assert model.config.valid_only
+
+
+def recommended(*options: object, folder: Path) -> list[tuple[str, str]]:
+    """Return the semantic ID and the title of each movie that `recommend` prints."""
+    shown = succeeds("recommend", "--user", 1, *options, folder=folder)
+    rows = [line.split(maxsplit=3) for line in shown.split("Recommended:")[1].strip().splitlines()]
+    return [(row[2], row[3]) for row in rows]
+
+
+def test_recommend_keeps_to_the_genres_that_are_asked_for(tmp_path: Path) -> None:
+    dataset = open_dataset("movielens-small-2016")
+    genres = dict(zip(dataset.titles, dataset.items["genres"], strict=True))
+    titles = [title for _, title in recommended("--genre", "Western", folder=tmp_path)]
+    assert len(titles) == 10
+    assert all("Western" in genres[title] for title in titles)
+    either = recommended("--genre", "Western", "--genre", "War", "--top", 50, folder=tmp_path)
+    kinds = [genres[title].split("|") for _, title in either]
+    assert all({"Western", "War"} & set(own) for own in kinds)
+    assert any("Western" in own for own in kinds)
+    assert any("War" in own for own in kinds)
+
+
+def test_recommend_can_be_made_to_vary(tmp_path: Path) -> None:
+    usual = recommended(folder=tmp_path)
+    first_codes = [code.split("-")[0] for code, _ in usual]
+    assert len(set(first_codes)) < 10  # else there is nothing to see
+    varied = recommended("--max-per-prefix", 1, "--beams", 200, folder=tmp_path)
+    assert len({code.split("-")[0] for code, _ in varied}) == len(varied) == 10
+    assert recommended("--temperature", 5, folder=tmp_path) != usual
 
 
 # train-rqvae: each option
@@ -605,6 +653,9 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["recommend", "--user", 1, "--model", "nowhere.safetensors"], "nowhere.safetensors"),
         (["recommend", "--user", 1, "--model", "."], "."),
         (["recommend", "--user", 1, "--device", "abacus"], "abacus"),
+        (["recommend", "--user", 1, "--genre", "Westerns"], "Western"),
+        (["recommend", "--user", 1, "--temperature", 0], "temperature is 0"),
+        (["recommend", "--user", 1, "--max-per-prefix", 0], "--max-per-prefix"),
         (["train-decoder", "--tokenizer", "nowhere"], "nowhere"),
         (["train-rqvae", "--codebook-size", 10000], "10000"),
         (["train-rqvae", "--residual-kmeans", "--codebook-size", 10000], "10000"),

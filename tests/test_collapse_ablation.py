@@ -39,16 +39,31 @@ def embeddings() -> Tensor:
     return rows
 
 
-def test_variants_are_all_none_all_but_one_and_one_alone() -> None:
-    on = {name: sum(asdict(recipe).values()) for name, recipe in VARIANTS.items()}
-    assert len(VARIANTS) == 2 + 2 * len(REMEDIES)
-    assert on["all"] == len(REMEDIES)
-    assert on["none"] == 0
+def test_variants_have_what_their_names_say() -> None:
+    for name, recipe in VARIANTS.items():
+        on = {remedy for remedy in REMEDIES if getattr(recipe, remedy)}
+        word, _, rest = name.partition(" ")
+        named = set(rest.split("+"))
+        if word == "without":
+            assert on == set(REMEDIES) - named
+        elif word == "only":
+            assert on == named
+        else:
+            losses_averaged = set(REMEDIES) - {"loss_sum"}
+            expected = {
+                "all": set(REMEDIES),
+                "none": set(),
+                "both losses averaged": losses_averaged,
+            }
+            assert on == expected[name]
+        assert recipe.quantization_mean is (name == "both losses averaged")
+
+
+def test_each_remedy_is_left_out_and_tried_alone() -> None:
+    assert len(REMEDIES) == 6
     for remedy in REMEDIES:
-        assert on[f"without {remedy}"] == len(REMEDIES) - 1
-        assert on[f"only {remedy}"] == 1
-        assert not getattr(VARIANTS[f"without {remedy}"], remedy)
-        assert getattr(VARIANTS[f"only {remedy}"], remedy)
+        assert f"without {remedy}" in VARIANTS
+        assert f"only {remedy}" in VARIANTS
 
 
 def test_all_remedies_are_the_library_s_recipe(embeddings: Tensor) -> None:
@@ -90,10 +105,13 @@ def test_loss_sum(embeddings: Tensor) -> None:
     model = new_model(FULL, embeddings, 0).eval()
     output = model(embeddings[:50])
     alone = model.autoencoder_loss(embeddings[:50])
-    for share, recipe in ((1.0, FULL), (1 / 12, replace(FULL, loss_sum=False))):
+    averaged = replace(FULL, loss_sum=False)
+    both = replace(averaged, quantization_mean=True)
+    # 12 features are averaged, and 32 of the latents.
+    for share, other, recipe in ((1, 1, FULL), (1 / 12, 1, averaged), (1 / 12, 1 / 32, both)):
         first, together = losses(model, recipe)
         torch.testing.assert_close(first(embeddings[:50]), share * alone)
-        expected = share * output.reconstruction_loss + output.quantization_loss
+        expected = share * output.reconstruction_loss + other * output.quantization_loss
         torch.testing.assert_close(together(embeddings[:50]), expected)
 
 
@@ -129,6 +147,20 @@ def test_an_interrupted_run_goes_on(
     assert read_rows(path, 5) == {}
 
 
+def test_a_row_of_a_variant_that_changed_is_computed_anew(
+    embeddings: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.csv"
+    rows = {(name, 0): row_of(name, 0, embeddings, steps=4) for name in ("none", "only reset")}
+    write_rows(path, rows)
+    assert read_rows(path, 4) == rows
+    changed = VARIANTS | {"none": replace(BARE, loss_sum=True)}
+    monkeypatch.setattr(collapse_ablation, "VARIANTS", changed)
+    assert list(read_rows(path, 4)) == [("only reset", 0)]
+    monkeypatch.setattr(collapse_ablation, "VARIANTS", {"none": changed["none"]})
+    assert read_rows(path, 4) == {}
+
+
 def test_the_table_has_all_variants_seeds_and_columns() -> None:
     with RESULTS.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -137,8 +169,8 @@ def test_the_table_has_all_variants_seeds_and_columns() -> None:
     assert found == [(name, seed) for name in VARIANTS for seed in SEEDS]
     for row in rows:
         assert row["steps"] == str(STEPS)
-        flags = {name: row[name] == "1" for name in REMEDIES}
-        assert flags == asdict(VARIANTS[row["variant"]])
+        recipe = asdict(VARIANTS[row["variant"]])
+        assert {name: row[name] == "1" for name in recipe} == recipe
         for level in (1, 2, 3):
             assert 0 < float(row[f"used_{level}"]) <= 1
             assert 1 <= float(row[f"perplexity_{level}"]) <= 256

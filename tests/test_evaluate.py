@@ -12,10 +12,15 @@ from sklearn.metrics import ndcg_score
 from rqvae_lib.evaluate import (
     NOT_RANKED,
     bootstrap_interval,
+    coverage,
+    mean_of_each_user,
+    mean_popularity,
+    mrr_at,
     ndcg_at,
     ranks_in_lists,
     ranks_in_scores,
     recall_at,
+    top_items,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,3 +160,51 @@ def test_the_generator_decides_the_interval() -> None:
 def test_equal_values_have_an_interval_without_width() -> None:
     low, high = bootstrap_interval(torch.full((9,), 0.25), generator=seeded())
     assert (low, high) == (0.25, 0.25)
+
+
+# Lists, and what they are made of
+
+
+@given(st.integers(0, 1000), st.integers(1, 12))
+@settings(max_examples=50, deadline=None)
+def test_lists_and_scores_give_a_target_one_rank(seed: int, k: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = torch.from_numpy(generator.integers(4, size=(5, 9)).astype(np.float32))  # ties
+    scores[generator.random((5, 9)) < 0.2] = -torch.inf
+    excluded = [
+        torch.from_numpy(generator.permutation(9)[: generator.integers(9)]) for _ in range(5)
+    ]
+    lists = top_items(scores, k, excluded)
+    assert lists.shape == (5, k)
+    for row, out in enumerate(excluded):
+        left = [item for item in range(9) if item not in out]
+        expected = sorted(left, key=lambda item: -float(scores[row, item]))[:k]
+        assert lists[row].tolist() == expected + [-1] * (k - len(expected))
+        for target in left:
+            rank = ranks_in_scores(scores[row, None], torch.tensor([target]), [out])
+            listed = ranks_in_lists(lists[row, None], torch.tensor([target]))
+            assert int(listed) == (int(rank) if rank <= k else NOT_RANKED)
+
+
+def test_no_item_and_a_nan_are_refused() -> None:
+    with pytest.raises(ValueError, match="k is 0"):
+        top_items(torch.zeros(1, 3), 0, [torch.tensor([0])])
+    with pytest.raises(ValueError, match="row 0 of the scores holds a NaN"):
+        top_items(torch.tensor([[0.0, torch.nan]]), 1, [torch.tensor([0])])
+
+
+def test_mrr_by_hand() -> None:
+    ranks = torch.tensor([1, 2, 10, 11, NOT_RANKED])
+    assert mrr_at(ranks, 10).tolist() == [1, 0.5, 0.1, 0, 0]
+
+
+def test_every_user_has_one_vote() -> None:
+    values, users = torch.tensor([1.0, 0, 1, 1]), torch.tensor([7, 3, 7, 3])
+    assert mean_of_each_user(values, users).tolist() == [0.5, 1.0]
+
+
+def test_coverage_and_popularity_by_hand() -> None:
+    lists = torch.tensor([[0, 2], [2, -1], [-1, -1]])
+    assert coverage(lists, 5) == 2 / 5
+    popularity = torch.tensor([10.0, 99, 4, 99, 99])
+    assert mean_popularity(lists, popularity) == (7 + 4) / 2

@@ -33,13 +33,19 @@ def codes_by_dot_product(z, codebooks):
     return torch.stack(codes, 1)
 
 
+def codes_without_the_half(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append((codebook.square().sum(1) - z @ codebook.T).argmin(1))
+        z = z - codebook[codes[-1]]
+    return torch.stack(codes, 1)
+
+
 def codes_by_angle(z, codebooks):
     unit = torch.nn.functional.normalize(codebooks, dim=2)
     codes = []
     for codebook, directions in zip(codebooks, unit, strict=True):
-        # The first case has one feature: all angles are equal there, so ties go by distance.
-        scores = z @ directions.T - 1e-4 * torch.cdist(z, codebook)
-        codes.append(scores.argmax(1))
+        codes.append((z @ directions.T).argmax(1))
         z = z - codebook[codes[-1]]
     return torch.stack(codes, 1)
 
@@ -53,6 +59,22 @@ def codes_of_the_negative(z, codebooks):
     for codebook in codebooks:
         codes.append(chosen(z, codebook))
         z = codebook[codes[-1]] - z
+    return torch.stack(codes, 1)
+
+
+def codes_from_the_last_level(z, codebooks):
+    return codes_right(z, codebooks.flip(0))
+
+
+def codes_from_the_last_level_turned(z, codebooks):
+    return codes_right(z, codebooks.flip(0)).flip(1)
+
+
+def codes_in_place(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append(chosen(z, codebook))
+        z -= codebook[codes[-1]]
     return torch.stack(codes, 1)
 
 
@@ -124,6 +146,10 @@ def loss_mean(z, codebooks):
     return loss_right(z, codebooks) / z.shape[1]
 
 
+def loss_weighted(z, codebooks):
+    return 0.25 * loss_right(z, codebooks)
+
+
 def loss_last_only(z, codebooks):
     for codebook in codebooks:
         z = z - codebook[chosen(z, codebook)].detach()
@@ -165,16 +191,21 @@ RIGHT = [
 ]
 WRONG = [
     (checks.greedy_codes, codes_transposed, "shape (B, L)"),
-    (checks.greedy_codes, codes_by_dot_product, "place of the nearest codeword"),
-    (checks.greedy_codes, codes_by_angle, "smallest distance"),
+    (checks.greedy_codes, codes_by_dot_product, "differ in length"),
+    (checks.greedy_codes, codes_without_the_half, "differ in length"),
+    (checks.greedy_codes, codes_by_angle, "differ in length"),
+    (checks.greedy_codes, codes_from_the_last_level, "start with the first codebook"),
+    (checks.greedy_codes, codes_from_the_last_level_turned, "start with the first codebook"),
     (checks.greedy_codes, codes_without_residual, "given the residual"),
     (checks.greedy_codes, codes_of_the_negative, "given the residual"),
     (checks.greedy_codes, codes_subtract_from_z_only, "left over together"),
+    (checks.greedy_codes, codes_in_place, "caller's z was changed"),
     (checks.quantized_once, once_first_level_only, "sum of the chosen codewords"),
     (checks.quantized_once, once_no_estimator, "sends nothing back"),
     (checks.quantized_once, once_every_level, "not at every level"),
     (checks.quantized_once, once_leaks, "reaches the codebooks"),
     (checks.commitment_loss, loss_mean, "not averaged"),
+    (checks.commitment_loss, loss_weighted, "without β"),
     (checks.commitment_loss, loss_last_only, "what every level leaves over"),
     (checks.commitment_loss, loss_detaches_z, "detach the one and not the other"),
     (checks.commitment_loss, loss_subtracts_the_estimate, "every level must add"),
@@ -200,3 +231,21 @@ def test_a_wrong_answer_gets_its_own_hint(check, answer, hint: str, capsys) -> N
 def test_an_answer_that_is_no_tensor_is_described(check, capsys) -> None:
     assert not check(lambda z, codebooks: None)
     assert "gave None" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "call"),
+    [
+        (checks.greedy_codes, codes_by_angle, "✗ codes_by_angle(tensor("),
+        (checks.greedy_codes, codes_in_place, "✗ z after codes_in_place(tensor("),
+        (checks.quantized_once, once_leaks, "✗ the gradient at the codebooks of once_leaks("),
+        (checks.commitment_loss, loss_detaches_z, "✗ the gradient at z of loss_detaches_z("),
+    ],
+)
+def test_the_message_says_what_was_looked_at(check, answer, call: str, capsys) -> None:
+    assert not check(answer)
+    said = capsys.readouterr().out
+    assert said.startswith(call)
+    assert (
+        "'" not in said.split(") gave ")[0]
+    )  # the call is the reader's own, with no third argument

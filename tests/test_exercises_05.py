@@ -49,6 +49,15 @@ def of_the_codes_seen(codes, size, share):
     ]
 
 
+def zero_times_log_of_zero(codes, size, share):
+    levels = []
+    for level, column in enumerate(codes.T, 1):
+        p = torch.bincount(column) / len(column)
+        if (-p * p.log()).sum().exp() < share * size:
+            levels.append(level)
+    return levels
+
+
 def entropy_itself(codes, size, share):
     levels = []
     for level, column in enumerate(codes.T, 1):
@@ -79,6 +88,16 @@ def equal_is_better(values, patience):
     best, kept = math.inf, 0
     for number, value in enumerate(values, 1):
         if value <= best:
+            best, kept = value, number
+        if number - kept >= patience:
+            return kept, number
+    return kept, len(values)
+
+
+def starts_from_the_first(values, patience):
+    best, kept = values[0], 1
+    for number, value in enumerate(values, 1):
+        if value < best:
             best, kept = value, number
         if number - kept >= patience:
             return kept, number
@@ -116,13 +135,17 @@ def test_right_answers_pass(solution: Callable[..., Any]) -> None:
             lambda x, r, q, b: (r - x).square().sum(1).mean() + q.square().sum((0, 2)).mean(),
             "β weighs",
         ),
+        ("batch_loss", lambda x, r, q, b: batch_loss(x, r, q, 2 * b), "counts once"),
+        ("batch_loss", lambda x, r, q, b: batch_loss(x, r, q, 1 + b), "no codebook loss"),
         ("collapsed_levels", used_levels, "count real use"),
-        ("collapsed_levels", from_zero, "count levels from 1"),
+        ("collapsed_levels", from_zero, "counted from 1"),
+        ("collapsed_levels", zero_times_log_of_zero, "0 · log 0"),
         ("collapsed_levels", entropy_itself, "equal use has"),
-        ("collapsed_levels", of_the_codes_seen, "count levels from 1"),
+        ("collapsed_levels", of_the_codes_seen, "K is the size"),
         ("stop_early", patience_never_renewed, "starts the patience anew"),
         ("stop_early", best_of_all, "before the 1.0"),
         ("stop_early", equal_is_better, "as good as the best"),
+        ("stop_early", starts_from_the_first, "start from infinity"),
         ("stop_early", better_than_before, "is not better than the best"),
     ],
 )

@@ -1,5 +1,8 @@
 """Beam search against scoring every item of small catalogues by brute force."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -174,11 +177,46 @@ def test_allowed_items_outside_the_catalogue_are_refused(bad: int) -> None:
         recommend(model, trie, [NOTHING], k=2, allowed=torch.tensor([1, bad]))
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, torch.inf, torch.nan])
+@pytest.mark.parametrize("bad", [0.0, -1.0, torch.inf, torch.nan, 1e-38, 9e-7, 1.1e6, 1e39])
 def test_a_temperature_out_of_range_is_refused(bad: float) -> None:
     model, trie = random_model(7, 2)
-    with pytest.raises(ValueError, match=f"temperature is {bad}"):
+    with pytest.raises(ValueError, match=rf"temperature is {re.escape(str(bad))}; .* 1e-06 to"):
         recommend(model, trie, [NOTHING], k=2, temperature=bad)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e6])
+@pytest.mark.parametrize("valid_only", [False, True])
+def test_the_outermost_temperatures_still_rank_every_item(
+    temperature: float, valid_only: bool
+) -> None:
+    """Scores as large as a trained model's, divided, stay numbers."""
+    model, _ = random_model(40, 3, seed=0)
+    weights = model.state_dict()
+    assert isinstance(model.config, DecoderOnlyConfig)
+    model = DecoderOnly(replace(model.config, valid_only=valid_only), model.ids).eval()
+    model.load_state_dict(weights)
+    model.bias.data *= 30
+    found = recommend(
+        model, Trie(model.ids), [NOTHING], k=40, beams=40, temperature=temperature
+    )  # fmt: skip
+    assert sorted(found.items[0].tolist()) == list(range(40))
+    assert found.log_probabilities.isfinite().all()
+    if temperature < 1:  # each code the likeliest one: what a search of one beam finds
+        greedy = recommend(model, Trie(model.ids), [NOTHING], k=1, beams=1)
+        assert found.items[0, 0] == greedy.items[0, 0]
+    elif valid_only:  # all children of a prefix are equally likely
+        expected = equal_shares(model.ids.ids.tolist())
+        values = found.log_probabilities[0][found.items[0].argsort()]
+        torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-3)
+
+
+def equal_shares(rows: list[list[int]]) -> Tensor:
+    """log p of each ID if every code is drawn evenly from those that lead to an item, (N,)."""
+    choices = [
+        [len({r[depth] for r in rows if r[:depth] == row[:depth]}) for depth in range(len(row))]
+        for row in rows
+    ]
+    return -torch.tensor(choices).log().sum(1)
 
 
 def test_no_item_a_prefix_is_refused() -> None:

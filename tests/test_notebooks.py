@@ -145,6 +145,16 @@ def test_key_follows_imports(tiny: Path, code: str, modules: set[str]) -> None:
     assert modules_in(key_of(tiny, code)) == modules
 
 
+def test_key_counts_the_parts_of_a_module_that_are_not_python(tiny: Path) -> None:
+    part = tiny / "rqvae_lib" / "other.js"
+    part.write_text("let x = 1;\n")
+    assert "rqvae_lib/other.js" not in key_of(tiny, "from rqvae_lib import top")
+    before = key_of(tiny, "from rqvae_lib import other")
+    assert "rqvae_lib/other.js" in before
+    part.write_text("let x = 2;\n")
+    assert key_of(tiny, "from rqvae_lib import other") != before
+
+
 def test_key_counts_every_module_when_imports_are_hidden(tiny: Path) -> None:
     everything = {"__init__", "top", "deep", "other"}
     by_name = "import importlib\nimportlib.import_module('x')"

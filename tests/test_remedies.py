@@ -174,6 +174,23 @@ def test_items_of_prefixes_without_collisions_keep_their_codes(num_items: int, s
     assert torch.equal(found[calm], codes[calm])
 
 
+def test_items_of_two_prefixes_share_it_out_by_what_their_prefixes_leave() -> None:
+    _, _, codebooks = on_a_line()
+    codebooks[0, 1] = 10.0
+    latents = torch.tensor([[0.0], [0.6], [10.4], [11.0]], dtype=torch.float64)
+    codes = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0]])
+    found = balance_last_level(latents, codes, codebooks)
+    assert found.tolist() == [[0, 0], [0, 2], [1, 1], [1, 3]]
+
+
+def test_a_round_that_leaves_no_fewer_collisions_is_taken_back() -> None:
+    """Two pairs of equal items; wherever the second went, it would meet the fifth item or stay."""
+    _, _, codebooks = on_a_line()
+    latents = torch.tensor([[0.0], [0.0], [0.1], [0.1], [1.0]], dtype=torch.float64)
+    codes = torch.tensor([[0, 0], [0, 0], [0, 0], [0, 0], [0, 3]])
+    assert torch.equal(balance_last_level(latents, codes, codebooks), codes)
+
+
 def test_items_with_the_same_vector_stay_together() -> None:
     latents, codes, codebooks = tokenized(6, size=4)
     latents, codes = latents[:1].repeat(3, 1), codes[:1].repeat(3, 1)

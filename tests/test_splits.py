@@ -102,6 +102,11 @@ def test_before_at_every_position_and_across_empty_histories() -> None:
             histories[outside]
 
 
+def test_the_user_of_every_position() -> None:
+    histories = Histories(torch.arange(5), torch.tensor([0, 2, 2, 5]))
+    assert histories.user_of(torch.arange(5)).tolist() == [0, 0, 2, 2, 2]
+
+
 def test_no_held_out_positions_give_no_histories() -> None:
     split = leave_one_out(small_dataset())
     histories, targets = split.histories_and_targets(split.test[:0])

@@ -24,7 +24,7 @@ def check_against_brute_force(ids: SemanticIDs) -> None:
     assert trie.num_items == len(ids)
     assert trie.sizes == ids.sizes
     assert trie.items.tolist() == sorted(range(len(rows)), key=lambda i: rows[i])
-    assert trie.items[trie.leaf_of()].tolist() == list(range(len(rows)))
+    assert trie.items[trie.leaf_of].tolist() == list(range(len(rows)))
     reached: dict[int, tuple[int, ...]] = {0: ()}  # node → prefix, at the current depth
     for depth in range(trie.depth):
         prefixes = sorted({row[:depth] for row in rows})

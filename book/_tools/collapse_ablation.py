@@ -1,14 +1,16 @@
-"""Which remedy keeps an RQ-VAE's codebooks from collapsing? Leave each out, and try each alone.
+"""Which remedy keeps an RQ-VAE's codebooks from collapsing? Leave some out, and try some alone.
 
     OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
 
-writes notebooks/results/05_collapse.csv, which chapter 05 shows: 12 variants, three seeds each,
-500 steps in all. Rows are written as they come, so a run that was interrupted goes on where it
-stopped; no row depends on another. It takes about a quarter of an hour on half a busy core.
+writes notebooks/results/05_collapse.csv, which chapter 05 shows: `VARIANTS`, three seeds each, 500
+steps in all. Rows are written as they come, and a row that is there is kept as long as its variant
+is what it was, so a run that was interrupted goes on where it stopped, and a new variant costs its
+own rows only; no row depends on another. All take about a quarter of an hour on one free core.
 
-The recipe of `rqvae_lib` has five parts that could be what prevents a collapse (`REMEDIES`). The
-variants are all five, none of them, all but one, and one alone. They are put together from the
-library's parts and differ in nothing else: the weights and batches of a seed are the same.
+The recipe of `rqvae_lib` has six parts that could be what prevents a collapse (`REMEDIES`). The
+variants are all six, none of them, all but one or two, and one or a few alone. They are put
+together from the library's parts and differ in nothing else: the weights and batches of a seed are
+the same.
 """
 
 import argparse
@@ -36,29 +38,61 @@ BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done against a collapse; each True is what `train_rqvae` does."""
+    """What is done against a collapse; each True of a remedy is what `train_rqvae` does."""
 
-    kmeans: bool  # the autoencoder starts alone, then come k-means; else random codewords
+    pretrain: bool  # the autoencoder has three in ten of the steps alone; else none
+    kmeans: bool  # then codewords start at the centres of k-means; else at random
     reset: bool  # a dead codeword is moved onto a row; else it stays dead
     average: bool  # codewords follow moving averages; else they learn by gradient
     loss_sum: bool  # reconstruction errors are summed over features; else averaged
     standardise: bool  # features have mean 0 and spread 1; else they are left as they are
+    # No remedy: the quantization loss is averaged over latent features, not summed.
+    quantization_mean: bool = False
 
 
-REMEDIES = tuple(field.name for field in fields(Recipe))
+REMEDIES = tuple(field.name for field in fields(Recipe) if field.name != "quantization_mean")
 FULL = Recipe(*(True for _ in REMEDIES))
 BARE = Recipe(*(False for _ in REMEDIES))
+
+
+def without(*names: str) -> dict[str, Recipe]:
+    """Return the variant that leaves these remedies out, under its name."""
+    return {f"without {'+'.join(names)}": replace(FULL, **dict.fromkeys(names, False))}
+
+
+def only(*names: str) -> dict[str, Recipe]:
+    """Return the variant that has these remedies alone, under its name."""
+    return {f"only {'+'.join(names)}": replace(BARE, **dict.fromkeys(names, True))}
+
+
 VARIANTS = {
     "all": FULL,
-    **{f"without {name}": replace(FULL, **{name: False}) for name in REMEDIES},
+    **without("pretrain"),
+    **without("kmeans"),
+    **without("pretrain", "kmeans"),
+    **without("reset"),
+    **without("pretrain", "kmeans", "reset"),
+    **without("average"),
+    **without("reset", "average"),
+    **without("loss_sum"),
+    "both losses averaged": replace(FULL, loss_sum=False, quantization_mean=True),
+    **without("standardise"),
+    **without("loss_sum", "standardise"),
     "none": BARE,
-    **{f"only {name}": replace(BARE, **{name: True}) for name in REMEDIES},
+    **only("pretrain"),
+    **only("kmeans"),
+    **only("pretrain", "kmeans"),
+    **only("reset"),
+    **only("average"),
+    **only("loss_sum"),
+    **only("standardise"),
+    **only("loss_sum", "standardise"),
 }
 COLUMNS = (
     "variant",
     "seed",
     "steps",
-    *REMEDIES,
+    *(field.name for field in fields(Recipe)),
     *(f"used_{level}" for level in (1, 2, 3)),
     *(f"perplexity_{level}" for level in (1, 2, 3)),
     "collision_rate",
@@ -102,13 +136,14 @@ def losses(
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Return the loss of the autoencoder alone and that of the whole, both of a batch."""
     share = 1.0 if recipe.loss_sum else 1 / model.config.input_dim
+    quantization_share = 1 / model.config.latent_dim if recipe.quantization_mean else 1.0
 
     def alone(batch: Tensor) -> Tensor:
         return share * model.autoencoder_loss(batch)
 
     def together(batch: Tensor) -> Tensor:
         output = model(batch)
-        return share * output.reconstruction_loss + output.quantization_loss
+        return share * output.reconstruction_loss + quantization_share * output.quantization_loss
 
     return alone, together
 
@@ -120,7 +155,7 @@ def train_variant(recipe: Recipe, embeddings: Tensor, *, seed: int, steps: int =
         recipe: which remedies it has.
         embeddings: shape (N, D), float32.
         seed: of weights, k-means, batches and resets.
-        steps: in all, at least 4. With k-means, the autoencoder has three in ten of them alone.
+        steps: in all, at least 4. With `pretrain`, the autoencoder has three in ten of them alone.
 
     Returns:
         The model, in evaluation mode.
@@ -129,11 +164,11 @@ def train_variant(recipe: Recipe, embeddings: Tensor, *, seed: int, steps: int =
     batches = RowBatches(embeddings, batch_size=BATCH_SIZE, seed=seed)
     training = TrainingConfig(num_steps=steps, batch_size=BATCH_SIZE, seed=seed)
     alone, together = losses(model, recipe)
-    if recipe.kmeans:
-        warm_up = steps * 3 // 10
-        first = replace(training, num_steps=warm_up, schedule="constant")
+    if recipe.pretrain:
+        steps_alone = steps * 3 // 10
+        first = replace(training, num_steps=steps_alone, schedule="constant")
         train(model, alone, batches, first, progress=False)
-        training = replace(training, num_steps=steps - warm_up)
+        training = replace(training, num_steps=steps - steps_alone)
     start_codebooks(model, recipe, embeddings, seed)
     train(model, together, batches, training, progress=False)
     return model
@@ -163,18 +198,33 @@ def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> d
         found.collision_rate,
         variance_lost(model, embeddings),
     ]
-    flags = [str(int(value)) for value in asdict(recipe).values()]
+    flags = flags_of(recipe).values()
     values = [name, str(seed), str(steps), *flags, *(f"{number:.4g}" for number in numbers)]
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def flags_of(recipe: Recipe) -> dict[str, str]:
+    """Return the recipe as its columns hold it: 1 for what it has, 0 for what it lacks."""
+    return {name: str(int(value)) for name, value in asdict(recipe).items()}
+
+
+def is_current(row: dict[str, str], steps: int) -> bool:
+    """Whether a row is of a variant that still is what it was, and of this number of steps."""
+    recipe = VARIANTS.get(row["variant"])
+    return (
+        row["steps"] == str(steps)
+        and recipe is not None
+        and flags_of(recipe).items() <= row.items()
+    )
+
+
 def read_rows(path: Path, steps: int) -> dict[tuple[str, int], dict[str, str]]:
-    """Return the rows there are, by variant and seed, but for those of another number of steps."""
+    """Return the rows there are, by variant and seed, that need not be computed anew."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if tuple(row) == COLUMNS]
-    return {(row["variant"], int(row["seed"])): row for row in rows if row["steps"] == str(steps)}
+    return {(row["variant"], int(row["seed"])): row for row in rows if is_current(row, steps)}
 
 
 def write_rows(path: Path, rows: dict[tuple[str, int], dict[str, str]]) -> None:

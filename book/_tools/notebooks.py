@@ -118,9 +118,16 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
     }
     for path in imported_modules(root, "\n".join(cell[0] for cell in cells)):
         key[path.relative_to(root).as_posix()] = sha256(without_docstrings(path).encode())
+        for part in parts_of(path):
+            key[part.relative_to(root).as_posix()] = sha256(part.read_bytes())
     for path in data_files(root):
         key[path.relative_to(root).as_posix()] = sha256(path.read_bytes())
     return key
+
+
+def parts_of(module: Path) -> list[Path]:
+    """The files that are a module's in all but language: item_map.js of item_map.py."""
+    return sorted(path for path in module.parent.glob(f"{module.stem}.*") if path.suffix != ".py")
 
 
 def data_files(root: Path) -> list[Path]:

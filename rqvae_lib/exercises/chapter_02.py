@@ -11,6 +11,7 @@ from rqvae_lib.checks import Case, passes
 def nearest_by_cosine(function: Callable[[Tensor, int, int], Tensor]) -> bool:
     """Check a function that finds the k other items with the largest cosine, best first."""
     lengths = torch.tensor([[1.0, 0.0], [0.8, 0.6], [1.0, 10.0], [-1.0, 0.0]])
+    opposite = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.6, 0.8]])
     twins = torch.tensor([[0.6, 0.8], [0.0, 2.0], [0.0, 2.0]])
     cold = torch.tensor([[0.0, 0.0], [-1.0, 0.1], [2.0, 0.0], [3.0, 3.0]])
     return passes(
@@ -22,9 +23,20 @@ def nearest_by_cosine(function: Callable[[Tensor, int, int], Tensor]) -> bool:
                 "an item is not its own neighbour, and the largest cosine comes first",
             ),
             Case(
+                (opposite, 0, 1),
+                torch.tensor([2]),
+                "the opposite direction has the cosine −1, the smallest there is: keep the sign",
+            ),
+            Case(
                 (lengths, 0, 2),
                 torch.tensor([1, 2]),
                 "a long vector must not win by its length: divide by both lengths",
+            ),
+            Case(
+                (opposite, 0, 2),
+                torch.tensor([2, 1]),
+                "even an opposite vector comes before the item itself: to rule the item out, give "
+                "it less than −1",
             ),
             Case(
                 (twins, 2, 2),
@@ -54,8 +66,9 @@ def positive_pmi(function: Callable[[Tensor], Tensor]) -> bool:
             Case(
                 (torch.tensor([[0.0, 5], [5, 0]]),),
                 torch.tensor([[0.0, log2], [log2, 0.0]]),
-                "p(i) is the sum of row i over the sum of the whole matrix, the logarithm is the "
-                "natural one, and pairs that never met get 0",
+                "these two met five times: log 2 = 0.6931. A 1 there is a logarithm to base 2, and "
+                "a 0 means that the total is not the sum of the matrix, which holds each meeting "
+                "twice. On the diagonal, pairs that never met get 0, not -inf",
             ),
             Case(
                 (worked,),
@@ -78,30 +91,43 @@ def positive_pmi(function: Callable[[Tensor], Tensor]) -> bool:
     )
 
 
-def halves_that_count_alike(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Check a function that joins two kinds of vectors so that dot products average the cosines."""
+def weighted_halves(function: Callable[[Tensor, Tensor, float], Tensor]) -> bool:
+    """Check a function that joins two kinds of vectors, so that dot products weigh the cosines.
+
+    It gets text (N, D) and taste (N, C) vectors, and the weight of the text cosine in [0, 1].
+    """
     half = 0.5**0.5
     return passes(
         function,
         [
             Case(
-                (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])),
+                (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 0.5),
                 torch.tensor([[half, 0.0, 0.0, half]]),
-                "one after the other, text first; the dot product of an item with itself is to be "
-                "the mean of 1 and 1, which is 1 and not 2",
+                "one after the other, text first; the dot product of this item with itself is to "
+                "be the weighted mean of 1 and 1, which is 1",
             ),
             Case(
-                (torch.tensor([[3.0, 4.0]]), torch.tensor([[0.5]])),
+                (torch.tensor([[3.0, 4.0]]), torch.tensor([[0.5]]), 0.5),
                 torch.tensor([[0.6 * half, 0.8 * half, half]]),
                 "bring each half to length 1 by itself, before they are joined",
             ),
             Case(
-                (torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 9.0], [1.0, 0.0]])),
+                (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 0.36),
+                torch.tensor([[0.6, 0.0, 0.0, 0.8]]),
+                "a dot product multiplies the factor of a half by itself: for a text cosine that "
+                "weighs 0.36 the factor is 0.6",
+            ),
+            Case(
+                (
+                    torch.tensor([[2.0, 0.0], [0.0, 1.0]]),
+                    torch.tensor([[0.0, 9.0], [1.0, 0.0]]),
+                    0.5,
+                ),
                 torch.tensor([[half, 0, 0, half], [0, half, half, 0]]),
                 "the length is one of each row, not of the whole matrix",
             ),
             Case(
-                (torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 0.0]])),
+                (torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 0.0]]), 0.5),
                 torch.tensor([[0.0, half, 0.0, 0.0]]),
                 "a movie that nobody rated has zeros in its second half, and they must stay zeros",
             ),

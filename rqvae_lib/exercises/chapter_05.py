@@ -17,6 +17,7 @@ def batch_loss(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> b
     x, rebuilt = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
     nothing = torch.zeros(2, 2, 2)
     left = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 2.0]]])
+    one = torch.zeros(1, 1)
     loss = torch.tensor
     return passes(
         function,
@@ -26,6 +27,12 @@ def batch_loss(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> b
                 (x, rebuilt, nothing, 0.25),
                 loss(7.0),
                 "sum the squared errors over the features of a row, then average over the rows",
+            ),
+            Case(
+                (one, one, torch.full((1, 1, 1), 3.0), 1.0),
+                loss(9.0),
+                "one row with one number left over, 3, and β = 1: the commitment is its square and "
+                "counts once, as codewords that follow averages have no codebook loss",
             ),
             Case(
                 (x, x, left, 1.0),
@@ -44,6 +51,7 @@ def collapsed_levels(function: Callable[[Tensor, int, float], list[int]]) -> boo
     """
     even = torch.arange(8).repeat(2)  # every code twice
     lonely = torch.zeros(16, dtype=torch.int64)  # always the same
+    gap = torch.tensor([0] * 15 + [2])  # never code 1; perplexity 1.26
     lonely_but_one = torch.cat([torch.arange(8), torch.zeros(56, dtype=torch.int64)])
     spread = torch.arange(8).repeat(8)
     half = torch.arange(4).repeat(4)  # perplexity 4 of 8
@@ -52,9 +60,9 @@ def collapsed_levels(function: Callable[[Tensor, int, float], list[int]]) -> boo
         [
             Case((torch.stack([even, even], 1), 8, 0.5), [], "equal use has the perplexity K"),
             Case(
-                (torch.stack([even, lonely], 1), 8, 0.5),
-                [2],
-                "a level that always has the same code has perplexity 1; count levels from 1",
+                (torch.stack([even, even], 1), 8, 1.5),
+                [1, 2],
+                "both perplexities, 8, are below 1.5 × 8, and levels are counted from 1",
             ),
             Case(
                 (torch.stack([lonely_but_one, spread], 1), 8, 0.5),
@@ -63,14 +71,25 @@ def collapsed_levels(function: Callable[[Tensor, int, float], list[int]]) -> boo
                 "of the entropy, and not the codes that occur",
             ),
             Case(
-                (torch.stack([half, even], 1), 8, 0.4),
-                [],
-                "compare with the share of K: perplexity 4 is above 0.4 × 8",
+                (torch.stack([even, gap], 1), 8, 0.7),
+                [2],
+                "code 1 has p = 0, and 0 · log 0 computes to nan, which is below nothing: a code "
+                "that nobody uses must add 0 to the entropy",
             ),
             Case(
                 (torch.stack([half, even], 1), 16, 0.4),
                 [1],
                 "K is the size of the codebook and not the number of codes that occur",
+            ),
+            Case(
+                (torch.stack([even, lonely], 1), 8, 0.5),
+                [2],
+                "a level that always has the same code has perplexity 1",
+            ),
+            Case(
+                (torch.stack([half, even], 1), 8, 0.4),
+                [],
+                "compare with the share of K: perplexity 4 is above 0.4 × 8",
             ),
         ],
     )
@@ -103,6 +122,11 @@ def stop_early(function: Callable[[Sequence[float], int], tuple[int, int]]) -> b
             Case(([3.0, 3.0, 3.0, 3.0], 2), (1, 3), "as good as the best is not a new best"),
             Case(
                 ([2.0, math.nan, 1.0], 2), (3, 3), "a measurement that is not a number is no best"
+            ),
+            Case(
+                ([math.nan, 2.0, 3.0], 3),
+                (2, 3),
+                "nothing is below nan: start from infinity and not from the first measurement",
             ),
         ],
     )

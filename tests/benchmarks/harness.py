@@ -9,6 +9,8 @@ seconds, with the garbage collector off.
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +20,20 @@ from pathlib import Path
 import torch
 from torch.utils.benchmark import Timer
 
-PEERS = ("torch", "vector-quantize-pytorch", "rectokens", "faiss-cpu", "scikit-learn", "numpy")
+PEERS = (
+    "torch",
+    "vector-quantize-pytorch",
+    "rectokens",
+    "faiss-cpu",
+    "scikit-learn",
+    "transformers",
+    "numpy",
+)
+PROGRAM = Path(__file__).with_name("run.py")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,32 @@ def table(suite: Suite, rows: list[Row]) -> str:
         *(f"| {r.case} | {r.milliseconds:,.1f} | {r.ratio:.2f} | {r.note} |" for r in rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def peak_memory(work: str) -> float:
+    """Return how many MiB a named piece of work takes at its peak, beside its data (Linux).
+
+    It runs in a process of its own, where nothing has used memory before that it could use again.
+    """
+    command = [sys.executable, str(PROGRAM), "--memory", work]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def print_peak_memory(prepare: Callable[[], Callable[[], object]]) -> None:
+    """Print what the work that `prepare` returns takes; `prepare` itself is not counted."""
+    work = prepare()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _resident("VmRSS")
+    work()
+    print(_resident("VmHWM") - before)
+
+
+def _resident(which: str) -> float:
+    """Return this process's memory, now (VmRSS) or at its peak (VmHWM), in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(which):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {which}")
 
 
 def machine() -> str:

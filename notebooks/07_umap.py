@@ -1,0 +1,773 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Can one see what a code means?
+#
+# *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
+# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out
+# vectors of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and
+# the residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
+# true?
+#
+# A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384
+# numbers. The *encoder* of an RQ-VAE turns the embedding into a *latent* vector of 32. Three *codebooks* of 256
+# *codewords* each describe the latent: the first by its nearest codeword, the second does the same with what is left,
+# the *residual*, and the third with what is left after that. The positions of the three codewords are the movie's
+# *codes*; a fourth number tells apart the few movies that share all three.
+#
+# :::{admonition} What you will learn
+# - how UMAP works: a graph of neighbours, and springs that pull it flat, each in a few lines
+# - how to measure whether a map can be believed about neighbours
+# - what first codes have in common, and what training has done to the latents
+# - what distances, gaps and sizes on such a map do *not* mean, seen on several maps of the same vectors
+# - how to look up any movie, and all movies that share its codes, on a map that answers
+# :::
+#
+# | You need | Why | Where |
+# | --- | --- | --- |
+# | embeddings and principal directions | they are what is drawn first | [Item embeddings](02_item_embeddings.ipynb) |
+# | codebooks, codes and residuals | they are what we want to see | [Residual quantization](04_residual_quantization.ipynb) |
+# | gradient descent in PyTorch | it draws the map by hand | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
+#
+# **Time:** about 25 minutes to read.
+
+# %%
+import math
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import torch
+from IPython.display import HTML
+from scipy.stats import spearmanr
+from sklearn import manifold
+
+from rqvae_lib import plots
+from rqvae_lib.checkpoints import load_rqvae
+from rqvae_lib.content import load_embeddings
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.exercises import chapter_07 as checks
+from rqvae_lib.item_map import item_map
+from rqvae_lib.neighbours import nearest_neighbours, trustworthiness
+from rqvae_lib.semantic_ids import SemanticIDs
+
+# umap-learn asks for a progress bar that it does not draw, and complains
+# that it cannot add points to a map later, which nobody wants.
+warnings.filterwarnings("ignore", message="IProgress not found")
+warnings.filterwarnings("ignore", message=".*knn_search_index")
+from umap import UMAP
+
+data = load_dataset("movielens-small-2016")
+embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
+rqvae, _ = load_rqvae("movielens-small-2016")
+
+x = rqvae.standardize(embeddings)  # (9066, 384), what the encoder reads
+latents = rqvae.encode(embeddings)  # (9066, 32)
+codes = rqvae.assign(embeddings)  # (9066, 3)
+
+# %% [markdown]
+# ## First, who is whose neighbour
+#
+# The obvious map is the shadow: the two *principal directions*, those in which the vectors vary most, and the rest
+# thrown away. [Chapter 03](03_codebook_kmeans.ipynb) drew it, and found that it shows a small share of the variance.
+# UMAP gives up on distances altogether. It asks for one thing only: **neighbours should stay neighbours**.
+#
+# So the first step is a graph. Each movie names its 14 nearest others, by Euclidean distance between standardised
+# embeddings. (umap-learn, the program that people use, calls this 15, because it counts the movie itself.) The
+# library's function finds them exactly; for a hundred movies the obvious way is as good.
+
+# %%
+near = nearest_neighbours(x, 14)  # indices and distances, (9066, 14)
+
+obvious = torch.cdist(x[:100], x)  # (100, 9066)
+distances, indices = obvious.topk(15, largest=False)
+assert torch.equal(indices[:, 0], torch.arange(100))  # each itself
+assert torch.equal(
+    indices[:, 1:].sort(1).values, near.indices[:100].sort(1).values
+)
+torch.testing.assert_close(distances[:, 1:], near.distances[:100])
+print([data.titles[movie] for movie in near.indices[0, :3]])
+
+# %% [markdown]
+# Not all 14 count alike. The nearest neighbour, at distance $\rho$, gets the weight 1, and one at distance $d$
+#
+# $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$
+#
+# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
+# movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
+# dense the data are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
+# and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
+# instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
+# the weight 1 as well.)
+
+
+# %%
+def weights_of(distances, total):  # (N, k), ascending
+    apart = distances.where(distances > 0, torch.inf)
+    rho = apart.min(1, keepdim=True)[0]  # (N, 1)
+    beyond = (distances - rho).clamp(min=0)  # (N, k)
+    low = torch.zeros(len(distances), 1)
+    high = torch.full_like(low, torch.inf)
+    sigma = torch.ones_like(low)
+    for _ in range(64):
+        too_much = torch.exp(-beyond / sigma).sum(1, keepdim=True) > total
+        high = torch.where(too_much, sigma, high)
+        low = torch.where(too_much, low, sigma)
+        sigma = torch.where(high.isinf(), 2 * sigma, (low + high) / 2)
+    return torch.exp(-beyond / sigma)
+
+
+weights = weights_of(near.distances, math.log2(15))  # (9066, 14)
+print("Toy Story's ties:", [f"{w:.2f}" for w in weights[0, :6]])
+print("movies with a twin:", int((near.distances[:, 0] == 0).sum()))
+
+# %% [markdown]
+# A tie has two ends, and they may disagree: A names B, and B has 14 nearer neighbours. UMAP reads a weight as the
+# chance that the tie exists, and keeps it if *either* end says so. Of two chances $a$ and $b$ that fail independently,
+# at least one holds with $a + b - ab$.
+
+# %%
+rows = torch.arange(len(x)).repeat_interleave(14)
+named = scipy.sparse.csr_array(
+    (weights.flatten(), (rows, near.indices.flatten())), (len(x), len(x))
+)
+graph = named + named.T - named * named.T
+ties = scipy.sparse.triu(graph).tocoo()  # each tie once
+print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
+
+# %% [markdown]
+# ## Then springs
+#
+# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance
+# $q = 1 / (1 + a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$
+# say how closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The
+# movies are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss
+# of any yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
+#
+# There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at
+# random, five for each tie. Ties, too, are drawn, each with its weight as the chance. `steepness` is $a\,d^{2b}$ for a
+# list of pairs, so that `log1p` of it is $-\log q$, and `log1p` of its inverse $-\log(1 - q)$.
+
+
+# %%
+def lay_out(ties, start, epochs=200):
+    generator = torch.Generator().manual_seed(0)
+    i, j, weight = map(torch.tensor, (ties.row, ties.col, ties.data))
+    points = (3 * start / start.std()).requires_grad_()  # (N, 2)
+    optimizer = torch.optim.Adam([points], lr=0.3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.01, epochs)
+
+    def steepness(i, j):  # d is kept a little above 0
+        squared = (points[i] - points[j]).square().sum(1)
+        return 1.577 * (squared + 1e-3) ** 0.895
+
+    for _ in range(epochs):
+        drawn = torch.rand(len(weight), generator=generator) < weight
+        pull = torch.log1p(steepness(i[drawn], j[drawn]))  # -log q
+        pairs = (2, 5 * len(pull))
+        others = torch.randint(len(points), pairs, generator=generator)
+        push = torch.log1p(1 / steepness(*others))  # -log(1 - q)
+        optimizer.zero_grad()
+        (pull.sum() + push.sum()).backward()
+        optimizer.step()
+        schedule.step()
+    return points.detach()
+
+
+directions = torch.linalg.svd(x, full_matrices=False).Vh[:2]  # (2, 384)
+shadow = x @ directions.T  # (9066, 2)
+by_hand = lay_out(ties, shadow)
+
+# %% [markdown]
+# That is all of UMAP but its speed. Its authors' program walks through the ties one by one, moves the two ends at once,
+# and starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our
+# exact neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200
+# epochs, seed 0.
+
+# %%
+itself = torch.arange(len(x))[:, None]
+known = (
+    torch.cat([itself, near.indices], 1).numpy(),  # (9066, 15)
+    torch.nn.functional.pad(near.distances, (1, 0)).numpy(),
+)
+settings = {"n_neighbors": 15, "min_dist": 0.1, "n_epochs": 200}
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message=".*knn_search_index")
+    reducer = UMAP(**settings, random_state=0, n_jobs=1, precomputed_knn=known)
+    by_library = torch.tensor(reducer.fit_transform(x.numpy()))
+
+graph.data[graph.data < 1 / 200] = 0
+assert abs(reducer.graph_ - graph).max() < 1e-4
+print(f"umap-learn: a = {reducer._a:.3f}, b = {reducer._b:.3f}")
+
+# %% [markdown]
+# The graphs agree, weight for weight. (umap-learn forgets ties weaker than 1/200, which it would hardly draw once in
+# 200 epochs, so we forget them, too, before comparing.) The layouts cannot agree: chance decides too much.
+# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made.
+
+# %% mystnb={"image": {"alt": "Three maps of the movies, coloured by decade. In the shadow the decades lie in blurred layers over one another. The other two maps also go from old to new, with clearer borders and denser clumps; their outlines differ."}, "figure": {"caption": "A few dozen lines by hand and umap-learn draw different outlines of the same country. Both separate the decades more clearly than the shadow on the two principal directions.", "name": "fig-07-three"}}
+by_decade = plots.decades(data.items["year"])
+fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
+drawings = {"shadow": shadow, "by hand": by_hand, "umap-learn": by_library}
+for ax, (name, points) in zip(axes, drawings.items(), strict=True):
+    plots.scatter(ax, points.numpy(), by_decade, size=1.5)
+    ax.set_title(name)
+plots.legend(fig, by_decade)
+plt.show()
+
+# %% [markdown]
+# ## How far can a map be believed?
+#
+# A picture always looks convincing, so we need a number. **Trustworthiness** {cite}`venna2001neighborhood` looks at
+# each movie's $k$ nearest neighbours *on the map*. Those that are also among its $k$ nearest in truth are fine. The
+# others are intruders, and an intruder costs the number of places that it stands behind the $k$-th in truth. The sum is
+# scaled so that a map without intruders gets 1 and the worst one 0. For 500 movies, by hand (sorting twice turns
+# distances into places):
+
+# %%
+k, few = 15, torch.arange(0, len(x), len(x) // 500)[:500]
+truth = torch.cdist(x[few], x[few])  # (500, 500)
+drawn = torch.cdist(by_library[few], by_library[few])
+rank = truth.argsort(1).argsort(1)  # (500, 500), place of each; own is 0
+on_map = drawn.topk(k + 1, largest=False).indices[:, 1:]  # (500, 15)
+cost = (rank.gather(1, on_map) - k).clamp(min=0).sum()
+n = len(few)
+ours = float(1 - 2 * cost / (n * k * (2 * n - 3 * k - 1)))
+
+library = trustworthiness(x[few], by_library[few], k=k)
+judge = manifold.trustworthiness(x[few], by_library[few], n_neighbors=k)
+assert math.isclose(ours, library, abs_tol=1e-4)
+assert math.isclose(ours, judge, abs_tol=1e-4)
+mixed = by_library[few].roll(1, 0)  # every movie in another's place
+print(f"500 movies: {ours:.2f}, at mixed-up places:", end=" ")
+print(f"{trustworthiness(x[few], mixed, k=k):.2f}")
+
+# %% [markdown]
+# The library's version and scikit-learn's agree with it. A map on which everyone stands in someone else's place gets
+# about one half. Now for all 9,066 movies:
+
+# %%
+score = {name: trustworthiness(x, points) for name, points in drawings.items()}
+for name, value in score.items():
+    print(f"{name:10} {value:.2f}")
+assert score["by hand"] > score["shadow"] + 0.08
+assert abs(score["by hand"] - score["umap-learn"]) < 0.04
+
+# %% [markdown]
+# Both layouts are a good deal more trustworthy than the shadow, and equally so. Neither is perfect: there is no room in
+# two dimensions for everybody's neighbours.
+#
+# ## The country of the embeddings
+#
+# Drawing takes time, so all further maps come with the book. `python book/_tools/umap_coordinates.py` made them with
+# the settings above, seed 0 where nothing else is said. Run it on another machine, and the maps will differ in the
+# details, because the smallest difference in rounding grows from epoch to epoch.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+table = pd.read_parquet("results/07_maps.parquet")
+
+
+def map_of(name):
+    return table[[f"{name}_x", f"{name}_y"]].to_numpy(copy=True)  # (9066, 2)
+
+
+print(f"{table.shape[1] // 2} maps of {len(table):,} movies")
+
+# %% [markdown]
+# {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists,
+# and it lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is
+# densest.
+
+# %% mystnb={"image": {"alt": "The same map twice. Left, coloured by decade: movies from before 1960 lie at the top, the 1980s at the left edge, and the later decades follow to the right and below. Right, coloured by first genre: comedies form a band above the dramas, action movies lie below them, horror at the lower left."}, "figure": {"caption": "The embeddings make one country with two orders: decades run from the upper left to the right, genres from comedy above to action below. UMAP was told about neither.", "name": "fig-07-country"}}
+by_genre = plots.main_genres(data.items["genres"])
+fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+country = map_of("embeddings")
+plots.scatter(axes[0], country, by_decade, names=by_decade.labels[:-1])
+plots.scatter(axes[1], country, by_genre, names=by_genre.labels[:-1])
+plt.show()
+
+# %% [markdown]
+# The embeddings were made from texts that contain year and genres, so it is no wonder that they know both. How much of
+# it does the map show? We count how many of a movie's 15 neighbours are of the same decade, in truth and on the map,
+# and compare with 15 movies drawn at random.
+
+
+# %%
+def agree(neighbours, labels):  # (N, k), (N,)
+    labels = torch.as_tensor(labels)
+    return float((labels[neighbours] == labels[:, None]).float().mean())
+
+
+def neighbours_on(name):
+    return nearest_neighbours(torch.tensor(map_of(name)).double(), 15).indices
+
+
+generator = torch.Generator().manual_seed(0)
+anyone = torch.randint(len(x), (len(x), 15), generator=generator)
+for name, neighbours in {
+    "in truth": nearest_neighbours(x, 15).indices,
+    "on the map": neighbours_on("embeddings"),
+    "at random": anyone,
+}.items():
+    decade, genre = (
+        agree(neighbours, sort.group) for sort in (by_decade, by_genre)
+    )
+    code = agree(neighbours, codes[:, 0])
+    print(f"{name:11} decade {decade:.2f}, genre {genre:.2f}", end=", ")
+    print(f"first code {code:.2f}")
+
+# %% [markdown]
+# The map keeps nearly all of the agreement about decades. Of genres it loses more than a quarter of what the truth has
+# above chance, and of first codes more than a third: two dimensions have no room for everything.
+#
+# ## Codes on a map that does not know them
+#
+# Now the codes. This map was made without them, which makes it an honest judge: if a code means something, its movies
+# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies. (A `Groups` of
+# the library holds, for one way of sorting movies, the names of the groups, the group of each movie, and colours for
+# light and for dark pages.)
+
+# %%
+first = codes[:, 0]
+sizes = torch.bincount(first, minlength=256)
+largest = sizes.argsort(descending=True, stable=True)[:6].tolist()
+year = data.items["year"].astype(float)
+genre = data.items["genres"].str.split("|").str[0]
+for code in largest:
+    members = (first == code).numpy()
+    shares = genre[members].value_counts(normalize=True)
+    early, late = year[members].quantile([0.1, 0.9])
+    print(f"code {code:3}: {members.sum()} movies,", end=" ")
+    print(f"{shares.iloc[0]:.0%} {shares.index[0]},", end=" ")
+    print(f"eight in ten from {early:.0f} to {late:.0f}")
+
+# %% mystnb={"image": {"alt": "The map of the embeddings in grey, with six groups of coloured points. Each group lies in one part of the map, most of them in a compact patch, with a few members scattered further away."}, "figure": {"caption": "On a map that was made without codes, movies with the same first code lie together: each of the six largest fills a patch, with stragglers.", "name": "fig-07-codes"}}
+place = {code: index for index, code in enumerate(largest)}
+by_code = plots.Groups(
+    "first code",
+    (*map(str, largest), "others"),
+    np.array([place.get(code, 6) for code in first.tolist()]),
+    (*plots.OKABE_ITO, "#d5d8dc"),
+    (*plots.OKABE_ITO, "#3d444d"),
+)
+fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
+sizes_drawn = np.where(by_code.group < 6, 14, 1)
+plots.scatter(ax, country, by_code, names=by_code.labels[:6], size=sizes_drawn)
+plt.show()
+
+# %% [markdown]
+# And the other 250? Of the squared distances of all movies from the map's centre, which share is left when one measures
+# from the centre of each code's own movies instead? Chance gives nearly 1.
+
+
+# %%
+def share_within(codes, points):  # (N,), (N, 2)
+    points = torch.as_tensor(points)
+    count = torch.bincount(codes, minlength=256).clamp(min=1)[:, None]
+    centres = torch.zeros(256, 2).index_add_(0, codes, points) / count
+    within = (points - centres[codes]).square().sum()
+    return float(within / (points - points.mean(0)).square().sum())
+
+
+mixed = torch.randperm(len(x), generator=generator)
+print(f"first code:       {share_within(first, country):.2f}")
+print(f"  shuffled:       {share_within(first[mixed], country):.2f}")
+print(f"second code only: {share_within(codes[:, 1], country):.2f}")
+print(f"third code only:  {share_within(codes[:, 2], country):.2f}")
+
+# %% [markdown]
+# The first code says where on the map a movie lies, for all codes taken together. The second and the third say next to
+# nothing *by themselves*, and this is no fault. A second code describes what the first has left over, so it means one
+# thing after code 129 and another after code 4. A number in an ID is like a house number: it needs the street.
+#
+# ## The archipelago of the latents
+#
+# The codes were not made from the embeddings but from the latents. Their map is {numref}`fig-07-islands`.
+
+# %% mystnb={"image": {"alt": "The map of the latents is no connected country: hundreds of tiny dots lie on white ground. Left, neighbouring dots tend to have the same decade. Right, each dot tends to have one genre, and neighbouring dots have different ones."}, "figure": {"caption": "The trained latents are an archipelago: the 9,066 movies stand in crowds on many small islands.", "name": "fig-07-islands"}}
+fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+islands = map_of("latents")
+plots.scatter(axes[0], islands, by_decade)
+plots.scatter(axes[1], islands, by_genre)
+for ax, groups in zip(axes, (by_decade, by_genre), strict=True):
+    ax.set_title(groups.name)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
+    ax.legend(handles=plots.handles(groups), fontsize=7, ncols=4, **below)
+plt.show()
+
+# %% [markdown]
+# What is an island? We ask how many of a movie's 15 neighbours have its first code: on the map, and then, lest the map
+# deceive us, in the 32 dimensions themselves. When did it begin? The library ships snapshots of the long training after
+# 1,000, 10,000, 100,000 and 500,000 steps.
+
+# %%
+print(f"on the map: {agree(neighbours_on('latents'), first):.2f}")
+shares = []
+for name in ("-1k", "-10k", "-100k", ""):
+    snapshot, _ = load_rqvae("movielens-small-2016" + name)
+    its_latents = snapshot.encode(embeddings)
+    its_codes = snapshot.assign(embeddings)[:, 0]
+    neighbours = nearest_neighbours(its_latents, 15).indices
+    shares.append(agree(neighbours, its_codes))
+print("in 32 dimensions:", [f"{share:.2f}" for share in shares])
+assert shares[-1] > shares[0] + 0.3
+
+# %% [markdown]
+# On the map the answer is nearly all: an island is a first code. It is not the map's invention, either. At the end of
+# training, nine in ten of a movie's true neighbours have its first code; early it is a little more than half. Some of
+# it is a matter of course, since a code *is* the nearest codeword, and neighbours tend to have the same one. The growth
+# is not: in this one training, most of it after step 100,000, movies that share a code came closer to each other than
+# to others. The map then exaggerates: on it, hardly a neighbour is from elsewhere, and between the islands lies open
+# water.
+#
+# ## Inside an island
+#
+# What do the second and third code do? On the map an island is hardly larger than a point. So we look at one with the
+# old shadow, which keeps straight lines straight. {numref}`fig-07-inside` shows the island of *Toy Story* along the two
+# directions in which its movies differ most, and for each movie the way from the first codeword, over the sums of two
+# and three, to its latent.
+
+# %%
+toy_story = data.titles.index("Toy Story (1995)")
+code = int(first[toy_story])
+members = (first == code).nonzero()[:, 0]  # (29,)
+with torch.no_grad():
+    centre = rqvae.quantizer.codebooks[0][code]
+    sums = [rqvae.quantizer.decode(codes[:, :level]) for level in (1, 2, 3)]
+left = latents[members] - centre  # (29, 32)
+_, lengths, directions = torch.linalg.svd(left, full_matrices=False)
+shown = lengths[:2].square().sum() / lengths.square().sum()
+print(f"code {code}: {len(members)} movies, {shown:.0%} of their spread shown")
+
+
+def flat(vectors):
+    return (vectors - centre) @ directions[:2].T
+
+
+# %% mystnb={"image": {"alt": "In the middle a cross, the codeword of code 129. From it, broken lines lead over a square and a diamond to a circle: for most movies, each step comes nearer to the circle. Four movies are named, Toy Story, Jumanji and two others."}, "figure": {"caption": "The first codeword stands among its movies. The second and the third step from it towards the movie, and stop short of it.", "name": "fig-07-inside"}}
+fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
+stages = [flat(part[members]) for part in (*sums, latents)]  # each (29, 2)
+for path in torch.stack(stages, 1):  # (4, 2)
+    ax.plot(*path.T, c=plots.GREY, lw=0.8, zorder=0)
+names = ["first codeword", "+ second", "+ third", "latent"]
+for name, points, marker in zip(names, stages, "XsDo", strict=True):
+    big = 90 if marker == "X" else 22
+    ax.scatter(*points.T, marker=marker, s=big, label=name)
+for movie in (toy_story, *members[members != toy_story][:3].tolist()):
+    x_, y_ = flat(latents[movie])
+    ax.annotate(
+        data.titles[movie],
+        (x_, y_),
+        fontsize=7,
+        xytext=(4, 4),
+        textcoords="offset points",
+    )
+ax.set(aspect="equal", xlabel="first direction", ylabel="second")
+ax.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# That was one island of 256. For the whole catalogue we ask: when the sum of the first few codewords stands for a
+# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps was
+# drawn of the latents *and* of these sums: how far apart do they lie there, compared with the way to another movie,
+# drawn at random?
+
+# %%
+whole = map_of("whole")
+others = np.random.default_rng(0).permutation(len(whole))
+for level, part in enumerate(sums, 1):
+    own = (part - latents).norm(dim=1)  # (9066,)
+    nearest = torch.cdist(part, latents).min(1)[0]
+    found = (own <= nearest + 1e-4).float().mean()
+    ways = map_of(f"level_{level}") - whole  # (9066, 2)
+    way = np.median(np.linalg.norm(ways, axis=1))
+    print(f"{level} codes: {own.mean():.1f} from the latent,", end=" ")
+    print(f"none nearer for {found:.0%}; on the map {way:.2f}")
+far = np.median(np.linalg.norm(whole[others] - whole, axis=1))
+print(f"on the map, to another movie: {far:.1f}")
+
+# %% [markdown]
+# The first codeword hardly ever singles out its movie. Adding the second does so for most movies, and adding the third
+# for nearly all. On the map one sees nothing of this: codeword, sums and latent lie on the same island, hundreds of
+# times closer together than two movies at random. That is why the map is of no use *inside* an island.
+#
+# ## What is left over
+#
+# The residuals can be drawn like any vectors. {numref}`fig-07-residuals` shows what is left after each level, and, as a
+# control, the latents with each of their 32 features shuffled among the movies: vectors with the same numbers in each
+# column, whose columns know nothing of each other.
+
+# %% mystnb={"image": {"alt": "Four round clouds coloured by decade. The first, of the residuals after one code, has a ragged edge of small clumps. The other three, two residuals and the shuffled control, are even discs. In all four the decades are thoroughly mixed."}, "figure": {"caption": "The first code takes the decades with it. After two codes the residuals look like the shuffled control: an even disc.", "name": "fig-07-residuals"}}
+parts = {
+    "after 1 code": "residual_1",
+    "after 2 codes": "residual_2",
+    "after 3 codes": "residual_3",
+    "latents, shuffled": "shuffled",
+}
+fig, axes = plt.subplots(2, 2, figsize=(7, 7), layout="constrained")
+for ax, (title, name) in zip(axes.flat, parts.items(), strict=True):
+    plots.scatter(ax, map_of(name), by_decade, size=1.5)
+    ax.set_title(title)
+plots.legend(fig, by_decade)
+plt.show()
+
+# %%
+print("             decade  genre")
+for level, part in enumerate((torch.zeros_like(latents), *sums)):
+    neighbours = nearest_neighbours(latents - part, 15).indices
+    decade, genre = (
+        agree(neighbours, sort.group) for sort in (by_decade, by_genre)
+    )
+    print(f"after {level} codes   {decade:.2f}   {genre:.2f}")
+
+# %% [markdown]
+# These numbers are counted in 32 dimensions, not on the maps. Nine in ten neighbours of a latent share its decade. Take
+# the first codeword away, and it is hardly more than among movies drawn at random, for which it was 0.20 above; genres
+# fall nearly as far. What remains still tells single movies apart, as the last section showed. But it is hardly about
+# decades any more, and little about these genres.
+#
+# The discs carry a warning, too. UMAP draws *something* whatever it is given: nothing in the picture says whether an
+# even disc hides a structure that two dimensions cannot show, or has none.
+#
+# ## What the map does not say
+#
+# Now for the distances. {numref}`fig-07-warning` holds four maps of the same latents: the one above; another seed; 5
+# neighbours in the place of 15; and the map for which the sums of codewords were drawn along with the latents, without
+# those sums. The same six codes are marked on each.
+
+# %% mystnb={"image": {"alt": "Four archipelagos. In the first two, which differ in the seed, the six marked codes lie in similar places. With 5 neighbours, and with the codewords drawn along, the islands lie evenly spread and the six codes are elsewhere, in another order."}, "figure": {"caption": "The same latents four times. The islands are the same, and where they lie changes with the settings.", "name": "fig-07-warning"}}
+warned = {
+    "seed 0": "latents",
+    "seed 1": "seed_1",
+    "5 neighbours": "neighbours_5",
+    "codewords along": "whole",
+}
+fig, axes = plt.subplots(2, 2, figsize=(7, 7), layout="constrained")
+for ax, (title, name) in zip(axes.flat, warned.items(), strict=True):
+    plots.scatter(ax, map_of(name), by_code, names=by_code.labels[:6], size=3)
+    ax.set_title(title)
+plt.show()
+
+# %% [markdown]
+# Three measures, with a fifth map, of 100 neighbours, beside the four. Trustworthiness, as before. Then the distances
+# between islands, from centre to centre: do they come in the same *order* as in 32 dimensions? Spearman's rank
+# correlation says so, 1 for the same order and 0 for none. And the sizes of islands, the root mean square distance of
+# their movies from the centre, in the same way.
+
+
+# %%
+def centres_and_sizes(vectors):
+    vectors = torch.as_tensor(vectors)
+    width = vectors.shape[1]
+    sums = torch.zeros(256, width).index_add_(0, first, vectors)
+    centres = sums / sizes[:, None]  # (256, D)
+    squares = (vectors - centres[first]).square().sum(1)
+    spread = torch.zeros(256).index_add_(0, first, squares) / sizes
+    return torch.pdist(centres).numpy(), spread.sqrt().numpy()
+
+
+true_gaps, true_sizes = centres_and_sizes(latents)
+gaps = {}
+warned["100 neighbours"] = "neighbours_100"
+print("                 trust  distances  sizes")
+for title, name in warned.items():
+    gaps[title], its_sizes = centres_and_sizes(map_of(name))
+    trust = trustworthiness(latents, torch.tensor(map_of(name)))
+    order = spearmanr(true_gaps, gaps[title]).statistic
+    size = spearmanr(true_sizes, its_sizes).statistic
+    print(f"{title:16} {trust:.3f}  {order:9.2f}  {size:5.2f}")
+seeds = spearmanr(gaps["seed 0"], gaps["seed 1"]).statistic
+print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
+
+# %% [markdown]
+# Nothing is wrong with the neighbours: all five maps are about as trustworthy as a map can be. The distances are
+# another matter. The first two maps have them partly in order, and agree with each other more than with the truth: both
+# started from the same spectral layout. With 5 neighbours, or with the codewords along, next to nothing of the order is
+# left, and yet the trustworthiness does not fall by a hundredth, because it looks at the 15 nearest and not beyond.
+# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond the
+# island, whose largest has 79 movies, and that map has the best order of the five. It is still far from right.
+#
+# Sizes do no better: no correlation reaches beyond 0.2 in either direction, and most are negative, which would make the
+# more varied codes the smaller islands. It is what the weights would make one expect: every movie has equally strong
+# ties, whether its neighbours are near or far.
+#
+# | On a UMAP | may be believed | may not |
+# | --- | --- | --- |
+# | two points side by side | that they are near, as far as the trustworthiness says | that they are each other's nearest |
+# | two groups far apart | that few ties join them | that they are less alike than two groups with a smaller gap |
+# | a large group, a small group | nothing | that one is more varied, or denser |
+# | an empty region | nothing | that movies are missing between the groups |
+#
+# ## A map that answers
+#
+# Below is the catalogue to walk about in. Point at a movie to see its title, year, genres and ID. Click on it, or find
+# its title, and all movies that share its first code are marked; ask for two or three codes, and see how few are left.
+# The map of the embeddings shows what the movies of a code have in common, and the map of the latents shows the
+# islands. All of it is in the page; nothing is loaded from elsewhere. The cell before it prints what you will meet
+# first: *Toy Story* shares its first code with 28 movies and two codes with none, and its sequel, four years younger,
+# is on another island.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+ids = SemanticIDs(codes, [256, 256, 256])
+for movie in (toy_story, data.titles.index("Toy Story 2 (1999)")):
+    print(data.titles[movie], ids.id_of(movie))
+together = [len(ids.with_prefix(codes[toy_story, :n])) for n in (1, 2, 3)]
+print("movies with Toy Story's first one, two, three codes:", together)
+
+# %%
+HTML(
+    item_map(
+        {"embeddings": country, "latents": islands},
+        data,
+        ids,
+        [by_decade, by_genre],
+        start=toy_story,
+    )
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 1 · How many neighbours agree? (difficulty ★☆☆, 5 minutes)
+#
+# You get `neighbours`, shape (N, k), int64, for each movie the positions of its neighbours, and `labels`, shape (N,),
+# int64. Return the share of all N · k pairs of a movie and a neighbour that have the same label: a tensor of shape (),
+# float32.
+
+
+# %%
+def agreement(neighbours, labels):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.agreement(agreement)
+
+
+# %% tags=["hide-cell"]
+def agreement_solution(neighbours, labels):
+    same = labels[neighbours] == labels[:, None]  # (N, k)
+    return same.float().mean()
+
+
+assert checks.agreement(agreement_solution)
+
+# %% [markdown]
+# ### Exercise 2 · Either end (difficulty ★★☆, 10 minutes)
+#
+# Join the two directions of a neighbour graph, for a catalogue that is small enough for a full matrix. You get
+# `weights`, shape (N, N), float32; row *i* holds the weights that item *i* gives the others, 0 where it names none.
+# Return the matrix of ties, (N, N): as on this page, a tie exists with the chance that at least one of the two ends
+# names it.
+
+
+# %%
+def union(weights):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.union(union)
+
+
+# %% tags=["hide-cell"]
+def union_solution(weights):
+    return weights + weights.T - weights * weights.T
+
+
+assert checks.union(union_solution)
+
+# %% [markdown]
+# ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
+#
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
+# one item's $k$ neighbours,
+# $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the
+# entropy $-\sum_j p_j \log p_j$ (natural logarithm), has a given value.
+#
+# You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k),
+# float64, right to at least four digits. Distances may be tiny, huge, or huge and nearly equal.
+
+
+# %%
+def tsne_probabilities(distances, perplexity):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.tsne_probabilities(tsne_probabilities)
+
+
+# %% tags=["hide-cell"]
+def tsne_probabilities_solution(distances, perplexity):
+    squared = distances.square()
+    squared = squared - squared.min(1, keepdim=True)[0]
+    low = torch.full((len(distances), 1), -50.0, dtype=torch.float64)
+    high = -low  # bounds on log σ
+    for _ in range(100):
+        middle = (low + high) / 2
+        p = torch.softmax(-squared / (2 * torch.exp(2 * middle)), 1)
+        entropy = torch.special.entr(p).sum(1, keepdim=True)
+        too_wide = entropy > math.log(perplexity)
+        high = torch.where(too_wide, middle, high)
+        low = torch.where(too_wide, low, middle)
+    return p
+
+
+assert checks.tsne_probabilities(tsne_probabilities_solution)
+
+# %% [markdown]
+# ## Self-check
+#
+# <details>
+# <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
+#
+# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided
+# by the start and by chance. Measure distances in the space that was drawn, or draw again with other settings and see
+# what stays.
+#
+# </details>
+#
+# <details>
+# <summary>2. A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?</summary>
+#
+# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely
+# different order. The sizes of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
+#
+# </details>
+#
+# <details>
+# <summary>3. To show that your codes mean something, you colour a map of the latents by the first code. Why does a sceptic shrug?</summary>
+#
+# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by
+# construction, whether or not the latents mean anything. A map that was made without the codes, such as that of the
+# embeddings, can contradict you. A count with shuffled codes beside it is better still.
+#
+# </details>
+#
+# ## What to take away
+#
+# One can see what a *first* code means: on a map that knew nothing of codes, its movies fill a patch, of much the same
+# decade and genre. The later codes mean something only after the ones before them; they lead from the first codeword to
+# the single movie, and what they describe is no longer decade, and little genre. In this training the encoder gathered
+# the latents into islands around the first codewords. UMAP keeps neighbours and nothing else: believe what lies side by
+# side, measure how far, and believe no gap, no size and no direction before you have seen it on a second map.
+#
+# ## What's next
+#
+# This was the last chapter of Part I: items have become codes, we know how good the codes are, and we have seen them.
+# Part II teaches a transformer to write them.
+#
+# ## References
+#
+# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction* {cite}`mcinnes2018umap`.
+# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`: trustworthiness.
+# - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
+# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can tell apart.

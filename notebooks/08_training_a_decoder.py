@@ -1,0 +1,905 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Can a model be worse than a blind guess and still recommend well?
+#
+# The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
+# people rated next, its loss is 9.68. Somebody who knows nothing but the catalogue, and calls each of its 9,066
+# movies equally likely, has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the
+# transformer recommends hold the right one nearly twice as often as the ten most popular movies do. How can both be
+# true? The answer needs a look at what such a loss is made of. This chapter turns a history into a sentence of codes,
+# builds the attention and the loss by hand, and follows the loss through training, code by code.
+#
+# Four words, in case you start here. A *semantic ID* is a movie's name in four small numbers, its *codes*, such as
+# 161-7-200-0. The first three were found by a model called RQ-VAE: the first code says roughly what the movie is
+# like, and each later *level* refines what the levels before it left open. The fourth code counts among the movies
+# that share the first three, and is nearly always 0.
+#
+# :::{admonition} What you will learn
+# - how a history of movies becomes a sentence of codes, and how causal attention reads it, by hand
+# - what the loss is made of, level by level, and what simple counting reaches at each level
+# - what a short training learns first, and what it has not learned at the end
+# - what windows, padding, the schedule and dropout do
+# - how a decoder compares with TIGER's encoder–decoder, and what it gives to train on existing IDs only
+# :::
+#
+# | You need | Why | Where |
+# | --- | --- | --- |
+# | semantic IDs | they are the words of the sentence | [Quickstart](00_quickstart.ipynb) |
+# | the leave-one-out split | each person's last movie but one is what we predict | [Data and splits](01_data_splits_leakage.ipynb) |
+# | softmax, cross-entropy, embeddings in PyTorch | the model is made of them | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
+#
+# **Time:** about 30 minutes to read.
+
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from rqvae_lib.baselines import popularity_scores
+from rqvae_lib.batches import PADDING, WindowBatches
+from rqvae_lib.checkpoints import load_recommender
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.evaluate import (
+    bootstrap_interval,
+    ranks_in_lists,
+    ranks_in_scores,
+    recall_at,
+)
+from rqvae_lib.exercises import chapter_08 as checks
+from rqvae_lib.generate import recommend
+from rqvae_lib.recipes import DECODER_TRAINING, train_decoder
+from rqvae_lib.scoring import score_items
+from rqvae_lib.splits import Histories, leave_one_out
+from rqvae_lib.training import TrainingConfig
+from rqvae_lib.trie import Trie
+
+# %%
+# NBVAL_CHECK_OUTPUT
+data = load_dataset("movielens-small-2016")
+split = leave_one_out(data)
+shipped, card = load_recommender("movielens-small-2016")
+ids = shipped.ids  # the catalogue's semantic IDs, ids.ids is (9066, 4)
+size = sum(p.numel() for p in shipped.parameters())
+print(f"{size:,} parameters; the command that made it, seed {card['seed']}:")
+print(f"    {card['command']}")
+print("values of each code:", ids.sizes)
+
+# %% [markdown]
+# That is the model of the opening. Its checkpoint carries a *card*, which says by which command it was made. It is
+# small enough that every part of it can be rebuilt below.
+#
+# ## A history becomes a sentence
+#
+# Here are the first four movies that the first person rated, and their codes.
+
+# %%
+movies = split.train[0][:4]  # (4,) rows of the catalogue
+codes = ids.ids[movies]  # (4 movies, 4 levels)
+for movie, row in zip(movies.tolist(), codes.tolist(), strict=True):
+    print(f"{'-'.join(map(str, row)):<14} {data.titles[movie]}")
+
+# %% [markdown]
+# Written one after the other, these are sixteen *tokens*, the pieces that a transformer reads. Two things would get
+# lost if we wrote down the bare numbers. A 7 at the first level has nothing to do with a 7 at the second: they belong
+# to different codebooks. So each level gets letters of its own, by adding an *offset*. And attention, which comes
+# next, does not know the order of what it reads. So two more vectors are added to each token's vector: one for the
+# movie's place in the history, one for the level. In front stands a *start* token, from which the first movie is
+# predicted.
+
+# %%
+offsets = torch.tensor([0, 256, 512, 768])  # where each level's letters start
+letters = codes + offsets  # (4, 4)
+vectors = shipped.code_embedding(letters)  # (4, 4, 64)
+vectors = vectors + shipped.item_position.weight[:4, None]  # place: 0 to 3
+vectors = vectors + shipped.level_position.weight  # level: 0 to 3
+start = shipped.start[None]  # (1, 64)
+sentence = torch.cat([start, vectors.flatten(0, 1)])  # (17, 64)
+
+torch.testing.assert_close(sentence, shipped.embed_items(movies[None])[0])
+count = sum(ids.sizes)
+print(f"{count} letters spell {len(ids):,} movies,", end=" ")
+print(f"{len(ids) / count:.1f} times as many")
+
+# %% [markdown]
+# A model with one vector a movie would need nearly twelve times as many vectors. Here two movies that start with the
+# same code share a vector, so what is learned about one is learned in part about the other. The price is length: four
+# tokens a movie.
+#
+# ## Looking back, never ahead
+#
+# **Attention** {cite}`vaswani2017attention` lets each token gather information from others. From each token's vector
+# come three: a *query* (what am I looking for?), a *key* (what do I offer?), and a *value* (what do I say?). The dot
+# product of a query with a key, divided by the square root of their length, is a score; a softmax turns a token's
+# scores into *weights* that add up to 1; and what the token receives is the mean of the values with these weights.
+#
+# A model that shall predict the next code must not see it. *Causal* attention therefore sets the scores of all later
+# tokens to −∞, which the softmax turns into a weight of exactly 0.
+
+
+# %%
+def causal_attention(q, k, v):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])  # (…, T, T)
+    later = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    weights = scores.masked_fill(later, -torch.inf).softmax(-1)
+    return weights @ v, weights
+
+
+# %% [markdown]
+# The transformer has two *blocks*, one after the other, and each looks through four *heads*: the 64 numbers of the
+# query, key and value are cut in four pieces of 16, and each piece attends on its own. Around the attention, a block
+# normalises what comes in, and adds what comes out to what came in; after it, a small network of two layers, the MLP,
+# works on each token alone. Normalising before rather than after is called *pre-norm* {cite}`xiong2020prenorm`.
+
+# %%
+block = shipped.transformer.blocks[0]
+with torch.no_grad():
+    x = sentence[:-1]  # (16, 64): nothing is predicted from the last code
+    qkv = block.qkv(block.attention_norm(x))  # (16, 192)
+    q, k, v = qkv.view(16, 3, 4, 16).permute(1, 2, 0, 3)  # each (4, 16, 16)
+    mixed, weights = causal_attention(q, k, v)  # a head: (16, 16)
+    attended = x + block.out(mixed.transpose(0, 1).flatten(1))  # (16, 64)
+    out = attended + block.mlp(block.mlp_norm(attended))  # (16, 64)
+
+    by_torch = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    by_library, _ = block(x[None])
+torch.testing.assert_close(mixed, by_torch)
+torch.testing.assert_close(out, by_library[0])
+
+# %% [markdown]
+# By hand, by PyTorch's own function, and by the library's block: the same numbers. {numref}`fig-08-attention` shows
+# the weights of one head.
+
+# %% mystnb={"image": {"alt": "A square of 16 by 16 cells, one row for each token that reads and one column for each that is read, with lines between movies. All cells above the diagonal are empty. The first row has all of its weight on the start token; lower rows spread theirs over more and more cells."}, "figure": {"caption": "Each row shows where a token looks: only at itself and at what stands before it. The upper right triangle is exactly zero.", "name": "fig-08-attention"}}
+fig, ax = plt.subplots(figsize=(5, 4.2))
+shown = weights[0].masked_fill(weights[0] == 0, torch.nan)
+image = ax.imshow(shown, cmap="viridis", vmin=0)
+for edge in (0.5, 4.5, 8.5, 12.5):
+    ax.axhline(edge, c="gray", lw=0.6)
+    ax.axvline(edge, c="gray", lw=0.6)
+places = [0, 2.5, 6.5, 10.5, 14]
+names = ["start", "movie 1", "movie 2", "movie 3", "movie 4"]
+ax.set_xticks(places, names, fontsize=8)
+ax.set_yticks(places, names, fontsize=8)
+ax.set(xlabel="token that is read", ylabel="token that reads")
+fig.colorbar(image, label="weight")
+plt.show()
+
+# %% [markdown]
+# Do not read too much into one head. What matters is the triangle: if we exchange the last movie for another one, no
+# output before it may change.
+
+# %%
+with torch.no_grad():
+    hidden = shipped.transformer(sentence[None, :-1])[0]  # (16, 64)
+    other = torch.cat([movies[:3], movies[:1]])  # another fourth movie
+    changed = shipped.transformer(shipped.embed_items(other[None])[:, :-1])[0]
+torch.testing.assert_close(hidden[:13], changed[:13])
+assert not torch.allclose(hidden[13:], changed[13:])
+print("outputs 0 to 12 are the same, 13 to 15 differ")
+
+# %% [markdown]
+# Output 12 stands at the last code of the third movie. From it the fourth movie's first code is predicted, so it had
+# better not know it.
+#
+# ## The loss, by hand
+#
+# The output at each token is turned into a guess of the next code. Because the level of the next code is known, only
+# that level's letters compete. Their scores, the *logits*, are the dot products of the output with the letters' own
+# vectors, plus a bias: the matrix that reads codes also writes them. A softmax makes probabilities of them, and the
+# loss is the surprise at the true code: minus the natural logarithm of the probability that it was given, measured in
+# *nats*. A movie's loss is the sum over its four codes, because the probability of an ID is the product of the
+# probabilities of its codes, each given the codes before.
+
+# %%
+with torch.no_grad():
+    before = hidden.unflatten(0, (4, 4))  # the output before (movie, level)
+    nats = torch.empty(4, 4)
+    for level in range(4):
+        rows = slice(offsets[level], offsets[level] + ids.sizes[level])
+        table = shipped.code_embedding.weight[rows]  # (256 or 3, 64)
+        logits = before[:, level] @ table.T + shipped.bias[rows]
+        log_p = logits.log_softmax(1)
+        nats[:, level] = -log_p.gather(1, codes[:, level, None])[:, 0]
+    by_library = shipped.loss(movies[None])
+torch.testing.assert_close(nats.sum(1).mean(), by_library)
+print(nats.numpy().round(2), "sum over levels:", nats.sum(1).numpy().round(2))
+
+# %% [markdown]
+# One row a movie, one column a level. One reading of four movies gave four predictions, each from another history:
+# none, one, two and three movies. This is what causal attention buys, and it is called *supervising every position*.
+# A history need not be read anew for each of its movies. And it is the same guess that the model makes when it
+# recommends; the next cell asks for the fourth movie's first code from a history of three.
+
+# %%
+with torch.no_grad():
+    state = shipped.encode_history([movies[:3]])
+    log_p = shipped.next_code_logits(state)[0, 0].log_softmax(0)  # (256,)
+torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
+
+# %% [markdown]
+# ## What counting already gives
+#
+# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company, and the
+# best company are models that any child could build, by counting. We ask all of them about the same movies: each
+# person's last but one, held out as the *validation* movies.
+#
+# - **blind about codes**: each code of a level is equally likely, whatever stands before it;
+# - **code counts**: how often each code occurs in the training histories, each level by itself;
+# - **blind about movies**: each *movie* is equally likely, so the second code must fit the first one;
+# - **movie counts**: a movie is as likely as it is popular. Each gets one count extra, so that nothing is impossible.
+#
+# The last two are probabilities of movies, and must be cut up by level. The probability of a first code is the share
+# of all movies that begin with it. Given the first code, that of a second is its share among these; and so on down.
+# The logarithms add up to that of the movie itself, because every share cancels the one before.
+
+
+# %%
+def nats_by_counts(weight, targets):
+    """Cut −log(share of a movie's weight) into levels: (4,)."""
+    found = []
+    above = weight.sum().expand(len(targets))
+    for length in range(1, 5):
+        beginnings = ids.ids[:, :length]
+        _, group = beginnings.unique(dim=0, return_inverse=True)  # (9066,)
+        total = torch.zeros(int(group.max()) + 1, dtype=torch.float64)
+        here = total.index_add_(0, group, weight)[group[targets]]
+        found.append((above / here).log().mean())
+        above = here
+    return torch.stack(found)
+
+
+histories, targets = split.histories_and_targets(split.validation)
+one_each = torch.ones(len(ids), dtype=torch.float64)
+popular = popularity_scores(split.train, len(ids)).double() + 1  # (9066,)
+by_level = nats_by_counts(popular, targets)
+whole = -(popular[targets] / popular.sum()).log().mean()
+torch.testing.assert_close(by_level.sum(), whole)
+
+
+# %%
+def nats_by_code_counts(targets):
+    found = []
+    for level, size in enumerate(ids.sizes):
+        seen = ids.ids[split.train.items, level]
+        share = torch.bincount(seen, minlength=size).double() + 1
+        share = share / share.sum()
+        found.append(-share[ids.ids[targets, level]].log().mean())
+    return torch.stack(found)
+
+
+levels = {
+    "blind about codes": torch.tensor(ids.sizes).double().log(),
+    "code counts": nats_by_code_counts(targets),
+    "blind about movies": nats_by_counts(one_each, targets),
+    "movie counts": by_level,
+}
+
+# %% [markdown]
+# Now the shipped decoder. Its loss by level is computed as above, through the three methods with which it also
+# recommends: read the histories, ask for the scores of the next code, append the true one. While we are there, we
+# compute a second number. At each level, some codes lead to a movie and the others to nothing, given the codes
+# before. What would the loss be if only those that lead to a movie competed? In the code, `begins_so` marks for each
+# target the movies whose ID begins with the codes so far, and `count` adds up how many of these go on with each code.
+# Where it is 0, the code leads nowhere. {numref}`fig-08-levels` draws the most telling rows of the table.
+
+
+# %%
+@torch.no_grad()
+def nats_by_level(model, histories, targets):
+    codes = ids.ids[targets]  # (M, 4)
+    begins_so = torch.ones(len(targets), len(ids))  # (M, 9066)
+    every, existing = [], []
+    state = model.encode_history(histories)
+    for level, size in enumerate(ids.sizes):
+        logits = model.next_code_logits(state)[:, 0]  # (M, size)
+        count = torch.zeros(len(targets), size)
+        count.index_add_(1, ids.ids[:, level], begins_so)  # movies, a code
+        kept = logits.masked_fill(count == 0, -torch.inf)
+        every.append(F.cross_entropy(logits, codes[:, level]))
+        existing.append(F.cross_entropy(kept, codes[:, level]))
+        code = codes[:, level, None]  # (M, 1)
+        begins_so = begins_so * (ids.ids[:, level] == code)
+        if level < 3:
+            state = model.extend(state, torch.zeros_like(code), code)
+    return torch.stack(every).double(), torch.stack(existing).double()
+
+
+every, existing = nats_by_level(shipped, histories, targets)
+levels["decoder, all codes"] = every
+levels["decoder, existing"] = existing
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("nats at level:          1     2     3     4    sum")
+for name, values in levels.items():
+    row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
+    print(f"{name:<20} {row}")
+
+# %% mystnb={"image": {"alt": "Grouped bars of the loss at levels 1, 2 and 3 for four models. Level 1: blind about movies 5.5, movie counts 5.3, the decoder 4.6 either way. Level 2: 3.5, 2.8, 3.0 over all codes and 2.8 over existing ones. Level 3: all nearly 0, except the decoder over all codes at 2.0."}, "figure": {"caption": "The decoder beats counting at the first code only. At the third, it loses two nats to codes that lead to no movie; among codes that do, next to nothing is left to guess.", "name": "fig-08-levels"}}
+fig, ax = plt.subplots(figsize=(6, 3.4))
+bars = {
+    "blind about movies": "0.8",
+    "movie counts": "0.5",
+    "decoder, existing": "C0",
+    "decoder, all codes": "C1",
+}
+for number, (name, colour) in enumerate(bars.items()):
+    places = torch.arange(1, 4) + 0.2 * (number - 1.5)
+    ax.bar(places, levels[name][:3], width=0.18, color=colour, label=name)
+ax.set(xlabel="level of the code", ylabel="loss, nats", ylim=(0, 7.6))
+ax.set_xticks([1, 2, 3])
+ax.legend(ncol=2, fontsize=8)
+plt.show()
+
+# %%
+pairs = len(ids.ids[:, :2].unique(dim=0))
+print(f"{len(ids):,} movies have {pairs:,} different pairs of first codes")
+gap = float(every.sum() - existing.sum())
+ahead = float(levels["movie counts"].sum() - existing.sum())
+print(f"lost to codes that lead to no movie: {gap:.2f} nats")
+print(f"ahead of movie counts, among existing IDs: {ahead:.2f} nats,")
+first_ahead = float(levels["movie counts"][0] - existing[0])
+print(f"of which at the first code: {first_ahead:.2f}")
+assert every.sum() > levels["blind about movies"].sum() > existing.sum()
+
+# %% [markdown]
+# Here is the answer to the riddle of the opening, in the table and in {numref}`fig-08-levels`. The decoder chooses
+# among 256 codes at each level, and most of them lead nowhere. The first two codes nearly always name a single movie,
+# as the number of pairs shows. So after two codes there is hardly anything left to guess, for anyone who has the
+# catalogue at hand. The decoder does not have it. It must keep all pairs, and the third code of each, in its weights.
+# It does so badly: it pays 2 nats at the third level for what the catalogue knows for 0.1. The blind guesser of the
+# opening was handed the catalogue for nothing.
+#
+# When it *recommends*, the decoder is handed it too, since the search never leaves the tree of existing IDs. Among
+# existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie
+# counts. (The search compares probabilities as the decoder gives them, and does not rescale them at each level, so
+# 7.56 is a close relative of what a ranking rests on, not the thing itself.)
+#
+# The table says something sobering as well. All that the decoder knows beyond popularity, it knows about the *first*
+# code. At the second it is slightly worse than counting, even when only existing codes compete. Whatever it may have
+# learned from histories about second codes does not make up for what a table of counts knows and it does not.
+#
+# ## A short training, watched
+#
+# What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories,
+# computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in [chapter
+# 5](05_training_the_rqvae.ipynb).
+#
+# How far they move depends on the *learning rate*, and it is not the same throughout. It rises from near zero in a
+# *warm-up*, since the first gradients come from random weights and point nowhere in particular; then it falls along
+# half a cosine wave {cite}`loshchilov2017sgdr` to zero, so that the last steps are small and settle what the large
+# ones stirred up.
+
+
+# %%
+def rate(step, highest=3e-3, warmup=15, steps=100):
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    done = (step - warmup) / (steps - warmup)  # 0 to 1
+    return highest * (1 + math.cos(math.pi * done)) / 2
+
+
+training = TrainingConfig(
+    num_steps=100,
+    batch_size=32,
+    learning_rate=3e-3,
+    warmup_steps=15,
+    weight_decay=0.1,
+    log_every=5,
+)
+for step in range(100):
+    assert math.isclose(rate(step), training.rate_at(step, 100))
+
+# %% [markdown]
+# {numref}`fig-08-short` shows this rate, and beside it the loss of the training itself. The marks are measured on the
+# training histories too.
+
+# %%
+short, log = train_decoder(ids, split.train, training=training, progress=False)
+seen = split.train.items
+marks = {
+    "blind about codes": levels["blind about codes"].sum(),
+    "code counts": nats_by_code_counts(seen).sum(),
+    "blind about movies": nats_by_counts(one_each, seen).sum(),
+}
+
+# %% mystnb={"image": {"alt": "Two panels over 100 steps. Left: the learning rate rises in a straight line for 15 steps to 0.003 and falls to zero along a cosine. Right: the training loss falls from about 17 steeply to below the line of code counts near 16, and then more slowly, still far above the line of 9.1 for knowing the catalogue."}, "figure": {"caption": "Within 100 steps the loss falls below what counting the codes of each level gives, and stays far above what the catalogue alone would give. Left, the learning rate.", "name": "fig-08-short"}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
+left.plot([rate(step) for step in range(100)])
+left.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+right.plot([e.step for e in log], [e.loss for e in log], "o-", ms=3)
+for style, (name, value) in zip([":", "-.", "--"], marks.items(), strict=True):
+    right.axhline(value, ls=style, c="gray", label=name)
+right.set(xlabel="step", ylabel="training loss, nats", ylim=(8, 18.5))
+right.legend(fontsize=8)
+plt.show()
+
+# %%
+short_every, short_existing = nats_by_level(short, histories, targets)
+for name, values in [
+    ("code counts", levels["code counts"]),
+    ("100 steps", short_every),
+    (f"{DECODER_TRAINING.num_steps:,} steps (shipped)", every),
+]:
+    row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
+    print(f"{name:<22} {row}")
+assert short_every.sum() < levels["code counts"].sum() - 0.5
+
+# %% [markdown]
+# The loss in {numref}`fig-08-short` starts at the line of a model that knows nothing and drops below code counts,
+# which is about the best that a model can do that looks at no context at all. So some context is in use already. The
+# table, which splits the validation loss by level, says where: the second and the third code have gained, and the
+# first code stands where counting leaves it.
+#
+# A page cannot wait for longer trainings, let alone for several seeds of them. A script has made them,
+#
+#     OMP_NUM_THREADS=1 python book/_tools/decoder_study.py
+#
+# and written `results/08_decoders.csv`, which holds the validation loss by level at eight moments of each training.
+# {numref}`fig-08-progress` shows the decoder's, for 500 steps and three seeds.
+
+# %%
+study = pd.read_csv("results/08_decoders.csv")
+plain = study[study["variant"] == "decoder-only"]
+runs = plain.groupby("seed")
+print(len(runs), "seeds of", plain["step"].max(), "steps; mean loss by level")
+print(plain.groupby("step")[[f"loss_{i}" for i in (1, 2, 3)]].mean().round(2))
+
+# %% mystnb={"image": {"alt": "Three bundles of falling curves over 500 steps, three seeds each, which lie on top of each other. At step 25 all start between 5.3 and 5.4. Levels 2 and 3 fall together to 3.8 at step 100, then to about 3.2 and 3.0. Level 1 stays at 5.3 until step 100 and then falls to 4.7. Dashed lines show movie counts at 5.3, 2.8 and 0.1."}, "figure": {"caption": "The second and the third code are learned first, from what stands in the same ID; the first code, for which only the history helps, moves after step 100. All three seeds agree.", "name": "fig-08-progress"}}
+fig, ax = plt.subplots(figsize=(6, 3.4))
+for level, marker, colour in zip(
+    (1, 2, 3), "osD", ("C0", "C1", "C2"), strict=True
+):
+    for _, run in runs:
+        column = f"loss_{level}"
+        ax.plot(run["step"], run[column], marker + "-", c=colour, ms=3, lw=1)
+    ax.axhline(levels["movie counts"][level - 1], ls="--", c=colour, lw=1)
+    ax.plot([], [], marker + "-", c=colour, label=f"level {level}")
+ax.plot([], [], "--", c="gray", label="movie counts")
+ax.set(xlabel="step", ylabel="validation loss, nats", ylim=(0, 7))
+ax.legend(ncol=4, fontsize=8, loc="upper center")
+plt.show()
+
+# %% [markdown]
+# The levels are not learned in the order in which they are written. After 25 steps each level stands about where code
+# counts stand: the decoder has learned how frequent each letter is, and nothing else. From there to step 100, the
+# second and the third level fall together, while the first has hardly moved. What falls first can be learned *inside*
+# a movie's name: which second code goes with which first one. That the first level, which has only the history to
+# learn from, does not move meanwhile makes it likely that this is what is being learned. Only then does the first
+# level fall below the counts. In the last 300 steps the third level falls most, and it is furthest from where
+# counting puts it: it has the most beginnings to learn by heart.
+#
+# So a training loss that falls fast in its first hundred steps shows a model that learns to spell. What it knows
+# about people comes later and slowly.
+#
+# ## Windows and padding
+#
+# What exactly is a batch? Histories differ in length, from 18 ratings to 2,389, and attention compares every token
+# with every earlier one. So a history is cut into *windows* of at most 50 movies, and shorter ones are filled up at
+# the end with *padding*, the number −1, so that the batch is a rectangle.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+lengths = split.train.offsets.diff()  # (671,)
+print(f"shortest {lengths.min()}, median {lengths.median()}, ", end="")
+print(f"longest {lengths.max()}; {int((lengths > 50).sum())} do not fit")
+batches = WindowBatches(split.train, max_items=50, batch_size=32, seed=0)
+batch = batches(0)  # (32, 50)
+real = batch != PADDING
+print(f"one batch: {tuple(batch.shape)}, {real.float().mean():.0%} real")
+print(f"{batches.steps_per_epoch} batches go through all windows once")
+
+# %% [markdown]
+# Padding must change nothing. It stands at the end, and nobody looks ahead, so no real token ever sees it. What
+# remains is to leave it out of the mean. By hand: read each history of a batch alone, without any padding, and
+# average over movies, not over histories.
+
+# %%
+with torch.no_grad():
+    total = 0.0
+    for row in batch[:4]:
+        window = row[row != PADDING]  # (T,)
+        total += shipped.loss(window[None]) * len(window)
+    alone = total / real[:4].sum()
+    torch.testing.assert_close(shipped.loss(batch[:4]), alone)
+
+# %% [markdown]
+# Where a long history is cut moves from one pass through the data to the next. Otherwise the first movie after each
+# cut would forever be predicted from nothing. To see it, we take a single person whose history is the numbers 0 to
+# 119, and print the first and the last number of each window.
+
+# %%
+one = Histories(torch.arange(120), torch.tensor([0, 120]))
+toy = WindowBatches(one, max_items=50, batch_size=8, seed=0)
+assert toy.steps_per_epoch == 1  # so a step is a pass
+for step in range(4):
+    rows = [row[row != PADDING] for row in toy(step)]
+    print(sorted((int(row[0]), int(row[-1])) for row in rows))
+
+# %% [markdown]
+# What does the cut cost? The decoder never sees more than 49 movies before the one that it predicts. We can ask what
+# it would lose with still shorter histories ({numref}`fig-08-history`), and, to see whether it reads them at all,
+# what it does with somebody else's history, and with its own in random order.
+
+# %%
+kept = {}
+for length in (0, 1, 2, 5, 10, 20, 49):
+    cut = [h[len(h) - min(length, len(h)) :] for h in histories]
+    kept[length] = float(nats_by_level(shipped, cut, targets)[1].sum())
+generator = torch.Generator().manual_seed(0)
+shuffled = [
+    h[-49:][torch.randperm(min(49, len(h)), generator=generator)]
+    for h in histories
+]
+strangers = histories[1:] + histories[:1]
+in_disorder = float(nats_by_level(shipped, shuffled, targets)[1].sum())
+of_a_stranger = float(nats_by_level(shipped, strangers, targets)[1].sum())
+for length, value in kept.items():
+    print(f"last {length:>2} movies: {value:.2f} nats among existing IDs")
+print(f"in random order {in_disorder:.2f}, a stranger's {of_a_stranger:.2f}")
+
+# %% mystnb={"image": {"alt": "A falling curve of the loss against the number of movies read: 8.46 with none, 8.05 with one, 7.86 with two, 7.64 with five, and nearly flat from there to 7.56 with 49. Two horizontal lines: movie counts at 8.14 and the shuffled history at 7.74."}, "figure": {"caption": "Five movies of history give most of what forty-nine give, and their order matters.", "name": "fig-08-history"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+ax.plot(range(len(kept)), list(kept.values()), "o-", label="last movies")
+ax.axhline(in_disorder, ls="-.", c="C1", label="last 49, shuffled")
+counting = float(levels["movie counts"].sum())
+ax.axhline(counting, ls="--", c="gray", label="movie counts")
+ax.set_xticks(range(len(kept)), list(kept))
+ax.set(xlabel="movies of the history that are read", ylabel="loss, nats")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Most of the gain comes from the last five movies, as {numref}`fig-08-history` shows. Without any history the decoder
+# is worse than movie counts. With a stranger's history it is worse than without any: a wrong context is worse than
+# none. And the same 49 movies in random order are worth less than the last five in order. Much of that may be the way
+# in which people rate: they go through lists, and what they rate next was often on the same list. [Chapter
+# 1](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
+#
+# ## Dropout
+#
+# **Dropout** {cite}`srivastava2014dropout` sets a random share of numbers to zero in training, and enlarges the
+# others, so that the mean stays the same. A model that cannot count on any single number has to rely on many. The
+# library drops a fifth of the numbers of each token's vector, and nothing inside the blocks.
+
+# %%
+torch.manual_seed(0)
+dropped = F.dropout(sentence, p=0.2)  # (17, 64)
+survives = dropped != 0
+torch.testing.assert_close(dropped, sentence / 0.8 * survives)
+print(f"{survives.float().mean():.0%} of the numbers survive")
+
+with torch.no_grad():
+    without = float(shipped.loss(batch))
+    torch.manual_seed(0)
+    with_dropout = float(shipped.train().loss(batch))
+shipped.eval()
+print(f"a training batch: {with_dropout:.2f} with, {without:.2f} without")
+in_batch = float(nats_by_counts(popular, batch[real]).sum())
+for name, here, there in [
+    ("decoder", without, float(every.sum())),
+    ("movie counts", in_batch, float(levels["movie counts"].sum())),
+]:
+    print(f"{name}: {here:.2f} here, validation {there - here:+.2f}")
+assert with_dropout > without
+
+# %% [markdown]
+# So the loss in a training's log is higher than the loss of the same model on the same movies with dropout off. Both
+# are lower than the loss on the validation movies. Some of that is owed to the movies: for movie counts, too, the
+# validation movies are harder, but by less. The excess suggests *overfitting*: the decoder has seen this batch many
+# times, and knows some of it by heart. Two rules follow. Call `model.eval()` before measuring, since it turns dropout
+# off. And compare a loss only with a baseline's on the same movies. How much dropout helps would take trainings with
+# and without it, on several seeds, which this page has not made.
+#
+# ## From loss to recommendations
+#
+# A loss is an average over everything; a recommendation is a list of ten. **Recall@10** is the share of people whose
+# hidden movie is among ten recommendations. The decoder finds its ten by *beam search*, which keeps the fifty most
+# probable beginnings at each level; [the quickstart](00_quickstart.ipynb) shows it, and the next chapter builds it.
+# Does that search find the ten best? For a few people, we compute the probability of *all* 9,066 movies and compare.
+
+# %%
+trie = Trie(ids)
+found = recommend(shipped, trie, histories, k=10, beams=50).items  # (671, 10)
+few = histories[:4]
+exact = score_items(shipped, trie, few)  # (4, 9066), log-probabilities
+for row, history in enumerate(few):
+    exact[row, history] = -torch.inf  # not what they have had
+best = exact.topk(10).indices
+same = (best == found[:4]).float().mean()
+print(f"places where beam and exact ranking agree: {same:.0%}")
+assert same > 0.8
+
+# %%
+ranks = {
+    "popularity": ranks_in_scores(
+        popular.expand(len(targets), -1), targets, excluded=histories
+    ),
+    "shipped": ranks_in_lists(found, targets),
+}
+hit = {name: recall_at(places, 10) for name, places in ranks.items()}
+hit["lead"] = hit["shipped"] - hit["popularity"]  # −1, 0 or 1 a person
+for name, values in hit.items():
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(values, generator=generator)
+    print(f"{name:<10} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
+claimed = card["metrics"]["Validation Recall@10"]
+assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
+
+# %% [markdown]
+# Fifty beams are close to the exact ranking for these four people, and cheap enough to ask for all 671. The brackets
+# enclose 95 % of what other draws of 671 people would give, by a *bootstrap*. The decoder's lead over popularity is
+# taken person by person, and its interval does not include zero. In this sense the model of the opening, worse than a
+# blind guess, recommends better than popularity.
+#
+# ## Only codes that exist, in training too
+#
+# If the search never leaves the existing IDs, why should the model learn which they are? It could leave this to the
+# catalogue from the start: in training, too, let only those codes compete that lead to a movie, given the true codes
+# before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped decoder fit
+# into such a model. Asked without any history, it has the loss that we have computed by hand:
+
+# %%
+strict = DecoderOnly(DecoderOnlyConfig(valid_only=True), ids).eval()
+strict.load_state_dict(shipped.state_dict())
+with torch.no_grad():
+    loss = float(strict.loss(targets[:, None]))  # 671 histories of no movie
+assert math.isclose(loss, kept[0], rel_tol=1e-4)
+print(f"{loss:.2f} nats")
+
+# %% [markdown]
+# ## One transformer or two
+#
+# TIGER {cite}`rajput2023tiger` used two transformers. An *encoder* reads the history, without the causal mask: each
+# token sees those before and behind it. A *decoder* then writes the next movie's codes, looking at all that the
+# encoder said. The library has it as `EncoderDecoder`, and a later chapter builds it. For training, one difference
+# matters at once. Since the encoder sees the whole history, nothing within the history can be predicted any more;
+# only one movie of each window is the target, drawn at random anew each time.
+
+# %%
+of_decoder = len(split.train.items) / batches.steps_per_epoch
+for name, count in [("decoder-only", of_decoder), ("encoder-decoder", 128)]:
+    print(f"{name}: {count:,.0f} targets a step, {500 * count:,.0f} in 500")
+
+# %% [markdown]
+# The study has four variants, decoder-only and encoder–decoder, each with and without `valid_only`, three seeds each.
+# All have the same 500 steps, learning rate and schedule. For the encoder–decoder we tried two kinds of batch on the
+# validation movies, with one seed: the decoder's 32 windows of 50 movies, and 128 windows of 11, which are about as
+# many tokens. The second was better and is what the study uses. The decoder's settings are the library's own. A
+# transformer of each kind has two blocks, so the encoder–decoder has twice as many of them. In the table, `all` is
+# the validation loss as above, summed over the levels, `existing` the one among existing IDs, and `first` and
+# `second` are the parts of `existing` that belong to the first two codes. {numref}`fig-08-variants` shows the seeds.
+
+# %%
+last = study[study["step"] == study["step"].max()].copy()
+four = (1, 2, 3, 4)
+last["all"] = last[[f"loss_{i}" for i in four]].sum(axis=1)
+last["existing"] = last[[f"valid_{i}" for i in four]].sum(axis=1)
+last["first"], last["second"] = last["valid_1"], last["valid_2"]
+by_variant = last.groupby("variant", sort=False)
+print("seeds:", by_variant.size().tolist())
+print("parameters:", by_variant["parameters"].first().tolist())
+print(by_variant[["all", "existing", "first", "second"]].mean().round(2))
+measured = ["validation_recall", "test_recall", "test_ndcg"]
+print(by_variant[measured].mean().round(3))
+
+# %%
+early = study[(study["variant"] == "decoder-only") & (study["step"] == 50)]
+late = last[last["variant"] == "encoder-decoder"]
+for name, rows in [("decoder, 50", early), ("encoder-decoder, 500", late)]:
+    nats = rows[[f"loss_{i}" for i in (1, 2, 3)]].mean()
+    print(f"{name} steps:", "  ".join(f"{value:.2f}" for value in nats))
+
+# %%
+hits = pd.read_csv("results/08_hits.csv")
+
+
+def found_by(variant, part):
+    """For each person, the share of the seeds that found the movie: (671,)."""
+    of = hits[(hits["variant"] == variant) & (hits["part"] == part)]
+    count = torch.bincount(torch.tensor(of["person"].values), minlength=671)
+    return count.double() / last["seed"].nunique()
+
+
+for one, other in [
+    ("decoder-only, valid", "decoder-only"),
+    ("encoder-decoder, valid", "encoder-decoder"),
+    ("decoder-only", "encoder-decoder"),
+    ("decoder-only, valid", "encoder-decoder, valid"),
+]:
+    lead = found_by(one, "test") - found_by(other, "test")
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(lead, generator=generator)
+    print(f"{one} − {other}: {lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+
+# %% mystnb={"image": {"alt": "Two panels with a row for each of four variants, three points each. Left, the validation loss among existing IDs: decoder-only 7.8, with valid 7.5, both below the dashed line of movie counts at 8.1; encoder-decoder 8.6, with valid 8.3, above it. Right, test Recall at 10 with intervals: both decoders lie right of the dashed line of popularity at 0.043, both encoder-decoders slightly left of it, and their intervals contain it."}, "figure": {"caption": "Training among existing codes only lowers the loss of both architectures on every seed, but what it does to Recall is too small to see here; within 500 steps the encoder–decoder does not beat popularity. Points are seeds, bars 95 % intervals over people of the seeds' mean, dashed lines movie counts and popularity.", "name": "fig-08-variants"}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
+order = list(last["variant"].unique())[::-1]
+place = last["variant"].map(order.index)
+left.plot(last["existing"], place, "o", ms=5, alpha=0.6)
+right.plot(last["test_recall"], place, "o", ms=5, alpha=0.6)
+for height, variant in enumerate(order):
+    values = found_by(variant, "test")
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(values, generator=generator)
+    right.plot([low, high], [height - 0.2] * 2, c="0.5")
+left.axvline(counting, ls="--", c="gray")  # movie counts
+test_histories, test_targets = split.histories_and_targets(split.test)
+by_popularity = ranks_in_scores(
+    popular.expand(len(test_targets), -1), test_targets, test_histories
+)
+right.axvline(float(recall_at(by_popularity, 10).mean()), ls="--", c="gray")
+left.set(xlabel="validation loss, existing IDs")
+right.set(xlabel="test Recall@10", xlim=(0, None))
+left.set_yticks(range(len(order)), order)
+left.margins(y=0.15)
+fig.tight_layout()
+plt.show()
+
+# %% [markdown]
+# {numref}`fig-08-variants` and the tables say two things.
+#
+# **Leave it to the catalogue which IDs exist.** With `valid_only` the loss among existing IDs is lower on every seed,
+# for both architectures. The decoder's, after 500 steps, is even lower than that of the shipped one after 1,000. Most
+# of its gain is at the second code, where it is now slightly better than counting. Its Recall is a little higher in
+# the mean, but the paired difference includes zero: a better loss among existing IDs has not been shown to make
+# better lists.
+#
+# **The encoder–decoder needs more steps.** Its loss at the first code is about that of counting: it has hardly begun
+# to use the history, and its Recall is not above popularity's. This does not show that two transformers are worse
+# than one. It has been asked a tenth of the questions. After as many questions, which is 50 of its own 500 steps, the
+# decoder stood no better at any of the three levels. (That comparison is not fair to the decoder either, whose
+# learning rate was still at its height.) So the number of questions is a likely reason for the difference, though the
+# two also differ in their windows and their parameters. A later chapter will compare architectures that were all
+# trained for long enough.
+#
+# ## Exercises
+#
+# ### Exercise 1 · One sentence (difficulty ★☆☆, 5 minutes)
+#
+# Write a history as one sentence of letters. You get the IDs of its movies, `history_ids`, of shape (T, L) and type
+# int64, and `sizes`, how many values each of the L levels has. Level 1's letters are numbered from 0, those of the
+# next level follow, and so on. Return the letters in reading order, shape (T·L,), int64.
+
+
+# %%
+def letters_of(history_ids, sizes):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.letters_of(letters_of)
+
+
+# %% tags=["hide-cell"]
+def letters_of_solution(history_ids, sizes):
+    sizes = torch.tensor(sizes)
+    offsets = sizes.cumsum(0) - sizes  # what stands before each level
+    return (history_ids + offsets).flatten()
+
+
+assert checks.letters_of(letters_of_solution)
+assert torch.equal(letters_of_solution(codes, ids.sizes), letters.flatten())
+
+# %% [markdown]
+# ### Exercise 2 · The mean of a padded batch (difficulty ★★☆, 10 minutes)
+#
+# You get `nats`, the surprise at each code, of shape (B, T, L), and `items`, the movies of the batch, of shape (B,
+# T), int64, with −1 for padding. Return the batch's loss, a tensor of shape (): a movie's loss is the sum over its
+# levels, and the batch's is the mean over its movies. What stands in `nats` at the padding means nothing, and may
+# even be NaN.
+
+
+# %%
+def nats_an_item(nats, items):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.nats_an_item(nats_an_item)
+
+
+# %% tags=["hide-cell"]
+def nats_an_item_solution(nats, items):
+    real = items != -1  # (B, T)
+    return nats[real].sum(1).mean()
+
+
+assert checks.nats_an_item(nats_an_item_solution)
+
+# %% [markdown]
+# ### Exercise 3 · What the loss asks of the logits (difficulty ★★★, 25 minutes)
+#
+# Training moves the logits of a level by their gradient. Derive it, without autograd, for the loss in which only
+# existing codes compete. You get `logits` of shape (M, K); `code`, the true codes, of shape (M,), int64; and
+# `exists`, of shape (M, K), bool: which codes lead to a movie. The true code always exists. The loss is the mean over
+# the M rows of −log *p*(true code), where the softmax runs over the existing codes of the row. Return its gradient
+# with respect to the logits, shape (M, K), 0 for codes that do not exist.
+
+
+# %%
+def gradient_at_logits(logits, code, exists):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.gradient_at_logits(gradient_at_logits)
+
+
+# %% tags=["hide-cell"]
+def gradient_at_logits_solution(logits, code, exists):
+    # −log p = logsumexp(existing logits) − true logit. The derivative of the
+    # first term is the softmax; that of the second is 1 at the true code.
+    p = logits.masked_fill(~exists, -torch.inf).softmax(1)  # (M, K)
+    true = F.one_hot(code, logits.shape[1])
+    return (p - true) / len(logits)
+
+
+assert checks.gradient_at_logits(gradient_at_logits_solution)
+
+# %% [markdown]
+# The solution says why `valid_only` changes what is learned: a code that leads nowhere has the gradient 0. Without
+# the restriction each such code is pushed down at every step, by as much as it is probable.
+#
+# ## Self-check
+#
+# <details>
+# <summary>1. A colleague's decoder has a validation loss of 9.0 nats on this catalogue, yours has 9.7. Whose recommends better?</summary>
+#
+# It cannot be told. The loss over all codes mixes two things: how well the model guesses the movie, and how well it
+# knows which IDs exist. A search in the tree of existing IDs makes the second unimportant. Ask for the loss among
+# existing IDs, or better for the Recall of both on the same people. And ask whether both speak the same IDs: with
+# another tokenizer the codes, and so the losses by level, are different ones.
+#
+# </details>
+#
+# <details>
+# <summary>2. What would happen if the causal mask were forgotten in training, but not in use?</summary>
+#
+# The training loss would fall towards zero, because each code that is to be predicted can be read one place further
+# on. The model would learn to copy it from there. In use there is nothing further on to be copied, and the
+# recommendations would be worthless. A training loss that is far too good is a reason to test the mask: change a
+# later token, and see whether an earlier output moves.
+#
+# </details>
+#
+# <details>
+# <summary>3. Why does a decoder-only model get so many more targets out of the same batch than an encoder–decoder?</summary>
+#
+# Its mask hides from each position what comes after, so each movie in the window is a fair question, asked about the
+# movies before it. An encoder looks in both directions. Whatever it has read can no longer be asked for, so each
+# window gives one target.
+#
+# </details>
+#
+# ## What to take away
+# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own.
+# The loss, taken apart by level, answers the question of the opening: a decoder can be worse than a blind guess, at
+# 9.68 nats against 9.11, because it pays 2.12 nats for not knowing which IDs exist. Among existing IDs it is better
+# than counting, 7.56 against 8.14, and that is where recommendations come from. It learned to spell first and to read
+# the history later; all that it knew beyond popularity was about the first code. Training among existing codes only
+# removes the need to learn which IDs there are, and brings a lower loss among them in the same number of steps.
+# Whether it brings better lists, these 671 people cannot tell.
+#
+# ## What's next
+#
+# The decoder gives probabilities to codes. To turn them into ten movies, and only into movies that exist, takes a
+# search. The next chapter builds the tree of IDs, the beam search and the memory that makes it fast. [How the library
+# is laid out](../book/library_layout.md) shows where each part of this chapter lives.
+#
+# ## References
+#
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: TIGER, an encoder–decoder over semantic IDs.
+# - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: attention, the transformer, warm-up.
+# - Xiong et al. (2020), *On Layer Normalization in the Transformer Architecture* {cite}`xiong2020prenorm`: normalising before each part.
+# - Srivastava et al. (2014), *Dropout: A Simple Way to Prevent Neural Networks from Overfitting* {cite}`srivastava2014dropout`.
+# - Loshchilov and Hutter (2017), *SGDR: Stochastic Gradient Descent with Warm Restarts* {cite}`loshchilov2017sgdr`: the cosine.
+# - Loshchilov and Hutter (2019), *Decoupled Weight Decay Regularization* {cite}`loshchilov2019adamw`: AdamW.

@@ -1,0 +1,1062 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Can a model recommend a movie that does not exist?
+#
+# A generative recommender writes the next movie's name, code by code, as a language model writes the next word. Most
+# combinations of codes name no movie. What does the model write when nobody stops it, and what does it take to make it
+# write names that exist, no others, and the most probable of them? This chapter lets a trained model write freely and
+# counts. Then it builds the rule that stops it, a tree of all names, and the search that finds the best names in the
+# tree.
+#
+# A reminder, in case you start here. A *semantic ID* names a movie by four small numbers, its *codes*. The first three
+# were learned from the movie's title, year and genres, so that similar movies begin alike. The fourth tells apart the
+# few movies that share the first three. A *history* is what a person has rated, in time order, written as a sentence of
+# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`. Chapter 08 trains such
+# a model; here it is given.
+#
+# :::{admonition} What you will learn
+# - how much of what a trained model writes freely names no movie, and why its likeliest answers hide the problem
+# - how a tree of all names, a *trie*, says which codes may come next, and how it becomes a few flat arrays
+# - how beam search finds the likeliest movies in the tree, and how to prove that it missed none
+# - what a cache of keys and values saves, and why the cost does not grow with the catalogue
+# - how to leave movies out without losing places in the list, and what variety costs
+# :::
+#
+# | You need | Why | Where |
+# | --- | --- | --- |
+# | semantic IDs | they are what is written | [Quickstart](00_quickstart.ipynb) |
+# | probabilities of sequences: a product over positions, a sum of logarithms | a movie's score is one | any course on language models |
+# | self-attention | the cache is made of its keys and values | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
+#
+# **Time:** about 30 minutes to read.
+
+# %%
+import heapq
+import time
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import torch
+from torch.nn import functional as F
+
+from rqvae_lib.checkpoints import load_recommender
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnly
+from rqvae_lib.evaluate import bootstrap_interval, ranks_in_lists, recall_at
+from rqvae_lib.exercises import chapter_09 as checks
+from rqvae_lib.generate import recommend
+from rqvae_lib.scoring import score_items
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.splits import leave_one_out
+from rqvae_lib.trie import Trie
+
+torch.set_grad_enabled(False)  # nothing is trained on this page
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+# %% [markdown]
+# ## Writing without a rule
+#
+# The model is the one that comes with the library. The people are real, from a small edition of MovieLens
+# {cite}`harper2015movielens`. Each person's history ends before the movie that is held out for tuning, which the model
+# did not learn from.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+data = load_dataset("movielens-small-2016")
+model, _ = load_recommender("movielens-small-2016")
+ids = model.ids
+split = leave_one_out(data)
+histories, hidden = split.histories_and_targets(split.validation)
+
+tuples = 1
+for size in ids.sizes:
+    tuples *= size
+print(f"{len(histories)} people, codes of each level: {ids.sizes}")
+print(f"{tuples:,} tuples, of which {len(ids):,} name a movie:")
+print(f"one in {tuples / len(ids):,.0f}")
+
+# %% [markdown]
+# Somebody who wrote codes blindly would name a movie once in about 5,552 tuples. The model has learned better. The next
+# function lets it write: at each of the four positions it takes the probabilities of the next code and asks `choose`
+# which one to write. The three methods of the model are all that generation needs. `encode_history` reads the histories
+# and returns a state, `next_code_logits` scores the next code, and `extend` appends a code to one of the `parents`, the
+# beginnings written so far. At first there is only one beginning, the empty one with the number 0, and all copies
+# continue it; later each copy continues its own. Eight tuples a person are *sampled*: each code is drawn with its
+# probability.
+
+
+# %%
+def write(people, copies, choose):
+    state = model.encode_history(people)
+    parents = torch.zeros(len(people), copies, dtype=torch.int64)
+    written = []
+    for level in range(4):
+        chances = model.next_code_logits(state).softmax(2)
+        codes = choose(chances.expand(-1, copies, -1))  # (B, copies)
+        written.append(codes)
+        if level < 3:
+            state = model.extend(state, parents, codes)
+        parents = torch.arange(copies).expand_as(codes)
+    return torch.stack(written, 2).flatten(0, 1)  # (B · copies, 4)
+
+
+def sample(chances):
+    flat = chances.flatten(0, 1)  # (B · copies, size)
+    drawn = flat.multinomial(1, generator=generator)
+    return drawn.view(chances.shape[:2])
+
+
+def share_in_catalogue(written):
+    shares = []
+    for depth in range(1, 5):
+        exists = {tuple(row) for row in ids.ids[:, :depth].tolist()}
+        found = [tuple(row) in exists for row in written[:, :depth].tolist()]
+        shares.append(sum(found) / len(found))
+    return shares
+
+
+people = histories[:128]
+generator = seeded(0)
+sampled = write(people, 8, sample)
+shares = share_in_catalogue(sampled)
+print(f"{len(sampled):,} sampled tuples; still the beginning of a movie")
+for depth, share in enumerate(shares, 1):
+    print(f"after {depth} codes: {share:.0%}")
+assert shares[0] == 1
+assert 0.4 < shares[3] < 0.5
+
+# %% [markdown]
+# More than half of the sampled tuples name no movie. Every first code exists, a sixth of the tuples leave the catalogue
+# at the second code, and nearly all others that leave it do so at the third. By then there is hardly a choice left, as
+# we shall see: most pairs of codes go on to a single movie.
+#
+# Sampling shows what the model believes, tuple by tuple, but only roughly. `score_items` computes it: for each of the
+# 9,066 movies the probability of its whole ID, the product of the probabilities of its four codes. All these
+# probabilities together are the share that the model gives to movies, and what is missing to 1 went to tuples that name
+# nothing. For four people:
+
+# %%
+trie = Trie(ids)
+exact = score_items(model, trie, histories[:4])  # (4, 9066), natural logs
+on_movies = exact.exp().sum(1)
+print("on movies:", [f"{share:.0%}" for share in on_movies.tolist()])
+assert (on_movies < 0.75).all()
+
+# %% [markdown]
+# So the model spends about half of its belief on movies that do not exist, for some people more. Does it matter? One
+# may object that nobody samples recommendations. Take the likeliest code at every position instead, which is called
+# *greedy*:
+
+# %%
+greedy = write(people, 1, lambda chances: chances.argmax(2))
+movies = [ids.item_of(row) for row in greedy.tolist()]
+exist = [movie is not None for movie in movies]
+seen = [
+    movie is not None and bool((history == movie).any())
+    for movie, history in zip(movies, people, strict=True)
+]
+print(f"{sum(exist) / 128:.0%} of the greedy tuples name a movie,")
+print(f"{sum(seen) / 128:.0%} one that the person has already rated")
+
+# %% [markdown]
+# Greedy tuples nearly always exist. The invalid tuples hold about half of the probability together, and hardly ever win
+# alone. That is why the problem is easy to overlook, and it returns as soon as one asks for more than the favourite:
+# ten movies, new to the person, perhaps of one genre. TIGER, the first recommender of this kind, reports between 0.1 %
+# and 1.6 % of invalid IDs among its ten likeliest {cite}`rajput2023tiger`. A recommender in service cannot show an
+# empty place even that often.
+#
+# ## A tree of all names
+#
+# The remedy is old: never offer a code that leads nowhere {cite}`decao2021autoregressive`. For that one must know, for
+# any beginning of an ID, which codes continue it. A **trie** holds just this. It is a tree with a *node* for each
+# distinct beginning, or *prefix*; the codes that lead on from a node lead to its *children*; the complete IDs are the
+# *leaves*. In Python it is a dict of dicts:
+
+
+# %%
+def tree_of(movies):
+    tree = {}
+    for row in ids.ids[movies].tolist():
+        node = tree
+        for code in row:
+            node = node.setdefault(code, {})  # go down, or grow a branch
+    return tree
+
+
+def nodes_by_depth(tree):
+    counts, level = [], [tree]
+    while level:
+        counts.append(len(level))
+        level = [child for node in level for child in node.values()]
+    return counts
+
+
+tree = tree_of(torch.arange(len(ids)))
+assert nodes_by_depth(tree) == [len(level.code) for level in trie.levels]
+
+# %%
+# NBVAL_CHECK_OUTPUT
+counts = nodes_by_depth(tree)
+print("nodes by depth:", counts)
+for depth in range(4):
+    mean = counts[depth + 1] / counts[depth]
+    print(f"codes that go on after {depth}: {mean:.2f} on average")
+
+# %% [markdown]
+# To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts equal
+# those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on with
+# 32 of 256 second codes, and after two codes there is a choice for few movies only. {numref}`fig-09-trie` shows one of
+# the busiest pairs.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for movie in ids.with_prefix([128, 76]).tolist():
+    print(ids.id_of(movie), data.titles[movie])
+
+# %% mystnb={"image": {"alt": "A tree that grows from left to right. The node 128-76 has six branches, one for each third code. Five end at one film each of the Friday the 13th series; the branch 20 forks once more, by the fourth code, to parts VI and VIII."}, "figure": {"caption": "Below the prefix 128-76 stand seven films of one series. Two of them share the third code as well, and only the fourth tells them apart.", "name": "fig-09-trie"}} tags=["hide-input"]
+family = trie.items[torch.isin(trie.items, ids.with_prefix([128, 76]))]
+rows = ids.ids[family].tolist()
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+middle = (len(rows) - 1) / 2
+white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+for place, (movie, row) in enumerate(zip(family, rows, strict=True)):
+    same = [p for p, other in enumerate(rows) if other[2] == row[2]]
+    fork = sum(same) / len(same)
+    ax.plot([0, 1, 2], [middle, fork, place], "o-", c="C0", ms=5)
+    if place == same[0]:
+        third = middle + 0.75 * (fork - middle)
+        ax.text(0.75, third, row[2], ha="center", va="center", bbox=white)
+    fourth = (fork + place) / 2
+    ax.text(1.5, fourth, row[3], ha="center", va="center", bbox=white)
+    title = data.titles[movie].replace("Friday the 13th", "…")
+    ax.text(2.08, place, title, va="center")
+ax.text(-0.08, middle, "128-76", ha="right", va="center")
+ax.set(xlim=(-0.5, 4.6), ylim=(len(rows) - 0.5, -0.8))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# ### The same tree, flat
+#
+# A dict for every node is slow to search and cannot be searched for many people at once. But sort the IDs, and each
+# level's nodes can be numbered in that order. Then the children of a node are neighbours in the next level, and all
+# movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
+# start, and where its movies start. It ends where the next node starts. This is the layout of *compressed sparse rows*,
+# or CSR. Three calls of `unique` a level build it.
+
+
+# %%
+def flat_level(depth):
+    """Where the children and the movies of each node of a depth start."""
+    below = ids.ids[:, : depth + 1].unique(dim=0)  # sorted: the next level
+    prefixes, children = below[:, :depth].unique(dim=0, return_counts=True)
+    _, movies = ids.ids[:, :depth].unique(dim=0, return_counts=True)
+    first_child = F.pad(children.cumsum(0), (1, 0))
+    first_leaf = F.pad(movies.cumsum(0), (1, 0))
+    return prefixes[:, -1], first_child, first_leaf
+
+
+for depth in (1, 2, 3):
+    code, first_child, first_leaf = flat_level(depth)
+    level = trie.levels[depth]
+    assert torch.equal(code, level.code.long())
+    assert torch.equal(first_child, level.first_child.long())
+    assert torch.equal(first_leaf, level.first_leaf.long())
+
+# %% [markdown]
+# The children of a node are all that a *mask* needs, the list of what is allowed and what is not. Here is the mask
+# after a first code, by hand from the dicts and by the library. The library returns the children themselves, for any
+# number of nodes at once. The rows of `children` are as long as the node with the most children needs, and `valid` says
+# which entries are real.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+by_hand = torch.zeros(256, dtype=torch.bool)
+by_hand[list(tree[128])] = True
+
+children = trie.children(1, torch.tensor([128]))  # all 256 first codes exist
+mask = torch.zeros(256, dtype=torch.bool)
+mask[children.codes[children.valid]] = True
+assert torch.equal(mask, by_hand)
+print(f"{int(mask.sum())} of 256 second codes may follow the first code 128")
+
+# %% [markdown]
+# ## The best ten, by beam search
+#
+# Now the search. We want the ten movies with the highest probability, and to compute all 9,066 for each person would
+# take far too long. **Beam search** {cite}`sutskever2014sequence` keeps a fixed number of prefixes, the *beams*. It
+# extends each by every code that its children allow, keeps the most probable of the longer prefixes, whichever beam
+# they come from, and repeats this until the IDs are complete.
+#
+# First a function that asks the model for the next code, in the plainest way: put the history and the codes written so
+# far into one sentence, and read all of it. It returns natural logarithms of probabilities, and a list notes how many
+# *tokens* were read, the vectors that stand for one code each (and one that stands for the start).
+
+# %%
+tokens_read = []
+
+
+def next_log_probabilities(history, prefixes, temperature=1.0):
+    """Prefixes (P, d) of one person → (P, codes of the next level)."""
+    recent = history[-49:]  # the model's window: 49 items and the next
+    tokens = model.embed_items(recent[None])  # (1, T, D)
+    tokens = tokens.expand(len(prefixes), -1, -1)  # (P, T, D)
+    place = torch.tensor([len(recent)])
+    for level, codes in enumerate(prefixes.T):
+        token = model.embed_code(codes[:, None], level, place)  # (P, 1, D)
+        tokens = torch.cat([tokens, token], 1)
+    tokens_read.append(tokens.shape[0] * tokens.shape[1])
+    last = model.transformer(tokens)[:, -1]  # (P, D)
+    level = prefixes.shape[1]
+    first, size = model.first_codes[level], ids.sizes[level]
+    codebook = model.code_embedding.weight[first : first + size]
+    logits = last @ codebook.T + model.bias[first : first + size]
+    return (logits / temperature).log_softmax(1)
+
+
+# %% [markdown]
+# (The last lines compare the transformer's output with the vectors of the next level's codes. The temperature is for
+# later, and 1 changes nothing.) The search itself fits in ten lines. The score of a prefix is the sum of the logarithms
+# so far.
+
+
+# %%
+def beam_search(history, beams, codes_after, temperature=1.0):
+    kept = [((), 0.0)]  # prefixes and their log-probabilities
+    for _ in range(4):
+        written = [prefix for prefix, _ in kept]
+        prefixes = torch.tensor(written, dtype=torch.int64)  # (P, level)
+        log_p = next_log_probabilities(history, prefixes, temperature)
+        longer = [
+            ((*prefix, code), score + row[code])
+            for (prefix, score), row in zip(kept, log_p.tolist(), strict=True)
+            for code in codes_after(prefix)
+        ]
+        kept = sorted(longer, key=lambda beam: -beam[1])[:beams]
+    return kept
+
+
+def walk(tree):
+    def codes_after(prefix):
+        node = tree
+        for code in prefix:
+            node = node[code]
+        return node.keys()
+
+    return codes_after
+
+
+def movies_but(left_out):
+    keep = torch.ones(len(ids), dtype=torch.bool)
+    keep[left_out] = False
+    return keep.nonzero()[:, 0]
+
+
+# %% [markdown]
+# `beam_search` asks `codes_after` which codes may follow a prefix. `walk` makes this function of a tree, and
+# `movies_but` lists all movies except some. What should the search allow? Every code, a free search; or what the tree
+# allows. Movies that a person has already rated should not be recommended, so the tree is made of the others: *a filter
+# is a smaller tree*. One person with 21 rated movies serves as the example.
+
+# %%
+history = histories[26]
+for movie in history[-4:].tolist():
+    print("rated:", data.titles[movie])
+found = beam_search(history, 50, walk(tree_of(movies_but(history))))
+tokens_uncached = sum(tokens_read)
+
+library = recommend(model, trie, [history], k=10, beams=50)
+by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
+assert by_hand == library.items[0].tolist()
+scores = torch.tensor([score for _, score in found[:10]])
+torch.testing.assert_close(
+    scores, library.log_probabilities[0], rtol=1e-4, atol=1e-4
+)
+for movie, score in zip(by_hand, scores.exp().tolist(), strict=True):
+    print(f"{score:.2%} {data.titles[movie]}")
+
+# %% [markdown]
+# The function by hand and the library's `recommend` find the same ten movies with the same probabilities. No movie gets
+# much: there are many that this person may rate next. And what does the free search find, which may write any code?
+# Sixteen people, ten beams:
+
+
+# %%
+def every_code(prefix):
+    return range(ids.sizes[len(prefix)])
+
+
+written = []
+for person in histories[:16]:
+    beams = beam_search(person, 10, every_code)
+    written.append([ids.item_of(prefix) for prefix, _ in beams])
+missing = sum(row.count(None) for row in written)
+rated = sum(
+    movie in person.tolist()
+    for person, row in zip(histories[:16], written, strict=True)
+    for movie in row
+)
+print(f"of 160 tuples {missing} name no movie, {rated} a movie already rated")
+assert missing < 16 < rated
+
+# %% [markdown]
+# Hardly any name is invalid, and many are useless: a free search spends much of its ten on movies that the person has
+# rated. The smaller tree repairs both at once.
+#
+# ### Before or after the softmax?
+#
+# There are two ways to use a mask. Ours takes the softmax over all 256 codes and then drops what is not allowed. Or one
+# drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every step;
+# whoever samples under a mask does this. Both write IDs that exist, but they are different models. The second gives the
+# belief that was lost at a prefix back to the movies below *that* prefix, however much was lost there.
+# `valid_only=True` makes the library's model do so:
+
+# %%
+renormalising = DecoderOnly(replace(model.config, valid_only=True), ids).eval()
+renormalising.load_state_dict(model.state_dict())
+
+few = people[:64]
+plain_lists = recommend(model, trie, few, k=10, beams=50).items
+other_lists = recommend(renormalising, trie, few, k=10, beams=50).items
+both = (plain_lists[:, :, None] == other_lists[:, None]).any(2)  # (64, 10)
+changed = (plain_lists != other_lists).any(1)  # (64,)
+print(f"{both.double().mean():.0%} of the movies are in both lists of ten")
+print(f"{int(changed.sum())} of 64 lists have changed")
+assert 0.5 < both.double().mean() < 0.95
+
+# %% [markdown]
+# Now all belief is on movies, by construction, and about a quarter of what is recommended has changed, although no
+# weight has. This page does not say which of the two recommends better. A model can also be *trained* with the softmax
+# over the valid codes only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so
+# that a score stays the probability that the model itself gives.
+#
+# ## What does the search miss?
+#
+# A beam search is not exact. A prefix that is dropped never comes back, and the best movie may begin with a code that
+# looks poor at first. With one beam the search is greedy in the tree. To see what it misses, we need the true ten.
+# `score_items` has them for four people. For more people it is slow, but a wide beam can *prove* that it missed
+# nothing:
+#
+# > At each level the probabilities of the prefixes sum to at most 1, so fewer than $B$ of them can have a probability
+# > above $1/B$. Let the tenth movie of a list have the probability $p$. A movie that beats it is more probable than
+# > $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/B$, fewer than $B$ prefixes of a
+# > level are above $p$, so all of these were among the $B$ beams, and no such movie can have been missed.
+#
+# The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
+# {cite}`stahlberg2019nmt`.
+
+# %%
+some = histories[:48]
+wide = recommend(model, trie, some, beams=512, batch_size=16)  # k is 10
+top = wide.items  # (48, 10)
+tenth = wide.log_probabilities[:, 9].exp()  # (48,)
+for beams in (50, 200, 512):
+    proven = (tenth >= 1 / beams).double().mean()
+    print(f"{beams} beams prove the ten best for {proven:.0%} of 48 people")
+
+new = exact.clone()
+for person, scores in enumerate(new):
+    scores[histories[person]] = -torch.inf  # not what was rated already
+assert torch.equal(top[:4], new.topk(10).indices)
+
+# %% [markdown]
+# A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
+# is. It serves as the reference. (The proof is cautious: a search may find all ten without being able to prove it.) How
+# much of these ten do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (With
+# fewer than ten beams a search ends at fewer than ten movies.)
+
+# %%
+widths = [1, 2, 5, 10, 20, 50, 100, 200]
+recall, best_found = [], []
+for beams in widths:
+    start = time.perf_counter()
+    lists = recommend(model, trie, some, k=min(10, beams), beams=beams)
+    seconds = time.perf_counter() - start
+    hit = (top[:, :, None] == lists.items[:, None]).any(2)  # (48, 10)
+    recall.append(float(hit.double().mean()))
+    best_found.append(float(hit[:, 0].double().mean()))
+    print(
+        f"{beams:>3} beams: {recall[-1]:4.0%} of the ten best,"
+        f" {best_found[-1]:4.0%} of the best ones, {seconds:.1f} s"
+    )
+assert recall == sorted(recall)
+assert best_found[0] < 0.5
+assert recall[-3] > 0.9
+
+# %% mystnb={"image": {"alt": "Two rising curves against the number of beams from 1 to 200 on a logarithmic axis: the share of the true ten best movies that the search finds, from below a tenth at one beam to nearly all at a hundred, and the share of people whose best movie is found, which is higher throughout until both reach one."}, "figure": {"caption": "A greedy search finds the best movie for a minority of the 48 people. With as many beams as movies asked for, a large part of the ten is missed; fifty beams find nearly all of it.", "name": "fig-09-beams"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+ax.plot(widths, best_found, "s--", label="the best movie")
+ax.plot(widths, recall, "o-", label="the ten best")
+ax.set(xlabel="beams", xscale="log", ylabel="share found", ylim=(0, 1.05))
+ax.set_xticks(widths, widths)
+ax.minorticks_off()
+ax.legend(loc="lower right")
+plt.show()
+
+# %% [markdown]
+# This is why one asks for more beams than movies. Ten beams always end at ten movies that exist and are new, but many
+# of these are not among the true ten. (The seconds are those of the machine that made this page, and of whatever else
+# it did.)
+#
+# What goes wrong in a greedy search? Here is the example person again, code by code: first what one beam finds, then
+# the best movie.
+
+# %%
+one = recommend(model, trie, [history], k=1, beams=1)
+for movie in (int(one.items[0, 0]), by_hand[0]):
+    chances, prefix = [], torch.zeros(1, 0, dtype=torch.int64)
+    for code in ids.id_of(movie):
+        chances.append(next_log_probabilities(history, prefix)[0, code].exp())
+        prefix = torch.cat([prefix, torch.tensor([[code]])], 1)
+    steps = " × ".join(f"{chance:.3f}" for chance in chances)
+    print(f"{data.titles[movie]}: {steps} = {torch.stack(chances).prod():.4f}")
+
+# %% [markdown]
+# The greedy search takes the likelier first code, and what follows it is less likely. The product decides, and it is
+# known only at the end. A search with several beams keeps the second-best beginning as well, and lets the continuations
+# decide.
+#
+# ## Reading each token once
+#
+# The function above read the whole history again for every beam and every code. That is not needed. In a causal
+# transformer a token looks only at what stands before it {cite}`vaswani2017attention`. So what an old token computed
+# does not change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: in
+# attention, it compares its query with the keys and averages the values. Whoever keeps these has a **KV cache**.
+#
+# The function below sends one token, a vector of D numbers, through the model's two blocks. In each block the token is
+# normalised and gives a query, a key and a value for each of H heads, with D/H numbers each. The key and the value are
+# appended to those of the older tokens. The query's products with all the keys become weights by a softmax, and the
+# weighted mean of the values is added to the token. Then a small network, the MLP, adds its own part.
+
+
+# %%
+def step(token, cache):
+    """The output for one more token, and the cache that holds it as well."""
+    x, longer = token, []
+    for block, (keys, values) in zip(
+        model.transformer.blocks, cache, strict=True
+    ):
+        qkv = block.qkv(block.attention_norm(x))  # (3 · D,)
+        query, key, value = qkv.view(3, block.num_heads, -1)  # (H, D/H) each
+        keys = torch.cat([keys, key[:, None]], 1)  # (H, n + 1, D/H)
+        values = torch.cat([values, value[:, None]], 1)
+        scores = (keys @ query[..., None]) / query.shape[-1] ** 0.5
+        weights = scores.softmax(1)  # (H, n + 1, 1)
+        x = x + block.out((weights * values).sum(1).flatten())
+        x = x + block.mlp(block.mlp_norm(x))
+        longer.append((keys, values))
+    return model.transformer.norm(x), longer
+
+
+tokens = model.embed_items(history[None])[0]  # (T, D)
+nothing = torch.empty(4, 0, 16)  # 4 heads, no token yet, 64 / 4 numbers each
+cache = [(nothing, nothing)] * len(model.transformer.blocks)
+for token in tokens:
+    last, cache = step(token, cache)
+
+torch.testing.assert_close(
+    last, model.transformer(tokens[None])[0, -1], rtol=1e-4, atol=1e-4
+)
+state = model.encode_history([history])
+for (keys, values), kept in zip(cache, state.memory.history, strict=True):
+    torch.testing.assert_close(keys, kept.keys[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(values, kept.values[0], rtol=1e-4, atol=1e-4)
+
+# %% [markdown]
+# Token by token with a cache, or the whole sentence at once: up to rounding the output is the same, and the cache
+# equals what the library remembers after `encode_history`.
+#
+# A beam search has a second thing to save. All beams of a person continue the *same* history. A cache for each beam
+# would hold that history once per beam. The library keeps the history once and, for each beam, only the few tokens that
+# the beam itself has written:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+parents = torch.zeros(1, 50, dtype=torch.int64)
+further = model.extend(state, parents, torch.arange(50)[None])
+shared, own = further.memory.history[0].keys, further.memory.own[0].keys
+print("keys of the history, shared:", tuple(shared.shape))
+print("keys of the beams' own tokens:", tuple(own.shape))
+copied = 50 * shared.numel() + own.numel()
+print(f"{shared.numel() + own.numel():,} numbers instead of {copied:,}")
+
+# %% [markdown]
+# The shapes are (people, heads, tokens, numbers) and (people, beams, heads, tokens, numbers), and the counts are those
+# of one block's keys after the first code. Equal it must be, too. The states below stand behind the first codes 0 to
+# 49, all fifty beams at once, and are compared with the plain function, which read every sentence whole:
+
+# %%
+plain = next_log_probabilities(history, torch.arange(50)[:, None])
+cached = model.next_code_logits(further)[0].log_softmax(1)
+torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
+
+# %% [markdown]
+# How much work is saved? Seconds depend on the machine, tokens do not. A wrapper around the model counts every token
+# that it reads, and every code that it scores, while `recommend` searches. {numref}`fig-09-tokens` compares the tokens
+# with and without a cache.
+
+
+# %%
+class Counting:
+    def __init__(self, model):
+        self.model = model
+        self.tokens = self.scores = 0
+
+    def encode_history(self, histories):
+        state = self.model.encode_history(histories)
+        self.tokens += int((1 + 4 * state.lengths).sum())
+        return state
+
+    def next_code_logits(self, state):
+        logits = self.model.next_code_logits(state)
+        self.scores += logits.numel()
+        return logits
+
+    def extend(self, state, parents, codes):
+        self.tokens += codes.numel()
+        return self.model.extend(state, parents, codes)
+
+
+def uncached(length, beams):
+    """Tokens that `beam_search` reads for a history of a length."""
+    read = [length] + [beams * (length + written) for written in (1, 2, 3)]
+    return sum(read)
+
+
+counting = Counting(model)
+recommend(counting, trie, [history], k=10, beams=50)
+assert tokens_uncached == uncached(len(tokens), 50)
+assert counting.tokens == len(tokens) + 3 * 50
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(f"{len(history)} movies are {len(tokens)} tokens")
+print(f"without a cache: {tokens_uncached:,} tokens read for ten movies")
+print(f"with the cache: {counting.tokens:,}")
+
+# %% mystnb={"image": {"alt": "Bars of the number of tokens read, on a logarithmic axis, for 1, 10, 50 and 200 beams. Without a cache the bars rise with the beams from a few hundred to many thousands; with the cache they start lower and rise far more slowly."}, "figure": {"caption": "Without a cache the history is read again for every beam and code, so the work grows with their product. With it the history is read once, and each beam adds three tokens. The history is the example person's.", "name": "fig-09-tokens"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+widths = [1, 10, 50, 200]
+places = torch.arange(len(widths))
+slow = [uncached(len(tokens), beams) for beams in widths]
+fast = [len(tokens) + 3 * beams for beams in widths]
+for shift, heights, hatch, label in [
+    (-0.2, slow, "//", "without a cache"),
+    (0.2, fast, "", "with the cache"),
+]:
+    bars = ax.bar(places + shift, heights, 0.4, hatch=hatch, label=label)
+    ax.bar_label(bars, [f"{height:,}" for height in heights], fontsize=8)
+ax.set(xlabel="beams", ylabel="tokens read", yscale="log", ylim=(50, 2e5))
+ax.set_xticks(places, widths)
+ax.legend(loc="upper left")
+plt.show()
+
+# %% [markdown]
+# With the cache a beam costs three tokens, and not four: behind the last code nothing follows, so nobody has to read
+# it. The longer the history, the more the cache saves.
+#
+# ### Ten times the catalogue
+#
+# Nothing in these counts mentions the number of movies. The search asks for the children of the prefixes that it holds,
+# and it holds as many prefixes as it has beams. To check this, the next cell lets the same model write in made-up
+# catalogues of random IDs, of a thousand to a hundred thousand items, and counts again. (What it writes means nothing
+# there. The work is what counts.) For comparison it counts the prefixes that exact scoring of the whole catalogue has
+# to read.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("   items   tokens  scores  exact scoring")
+for items in (1_000, 10_000, 100_000):
+    random_codes = torch.randint(256, (items, 3), generator=seeded(0))
+    made_up = Trie(SemanticIDs(random_codes, [256, 256, 256]))
+    counting = Counting(model)
+    everything = [torch.empty(0, dtype=torch.int64)]  # nothing is left out
+    recommend(
+        counting, made_up, [history], k=10, beams=50, forbidden=everything
+    )
+    nodes = sum(len(level.code) for level in made_up.levels[1:4])
+    print(
+        f"{items:>8,} {counting.tokens:>8} {counting.scores:>7,}"
+        f" {len(tokens) + nodes:>14,}"
+    )
+
+# %% [markdown]
+# The search reads the same tokens and scores the same codes in each. Exact scoring reads every prefix, and so grows
+# with the catalogue. What may grow is the look-up of children. It is no work for the model, and it is bounded, too: no
+# node has more children than its level has codes, 256.
+#
+# ## Leaving movies out
+#
+# Few recommenders may recommend everything. Something has been seen, is out of stock, or is not for children; somebody
+# wants a film noir. It seems simplest to search first and to strike out afterwards. What is left?
+
+# %%
+lists = recommend(model, trie, histories, k=50, beams=50)  # all 671 people
+genres = data.items["genres"].fillna("").str.split("|")
+left, rows_of = {}, {}
+for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
+    is_genre = torch.tensor([genre in listed for listed in genres])  # (9066,)
+    rows_of[genre] = is_genre.nonzero()[:, 0]
+    left[genre] = is_genre[lists.items].sum(1)  # (671,) of the 50 found
+    ten = (left[genre] >= 10).double().mean()
+    none = (left[genre] == 0).double().mean()
+    print(
+        f"{genre:<9} {len(rows_of[genre]):>5,} movies:"
+        f" {left[genre].double().mean():4.1f} of 50 left;"
+        f" none for {none:3.0%} of people, ten for {ten:3.0%}"
+    )
+
+# %% [markdown]
+# Fifty beams are many for ten movies, and unless the genre is as common as comedy, most people are left with fewer than
+# ten, often with none ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how
+# many. The tree has no such trouble, because *a filter is a smaller tree*. What is not allowed is never entered, and
+# all fifty beams go to movies that are. A tree for each person would be slow to build, though. Look at the flat arrays
+# again: the movies below a node are neighbours. So one running count of allowed movies answers, for any node of any
+# level, how many allowed ones are below it, and a node with none is closed.
+
+# %%
+allowed = torch.zeros(len(ids), dtype=torch.bool)
+allowed[rows_of["Film-Noir"]] = True
+before = F.pad(allowed[trie.items].cumsum(0), (1, 0))  # (9067,)
+for depth in (1, 2, 3):
+    first_leaf = trie.levels[depth].first_leaf
+    below = before[first_leaf[1:]] - before[first_leaf[:-1]]  # a node each
+    by_dict = nodes_by_depth(tree_of(rows_of["Film-Noir"]))[depth]
+    assert int((below > 0).sum()) == by_dict
+    print(f"depth {depth}: {by_dict} of {len(below):,} nodes are open")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
+    inside = recommend(
+        model, trie, few, k=10, beams=50, allowed=rows_of[genre]
+    ).items
+    assert torch.isin(inside, rows_of[genre]).all()
+    full = (inside >= 0).all(1).double().mean()
+    print(f"{genre}: ten allowed movies for {full:.0%} of 64 people")
+
+# %% [markdown]
+# Inside the tree everybody gets ten. The library counts just so, for the allowed movies and for each person's forbidden
+# ones. By hand, it is the smaller tree:
+
+# %%
+noirs = movies_but(torch.cat([(~allowed).nonzero()[:, 0], history]))
+found = beam_search(history, 50, walk(tree_of(noirs)))[:10]
+library = recommend(
+    model, trie, [history], k=10, beams=50, allowed=rows_of["Film-Noir"]
+)
+by_hand = [ids.item_of(prefix) for prefix, _ in found]
+assert by_hand == library.items[0].tolist()
+print("; ".join(data.titles[movie] for movie in by_hand[:3]))
+
+# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir and Horror fall to nearly nothing long before ten, Animation falls as well, Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most people without ten movies unless the genre is common; inside the tree all of them have ten.", "name": "fig-09-filter"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+numbers = torch.arange(1, 21)
+for (genre, kept), marker in zip(left.items(), "osD^", strict=True):
+    share = (kept[:, None] >= numbers).double().mean(0)
+    ax.plot(numbers, share, marker=marker, ms=4, label=genre)
+ax.axvline(10, ls=":", c="gray")
+ax.set(
+    xlabel="movies left after the filter, at least", ylabel="share of people"
+)
+ax.set(ylim=(-0.03, 1.05), xticks=[1, 5, 10, 15, 20])
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## Ten movies, or the same movie ten times?
+#
+# Movies that share their first code resemble each other. A list whose movies all begin alike may bore. How many
+# *different first codes* do the ten have? Two knobs might change it. The **temperature** divides the logits before the
+# softmax: below 1 each choice becomes more decided, above 1 less. And `max_per_prefix` sets a limit to how many movies
+# of a list may share their first code. By hand, the limit walks through the beams, the best first, and skips what is
+# one too many:
+
+
+# %%
+def at_most(movies, limit, k=10):
+    taken, chosen = {}, []
+    for movie in movies.tolist():
+        first = ids.id_of(movie)[0]
+        if taken.get(first, 0) < limit and len(chosen) < k:
+            taken[first] = taken.get(first, 0) + 1
+            chosen.append(movie)
+    return chosen + [-1] * (k - len(chosen))  # −1: nothing is left
+
+
+limited = {
+    limit: torch.tensor([at_most(row, limit) for row in lists.items])
+    for limit in (1, 2, 3)
+}
+library = recommend(model, trie, few, k=10, beams=50, max_per_prefix=2)
+assert torch.equal(library.items, limited[2][:64])
+
+found = beam_search(history, 50, walk(tree_of(movies_but(history))), 0.25)
+library = recommend(model, trie, [history], k=10, beams=50, temperature=0.25)
+by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
+assert by_hand == library.items[0].tolist()
+
+# %% [markdown]
+# What do the knobs do, and what do they cost? **Recall@10** is the share of people whose hidden movie is among the ten.
+# The *bootstrap* says how sure one may be of it: it draws 671 people anew, with repetition, a thousand times, and the
+# interval holds the middle 95 % of the means. Since all variants were asked about the same people, the last column
+# takes the difference to the plain list person by person. {numref}`fig-09-variety` draws the number of first codes and
+# the Recall.
+
+# %%
+variants = {"as it is": lists.items[:, :10]}
+for temperature in (0.25, 4.0):
+    variants[f"temperature {temperature:g}"] = recommend(
+        model, trie, histories, k=10, beams=50, temperature=temperature
+    ).items
+for limit, items in limited.items():
+    variants[f"at most {limit}"] = items
+
+
+def mean_and_interval(values):
+    low, high = bootstrap_interval(values, generator=seeded(0))
+    return float(values.mean()), low, high
+
+
+table = {}
+plain_hits = recall_at(ranks_in_lists(variants["as it is"], hidden), 10)
+print(f"{'':<17} codes  movies   {'Recall@10':<20} difference")
+for name, items in variants.items():
+    hits = recall_at(ranks_in_lists(items, hidden), 10)  # (671,)
+    firsts = ids.ids[items, 0].where(items >= 0, -1)  # (671, 10)
+    codes = sum(len(set(row) - {-1}) for row in firsts.tolist()) / len(items)
+    mean, low, high = mean_and_interval(hits)
+    change = mean_and_interval(hits - plain_hits)
+    table[name] = codes, mean, low, high
+    print(
+        f"{name:<17} {codes:5.1f} {len(items[items >= 0].unique()):>7}"
+        f"   {mean:.3f} [{low:.3f}, {high:.3f}]"
+        f" {change[0]:+.3f} [{change[1]:+.3f}, {change[2]:+.3f}]"
+    )
+print("fewer than ten movies:", int((limited[1] < 0).any(1).sum()), "people")
+assert table["at most 1"][0] > table["at most 2"][0] > table["as it is"][0]
+assert table["temperature 0.25"][0] < table["as it is"][0]
+
+# %% mystnb={"image": {"alt": "Six points with vertical bars for Recall at 10 against the mean number of different first codes in a list of ten, from 6.2 to 10. Temperature 0.25 is at the left, the plain list at 7.6, the limits of 3, 2 and 1 follow to the right. All bars overlap widely."}, "figure": {"caption": "Only the limit buys variety: with at most one movie for each first code the ten have ten different ones. Recall falls by about a hundredth on these people; the bars, 95 % intervals, are wider than that. Neither temperature makes the lists more varied.", "name": "fig-09-variety"}}
+fig, ax = plt.subplots(figsize=(6, 3.6))
+for (name, (codes, *quality)), marker in zip(
+    table.items(), "osD^v<", strict=True
+):
+    mean, low, high = quality
+    bars = [[mean - low], [high - mean]]
+    ax.errorbar(codes, mean, bars, fmt=marker, capsize=3, label=name)
+ax.set(xlabel="different first codes among ten movies, mean over people")
+ax.set(ylabel="Recall@10", ylim=(0, None))
+ax.legend(ncols=2, loc="lower left")
+plt.show()
+
+# %% [markdown]
+# Only the limit makes the lists more varied. A limit of 2 costs about a hundredth of Recall@10, and its interval stays
+# just below zero; a limit of 1 costs about as much, with an interval that reaches above zero. A limit can also run out:
+# with at most one movie a first code, a few people's fifty beams hold fewer than ten.
+#
+# The temperature is no knob for variety here. (TIGER varies its lists by *sampling* at a higher temperature
+# {cite}`rajput2023tiger`; a ranking samples nothing.) At 0.25 a list has fewer first codes than before, and at 4 it has
+# no more. How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one
+# softmax it does. But a movie's score adds up four of them, and each is normalised on its own, so movies of different
+# branches may change places. What does move with the temperature is the second column, how many different movies the
+# 671 lists hold together: it falls as the temperature rises.
+#
+# ## What the first code says
+#
+# The tree is of use for one more thing. The probability of a prefix is that of everything below it taken together: one
+# step of the model says how likely it is that the next movie comes from a whole family, the movies with one first code,
+# without looking at any of them. How does this compare with what their own scores add up to? The next cell shows the
+# three likeliest families of the first person, and {numref}`fig-09-families` all 256 of four people. (Movies already
+# rated count here, too.)
+
+# %%
+state = model.encode_history(histories[:4])
+prefix = model.next_code_logits(state)[:, 0].softmax(1)  # (4, 256)
+below = torch.zeros_like(prefix)
+below.index_add_(1, ids.ids[:, 0], exact.exp())  # the sum over its movies
+assert (below <= prefix + 1e-6).all()
+
+for code in prefix[0].topk(3).indices.tolist():
+    family = ids.with_prefix([code])
+    best = family[exact[0, family].topk(2).indices].tolist()
+    print(
+        f"code {code}: {prefix[0, code]:.1%}, of which {below[0, code]:.1%}"
+        f" on its {len(family)} movies"
+    )
+    print("    ", "; ".join(data.titles[movie] for movie in best))
+
+# %% mystnb={"image": {"alt": "A scatter plot on logarithmic axes of 1,024 points, one for each of four people and 256 first codes. Across: the probability of the first code. Up: the sum of the probabilities of its movies. All points lie below the dashed diagonal; the likeliest codes lie a little below it, and many of the unlikely ones far below."}, "figure": {"caption": "A first code promises more than its movies keep: all points lie below the diagonal, and unlikely codes tend to lose a larger part of their probability to names that do not exist.", "name": "fig-09-families"}}
+fig, ax = plt.subplots(figsize=(5.5, 3.6))
+for person, marker in enumerate("osD^"):
+    label = f"person {person + 1}"
+    ax.scatter(prefix[person], below[person], s=9, marker=marker, label=label)
+ends = [float(prefix.min()), float(prefix.max())]
+ax.plot(ends, ends, "--", c="gray", label="nothing lost")
+ax.set(xscale="log", yscale="log", xlabel="probability of the first code")
+ax.set(ylabel="sum over its movies")
+ax.legend()
+plt.show()
+
+# %%
+likely = prefix >= 0.01
+kept = below[likely].sum() / prefix[likely].sum()
+kept_by_others = below[~likely].sum() / prefix[~likely].sum()
+print(f"kept below first codes of 1 % or more: {kept:.0%}")
+print(f"kept below all others: {kept_by_others:.0%}")
+assert kept_by_others < kept
+
+# %% [markdown]
+# So a prefix's probability is an upper bound of what its movies have, and for these four people the bound is looser
+# below the unlikely codes than below the likely ones. This is also why the proof above could use it: no movie is more
+# probable than its beginning.
+#
+# ## Exercises
+#
+# ### Exercise 1 · What may come next (difficulty ★☆☆, 5 minutes)
+#
+# Given `ids`, an int64 tensor of shape (N, L) with one ID a row, and `prefix`, a list of fewer than L codes, perhaps
+# empty: return the codes that may follow the prefix, as an int64 tensor of shape (C,), in ascending order and each
+# once. If no ID begins with the prefix, return an empty int64 tensor.
+
+
+# %%
+def codes_after(ids, prefix):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.codes_after(codes_after)
+
+
+# %% tags=["hide-cell"]
+def codes_after_solution(ids, prefix):
+    for code in prefix:
+        ids = ids[ids[:, 0] == code][:, 1:]  # go down one level
+    return ids[:, 0].unique()
+
+
+assert checks.codes_after(codes_after_solution)
+assert len(codes_after_solution(ids.ids, [128])) == 22
+
+# %% [markdown]
+# ### Exercise 2 · Which branches are open (difficulty ★★☆, 10 minutes)
+#
+# For the M nodes of one level, `first_leaf`, int64 of shape (M + 1,), says where the movies of each begin in the sorted
+# list of N movies; its last number is N. `allowed`, bool of shape (N,) in the same sorted order, says which movies may
+# be recommended. Return how many allowed movies are below each node, as an int64 tensor of shape (M,). Try it without a
+# loop.
+
+
+# %%
+def allowed_below(first_leaf, allowed):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.allowed_below(allowed_below)
+
+
+# %% tags=["hide-cell"]
+def allowed_below_solution(first_leaf, allowed):
+    before = F.pad(allowed.cumsum(0), (1, 0))  # (N + 1,)
+    return before[first_leaf[1:]] - before[first_leaf[:-1]]
+
+
+assert checks.allowed_below(allowed_below_solution)
+
+# %% [markdown]
+# ### Exercise 3 · An exact search that reads little (difficulty ★★★, 30 minutes)
+#
+# Beam search keeps a fixed number of prefixes, too few here and too many there. Write a search that is exact and opens
+# no branch without need. A `tree` is a dict from each code to a pair: the log-probability of this code after the codes
+# before it, and what is below it, again such a dict, or `None` behind the last code of an ID. Return the `k` most
+# probable IDs, best first, as a list of pairs: the ID as a tuple of codes, and its log-probability. If there are fewer
+# than `k`, return all. No two prefixes are equally probable where it matters. Some of the branches raise an error when
+# you look into them; these cannot hold one of the `k` best, and a careful search never does. (Python's `heapq` keeps a
+# list whose smallest entry is always first.)
+
+
+# %%
+def best_items(tree, k):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.best_items(best_items)
+
+
+# %% tags=["hide-cell"]
+def best_items_solution(tree, k):
+    waiting = [(0.0, (), tree)]  # −log p: heapq pops the smallest first
+    best = []
+    while waiting and len(best) < k:
+        cost, prefix, branch = heapq.heappop(waiting)
+        if branch is None:  # nothing that waits is more probable
+            best.append((prefix, -cost))
+            continue
+        for code, (log_p, below) in branch.items():
+            heapq.heappush(waiting, (cost - log_p, (*prefix, code), below))
+    return best
+
+
+assert checks.best_items(best_items_solution)
+
+# %% [markdown]
+# ## Self-check
+#
+# <details>
+# <summary>1. Nearly all of a model's likeliest tuples name a movie. May one do without the trie?</summary>
+#
+# Not safely. The likeliest tuple of each person may exist while half of the probability lies on tuples that do not. As
+# soon as the likeliest ones are not wanted, because they were seen, or are of another genre, the search gets to where
+# the invalid ones are. And one empty place in a list is one too many.
+#
+# </details>
+#
+# <details>
+# <summary>2. A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the cost of one beam search, and what to that of exact scoring?</summary>
+#
+# The search reads the history and a few tokens for each beam, and scores the codes of one level for each beam. None of
+# these depends on the number of movies. Exact scoring reads every prefix once, so it grows with the catalogue.
+#
+# </details>
+#
+# <details>
+# <summary>3. A search with 50 beams returns ten movies, the tenth with a probability of 0.03. Is anything better left in the catalogue?</summary>
+#
+# No. A better movie would have prefixes above 0.03 at every level. At most 33 prefixes of a level can be above 0.03, so
+# all of them were among the 50 beams, and the search would have found it.
+#
+# </details>
+#
+# ## What to take away
+#
+# Left alone, this model can recommend a movie that does not exist: sampled tuples named none more often than they named
+# one. Its likeliest tuples nearly always exist, which hides the problem. A trie removes it, since it offers only the
+# codes that lead to an item, and any filter is only a smaller trie, so that no place in the list is lost while enough
+# items are allowed. Beam search finds the likeliest items in it, not surely but nearly always with several times as
+# many beams as items asked for, and a simple bound says when nothing can have been missed. With the history read once
+# and shared by all beams, the cost is that of the history and of a few tokens a beam, however large the catalogue.
+#
+# ## What's next
+#
+# This chapter took the model as it came. Chapter 10 compares three architectures behind the same three methods, and
+# chapter 11 asks whether their recommendations are any good.
+#
+# ## References
+#
+# - De Cao et al. (2021), *Autoregressive Entity Retrieval* {cite}`decao2021autoregressive`: beam search constrained by a trie of names.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs, and how many of its IDs are invalid without a constraint.
+# - Stahlberg and Byrne (2019), *On NMT Search Errors and Model Errors: Cat Got Your Tongue?* {cite}`stahlberg2019nmt`: exact search by a bound on what may be dropped.
+# - Sutskever et al. (2014), *Sequence to Sequence Learning with Neural Networks* {cite}`sutskever2014sequence`: beam search with a neural network.
+# - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: queries, keys and values.
+# - Harper and Konstan (2015), *The MovieLens Datasets: History and Context* {cite}`harper2015movielens`: the data.

@@ -1,0 +1,120 @@
+"""SASRec: a causal transformer over items that scores the whole catalogue at once.
+
+Every item has a vector of its own. A history becomes the sequence of its items' vectors; a causal
+transformer turns each prefix into a prediction, and an item's score is the dot product of the
+prediction with its vector. There is no semantic ID and no search, and nothing to say about an item
+that nobody chose: this is what generative recommenders are measured against.
+
+The original compares the true next item with one that is drawn at random. Here, as in the strong
+reproductions, the softmax is over the whole catalogue, at every position (full cross-entropy).
+
+Source: Kang and McAuley, SASRec, arXiv 1808.09781; full cross-entropy: Klenitskiy and Vasilev,
+"Turning Dross Into Gold Loss", RecSys 2023, arXiv 2309.07602.
+Derived in: chapter 11.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqvae_lib.batches import PADDING
+from rqvae_lib.transformer import Transformer, TransformerConfig
+
+
+@dataclass(frozen=True)
+class SASRecConfig:
+    num_items: int  # N, the size of the catalogue
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    max_items: int = 50  # W: items in a training window; scoring reads the last W − 1
+    embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
+
+    def __post_init__(self) -> None:
+        if isinstance(self.transformer, dict):  # as JSON gives it
+            object.__setattr__(self, "transformer", TransformerConfig(**self.transformer))
+        if self.num_items < 1 or self.max_items < 2:
+            raise ValueError(
+                f"num_items is {self.num_items} and max_items is {self.max_items}; expected at "
+                "least one item, and windows of at least 2: a history and a target"
+            )
+
+
+class SASRec(nn.Module):
+    """A causal transformer over items.
+
+    Args:
+        config: the architecture and the size of the catalogue.
+    """
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.transformer.dim
+        self.item_embedding = nn.Embedding(config.num_items, dim)  # also the output layer
+        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.position = nn.Embedding(config.max_items, dim)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.transformer = Transformer(config.transformer)
+        self.bias = nn.Parameter(torch.zeros(config.num_items))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+
+    def loss(self, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats.
+
+        Every item of every row is a target, predicted from those before it in the row.
+
+        Args:
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
+                item.
+
+        Returns:
+            shape (), float32.
+        """
+        real = items != PADDING  # (B, T)
+        hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
+        return F.cross_entropy(self._logits(hidden[real]), items[real])
+
+    @torch.no_grad()
+    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+        """Score every item for each user.
+
+        Args:
+            histories: B tensors of item rows, int64, in time order; may be empty. The last W − 1
+                items of each are read.
+
+        Returns:
+            shape (B, N), float32: logits, larger is better.
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
+        """
+        kept = [history[-(self.config.max_items - 1) :] for history in histories]
+        for row, history in enumerate(kept):
+            outside = history[(history < 0) | (history >= self.config.num_items)]
+            if len(outside):
+                raise ValueError(
+                    f"history {row} names item {int(outside[0])}, but the catalogue holds items 0 "
+                    f"to {self.config.num_items - 1}: pass rows of the catalogue, not the data "
+                    "set's own item ids (Dataset.item_index converts them)"
+                )
+        device = self.bias.device
+        if not kept:
+            return torch.empty(0, self.config.num_items, device=device)
+        lengths = torch.tensor([len(history) for history in kept], device=device)
+        items = nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=PADDING)
+        hidden = self.transformer(self._embed(items.to(device)))  # (B, 1 + T, D)
+        return self._logits(hidden[torch.arange(len(kept), device=device), lengths])
+
+    def _embed(self, items: Tensor) -> Tensor:
+        """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
+        vectors = self.item_embedding(items.clamp(min=0))  # padding is read as item 0
+        vectors = vectors + self.position.weight[: items.shape[1]]
+        return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Score all items from outputs (M, D): (M, N)."""
+        return F.linear(hidden, self.item_embedding.weight, self.bias)

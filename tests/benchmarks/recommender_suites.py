@@ -1,0 +1,254 @@
+"""The recommenders' suites: training steps, and generation under the constraint."""
+
+from collections.abc import Callable
+
+import torch
+from harness import Suite, peak_memory, seeded
+from torch import Tensor
+from transformers import T5Config, T5ForConditionalGeneration
+
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from rqvae_lib.generate import recommend
+from rqvae_lib.recommenders import Recommender
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.transformer import TransformerConfig
+from rqvae_lib.trie import Trie
+
+# The size at which the peers were measured: T5 with four blocks on each side.
+T5_SIZED = TransformerConfig(dim=128, num_layers=4, num_heads=4, mlp_dim=1024)
+
+
+def catalogue(num_items: int) -> SemanticIDs:
+    return SemanticIDs(torch.randint(256, (num_items, 3), generator=seeded()), [256, 256, 256])
+
+
+def users(num_users: int, num_items: int, length: int) -> list[Tensor]:
+    return list(torch.randint(num_items, (num_users, length), generator=seeded()))
+
+
+# Training
+
+
+def decoder_step(title: str, transformer: TransformerConfig, batch: int, length: int) -> Suite:
+    ids = catalogue(9_000)
+    items = torch.stack(users(batch, len(ids), length))
+
+    def step_of(embedding_dropout: float) -> Callable[[], None]:
+        torch.manual_seed(0)
+        config = DecoderOnlyConfig(
+            transformer, max_items=length, embedding_dropout=embedding_dropout
+        )
+        model = DecoderOnly(config, ids).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        def step() -> None:
+            model.loss(items).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    products = decoder_products(transformer, batch, length * len(ids.sizes), ids.sizes)
+    return Suite(
+        f"A training step of the decoder-only model, {title}",
+        {
+            "matrix products alone": products,
+            "rqvae_lib, without dropout": step_of(0.0),
+            "rqvae_lib, dropout of the input vectors": step_of(0.2),
+        },
+        "matrix products alone",
+        rounds=9,
+    )
+
+
+def decoder_products(
+    config: TransformerConfig, batch: int, num_tokens: int, sizes: tuple[int, ...]
+) -> Callable[[], None]:
+    """Return the matrix products of a step, forward and backward, with nothing between them."""
+    dim, heads = config.dim, config.num_heads
+    x = torch.randn(batch * num_tokens, dim)
+    wide = torch.randn(batch * num_tokens, config.mlp_dim)
+    qkv = torch.randn(batch * num_tokens, 3 * dim)
+    weights = torch.randn(3 * dim, dim), torch.randn(dim, dim), torch.randn(config.mlp_dim, dim)
+    q = torch.randn(batch, heads, num_tokens, dim // heads)
+    rows = torch.randn(batch * num_tokens // len(sizes), dim)  # the tokens before one level's codes
+    tables = [torch.randn(size, dim) for size in sizes]
+    scores = [torch.randn(len(rows), size) for size in sizes]
+
+    def linear(x: Tensor, weight: Tensor, gradient: Tensor) -> None:
+        x @ weight.T
+        gradient @ weight
+        gradient.T @ x
+
+    def causal_attention() -> None:
+        for start in range(0, num_tokens, 64):  # a token needs no product with those after it
+            block, seen = q[:, :, start : start + 64], q[:, :, : start + 64]
+            mixing = block @ seen.transpose(2, 3)  # forward: scores, and what they mix
+            mixing @ seen
+            block @ seen.transpose(2, 3)  # backward: of the mixing weights, q, k and v
+            mixing @ seen
+            mixing.transpose(2, 3) @ block
+            mixing.transpose(2, 3) @ block
+
+    def products() -> None:
+        for _ in range(config.num_layers):
+            linear(x, weights[0], qkv)
+            causal_attention()
+            linear(x, weights[1], x)
+            linear(x, weights[2], wide)
+            linear(wide, weights[2].T, x)
+        for table, gradient in zip(tables, scores, strict=True):
+            linear(rows, table, gradient)
+
+    return products
+
+
+# Generation
+
+
+def model_alone(model: Recommender, histories: list[Tensor], beams: int) -> Callable[[], None]:
+    """Return what no search can do without: to read the history, and each code of each beam."""
+    parents = torch.arange(beams).expand(len(histories), -1)
+
+    @torch.no_grad()
+    def passes() -> None:
+        state = model.encode_history(histories)
+        for depth in range(len(model.sizes)):
+            model.next_code_logits(state)
+            if depth < len(model.sizes) - 1:
+                chosen = parents if depth else torch.zeros_like(parents)
+                state = model.extend(state, chosen, torch.zeros_like(parents))
+
+    return passes
+
+
+def recommending(num_users: int, beams: int) -> Suite:
+    cases = {}
+    for num_items in (9_000, 100_000):
+        ids = catalogue(num_items)
+        torch.manual_seed(0)
+        model = DecoderOnly(DecoderOnlyConfig(), ids).eval()
+        histories, trie = users(num_users, 9_000, 49), Trie(ids)
+        if not cases:
+            cases["the model alone: history and four codes"] = model_alone(model, histories, beams)
+        cases[f"recommend, {num_items:,} items"] = recommender(model, trie, histories, beams)
+    return Suite(
+        f"Recommending to {counted(num_users)} with 49 items each, {beams} beams",
+        cases,
+        "the model alone: history and four codes",
+        rounds=11,
+    )
+
+
+def recommender(
+    model: Recommender, trie: Trie, histories: list[Tensor], beams: int
+) -> Callable[[], object]:
+    return lambda: recommend(model, trie, histories, k=10, beams=beams)
+
+
+def beside_t5(num_users: int, beams: int) -> Suite:
+    ids = catalogue(9_000)
+    histories = users(num_users, len(ids), 20)
+    torch.manual_seed(0)
+    config = EncoderDecoderConfig(T5_SIZED, max_items=21)
+    ours = recommender(EncoderDecoder(config, ids).eval(), Trie(ids), histories, beams)
+    peer, found = t5(ids, histories, beams)
+    assert set(map(tuple, found().tolist())) <= set(map(tuple, ids.ids.tolist()))
+    decoder_only = DecoderOnly(DecoderOnlyConfig(T5_SIZED, max_items=21), ids).eval()
+    name = "rqvae_lib, encoder–decoder"
+    noted = (num_users, beams) == (32, 50)
+    return Suite(
+        f"Recommending to {counted(num_users)} with 20 items each, {beams} beams, 9,000 items",
+        {
+            name: ours,
+            "rqvae_lib, decoder-only (half the blocks)": recommender(
+                decoder_only, Trie(ids), histories, beams
+            ),
+            "transformers, T5 with prefix_allowed_tokens_fn": peer,
+        },
+        name,
+        rounds=3 if num_users > 1 else 9,
+        notes={name: f"{peak_memory('recommend'):.0f} MiB of memory more than model and trie"}
+        if noted
+        else {},
+    )
+
+
+def t5(
+    ids: SemanticIDs, histories: list[Tensor], beams: int
+) -> tuple[Callable[[], object], Callable[[], Tensor]]:
+    """Return the peer's generation, and a function that gives the codes that it finds."""
+    first = 2  # after padding and the end of a sequence
+    offsets = first + torch.tensor([0, *ids.sizes[:-1]]).cumsum(0)
+    torch.manual_seed(0)
+    model = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=first + sum(ids.sizes),
+            d_model=T5_SIZED.dim,
+            d_kv=T5_SIZED.dim // T5_SIZED.num_heads,
+            d_ff=T5_SIZED.mlp_dim,
+            num_layers=T5_SIZED.num_layers,
+            num_heads=T5_SIZED.num_heads,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+        )
+    ).eval()
+    tokens = torch.stack([(ids.ids[items] + offsets).flatten() for items in histories])
+    next_tokens: dict[tuple[int, ...], set[int]] = {}
+    for row in (ids.ids + offsets).tolist():
+        for depth, token in enumerate(row):
+            next_tokens.setdefault(tuple(row[:depth]), set()).add(token)
+    allowed = {prefix: sorted(tokens) for prefix, tokens in next_tokens.items()}
+    # Where fewer prefixes exist than beams, a beam holds one that does not; it needs an answer too.
+    nothing = [0]
+
+    def generate() -> Tensor:
+        return model.generate(
+            input_ids=tokens,
+            num_beams=beams,
+            num_return_sequences=10,
+            max_new_tokens=len(ids.sizes),
+            do_sample=False,
+            prefix_allowed_tokens_fn=lambda _, written: allowed.get(
+                tuple(written[1:].tolist()), nothing
+            ),
+        )
+
+    return generate, lambda: generate()[:, 1:] - offsets
+
+
+def counted(num_users: int) -> str:
+    return "1 user" if num_users == 1 else f"{num_users} users"
+
+
+def recommend_to_32() -> Callable[[], object]:
+    ids = catalogue(9_000)
+    torch.manual_seed(0)
+    model = EncoderDecoder(EncoderDecoderConfig(T5_SIZED, max_items=21), ids).eval()
+    trie, histories = Trie(ids), users(32, len(ids), 20)
+    recommend(model, trie, histories[:1], k=10, beams=50)  # what torch allocates once
+    return recommender(model, trie, histories, 50)
+
+
+SUITES: dict[str, Callable[[], Suite]] = {
+    "decoder-step": lambda: decoder_step(
+        "as shipped: 32 windows of 50 items, 2 blocks of 64 numbers", TransformerConfig(), 32, 50
+    ),
+    "decoder-step-t5": lambda: decoder_step(
+        "as large as a T5: 32 windows of 20 items, 8 blocks of 128 numbers",
+        TransformerConfig(dim=128, num_layers=8, num_heads=4, mlp_dim=1024),
+        32,
+        20,
+    ),
+    "recommending-1-10": lambda: recommending(1, 10),
+    "recommending-1-50": lambda: recommending(1, 50),
+    "recommending-32-10": lambda: recommending(32, 10),
+    "recommending-32-50": lambda: recommending(32, 50),
+    "t5-1-10": lambda: beside_t5(1, 10),
+    "t5-32-10": lambda: beside_t5(32, 10),
+    "t5-32-50": lambda: beside_t5(32, 50),
+}
+# Work whose memory a suite notes.
+WORK = {"recommend": recommend_to_32}

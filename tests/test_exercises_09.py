@@ -1,0 +1,217 @@
+"""The exercises of chapter 09 turn typical wrong answers down, each with the hint that it needs."""
+
+import heapq
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rqvae_lib.exercises import chapter_09 as checks
+
+
+def codes_right(ids, prefix):
+    begins = (ids[:, : len(prefix)] == torch.tensor(prefix, dtype=torch.int64)).all(1)
+    return ids[begins, len(prefix)].unique()
+
+
+def codes_repeated(ids, prefix):
+    begins = (ids[:, : len(prefix)] == torch.tensor(prefix, dtype=torch.int64)).all(1)
+    return ids[begins, len(prefix)]
+
+
+def codes_of_the_prefix(ids, prefix):
+    begins = (ids[:, : len(prefix)] == torch.tensor(prefix, dtype=torch.int64)).all(1)
+    return ids[begins, len(prefix) - 1].unique()
+
+
+def codes_by_the_last(ids, prefix):
+    if not prefix:
+        return ids[:, 0].unique()
+    return ids[ids[:, len(prefix) - 1] == prefix[-1], len(prefix)].unique()
+
+
+def codes_without_the_root(ids, prefix):
+    return codes_right(ids, prefix) if prefix else torch.empty(0, dtype=torch.int64)
+
+
+def codes_as_a_set(ids, prefix):
+    rows = [row for row in ids.tolist() if set(row[: len(prefix)]) == set(prefix)]
+    return torch.tensor(sorted({row[len(prefix)] for row in rows}), dtype=torch.int64)
+
+
+def codes_empty_as_float(ids, prefix):
+    return torch.tensor(codes_right(ids, prefix).tolist())
+
+
+def below_right(first_leaf, allowed):
+    before = F.pad(allowed.cumsum(0), (1, 0))
+    return before[first_leaf[1:]] - before[first_leaf[:-1]]
+
+
+def below_without_a_zero(first_leaf, allowed):
+    count = allowed.cumsum(0)
+    return count[first_leaf[1:] - 1] - count[first_leaf[:-1]]
+
+
+def below_all(first_leaf, allowed):
+    return first_leaf.diff()
+
+
+def below_all_if_any(first_leaf, allowed):
+    return torch.where(below_right(first_leaf, allowed) > 0, first_leaf.diff(), 0)
+
+
+def below_whether(first_leaf, allowed):
+    return below_right(first_leaf, allowed) > 0
+
+
+def below_from_the_first(first_leaf, allowed):
+    count = allowed.long().cumsum(0)[first_leaf[1:] - 1]
+    return torch.where(allowed.all(), below_right(first_leaf, allowed), count)
+
+
+def below_with_the_next(first_leaf, allowed):
+    """Takes the movie at which the next node starts as well, unless it would be too many."""
+    starts, ends = first_leaf[:-1].tolist(), first_leaf[1:].tolist()
+    counts = [int(allowed[a : b + 1].sum()) for a, b in zip(starts, ends, strict=True)]
+    return torch.tensor(counts).minimum(first_leaf.diff())
+
+
+def best_right(tree, k):
+    waiting = [(0.0, (), tree)]
+    best = []
+    while waiting and len(best) < k:
+        cost, written, branch = heapq.heappop(waiting)
+        if branch is None:
+            best.append((written, -cost))
+            continue
+        for code, (log_p, below) in branch.items():
+            heapq.heappush(waiting, (cost - log_p, (*written, code), below))
+    return best
+
+
+def everything(tree, written=(), score=0.0):
+    if tree is None:
+        return [(written, score)]
+    return [
+        item
+        for code, (log_p, below) in tree.items()
+        for item in everything(below, (*written, code), score + log_p)
+    ]
+
+
+def best_of_all(tree, k):
+    return sorted(everything(tree), key=lambda item: -item[1])[:k]
+
+
+def beam(tree, k, width):
+    kept = [((), 0.0, tree)]
+    while kept[0][2] is not None:
+        longer = [
+            ((*written, code), score + log_p, below)
+            for written, score, branch in kept
+            for code, (log_p, below) in branch.items()
+        ]
+        kept = sorted(longer, key=lambda entry: -entry[1])[:width]
+    return [(written, score) for written, score, _ in kept[:k]]
+
+
+def best_by_greedy(tree, k):
+    return beam(tree, k, 1)
+
+
+def best_by_k_beams(tree, k):
+    return beam(tree, k, max(k, 2))
+
+
+def best_by_many_beams(tree, k):
+    return beam(tree, k, 100)
+
+
+def best_padded(tree, k):
+    best = best_right(tree, k)
+    return best + [((), float("-inf"))] * (k - len(best))
+
+
+def best_compared_with_the_first(tree, k):
+    """Stops when no open prefix beats the best item, instead of the k-th best."""
+    waiting, best = [(0.0, (), tree)], []
+    while waiting and (len(best) < k or -waiting[0][0] > best[0][1]):
+        cost, written, branch = heapq.heappop(waiting)
+        for code, (log_p, below) in branch.items():
+            longer = (cost - log_p, (*written, code), below)
+            if below is None:
+                best.append((longer[1], -longer[0]))
+            else:
+                heapq.heappush(waiting, longer)
+        best.sort(key=lambda item: -item[1])
+    return best[:k]
+
+
+def best_of_two_levels(tree, k):
+    """Right for IDs of two codes, and knows no others."""
+    two_codes = all(pair[1] is None for _, below in tree.values() for pair in [peek(below)])
+    return best_right(tree, k) if two_codes else []
+
+
+def peek(branch):
+    return (0.0, None) if isinstance(branch, checks.Unopened) else next(iter(branch.values()))
+
+
+RIGHT = [
+    (checks.codes_after, codes_right),
+    (checks.allowed_below, below_right),
+    (checks.best_items, best_right),
+]
+
+
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
+def test_the_right_answer_passes(check, answer, capsys):
+    assert check(answer)
+    assert "Right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "hint"),
+    [
+        (checks.codes_after, codes_repeated, "each once"),
+        (checks.codes_after, codes_of_the_prefix, "stands behind it"),
+        (checks.codes_after, codes_without_the_root, "nothing is written yet"),
+        (checks.codes_after, codes_by_the_last, "not only the last one"),
+        (checks.codes_after, codes_as_a_set, "2-1 is not 1-2"),
+        (checks.codes_after, codes_empty_as_float, "an empty int64 tensor"),
+        (checks.allowed_below, below_without_a_zero, "0 before the first movie"),
+        (checks.allowed_below, below_whether, "as many as it has movies"),
+        (checks.allowed_below, below_all, "only the allowed movies"),
+        (checks.allowed_below, below_all_if_any, "only the allowed movies"),
+        (checks.allowed_below, below_with_the_next, "only the allowed movies"),
+        (checks.allowed_below, below_from_the_first, "only the allowed movies"),
+        (checks.best_items, best_by_greedy, "the likeliest item"),
+        (checks.best_items, best_by_k_beams, "no fixed number of prefixes"),
+        (checks.best_items, best_padded, "return all of them"),
+        (checks.best_items, best_of_all, "cannot hold an item that beats"),
+        (checks.best_items, best_by_many_beams, "cannot hold an item that beats"),
+        (checks.best_items, best_compared_with_the_first, "is still open"),
+        (checks.best_items, best_of_two_levels, "may have three codes"),
+    ],
+)
+def test_a_typical_wrong_answer_gets_its_hint(check, wrong, hint, capsys):
+    assert not check(wrong)
+    assert hint in capsys.readouterr().out.split("Hint: ")[1]
+
+
+@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
+def test_an_unsolved_stub_is_told_so(check, capsys):
+    def stub(*arguments):
+        raise NotImplementedError("your turn")
+
+    assert not check(stub)
+    assert "Not solved yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("look", [list, lambda b: b.items(), lambda b: b.get(0), lambda b: b[0]])
+def test_a_branch_that_is_not_needed_cannot_be_looked_into(look):
+    branch = checks.Unopened()
+    assert branch  # it is not empty, so it is not taken for the end of an ID
+    with pytest.raises(RuntimeError, match="opened"):
+        look(branch)

@@ -655,7 +655,6 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["recommend", "--user", 1, "--device", "abacus"], "abacus"),
         (["recommend", "--user", 1, "--genre", "Westerns"], "Western"),
         (["recommend", "--user", 1, "--temperature", 0], "temperature is 0"),
-        (["recommend", "--user", 1, "--max-per-prefix", 0], "--max-per-prefix"),
         (["train-decoder", "--tokenizer", "nowhere"], "nowhere"),
         (["train-rqvae", "--codebook-size", 10000], "10000"),
         (["train-rqvae", "--residual-kmeans", "--codebook-size", 10000], "10000"),
@@ -733,6 +732,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
         "train-rqvae --patience 0",
         "compare-tokenizers --seeds 0",
         "recommend --user me",
+        "recommend --user 1 --max-per-prefix 0",
         "fly",
     ],
 )

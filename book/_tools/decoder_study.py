@@ -101,7 +101,7 @@ def level_losses(
     for start in range(0, len(targets), rows):
         batch = targets[start : start + rows]  # (B,)
         codes = model.item_ids[batch]  # (B, L)
-        leaves = trie.leaf_of()[batch]  # (B,)
+        leaves = trie.leaf_of[batch]  # (B,)
         state = model.encode_history(histories[start : start + rows])
         parents = torch.zeros(len(batch), 1, dtype=torch.int64)
         for level in range(trie.depth):

@@ -142,8 +142,8 @@ for first, second in same_text:
 
 # %% [markdown]
 # No tokenizer that reads only these embeddings can tell such movies apart, however many codes it has. A collision rate
-# of 0 is out of reach here: two movies collide whatever we do, and only something that does not come from the text can
-# separate them.
+# of 0 is out of reach here: these two pairs collide whatever we do, and only something that does not come from the text
+# can separate them.
 #
 # ### Neighbours collide
 #
@@ -176,7 +176,7 @@ print(by_rank.loc[[1, 2, 8, 64, 256]].map(lambda share: f"{share:.3%}"))
 # `prefix_groups` numbers the groups of movies whose first codes agree; it is what our drawers were, for a *prefix* of
 # any length. {numref}`fig-06-neighbours` sets these shares beside those of two movies drawn at random.
 
-# %% mystnb={"image": {"alt": "Three falling curves on logarithmic axes, against the rank of the neighbour. The first code is shared by 38 percent of nearest neighbours and 1 percent at rank 512; two codes by 6 percent of nearest neighbours; all three by 0.3 percent. Dotted horizontal lines show two random movies: 0.4, 0.003 and 0.00005 percent."}, "figure": {"caption": "Near neighbours share codes far more often than two random movies (dotted), and the more codes are asked for, the closer the neighbours have to be. A marker is missing where no pair was found.", "name": "fig-06-neighbours"}}
+# %% mystnb={"image": {"alt": "Three falling curves on logarithmic axes, against the rank of the neighbour. The first code is shared by 38 percent of nearest neighbours and 2 percent at ranks from 256 on; two codes by 6 percent of nearest neighbours; all three by 0.3 percent. Dotted horizontal lines show two random movies: 0.4, 0.002 and 0.00005 percent."}, "figure": {"caption": "Near neighbours share codes far more often than two random movies (dotted), and the more codes are asked for, the closer the neighbours have to be. A marker is missing where no pair was found.", "name": "fig-06-neighbours"}}
 labels = ["first code", "first two codes", "all three codes"]
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for length, color, marker in [(1, "C0", "o"), (2, "C1", "s"), (3, "C2", "D")]:
@@ -216,7 +216,7 @@ print(f"colliding pairs: {expected:.1f} by chance, {found} found")
 # %% [markdown]
 # If all 256 codes of each level were in equal use, one pair in 256 would agree. Ours are not quite even, and chance has
 # a little more to do. Can we believe the formula? Let the computer draw: 1,000 catalogues in which each movie gets, at
-# each level by itself, the code of some movie drawn at random.
+# each level by itself, the code of some movie drawn at random. {numref}`fig-06-birthday` will show them all.
 
 # %%
 digits = torch.tensor([256 * 256, 256, 1])  # three codes as one number
@@ -263,8 +263,8 @@ plt.show()
 # %% [markdown]
 # {numref}`fig-06-birthday` settles the first question. The codes collide several times as often as chance would have
 # it, and {numref}`fig-06-neighbours` says who collides. It is the purpose of a semantic ID that like movies get like
-# codes; that the most alike get the same codes is the same thing, carried one step too far. A tokenizer with as few
-# collisions as chance would be one whose codes know nothing.
+# codes; that the most alike get the same codes is the same thing, carried one step too far. Codes that collided no more
+# often than chance would raise a doubt: do they still say which movies are alike?
 #
 # ## How many codes are enough?
 #
@@ -325,7 +325,7 @@ for ax, (rates, title) in zip(axes, both, strict=True):
             color = "black" if rate > 0.01 else "white"
             digits_shown = ".0f" if rate > 0.1 else ".2g"
             text = f"{100 * rate:{digits_shown}}"
-            ax.text(column, row, text, ha="center", c=color)
+            ax.text(column, row, text, ha="center", va="center", c=color)
     ax.set_xticks(range(4), rates.columns)
     ax.set(title=title, xlabel="levels")
 axes[0].set_yticks(range(5), found_rates.index)
@@ -340,12 +340,12 @@ print(percent.join(lost).loc["RQ-VAE"].to_string())
 print(percent.join(lost).loc["R-KMeans"].loc[[64, 256]].to_string())
 
 # %% [markdown]
-# With 256 codewords a level, R-KMeans goes from 22 % at two levels to 1.8 % at
-# three and 0.2 % at four, and the factor by which it exceeds chance grows on the way: 1.4, 3 and 9. So more levels
-# help, but less than the number of tuples promises. Nor is that number all that counts. Four levels of 64 and three of
-# 256 can both write 16.8 million tuples; R-KMeans collides in 1.0 % with the first and in 1.8 % with the second, which
-# in turn loses less of the variance, 0.49 against 0.57. Fewer collisions do not mean a better description. The rows of
-# the RQ-VAE (500 training steps) show the same trend at lower rates.
+# With 256 codewords a level, R-KMeans goes from 22 % at two levels to 1.8 % at three and 0.2 % at four, and the factor
+# by which it exceeds chance grows on the way: 1.4, 3 and 9. So more levels help, but less than the number of tuples
+# promises. Nor is that number all that counts. Four levels of 64 and three of 256 can both write 16.8 million tuples;
+# R-KMeans collides in 1.0 % with the first and in 1.8 % with the second, which in turn loses less of the variance, 0.49
+# against 0.57. Fewer collisions do not mean a better description. The rows of the RQ-VAE (500 training steps) show the
+# same trend at lower rates.
 
 # %% [markdown]
 # ## Does the tokenizer matter?
@@ -353,14 +353,14 @@ print(percent.join(lost).loc["R-KMeans"].loc[[64, 256]].to_string())
 # All of this was one tokenizer at a time. `06_methods.csv` compares the RQ-VAE (500 steps of 256 movies, after 300 of
 # the autoencoder alone) with R-KMeans on five seeds, both with three levels of 256. The third party is *shuffled
 # codes*: the codes of each level dealt out anew among the movies. They use the codebooks exactly as much, and know
-# nothing.
+# nothing. {numref}`fig-06-methods` shows every seed.
 
 # %%
 methods = pd.read_csv("results/06_methods.csv")
 columns = ["collision_rate", "items_colliding", "largest_group"]
 columns += ["variance_lost"]
 by_method = methods.groupby("tokenizer")[columns].mean()
-print(by_method.round(4).to_string())
+print(by_method.round(4).T.to_string())
 over_seeds = 100 * methods.groupby("tokenizer")["collision_rate"].agg(
     ["min", "max"]
 )
@@ -496,14 +496,15 @@ assert sorted(group.tolist() for group in still) == sorted(same_text)
 remedies = pd.read_csv("results/06_remedies.csv")
 columns = ["items_moved", "collision_rate", "added_error", "variance_lost"]
 by_remedy = remedies.groupby(["tokenizer", "remedy"])[columns].mean()
+by_remedy.columns = ["moved", "collide", "added", "variance lost"]
 print(by_remedy.round(4).to_string())
 
 # %% [markdown]
-# On five seeds of each tokenizer the picture is the same. (Here `added_error` is what the movies that moved gained in
-# squared distance, as a share of what they had.) The nearest free codes move 19 movies of the RQ-VAE and 150 of
-# R-KMeans on average, add 9 % and 6 % to their error and leave no collision. The fair share moves 33 and 260, adds 32 %
-# and 94 %, and leaves the untitled ones. Where many movies collide, this becomes visible in the whole catalogue: with
-# the fair share R-KMeans loses 0.502 of the variance instead of 0.489.
+# On five seeds of each tokenizer the picture is the same. (Here `added` is what the movies that moved gained in squared
+# distance, as a share of what they had.) The nearest free codes move 19 movies of the RQ-VAE and 150 of R-KMeans on
+# average, add 9 % and 6 % to their error and leave no collision. The fair share moves 33 and 260, adds 32 % and 94 %,
+# and leaves the untitled ones. Where many movies collide, this becomes visible in the whole catalogue: with the fair
+# share R-KMeans loses 0.502 of the variance instead of 0.489.
 #
 # ## When the catalogue grows
 #
@@ -616,7 +617,7 @@ for name, labels in attributes.items():
 # code. The other is to ask *pairs*: of all pairs of movies that share a prefix, which share has the same label? Whoever
 # is alone is in no pair. And with shuffled labels the answer is, on average, the same for every grouping: the share of
 # all pairs that agree. This is **pair precision** {cite}`manning2008introduction`; its control is the prefix of length
-# 0.
+# 0. {numref}`fig-06-purity` sets the two measures side by side.
 
 # %%
 for name, labels in attributes.items():
@@ -686,6 +687,7 @@ print(data.texts[0])
 # For `06_knowledge.csv` all 9,066 texts were encoded once more *without* the year, and tokenizers were trained on four
 # kinds of vectors: the texts, the texts without year, *collaborative* vectors (made from which movies the same people
 # chose, see [Item embeddings](02_item_embeddings.ipynb)), and text and collaborative vectors side by side.
+# {numref}`fig-06-contents` shows what their first codes know.
 
 # %%
 knowledge = pd.read_csv("results/06_knowledge.csv")
@@ -712,11 +714,10 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-06-contents` answers it. Leave seven characters out of each text, and the decade is gone: of the pairs
-# that share a first code, 21 % are of one decade, hardly more than the 19 % of all pairs, and the years of a group
-# spread by 18 instead of 5 to 8. At the same time the genre *gains*, from 0.55 to 0.65 with R-KMeans and to 0.68 with
-# the RQ-VAE. A first code has 256 values, whatever it is spent on. With the year in the text, most of it goes into
-# time.
+# Leave seven characters out of each text, and the decade is gone: of the pairs that share a first code, 21 % are of one
+# decade, hardly more than the 19 % of all pairs, and the years of a group spread by 18 instead of 5 to 8. At the same
+# time the genre *gains*, from 0.55 to 0.65 with R-KMeans and to 0.68 with the RQ-VAE. A first code has 256 values,
+# whatever it is spent on. With the year in the text, much of it goes into time.
 #
 # Collaborative vectors know little of the genre and a little of the decade: 27 % with R-KMeans and 39 % with the
 # RQ-VAE. They contain no text, so this comes from the people alone, who seem to choose movies of like age together.
@@ -785,7 +786,6 @@ def next_disambiguation_solution(ids, codes):
 
 
 assert checks.next_disambiguation(next_disambiguation_solution)
-nobody = (256, 256, 256)  # no movie has these codes
 for movie in [*range(5), *shared[0]]:
     found = next_disambiguation_solution(ids.ids[:movie], codes[movie])
     assert movie == 0 or found == ids.ids[movie, -1]

@@ -24,7 +24,7 @@
 # :::{admonition} What you will learn
 # - how UMAP works: a graph of neighbours, and springs that pull it flat, each in a few lines
 # - how to measure whether a map can be believed about neighbours
-# - what first codes have in common, and what training has done to the latents
+# - what the movies of a first code have in common, and what became of the latents in training
 # - what distances, gaps and sizes on such a map do *not* mean, seen on several maps of the same vectors
 # - how to look up any movie, and all movies that share its codes, on a map that answers
 # :::
@@ -187,7 +187,7 @@ shadow = x @ directions.T  # (9066, 2)
 by_hand = lay_out(ties, shadow)
 
 # %% [markdown]
-# That is all of UMAP but its speed. Its authors' program walks through the ties one by one, moves the two ends at once,
+# That is the heart of UMAP. Its authors' program walks through the ties one by one, moves the two ends at once,
 # and starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our
 # exact neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200
 # epochs, seed 0.
@@ -199,10 +199,8 @@ known = (
     torch.nn.functional.pad(near.distances, (1, 0)).numpy(),
 )
 settings = {"n_neighbors": 15, "min_dist": 0.1, "n_epochs": 200}
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message=".*knn_search_index")
-    reducer = UMAP(**settings, random_state=0, n_jobs=1, precomputed_knn=known)
-    by_library = torch.tensor(reducer.fit_transform(x.numpy()))
+reducer = UMAP(**settings, random_state=0, n_jobs=1, precomputed_knn=known)
+by_library = torch.tensor(reducer.fit_transform(x.numpy()))
 
 graph.data[graph.data < 1 / 200] = 0
 assert abs(reducer.graph_ - graph).max() < 1e-4
@@ -386,8 +384,8 @@ print(f"third code only:  {share_within(codes[:, 2], country):.2f}")
 
 # %% [markdown]
 # The first code says where on the map a movie lies, for all codes taken together. The second and the third say next to
-# nothing *by themselves*, and this is no fault. A second code describes what the first has left over, so it means one
-# thing after code 129 and another after code 4. A number in an ID is like a house number: it needs the street.
+# nothing *by themselves*, and this is no fault. A second code describes what the first has left over, and need not mean
+# the same after code 129 as after code 4. A number in an ID is like a house number: it needs the street.
 #
 # ## The archipelago of the latents
 #
@@ -756,8 +754,8 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # One can see what a *first* code means: on a map that knew nothing of codes, its movies fill a patch, of much the same
 # decade and genre. The later codes mean something only after the ones before them; they lead from the first codeword to
-# the single movie, and what they describe is no longer decade, and little genre. In this training the encoder gathered
-# the latents into islands around the first codewords. UMAP keeps neighbours and nothing else: believe what lies side by
+# the single movie, and what they describe is hardly decade any more, and little genre. In this training the latents
+# gathered into islands, one for each first code. UMAP keeps neighbours and nothing else: believe what lies side by
 # side, measure how far, and believe no gap, no size and no direction before you have seen it on a second map.
 #
 # ## What's next

@@ -22,7 +22,7 @@ def test_decades() -> None:
 
 
 def test_main_genres_are_the_commonest_first_ones() -> None:
-    genres = ["B|A", "B", "C|B", "", *"DDEEFFGGHHII"]
+    genres = ["B|A", "B", "C|B", "", *"DDEEFFGGHHII", "", ""]
     groups = plots.main_genres(pd.Series(genres))
     assert groups.labels[-1] == "others"
     assert set(groups.labels[:-1]) <= {"B", "D", "E", "F", "G", "H", "I"}

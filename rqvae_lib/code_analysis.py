@@ -31,7 +31,7 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
     Raises:
         ValueError: if codes are not an (N, L) int64 matrix, or length is out of range.
     """
-    check_codes(codes)
+    _check_codes(codes)
     if not 0 <= length <= codes.shape[1]:
         raise ValueError(
             f"length is {length}; items with {codes.shape[1]} codes have prefixes of 0 to "
@@ -60,7 +60,7 @@ def expected_collision_rate(codes: Tensor) -> float:
     Raises:
         ValueError: if codes are not an (N, L) int64 matrix with a row and a column.
     """
-    check_codes(codes)
+    _check_codes(codes)
     num_items = len(codes)
     # What a tuple's probability can be, times N^L: a product of one count a level. Counts repeat,
     # so there are few such products, and of each it is enough to know how many tuples have it.
@@ -94,7 +94,7 @@ def conditional_entropies(codes: Tensor) -> Tensor:
     Raises:
         ValueError: if codes are not an (N, L) int64 matrix with a row and a column.
     """
-    check_codes(codes)
+    _check_codes(codes)
     joint = [entropy(prefix_groups(codes, length)) for length in range(codes.shape[1] + 1)]
     return torch.tensor(joint, dtype=torch.float64).diff().clamp(min=0)
 
@@ -108,7 +108,7 @@ def entropy(labels: Tensor) -> float:
     Raises:
         ValueError: if labels are not a row of integers with at least one.
     """
-    check_labels("labels", labels, None)
+    _check_labels("labels", labels, None)
     return _entropy(torch.unique(labels, return_counts=True)[1])
 
 
@@ -178,7 +178,7 @@ def normalised_mutual_information(groups: Tensor, labels: Tensor) -> float:
     return max(0.0, of_both - _entropy(together)) / (of_both / 2)
 
 
-def check_codes(codes: Tensor) -> None:
+def _check_codes(codes: Tensor) -> None:
     """Raise ValueError unless codes are an int64 matrix with a row and a column, none negative."""
     if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.numel():
         raise ValueError(
@@ -193,7 +193,7 @@ def check_codes(codes: Tensor) -> None:
         )
 
 
-def check_labels(name: str, labels: Tensor, length: int | None) -> None:
+def _check_labels(name: str, labels: Tensor, length: int | None) -> None:
     """Raise ValueError unless labels are a row of integers, of this length, at least one."""
     if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
         raise ValueError(
@@ -209,8 +209,8 @@ def check_labels(name: str, labels: Tensor, length: int | None) -> None:
 
 def _contingency(groups: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the pairs (P, 2) of a group and a label that occur, numbered from 0, and how often."""
-    check_labels("groups", groups, None)
-    check_labels("labels", labels, len(groups))
+    _check_labels("groups", groups, None)
+    _check_labels("labels", labels, len(groups))
     numbered = [torch.unique(column, return_inverse=True)[1] for column in (groups, labels)]
     pairs, counts = torch.unique(torch.stack(numbered, 1), dim=0, return_counts=True)
     return pairs, counts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rqvae_lib.batches import PADDING
+from rqvae_lib.history_models import draw_weights
 from rqvae_lib.recommenders import BeamState, Recommender, RecommenderConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, Transformer
@@ -33,7 +34,7 @@ class DecoderOnly(Recommender):
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         self.transformer = Transformer(config.transformer)
-        self.draw_weights()
+        draw_weights(self)
 
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.

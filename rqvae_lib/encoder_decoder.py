@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rqvae_lib.batches import PADDING
 from rqvae_lib.cross_attention import CrossTransformer
+from rqvae_lib.history_models import draw_weights
 from rqvae_lib.recommenders import BeamState, Recommender, RecommenderConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, Transformer
@@ -43,7 +44,7 @@ class EncoderDecoder(Recommender):
         self.target_start = nn.Parameter(torch.zeros(config.transformer.dim))  # before the codes
         self.encoder = Transformer(config.transformer)
         self.decoder = CrossTransformer(config.transformer)
-        self.draw_weights()
+        draw_weights(self)
 
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.

@@ -36,8 +36,9 @@ def nearest_neighbours(x: Tensor, k: int) -> Neighbours:
     _check(x, "x", k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     distances = x.new_empty(len(x), k)
+    lengths = x.square().sum(1)
     for rows in row_blocks(len(x)):
-        near = _distances(x, rows).topk(k, largest=False).indices  # (B, k)
+        near = _distances(x, lengths, rows).topk(k, largest=False).indices  # (B, k)
         # The matrix product rounds, so that equal rows are not quite at distance 0: measure again.
         exact = (x[rows, None] - x[near]).norm(dim=2)  # (B, k)
         distances[rows], order = exact.sort(dim=1, stable=True)
@@ -72,9 +73,10 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     if 2 * k >= len(x):
         raise ValueError(f"k is {k}, but of {len(x)} rows it must be below half: use a smaller k")
     on_map = nearest_neighbours(points.double(), k).indices  # (N, k)
+    lengths = x.square().sum(1)
     behind = 0.0  # ranks behind the k-th, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
-        distances = _distances(x, rows)  # (B, N)
+        distances = _distances(x, lengths, rows)  # (B, N)
         # Counting what is nearer is faster than sorting, and NumPy counts faster than torch.
         table = distances.cpu().numpy()
         for place in distances.gather(1, on_map[rows]).T.cpu().numpy():  # (B,)
@@ -84,9 +86,14 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
 
 
-def _distances(x: Tensor, rows: slice) -> Tensor:
-    """Return the squared distances, (B, N) up to rounding, of some rows to all; own is infinite."""
-    lengths = x.square().sum(1)  # (N,)
+def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:
+    """Return squared distances of some rows to all, (B, N) up to rounding; to itself, infinite.
+
+    Args:
+        x: shape (N, D).
+        lengths: shape (N,), the squared length of each row.
+        rows: B of the rows.
+    """
     squared = lengths[rows, None] - 2 * x[rows] @ x.T + lengths  # (B, N)
     here = torch.arange(len(x), device=x.device)[rows]
     squared[torch.arange(len(here), device=x.device), here] = torch.inf

@@ -192,10 +192,7 @@ class ResidualQuantizer(nn.Module):
                 f"codes have {codes.shape[1]} columns, but there are {len(self.codebooks)} levels: "
                 "leave out the disambiguation code, which has no codeword"
             )
-        vectors = torch.zeros_like(self.codebooks[0, 0]).expand(len(codes), -1)  # (B, D)
-        for level_codes, codebook in zip(codes.T, self.codebooks, strict=False):
-            vectors = vectors + F.embedding(level_codes, codebook)
-        return vectors
+        return sum_of_codewords(codes, self.codebooks)
 
     @torch.no_grad()
     def residual_norms(self, z: Tensor) -> Tensor:
@@ -298,6 +295,14 @@ class ResidualQuantizer(nn.Module):
             weighted = weight[..., None] * drawn
             self.sum_average.copy_(torch.where(dead[..., None], weighted, self.sum_average))
             self.rows_average.copy_(torch.where(dead, weight, self.rows_average))
+
+
+def sum_of_codewords(codes: Tensor, codebooks: Tensor) -> Tensor:
+    """Return the vectors (B, D) that codes (B, l) stand for in codebooks (L, K, D), l ≤ L."""
+    vectors = torch.zeros_like(codebooks[0, 0]).expand(len(codes), -1)  # (B, D)
+    for level_codes, codebook in zip(codes.T, codebooks, strict=False):
+        vectors = vectors + F.embedding(level_codes, codebook)
+    return vectors
 
 
 def check_choices(estimator: str, learning: str) -> None:

@@ -14,7 +14,7 @@ Derived in: chapter 08; seen at work in chapter 00.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -22,28 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rqvae_lib.batches import PADDING
+from rqvae_lib.history_models import HistoryModelConfig, pad_histories
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.transformer import Memory, TransformerConfig
+from rqvae_lib.transformer import Memory
 from rqvae_lib.trie import Trie
 
 
 @dataclass(frozen=True)
-class RecommenderConfig:
+class RecommenderConfig(HistoryModelConfig):
     """What every architecture has; each has its own class, which says which one it is."""
 
-    transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    max_items: int = 50  # W: items in a training window; generation reads the last W − 1
-    embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
     valid_only: bool = False  # each softmax over the codes that lead to an item, not over all
-
-    def __post_init__(self) -> None:
-        if isinstance(self.transformer, dict):  # as JSON gives it
-            object.__setattr__(self, "transformer", TransformerConfig(**self.transformer))
-        if self.max_items < 2:
-            raise ValueError(
-                f"max_items is {self.max_items}; a history and a target need at least 2"
-            )
 
 
 class BeamState(NamedTuple):
@@ -147,11 +136,10 @@ class Recommender(nn.Module):
         """Read a new token for each beam: (B, K, D) → the output (B, K, D), and the memory."""
         raise NotImplementedError
 
-    def draw_weights(self) -> None:
-        """Start all linear layers and embeddings small, from torch's default generator."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+    def pad_histories(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the ends of histories, (B, T), and how many items each has, (B,)."""
+        num_items, device = len(self.item_ids), self.item_ids.device
+        return pad_histories(histories, self.config.max_items, num_items, device)
 
     def embed_items(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), start first."""
@@ -205,24 +193,3 @@ class Recommender(nn.Module):
         first = self.first_codes[level]
         codes = slice(first, first + self.sizes[level])
         return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
-
-    def pad_histories(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the last W − 1 items of each history, (B, T) with `PADDING`, and how many, (B,).
-
-        Raises:
-            ValueError: if a history names an item outside the catalogue.
-        """
-        device = self.item_ids.device
-        kept = [history[-(self.config.max_items - 1) :] for history in histories]
-        for row, history in enumerate(kept):
-            if len(history) and not 0 <= int(history.min()) <= int(history.max()) < len(
-                self.item_ids
-            ):
-                raise ValueError(
-                    f"history {row} names items {int(history.min())} to {int(history.max())}, but "
-                    f"the catalogue holds items 0 to {len(self.item_ids) - 1}: pass rows of the "
-                    "catalogue, not the data set's own item ids (Dataset.item_index converts them)"
-                )
-        lengths = torch.tensor([len(history) for history in kept], device=device)
-        items = nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=PADDING)
-        return items.to(device), lengths

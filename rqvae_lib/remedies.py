@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.quantize import sum_of_codewords
 from rqvae_lib.rows import check_finite
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.sinkhorn import transport_plan
@@ -113,7 +114,7 @@ def balance_last_level(
     for _ in range(num_rounds):
         if not len(left):
             break
-        residuals = latents[left] - _vectors(codes[left, :-1], codebooks)  # (M, D)
+        residuals = latents[left] - sum_of_codewords(codes[left, :-1], codebooks)  # (M, D)
         costs = _squared_distances(residuals, codebooks[-1])  # (M, K)
         moved = codes.clone()
         moved[left, -1] = transport_plan(costs, epsilon=epsilon).argmax(1)
@@ -203,14 +204,6 @@ def _squared_distances(x: Tensor, codebook: Tensor) -> Tensor:
     return norms.addmm_(x, codebook.T, alpha=-2)
 
 
-def _vectors(codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Return the sums of codewords (N, D) that codes (N, l) stand for."""
-    vectors = codebooks.new_zeros(len(codes), codebooks.shape[2])
-    for level_codes, codebook in zip(codes.T, codebooks, strict=False):
-        vectors = vectors + codebook[level_codes]
-    return vectors
-
-
 def _errors(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
     """Return the squared distance (N,) between latents and what their codes stand for."""
-    return (latents - _vectors(codes, codebooks)).square().sum(1)
+    return (latents - sum_of_codewords(codes, codebooks)).square().sum(1)

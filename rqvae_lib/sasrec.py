@@ -14,31 +14,25 @@ Derived in: chapter 11.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqvae_lib.batches import PADDING
-from rqvae_lib.transformer import Transformer, TransformerConfig
+from rqvae_lib.history_models import HistoryModelConfig, draw_weights, pad_histories
+from rqvae_lib.transformer import Transformer
 
 
-@dataclass(frozen=True)
-class SASRecConfig:
+@dataclass(frozen=True, kw_only=True)
+class SASRecConfig(HistoryModelConfig):
     num_items: int  # N, the size of the catalogue
-    transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    max_items: int = 50  # W: items in a training window; scoring reads the last W − 1
-    embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
 
     def __post_init__(self) -> None:
-        if isinstance(self.transformer, dict):  # as JSON gives it
-            object.__setattr__(self, "transformer", TransformerConfig(**self.transformer))
-        if self.num_items < 1 or self.max_items < 2:
-            raise ValueError(
-                f"num_items is {self.num_items} and max_items is {self.max_items}; expected at "
-                "least one item, and windows of at least 2: a history and a target"
-            )
+        super().__post_init__()
+        if self.num_items < 1:
+            raise ValueError(f"num_items is {self.num_items}; a catalogue holds at least 1 item")
 
 
 class SASRec(nn.Module):
@@ -58,9 +52,7 @@ class SASRec(nn.Module):
         self.dropout = nn.Dropout(config.embedding_dropout)
         self.transformer = Transformer(config.transformer)
         self.bias = nn.Parameter(torch.zeros(config.num_items))
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
+        draw_weights(self)
 
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats.
@@ -92,22 +84,14 @@ class SASRec(nn.Module):
         Raises:
             ValueError: if a history names an item outside the catalogue.
         """
-        kept = [history[-(self.config.max_items - 1) :] for history in histories]
-        for row, history in enumerate(kept):
-            outside = history[(history < 0) | (history >= self.config.num_items)]
-            if len(outside):
-                raise ValueError(
-                    f"history {row} names item {int(outside[0])}, but the catalogue holds items 0 "
-                    f"to {self.config.num_items - 1}: pass rows of the catalogue, not the data "
-                    "set's own item ids (Dataset.item_index converts them)"
-                )
         device = self.bias.device
-        if not kept:
+        if not histories:
             return torch.empty(0, self.config.num_items, device=device)
-        lengths = torch.tensor([len(history) for history in kept], device=device)
-        items = nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=PADDING)
-        hidden = self.transformer(self._embed(items.to(device)))  # (B, 1 + T, D)
-        return self._logits(hidden[torch.arange(len(kept), device=device), lengths])
+        items, lengths = pad_histories(
+            histories, self.config.max_items, self.config.num_items, device
+        )
+        hidden = self.transformer(self._embed(items))  # (B, 1 + T, D)
+        return self._logits(hidden[torch.arange(len(items), device=device), lengths])
 
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""

@@ -18,17 +18,18 @@ from collapse_ablation import (
     SEEDS,
     STEPS,
     VARIANTS,
+    current_rows,
+    in_order,
     losses,
     new_model,
-    read_rows,
     row_of,
     start_codebooks,
     train_variant,
     variance_lost,
-    write_rows,
 )
 from rqvae_lib.recipes import train_rqvae
 from rqvae_lib.training import TrainingConfig
+from tables import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +140,12 @@ def test_an_interrupted_run_goes_on(
     monkeypatch.setattr(collapse_ablation, "load_embeddings", lambda: embeddings)
     monkeypatch.setattr(collapse_ablation, "SEEDS", (0,))
     row = row_of("none", 0, embeddings, steps=4) | {"collision_rate": "0.123"}
-    write_rows(path, {("none", 0): row})
+    write_rows(path, COLUMNS, [row])
     collapse_ablation.main()
-    rows = read_rows(path, 4)
+    rows = current_rows(path, 4)
     assert rows["none", 0]["collision_rate"] == "0.123"  # kept, not computed anew
     assert [name for name, _ in rows] == list(VARIANTS)
-    assert read_rows(path, 5) == {}
+    assert current_rows(path, 5) == {}
 
 
 def test_a_row_of_a_variant_that_changed_is_computed_anew(
@@ -152,13 +153,13 @@ def test_a_row_of_a_variant_that_changed_is_computed_anew(
 ) -> None:
     path = tmp_path / "rows.csv"
     rows = {(name, 0): row_of(name, 0, embeddings, steps=4) for name in ("none", "only reset")}
-    write_rows(path, rows)
-    assert read_rows(path, 4) == rows
+    write_rows(path, COLUMNS, in_order(rows))
+    assert current_rows(path, 4) == rows
     changed = VARIANTS | {"none": replace(BARE, loss_sum=True)}
     monkeypatch.setattr(collapse_ablation, "VARIANTS", changed)
-    assert list(read_rows(path, 4)) == [("only reset", 0)]
+    assert list(current_rows(path, 4)) == [("only reset", 0)]
     monkeypatch.setattr(collapse_ablation, "VARIANTS", {"none": changed["none"]})
-    assert read_rows(path, 4) == {}
+    assert current_rows(path, 4) == {}
 
 
 def test_the_table_has_all_variants_seeds_and_columns() -> None:

@@ -21,7 +21,6 @@ from collision_study import (
     knowledge,
     method_row,
     path_of,
-    read_rows,
     remedies,
     run,
     shuffled,
@@ -35,6 +34,7 @@ from collision_study import (
 from rqvae_lib.content import save_embeddings
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.recipes import train_rqvae
+from tables import read_rows
 
 N = 600
 

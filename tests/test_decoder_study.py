@@ -17,10 +17,8 @@ from decoder_study import (
     SEEDS,
     VARIANTS,
     level_losses,
-    read_rows,
     rows_of,
     train_variant,
-    write_rows,
 )
 from rqvae_lib.architectures import name_of, new_recommender
 from rqvae_lib.decoder_only import DecoderOnlyConfig
@@ -28,6 +26,7 @@ from rqvae_lib.recipes import DECODER_TRAINING, train_decoder
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
 from rqvae_lib.trie import Trie
+from tables import read_rows, write_rows
 
 PEOPLE = 671
 

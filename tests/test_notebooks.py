@@ -155,6 +155,19 @@ def test_key_counts_the_parts_of_a_module_that_are_not_python(tiny: Path) -> Non
     assert key_of(tiny, "from rqvae_lib import other") != before
 
 
+def test_key_counts_the_results_that_the_code_names(tiny: Path) -> None:
+    results = tiny / "notebooks" / "results"
+    results.mkdir()
+    for name in ("named.csv", "other.csv"):
+        (results / name).write_text("1\n")
+    code = "open('results/named.csv')"
+    before = key_of(tiny, code)
+    (results / "other.csv").write_text("2\n")
+    assert key_of(tiny, code) == before
+    (results / "named.csv").write_text("2\n")
+    assert key_of(tiny, code) != before
+
+
 def test_key_counts_every_module_when_imports_are_hidden(tiny: Path) -> None:
     everything = {"__init__", "top", "deep", "other"}
     by_name = "import importlib\nimportlib.import_module('x')"

@@ -14,7 +14,6 @@ the same.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,10 +24,10 @@ from torch import Tensor
 
 from rqvae_lib.batches import RowBatches
 from rqvae_lib.content import load_embeddings
-from rqvae_lib.files import write_atomically
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import TrainingConfig, train
+from tables import Row, read_rows, write_rows
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "05_collapse.csv"
 SEEDS = (0, 1, 2)
@@ -187,7 +186,7 @@ def variance_lost(model: RQVAE, embeddings: Tensor) -> float:
     return float((scale.standardize(rebuilt) - x).square().sum() / x.square().sum())
 
 
-def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> dict[str, str]:
+def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> Row:
     """Train a variant and return its row of the table."""
     recipe = VARIANTS[name]
     model = train_variant(recipe, embeddings, seed=seed, steps=steps)
@@ -203,12 +202,12 @@ def row_of(name: str, seed: int, embeddings: Tensor, *, steps: int = STEPS) -> d
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def flags_of(recipe: Recipe) -> dict[str, str]:
+def flags_of(recipe: Recipe) -> Row:
     """Return the recipe as its columns hold it: 1 for what it has, 0 for what it lacks."""
     return {name: str(int(value)) for name, value in asdict(recipe).items()}
 
 
-def is_current(row: dict[str, str], steps: int) -> bool:
+def is_current(row: Row, steps: int) -> bool:
     """Whether a row is of a variant that still is what it was, and of this number of steps."""
     recipe = VARIANTS.get(row["variant"])
     return (
@@ -218,25 +217,16 @@ def is_current(row: dict[str, str], steps: int) -> bool:
     )
 
 
-def read_rows(path: Path, steps: int) -> dict[tuple[str, int], dict[str, str]]:
+def current_rows(path: Path, steps: int) -> dict[tuple[str, int], Row]:
     """Return the rows there are, by variant and seed, that need not be computed anew."""
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if tuple(row) == COLUMNS]
-    return {(row["variant"], int(row["seed"])): row for row in rows if is_current(row, steps)}
+    rows = [row for row in read_rows(path, COLUMNS) if is_current(row, steps)]
+    return {(row["variant"], int(row["seed"])): row for row in rows}
 
 
-def write_rows(path: Path, rows: dict[tuple[str, int], dict[str, str]]) -> None:
-    """Write the table, variants in order; an interruption leaves the old one whole."""
+def in_order(rows: dict[tuple[str, int], Row]) -> list[Row]:
+    """Return the rows in the order of the variants, then of the seeds."""
     order = list(VARIANTS)
-    with (
-        write_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[key] for key in sorted(rows, key=lambda k: (order.index(k[0]), k[1])))
+    return [rows[key] for key in sorted(rows, key=lambda key: (order.index(key[0]), key[1]))]
 
 
 def main() -> None:
@@ -247,13 +237,13 @@ def main() -> None:
     )
     options = parser.parse_args()
     embeddings = load_embeddings()
-    rows = read_rows(options.output, options.steps)
+    rows = current_rows(options.output, options.steps)
     for seed in SEEDS:
         for name in VARIANTS:
             if (name, seed) in rows:
                 continue
             rows[name, seed] = row_of(name, seed, embeddings, steps=options.steps)
-            write_rows(options.output, rows)
+            write_rows(options.output, COLUMNS, in_order(rows))
             shown = ", ".join(f"{key} {rows[name, seed][key]}" for key in COLUMNS[-8:])
             print(f"{name}, seed {seed}: {shown}", file=sys.stderr, flush=True)
 

@@ -18,7 +18,6 @@ vectors are kept in _build.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -40,12 +39,12 @@ from rqvae_lib.code_analysis import (
 )
 from rqvae_lib.content import encode_texts, read_embeddings, save_embeddings
 from rqvae_lib.datasets import Dataset, item_text, load_dataset
-from rqvae_lib.files import write_atomically
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.remedies import REMEDIES, resolve
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs, disambiguate
+from tables import Row, read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "notebooks" / "results"
@@ -60,7 +59,6 @@ TOKENIZERS = ("R-KMeans", "RQ-VAE")
 NEW_SHARE = 0.1  # of the movies, held out and added later
 SHUFFLES = 5  # times that the labels of the control are shuffled
 
-Row = dict[str, str]
 Key = tuple[str, ...]
 
 
@@ -339,13 +337,6 @@ def path_of(name: str, folder: Path = RESULTS) -> Path:
     return folder / f"06_{name}.csv"
 
 
-def read_rows(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def run(name: str, folder: Path = RESULTS) -> None:
     """Measure what a table lacks, and write it after each cell; an older table stays whole."""
     study, path = STUDIES[name], path_of(name, folder)
@@ -355,13 +346,7 @@ def run(name: str, folder: Path = RESULTS) -> None:
         if any(known.items() <= row.items() for row in rows):
             continue
         rows.extend(study.measure(*cell))
-        with (
-            write_atomically(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, rows[0], rows)
         print(f"{name}: {', '.join(cell)}", file=sys.stderr, flush=True)
 
 

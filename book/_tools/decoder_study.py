@@ -14,7 +14,6 @@ its rank: from these all intervals and paired differences can be computed.
 """
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +31,6 @@ from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoderConfig
 from rqvae_lib.evaluate import bootstrap_interval, ndcg_at, ranks_in_lists, recall_at
-from rqvae_lib.files import write_atomically
 from rqvae_lib.generate import recommend
 from rqvae_lib.recipes import DECODER_TRAINING
 from rqvae_lib.recommenders import Recommender, RecommenderConfig
@@ -40,6 +38,7 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split, leave_one_out
 from rqvae_lib.training import train
 from rqvae_lib.trie import Trie
+from tables import Row, read_rows, write_rows
 
 DATASET = "movielens-small-2016"
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
@@ -75,7 +74,6 @@ COLUMNS = (
 HIT_COLUMNS = ("variant", "seed", "part", "person", "rank")
 TOP = 10
 BEAMS = 50
-Row = dict[str, str]
 
 
 class LevelLosses(NamedTuple):
@@ -196,25 +194,10 @@ def rows_of(
     return rows, hits
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Return the rows of a table, none if it does not exist or has other columns."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if tuple(row) == tuple(columns)]
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a table, variants in order; an interruption leaves the old one whole."""
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return rows in the order of the variants; within a training they keep their order."""
     order = list(VARIANTS)
-    with (
-        write_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        # Stable: within a training the rows keep their order.
-        writer.writerows(sorted(rows, key=lambda row: (order.index(row["variant"]), row["seed"])))
+    return sorted(rows, key=lambda row: (order.index(row["variant"]), row["seed"]))
 
 
 def main() -> None:
@@ -234,8 +217,8 @@ def main() -> None:
             new_rows, new_hits = rows_of(name, seed, ids, split)
             rows, hits = rows + new_rows, hits + new_hits
             # The hits first: a training counts as done once its last row stands in the other table.
-            write_rows(tables[1], HIT_COLUMNS, hits)
-            write_rows(tables[0], COLUMNS, rows)
+            write_rows(tables[1], HIT_COLUMNS, in_order(hits))
+            write_rows(tables[0], COLUMNS, in_order(rows))
             shown = ", ".join(f"{key} {new_rows[-1][key]}" for key in METRICS)
             print(f"{name}, seed {seed}: {shown}", file=sys.stderr, flush=True)
 

@@ -120,7 +120,7 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
         key[path.relative_to(root).as_posix()] = sha256(without_docstrings(path).encode())
         for part in parts_of(path):
             key[part.relative_to(root).as_posix()] = sha256(part.read_bytes())
-    for path in data_files(root):
+    for path in data_files(root, "\n".join(cell[0] for cell in cells)):
         key[path.relative_to(root).as_posix()] = sha256(path.read_bytes())
     return key
 
@@ -130,10 +130,12 @@ def parts_of(module: Path) -> list[Path]:
     return sorted(path for path in module.parent.glob(f"{module.stem}.*") if path.suffix != ".py")
 
 
-def data_files(root: Path) -> list[Path]:
-    """Every data file and checkpoint in the package, and the tables of long runs."""
-    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained", root / "notebooks/results")
-    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+def data_files(root: Path, code: str) -> list[Path]:
+    """Every data file and checkpoint of the package, and the results that the code names."""
+    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    results = (root / "notebooks" / "results").glob("*")
+    files += [path for path in results if f"results/{path.name}" in code]
     return sorted(path for path in files if path.suffix not in {".py", ".pyc"})
 
 

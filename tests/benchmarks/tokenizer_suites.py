@@ -17,6 +17,7 @@ from rqvae_lib.kmeans import kmeans, kmeans_plus_plus
 from rqvae_lib.rows import row_blocks
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.trie import Trie
 
 BATCH = 1024
 
@@ -178,6 +179,54 @@ def assignment(num_items: int = 100_000, width: int = 768) -> Suite:
     )
 
 
+def million() -> Suite:
+    """One million items: what a catalogue of IDs costs, beside sorting its rows once."""
+    codes = million_codes()
+    ids = SemanticIDs(codes, [256] * 3)
+    ids.order  # noqa: B018, sorted once for all look-ups
+    prefixes = ids.ids[:: len(ids) // 10_000].tolist()
+
+    def look_up() -> None:
+        for prefix in prefixes:
+            ids.item_of(prefix)
+            ids.with_prefix(prefix[:2])
+
+    notes = {
+        case: f"{peak_memory(work):.0f} MiB of memory more than the codes"
+        for case, work in (
+            ("SemanticIDs: disambiguated", "million-ids"),
+            ("Trie: all prefixes", "million-trie"),
+        )
+    }
+    return Suite(
+        "A catalogue of 1,000,000 items, three random codes of 256",
+        {
+            "sorting the rows (NumPy)": lambda: np.lexsort(codes.numpy().T[::-1]),
+            "SemanticIDs: disambiguated": lambda: SemanticIDs(codes, [256] * 3),
+            "Trie: all prefixes": lambda: Trie(ids),
+            "10,000 items by their ID, and as many prefixes": look_up,
+            "collision groups": ids.collision_groups,
+        },
+        "sorting the rows (NumPy)",
+        rounds=5,
+        notes=notes,
+    )
+
+
+def million_codes() -> Tensor:
+    return torch.randint(256, (1_000_000, 3), generator=seeded())
+
+
+def million_ids() -> Callable[[], SemanticIDs]:
+    codes = million_codes()
+    return lambda: SemanticIDs(codes, [256] * 3)
+
+
+def million_trie() -> Callable[[], object]:
+    ids = million_ids()()
+    return lambda: Trie(ids)
+
+
 def start(num_rows: int) -> Callable[[], object]:
     x = torch.randn(num_rows, 32, generator=seeded())
     return lambda: kmeans(x, 256, generator=seeded())
@@ -191,6 +240,8 @@ SUITES: dict[str, Callable[[], Suite]] = {
     "start-9000": lambda: initialisation(9_000),
     "start-100000": lambda: initialisation(100_000),
     "assigning": assignment,
+    "million": million,
 }
 # Work whose memory a suite notes.
 WORK = {f"start-{num_rows}": partial(start, num_rows) for num_rows in (9_000, 100_000)}
+WORK |= {"million-ids": million_ids, "million-trie": million_trie}

@@ -1,0 +1,33 @@
+"""Tables of long measurements, as CSV: read as text, written whole or not at all.
+
+Every field stays the text that was measured, so a table that is read and written again is the same
+file, byte for byte, whatever rows were added to it.
+"""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from rqvae_lib.files import write_atomically
+
+Row = dict[str, str]
+
+
+def read_rows(path: Path, columns: Iterable[str] | None = None) -> list[Row]:
+    """Return the rows of a table, none if it does not exist, or has other columns than these."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if columns is None or tuple(row) == tuple(columns)]
+
+
+def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
+    """Write a table; an interruption leaves the old one whole."""
+    with (
+        write_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -77,11 +77,13 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     behind = 0.0  # ranks behind the k-th, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
         distances = _distances(x, lengths, rows)  # (B, N)
+        kth = distances.topk(k, largest=False).values[:, -1].cpu().numpy()  # (B,), of the k-th
         # Counting what is nearer is faster than sorting, and NumPy counts faster than torch.
         table = distances.cpu().numpy()
         for place in distances.gather(1, on_map[rows]).T.cpu().numpy():  # (B,)
-            nearer = np.count_nonzero(table < place[:, None], axis=1)  # (B,)
-            behind += float((nearer + 1 - k).clip(min=0).sum())
+            intruder = place > kth  # (B,)
+            nearer = np.count_nonzero(table[intruder] < place[intruder, None], axis=1)
+            behind += float((nearer + 1 - k).sum())
     n = len(x)
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
 

@@ -35,8 +35,10 @@ from rqvae_lib.cli_common import (
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
+from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
+from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.splits import leave_one_out
 from rqvae_lib.trie import Trie
 
@@ -52,7 +54,11 @@ def train_decoder_command(
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     architecture: Annotated[
-        ArchitectureName, typer.Option(help="One transformer, or an encoder and a decoder.")
+        ArchitectureName,
+        typer.Option(
+            help="One transformer over codes, an encoder and a decoder, or one over items and "
+            "small networks over codes."
+        ),
     ] = DECODER_ONLY,
     valid_only: Annotated[
         bool,
@@ -60,6 +66,10 @@ def train_decoder_command(
             "--valid-only", help="Learn to choose among the codes that lead to a movie, not all."
         ),
     ] = False,
+    prefix_embeddings: Annotated[
+        bool,
+        typer.Option(help="rq-transformer: learn a vector for each prefix that has siblings."),
+    ] = True,
     steps: Steps = DECODER_STEPS,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Windows of users' histories a step.")
@@ -91,7 +101,7 @@ def train_decoder_command(
     model, _ = train_decoder(
         ids,
         split.train,
-        ARCHITECTURES[architecture.value].config(valid_only=valid_only),
+        _config_of(architecture.value, valid_only, prefix_embeddings),
         training,
         device=device,
         state_path=output / "decoder-state.safetensors",
@@ -179,6 +189,23 @@ def recommend_command(
         if item >= 0:
             code = "-".join(map(str, recommender.ids.id_of(item)))
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _config_of(name: str, valid_only: bool, prefix_embeddings: bool) -> HistoryModelConfig:
+    """Return what an architecture's options ask for; refuse those that it does not have."""
+    config = ARCHITECTURES[name].config
+    if issubclass(config, RQTransformerConfig):
+        if valid_only:
+            raise ValueError(
+                f"--valid-only is not for the {name}, which always chooses among the codes that "
+                "lead to a movie: leave it out"
+            )
+        return config(prefix_embeddings=prefix_embeddings)
+    if not prefix_embeddings:
+        raise ValueError(
+            f"--no-prefix-embeddings is not for the {name}, which has none: leave it out"
+        )
+    return config(valid_only=valid_only)
 
 
 def _items_of(genres: list[str], dataset: Dataset) -> torch.Tensor:

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rqvae_lib.batches import PADDING
+from rqvae_lib.code_sequences import CodeSequenceConfig, CodeSequenceRecommender
 from rqvae_lib.history_models import draw_weights
-from rqvae_lib.recommenders import BeamState, Recommender, RecommenderConfig
+from rqvae_lib.recommenders import BeamState
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, Transformer
 
 
 @dataclass(frozen=True)
-class DecoderOnlyConfig(RecommenderConfig):
-    """The architecture of a `DecoderOnly`; the fields are `RecommenderConfig`'s."""
+class DecoderOnlyConfig(CodeSequenceConfig):
+    """The architecture of a `DecoderOnly`; the fields are `CodeSequenceConfig`'s."""
 
 
-class DecoderOnly(Recommender):
+class DecoderOnly(CodeSequenceRecommender):
     """A causal transformer over flattened semantic IDs.
 
     Args:
@@ -58,7 +59,7 @@ class DecoderOnly(Recommender):
         items, lengths = self.pad_histories(histories)  # (B, T), (B,)
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
-        return BeamState(hidden, memory, lengths, depth=0)
+        return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         return self.transformer.step(token, memory)

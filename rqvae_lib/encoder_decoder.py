@@ -16,22 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.batches import PADDING
+from rqvae_lib.code_sequences import CodeSequenceConfig, CodeSequenceRecommender
 from rqvae_lib.cross_attention import CrossTransformer
 from rqvae_lib.history_models import draw_weights
-from rqvae_lib.recommenders import BeamState, Recommender, RecommenderConfig
+from rqvae_lib.recommenders import BeamState
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import Memory, Transformer
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig(RecommenderConfig):
-    """The architecture of an `EncoderDecoder`; the fields are `RecommenderConfig`'s.
+class EncoderDecoderConfig(CodeSequenceConfig):
+    """The architecture of an `EncoderDecoder`; the fields are `CodeSequenceConfig`'s.
 
     `transformer` describes the encoder, and the decoder too: each has as many blocks.
     """
 
 
-class EncoderDecoder(Recommender):
+class EncoderDecoder(CodeSequenceRecommender):
     """A bidirectional encoder of histories, and a causal decoder of one item's codes.
 
     Args:
@@ -81,7 +82,7 @@ class EncoderDecoder(Recommender):
         items, lengths = self.pad_histories(histories)  # (B, T), (B,)
         start = self.target_start.expand(len(items), 1, -1)  # (B, 1, D)
         hidden, memory = self.decoder.step(start, self._encode(items, lengths))
-        return BeamState(hidden, memory, lengths, depth=0)
+        return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         return self.decoder.step(token, memory)

@@ -31,7 +31,8 @@ from rqvae_lib.evaluate import (
     recall_at,
 )
 from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import Recommender, RecommenderConfig
+from rqvae_lib.history_models import HistoryModelConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
@@ -181,7 +182,7 @@ def _rqvae_to_train(
 def train_decoder(
     ids: SemanticIDs,
     histories: Histories,
-    config: RecommenderConfig | None = None,
+    config: HistoryModelConfig | None = None,
     training: TrainingConfig = DECODER_TRAINING,
     *,
     device: str = "cpu",

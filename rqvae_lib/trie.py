@@ -121,6 +121,15 @@ class Trie:
         found = found.clamp(max=len(below.code) - 1)
         return Children(found, below.code[found].long(), valid)
 
+    def follow(self, depth: int, nodes: Tensor, codes: Tensor) -> Tensor:
+        """Return the child of each node (...) that a code (...) leads to, (...) int64.
+
+        Where no child has the code, the result is some other child.
+        """
+        children = self.children(depth, nodes)  # (..., C)
+        chosen = children.valid & (children.codes == codes[..., None])
+        return children.nodes.gather(-1, chosen.byte().argmax(-1, keepdim=True))[..., 0]
+
     def leaf_range(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the items below each node start and end in `items`, each of shape (...)."""
         first_leaf = self.levels[depth].first_leaf

@@ -17,8 +17,9 @@ from rqvae_lib.checkpoints import CheckpointError
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
+from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae, validate
-from rqvae_lib.recommenders import Recommender, RecommenderConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out
@@ -257,7 +258,7 @@ def some_ids(num_items: int = 90) -> SemanticIDs:
     ],
 )
 def test_a_decoder_is_trained_as_by_hand(
-    config: RecommenderConfig, kind: type[Recommender]
+    config: HistoryModelConfig, kind: type[Recommender]
 ) -> None:
     histories = leave_one_out(small_dataset()).train
     model, log = train_decoder(some_ids(), histories, config, DECODING, progress=False)
@@ -271,8 +272,8 @@ def test_a_decoder_is_trained_as_by_hand(
 
 def test_a_configuration_of_no_architecture_is_refused() -> None:
     histories = leave_one_out(small_dataset()).train
-    with pytest.raises(ValueError, match="is a RecommenderConfig; expected DecoderOnlyConfig or"):
-        train_decoder(some_ids(), histories, RecommenderConfig(), DECODING, progress=False)
+    with pytest.raises(ValueError, match="is a HistoryModelConfig; expected DecoderOnlyConfig or"):
+        train_decoder(some_ids(), histories, HistoryModelConfig(), DECODING, progress=False)
 
 
 def test_histories_of_items_without_an_id_are_refused() -> None:

@@ -8,8 +8,10 @@ from rqvae_lib.batches import PADDING
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.recommenders import Recommender
+from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
+from rqvae_lib.trie import Trie
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,8 +27,11 @@ def random_ids(num_items: int = 30, sizes: tuple[int, ...] = (4, 3), seed: int =
 ARCHITECTURES = {
     "decoder-only": (DecoderOnly, DecoderOnlyConfig),
     "encoder-decoder": (EncoderDecoder, EncoderDecoderConfig),
+    "rq-transformer": (RQTransformer, RQTransformerConfig),
 }
 every = pytest.mark.parametrize("architecture", ARCHITECTURES)
+of_codes = pytest.mark.parametrize("architecture", ["decoder-only", "encoder-decoder"])
+all_positions = ("decoder-only", "rq-transformer")  # every item of a row is a target
 
 
 def random_model(
@@ -102,7 +107,7 @@ def test_the_position_of_items_and_the_order_of_history_matter(architecture: str
 def test_padding_changes_neither_loss_nor_logits(architecture: str) -> None:
     model = random_model(architecture)
     # A row counts as often as it has targets.
-    counts = [len(row) if architecture == "decoder-only" else 1 for row in ROWS]
+    counts = [len(row) if architecture in all_positions else 1 for row in ROWS]
     losses = [model.loss(padded([row])) * n for row, n in zip(ROWS, counts, strict=True)]
     together = model.loss(padded(ROWS))
     torch.testing.assert_close(together, torch.stack(losses).sum() / sum(counts))
@@ -197,6 +202,11 @@ def test_a_new_model_is_nearly_uniform(architecture: str) -> None:
     kind, config = ARCHITECTURES[architecture]
     model = kind(config(SMALL), ids)
     expected = sum(torch.tensor(ids.sizes).double().log())
+    if architecture == "rq-transformer":  # it chooses among siblings only
+        trie, expected = Trie(ids), 0.0
+        for level in range(trie.depth):
+            above = trie.node_above(level, trie.leaf_of[padded(ROWS)[padded(ROWS) >= 0]])
+            expected += float(trie.children(level, above).valid.sum(1).double().log().mean())
     assert float(loss_of(model, padded(ROWS))) == pytest.approx(float(expected), rel=0.1)
 
 
@@ -221,7 +231,7 @@ def valid_only(architecture: str, ids: SemanticIDs) -> Recommender:
     return model
 
 
-@every
+@of_codes
 @pytest.mark.parametrize("sizes", [(4, 3), (7,), (3, 3, 3, 3)])
 def test_probabilities_of_the_items_alone_sum_to_one_with_valid_only(
     architecture: str, sizes: tuple[int, ...]
@@ -247,7 +257,7 @@ def test_probabilities_of_the_items_alone_sum_to_one_with_valid_only(
             assert found == pytest.approx(expected, abs=1e-4)
 
 
-@every
+@of_codes
 def test_the_loss_with_valid_only_equals_the_nats_of_generation(architecture: str) -> None:
     model = valid_only(architecture, random_ids())
     rows = [row[: n + 1] for row in ROWS for n in range(len(row))]

@@ -32,8 +32,9 @@ from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoderConfig
 from rqvae_lib.evaluate import bootstrap_interval, ndcg_at, ranks_in_lists, recall_at
 from rqvae_lib.generate import recommend
+from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recipes import DECODER_TRAINING
-from rqvae_lib.recommenders import Recommender, RecommenderConfig
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split, leave_one_out
 from rqvae_lib.training import train
@@ -47,7 +48,7 @@ LOOKS = (25, 50, 100, 150, 200, 300, 400, 500)  # the last is the length of a tr
 
 
 class Variant(NamedTuple):
-    config: RecommenderConfig
+    config: HistoryModelConfig
     batch_size: int = DECODER_TRAINING.batch_size  # windows a step
 
 

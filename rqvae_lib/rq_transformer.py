@@ -1,0 +1,239 @@
+"""An RQ-Transformer: a transformer over items, and small networks over the codes of one item.
+
+A sentence of codes is L times as long as the history. Here an item is a single token, the sum of
+its codes' vectors, so a transformer reads T tokens instead of T · L and gives one *context* for
+each next item. The codes of that item are then chosen one after another without another look at the
+history: a code's score is the dot product of the context with a vector for the prefix that the code
+completes.
+
+Two small networks do the rest. One turns the context into what it has to say about a level. The
+other makes a prefix's vector from the sum of its codes' vectors. The second sees no user. (In Lee
+et al. one small transformer reads context and prefix together, and so runs anew for each prefix and
+user.) So all prefixes of the catalogue have their vectors once, and an exact score for each item
+costs one matrix product a level: see `scores`.
+
+Each prefix that has siblings may get a learned vector besides, where it is read and where it is
+scored. An item's ID then names places in a tree, not only codes that are shared across the tree.
+That costs numbers that grow with the catalogue; without it nothing does.
+
+Source: Lee et al., RQ-Transformer, arXiv 2203.01941, §3.2; vectors for prefixes: compare the n-gram
+embeddings of Singh et al., "Better generalization with semantic IDs", arXiv 2306.08121, §4.
+Derived in: chapter 10.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqvae_lib.batches import PADDING
+from rqvae_lib.choices import Choices, choices_of
+from rqvae_lib.history_models import HistoryModelConfig, draw_weights
+from rqvae_lib.recommenders import BeamState, Recommender
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.transformer import Transformer
+from rqvae_lib.trie import Trie
+
+
+@dataclass(frozen=True)
+class RQTransformerConfig(HistoryModelConfig):
+    prefix_embeddings: bool = True  # a vector for each prefix that has siblings
+
+
+class RQTransformer(Recommender):
+    """A transformer over items whose next item is chosen code by code.
+
+    Args:
+        config: the architecture.
+        ids: the catalogue that the model will speak. Its IDs become the buffer `item_ids`.
+    """
+
+    code_rows: Tensor  # (N, L) int64, where the codes of each item stand in `code_embedding`
+    prefix_rows: Tensor  # (N, L) int64, likewise its prefixes in `prefix_embedding`
+
+    def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
+        super().__init__(config, ids)
+        dim = config.transformer.dim
+        self.trie = Trie(ids)
+        levels = choices_of(self.trie)
+        for level, choices in enumerate(levels):
+            for name, value in choices._asdict().items():
+                self.register_buffer(f"choices_{level}_{name}", value, persistent=False)
+        first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
+        self.register_buffer("code_rows", ids.ids + first_codes, persistent=False)
+        self.code_embedding = nn.Embedding(sum(self.sizes), dim)
+        self.prefix_embedding = None
+        if config.prefix_embeddings:
+            # A prefix of one code is a code, so these begin with the second.
+            counts = [0, *(len(choices.item) for choices in levels[1:])]
+            first_rows = tuple(accumulate(counts, initial=0))
+            total = first_rows[-1]  # the row of zeros, for a prefix without siblings
+            rows = [
+                torch.where(choices.of_item >= 0, choices.of_item + first, total)
+                for choices, first in zip(levels, first_rows, strict=False)
+            ]
+            rows[0] = torch.full_like(rows[0], total)
+            self.register_buffer("prefix_rows", torch.stack(rows, 1), persistent=False)
+            self.prefix_embedding = nn.Embedding(total + 1, dim, padding_idx=total)
+        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.item_position = nn.Embedding(config.max_items, dim)
+        self.level_position = nn.Embedding(len(self.sizes), dim)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.transformer = Transformer(config.transformer)
+        self.context_network = _two_layers(dim)
+        self.context_norm = nn.LayerNorm(dim)
+        self.prefix_network = _two_layers(dim)
+        draw_weights(self)
+
+    def loss(self, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        Every item of every row is a target, predicted from those before it in the row.
+
+        Args:
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
+                item.
+
+        Returns:
+            shape (), float32.
+        """
+        real = items != PADDING  # (B, T)
+        hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))[real]  # (M, D)
+        targets = items[real]  # (M,)
+        total = hidden.new_zeros(())
+        for level in range(len(self.sizes)):
+            choices = self._choices(level)
+            chosen = choices.of_item[targets]  # (M,)
+            real_choice = chosen >= 0
+            if real_choice.any():
+                context = self._context(hidden[real_choice], level)
+                vectors = self._prefix_vectors(choices, level)
+                total = total + _nats(context, vectors, choices, chosen[real_choice])
+        mean: Tensor = total / len(targets)
+        return mean
+
+    @torch.no_grad()
+    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return the exact log p(item | history) of every item for each user.
+
+        Args:
+            histories: B tensors of item rows, int64, in time order; may be empty. The last W − 1
+                items of each are read.
+
+        Returns:
+            shape (B, N), float32, in nats. Their exponentials sum to 1.
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
+        """
+        if not histories:
+            return torch.empty(0, len(self.item_ids), device=self.item_ids.device)
+        state = self.encode_history(histories)
+        total = state.hidden.new_zeros(len(histories), len(self.item_ids))  # (B, N)
+        for level in range(len(self.sizes)):
+            choices = self._choices(level)
+            if len(choices.item):
+                logits = self._choice_logits(state.hidden[:, 0], level)  # (B, C)
+                sets = torch.arange(len(choices.first) - 1, device=total.device)
+                members, valid = choices.members(sets)  # (G, S)
+                among = logits[:, members].masked_fill(~valid, -torch.inf)  # (B, G, S)
+                log_p = logits - among.logsumexp(2)[:, choices.set_of]  # (B, C)
+                # One column of zeros more: where there is no choice, −1, p is 1.
+                total += F.pad(log_p, (0, 1))[:, choices.of_item]
+        return total
+
+    @torch.no_grad()
+    def encode_history(self, histories: Sequence[Tensor]) -> BeamState:
+        items, lengths = self.pad_histories(histories)  # (B, T), (B,)
+        hidden = self.transformer(self._embed(items))  # (B, 1 + T, D)
+        rows = torch.arange(len(items), device=items.device)
+        root = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
+        return BeamState(hidden[rows, lengths][:, None], lengths, depth=0, nodes=root)
+
+    def next_code_logits(self, state: BeamState) -> Tensor:
+        assert state.nodes is not None
+        choices = self._choices(state.depth)
+        children = self.trie.to(state.nodes.device).children(state.depth, state.nodes)  # (B, K, S)
+        # All beams of a user have the same context, so all choices are scored once.
+        logits = F.pad(self._choice_logits(state.hidden[:, 0], state.depth), (0, 1))  # (B, C + 1)
+        of_child = choices.of_node[children.nodes].flatten(1) % logits.shape[1]  # −1: the zeros
+        scores = logits.gather(1, of_child).view_as(children.nodes)
+        scores = scores.masked_fill(~children.valid, -torch.inf)
+        shape = (*state.nodes.shape, self.sizes[state.depth])
+        nothing = torch.full(shape, -torch.inf, device=scores.device)
+        # The largest, since a child that is not valid may carry the code of one that is.
+        return nothing.scatter_reduce(2, children.codes, scores, "amax")
+
+    def extend(self, state: BeamState, parents: Tensor, codes: Tensor) -> BeamState:
+        assert state.nodes is not None
+        above = state.nodes.gather(1, parents)  # (B, K')
+        nodes = self.trie.to(above.device).follow(state.depth, above, codes)
+        hidden = state.hidden[:, :1].expand(-1, nodes.shape[1], -1)
+        return BeamState(hidden, state.lengths, state.depth + 1, nodes=nodes)
+
+    def _choices(self, level: int) -> Choices:
+        return Choices(*(getattr(self, f"choices_{level}_{name}") for name in Choices._fields))
+
+    def _embed(self, items: Tensor) -> Tensor:
+        """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
+        known = items.clamp(min=0)  # padding is read as item 0
+        vectors = self._steps(known, len(self.sizes)).sum(2)  # (B, T, D)
+        vectors = vectors + self.item_position.weight[: items.shape[1]]
+        return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
+
+    def _steps(self, items: Tensor, num_levels: int) -> Tensor:
+        """Return the vectors of the first codes of items (...) and their prefixes: (..., d, D)."""
+        steps: Tensor = self.code_embedding(self.code_rows[items, :num_levels])
+        if self.prefix_embedding is not None:
+            steps = steps + self.prefix_embedding(self.prefix_rows[items, :num_levels])
+        return steps
+
+    def _prefix_vectors(self, choices: Choices, level: int) -> Tensor:
+        """Return the vector of each choice of a level, (C, D)."""
+        steps = self._steps(choices.item, level + 1)  # (C, level + 1, D)
+        place = self.level_position.weight[level]
+        vectors: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
+        return vectors
+
+    def _context(self, hidden: Tensor, level: int) -> Tensor:
+        """Return what outputs (M, D) have to say about a level, (M, D)."""
+        place = self.level_position.weight[level]
+        context: Tensor = self.context_norm(hidden + self.context_network(hidden + place))
+        return context
+
+    def _choice_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Score all choices of a level from outputs (B, D): (B, C)."""
+        vectors = self._prefix_vectors(self._choices(level), level)
+        return self._context(hidden, level) @ vectors.T
+
+
+def _two_layers(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+
+def _nats(context: Tensor, vectors: Tensor, choices: Choices, chosen: Tensor) -> Tensor:
+    """Return the sum of −log p(choice | its siblings), shape ().
+
+    Contexts whose choices are siblings are scored together, in one product of matrices.
+
+    Args:
+        context: shape (M, D).
+        vectors: shape (C, D).
+        chosen: shape (M,), int64, the choice that each context should make.
+    """
+    sets, order = choices.set_of[chosen].sort(stable=True)  # (M,)
+    used, row, counts = torch.unique_consecutive(sets, return_inverse=True, return_counts=True)
+    column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
+    width = int(counts.max())  # Q, of P sets
+    slot = row * width + column  # (M,)
+    contexts = context.new_zeros(len(used) * width, context.shape[1])
+    contexts = contexts.index_copy(0, slot, context[order])
+    contexts = contexts.view(len(used), width, -1)  # (P, Q, D)
+    members, valid = choices.members(used)  # (P, S)
+    logits = contexts @ F.embedding(members, vectors).transpose(1, 2)  # (P, Q, S)
+    logits = logits.masked_fill(~valid[:, None], -torch.inf).flatten(0, 1)
+    place = chosen[order] - choices.first[sets]  # (M,), among the siblings
+    return F.cross_entropy(logits[slot], place, reduction="sum")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset, load_dataset
-from rqvae_lib.splits import Histories, global_timestamp, leave_one_out
+from rqvae_lib.splits import Histories, global_timestamp, leave_last_out, leave_one_out
 
 
 def small_dataset() -> Dataset:
@@ -58,6 +58,33 @@ def test_leave_one_out_equals_a_loop_by_hand(dataset: Dataset) -> None:
         dataset.user_history(user).tolist() for user in dataset.user_ids.tolist()
     ]
     assert split.train.items.dtype == split.train.offsets.dtype == torch.int64
+
+
+@pytest.mark.parametrize("num_targets", [1, 2, 10])
+def test_leave_last_out_equals_a_loop_by_hand(dataset: Dataset, num_targets: int) -> None:
+    split = leave_last_out(dataset, num_targets)
+    train, validation, test = [], [], []
+    for user_id in dataset.user_ids.tolist():
+        history = dataset.user_history(user_id).tolist()
+        if len(history) < 2 * num_targets + 1:
+            train.append(history)
+            continue
+        train.append(history[: -2 * num_targets])
+        for n in range(num_targets):
+            end = len(history) - 2 * num_targets + n
+            validation.append((history[:end], history[end]))
+            end += num_targets
+            test.append((history[:end], history[end]))
+    assert [history.tolist() for history in split.train] == train
+    for positions, expected in ((split.validation, validation), (split.test, test)):
+        histories, targets = split.histories_and_targets(positions)
+        assert [h.tolist() for h in histories] == [history for history, _ in expected]
+        assert targets.tolist() == [target for _, target in expected]
+
+
+def test_no_target_a_user_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_targets is 0; hold out at least 1"):
+        leave_last_out(small_dataset(), 0)
 
 
 def test_no_held_out_interaction_is_in_training(dataset: Dataset) -> None:

@@ -1,0 +1,157 @@
+"""One table for all models: the same targets, the same lists of 50, the same metrics.
+
+Models answer in two ways. Some score every item; others write IDs, and a beam search turns what
+they write into a list. From here on both are a list of 50 items for each target, and what is
+measured does not know where it came from.
+
+Each person has one vote, however many targets: first the mean over a person's targets is taken,
+then the mean over people. Intervals, and differences between models, are over people too.
+
+Derived in: chapter 11.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.baselines import popularity_scores
+from rqvae_lib.evaluate import (
+    Interval,
+    bootstrap_interval,
+    coverage,
+    mean_of_each_user,
+    mean_popularity,
+    mrr_at,
+    ndcg_at,
+    ranks_in_lists,
+    recall_at,
+    top_items,
+)
+from rqvae_lib.generate import recommend
+from rqvae_lib.recommenders import Recommender
+from rqvae_lib.splits import Split
+from rqvae_lib.trie import Trie
+
+CUTOFFS = (1, 5, 10, 20, 50)
+METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
+
+
+@runtime_checkable
+class ScoresItems(Protocol):
+    """A model that scores the whole catalogue at once."""
+
+    def scores(self, histories: Sequence[Tensor]) -> Tensor: ...  # (B, N)
+
+
+class Mean(NamedTuple):
+    mean: float
+    interval: Interval  # 95 %, over people
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model recommended for M targets.
+
+    Attributes:
+        lists: (M, 50) int64, items, best first; −1 where a list is shorter.
+        targets: (M,) int64.
+        users: (M,) int64, whose target each is.
+        popularity: (N,) float32, each item's training interactions.
+    """
+
+    lists: Tensor
+    targets: Tensor
+    users: Tensor
+    popularity: Tensor
+
+    @property
+    def ranks(self) -> Tensor:
+        """The rank of each target in its list, (M,) int64; `evaluate.NOT_RANKED` if absent."""
+        return ranks_in_lists(self.lists, self.targets)
+
+    def of_people(self, metric: str, k: int) -> Tensor:
+        """Return a metric's mean for each person, (U,) float64, in the order of their numbers.
+
+        Args:
+            metric: one of `METRICS`.
+            k: items of the list that count.
+        """
+        return mean_of_each_user(METRICS[metric](self.ranks, k), self.users)
+
+    def mean(self, metric: str, k: int) -> Mean:
+        """Return a metric's mean over people, with the interval that a bootstrap gives."""
+        return _mean(self.of_people(metric, k))
+
+    def unseen(self, k: int) -> Mean | None:
+        """Return Recall for the targets that nobody had in training; None if there are none."""
+        never = self.popularity[self.targets] == 0  # (M,)
+        if not never.any():
+            return None
+        return _mean(mean_of_each_user(recall_at(self.ranks[never], k), self.users[never]))
+
+    def coverage(self, k: int) -> float:
+        """Return the share of the catalogue that is in anybody's list."""
+        return coverage(self.lists[:, :k], len(self.popularity))
+
+    def mean_popularity(self, k: int) -> float:
+        """Return how many training interactions a recommended item has, on average."""
+        return mean_popularity(self.lists[:, :k], self.popularity)
+
+
+def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
+    """Return by how much one model is better than another for the same people.
+
+    The same people are drawn for both, so what is hard about a person cancels out.
+
+    Raises:
+        ValueError: if the two were not asked for the same targets.
+    """
+    if not (torch.equal(one.targets, other.targets) and torch.equal(one.users, other.users)):
+        raise ValueError("the two evaluations have different targets: take both from one split")
+    return _mean(one.of_people(metric, k) - other.of_people(metric, k))
+
+
+def evaluate(
+    model: Recommender | ScoresItems,
+    split: Split,
+    positions: Tensor,
+    num_items: int,
+    *,
+    beams: int = 50,
+    batch_size: int = 64,
+) -> Evaluation:
+    """Recommend for each held-out position, and keep what is needed to judge the result.
+
+    Args:
+        model: scores the catalogue (then the list is exact) or writes IDs (then a beam search
+            finds it); trained on `split.train`.
+        split: says what came before each position. Items of the history are never recommended.
+        positions: `split.validation` or `split.test`.
+        num_items: N, the size of the catalogue.
+        beams: of the beam search, at least 50.
+        batch_size: histories at a time; it bounds the memory, not the result.
+
+    Raises:
+        ValueError: if a score is NaN, or as `generate.recommend`.
+    """
+    histories, targets = split.histories_and_targets(positions)
+    k = max(CUTOFFS)
+    if isinstance(model, ScoresItems):
+        batches = [
+            histories[start : start + batch_size]
+            for start in range(0, len(histories), batch_size)
+        ]
+        lists = torch.cat([top_items(model.scores(batch), k, batch) for batch in batches])
+    else:
+        trie = Trie(model.ids)
+        lists = recommend(model, trie, histories, k=k, beams=beams, batch_size=batch_size).items
+    popularity = popularity_scores(split.train, num_items)
+    return Evaluation(lists, targets, split.everything.user_of(positions), popularity)
+
+
+def _mean(of_people: Tensor) -> Mean:
+    interval = bootstrap_interval(of_people, generator=torch.Generator().manual_seed(0))
+    return Mean(float(of_people.mean()), interval)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rqvae_lib.architectures import ARCHITECTURES, name_of
 from rqvae_lib.configs import config_from_json
-from rqvae_lib.files import write_atomically
+from rqvae_lib.files import no_room, write_atomically
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -55,9 +55,7 @@ def save_checkpoint(
         try:
             save_file(flat, temporary, metadata={HEADER_KEY: text})
         except SafetensorError as error:  # a full disk, say
-            raise OSError(
-                f"{path} could not be written ({error}): make room, or choose another"
-            ) from error
+            raise no_room(path, _short(error)) from error
 
 
 def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], Card]:
@@ -87,7 +85,7 @@ def _load(
                     f"{path} is a checkpoint of "
                     f"{reprlib.repr(header.get('kind', 'another program'))} "
                     f"({reprlib.repr(header.get('format', 'no format named'))}); expected "
-                    f"{' or '.join(map(repr, kinds))} ({FORMAT})"
+                    f"{' or '.join(map(repr, kinds))} ({FORMAT}): pass such a file, or make one"
                 )
             for part in ("config", "card"):
                 if not isinstance(header.get(part), dict):

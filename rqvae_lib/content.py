@@ -69,9 +69,11 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     Raises:
         ValueError: if the file is no such file, if it was made from other texts or from another
             order of them, or if a number in it is not finite.
-        FileNotFoundError: if there is no file.
+        OSError: if there is no file, or it cannot be read.
     """
     again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
+    with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
+        pass
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -10,6 +10,7 @@ Seen at work in: chapter 00.
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,7 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rqvae_lib.architectures import ARCHITECTURES, name_of
-from rqvae_lib.files import write_atomically
+from rqvae_lib.configs import config_from_json
+from rqvae_lib.files import no_room, write_atomically
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -53,9 +55,7 @@ def save_checkpoint(
         try:
             save_file(flat, temporary, metadata={HEADER_KEY: text})
         except SafetensorError as error:  # a full disk, say
-            raise OSError(
-                f"{path} could not be written ({error}): make room, or choose another"
-            ) from error
+            raise no_room(path, _short(error)) from error
 
 
 def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], Card]:
@@ -73,27 +73,63 @@ def _load(
     path: Path, kinds: Collection[str]
 ) -> tuple[str, dict[str, Tensor], dict[str, Any], Card]:
     """Read a checkpoint of any of some kinds: which one, tensors, configuration, card."""
+    with path.open("rb") as opened:  # a folder, or what may not be read, is the system's own error
+        beginning = opened.read(4)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
+            if not isinstance(header, dict):
+                raise ValueError(f"its description is {reprlib.repr(header)}")
+            if header.get("format") != FORMAT or header.get("kind") not in list(kinds):
+                raise CheckpointError(
+                    f"{path} is a checkpoint of "
+                    f"{reprlib.repr(header.get('kind', 'another program'))} "
+                    f"({reprlib.repr(header.get('format', 'no format named'))}); expected "
+                    f"{' or '.join(map(repr, kinds))} ({FORMAT}): pass such a file, or make one"
+                )
+            for part in ("config", "card"):
+                if not isinstance(header.get(part), dict):
+                    raise ValueError(f"its {part} is {reprlib.repr(header.get(part))}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != FORMAT or header.get("kind") not in kinds:
-            raise CheckpointError(
-                f"{path} is a checkpoint of {header.get('kind', 'another program')!r} "
-                f"({header.get('format', 'no format named')}); expected "
-                f"{' or '.join(map(repr, kinds))} ({FORMAT})"
-            )
         return header["kind"], tensors, header["config"], header["card"]
-    except (
-        SafetensorError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-        json.JSONDecodeError,
-    ) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, RecursionError) as error:
+        # As torch.save writes them: a zip, or since protocol 2 the pickle itself. Only looked at
+        # now, since the length of a sound file's header may begin with the same bytes.
+        if beginning.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+            raise CheckpointError(
+                f"{path} is a pickle, and not a safetensors file. Opening a pickle runs what is in "
+                "it, so it is not opened: have the model saved by rqvae-lib, or pass another"
+            ) from error
         raise CheckpointError(
-            f"{path} is not a checkpoint, or is damaged ({error}): make it anew, or pass another"
+            f"{path} is not a checkpoint, or is damaged ({_short(error)}): make it anew, or pass "
+            "another"
         ) from error
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for the first tensor that is not what a model needs.
+
+    Nothing is converted: what has another shape or type was not saved from such a model, and a
+    number that is not finite spoils all that it touches.
+
+    Args:
+        found: as a file holds them, by name.
+        expected: as the model has them; only names, shapes and types count, so `meta` will do.
+    """
+    for name in [*expected, *found]:
+        if name not in found or name not in expected:
+            what = "lacks" if name in expected else "has one too many,"
+            raise ValueError(f"of the model's tensors it {what} {reprlib.repr(name)}")
+        have, need = found[name], expected[name]
+        if have.shape != need.shape or have.dtype != need.dtype:
+            raise ValueError(
+                f"tensor {name!r} has shape {reprlib.repr(tuple(have.shape))} and type "
+                f"{have.dtype}; the model needs {tuple(need.shape)} and {need.dtype}"
+            )
+        if have.is_floating_point() and not bool(have.isfinite().all()):
+            raise ValueError(f"tensor {name!r} holds numbers that are not finite")
 
 
 def save_rqvae(path: Path, model: RQVAE, card: Card) -> None:
@@ -113,13 +149,21 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
         The model, in evaluation mode on the CPU, and its card.
 
     Raises:
-        CheckpointError: if the file holds something else, or weights of another shape.
+        CheckpointError: if the file holds something else, or weights of another shape or type, or
+            not finite.
         OSError: if it cannot be read.
     """
     path = _resolve(name_or_path, "rqvae")
     tensors, config, card = load_checkpoint(path, "rqvae")
     with _describing(path):
-        model = RQVAE(RQVAEConfig(**config))
+        settings = config_from_json(RQVAEConfig, config)
+        _check_depth(len(settings.hidden_dims or ()), tensors)
+        with torch.device("meta"):  # without memory: a small file must not ask for gigabytes
+            expected = RQVAE(settings).state_dict()
+        check_tensors(tensors, expected)
+        if not bool((tensors["std"] > 0).all()):
+            raise ValueError("tensor 'std' holds a spread that is not above 0")
+        model = RQVAE(settings)
         model.load_state_dict(tensors)
     return model.eval(), card
 
@@ -149,16 +193,15 @@ def load_recommender(
         (`model.ids` is its catalogue), and its card.
 
     Raises:
-        CheckpointError: if the file holds something else, weights of another shape, or speaks the
-        IDs
-            of another catalogue.
+        CheckpointError: if the file holds something else, weights of another shape or type or not
+            finite, or speaks the IDs of another catalogue.
         OSError: if it cannot be read.
     """
     path = _resolve(name_or_path, "decoder")
     kind, tensors, config, card = _load(path, ARCHITECTURES)
     with _describing(path):
         *sizes, _ = config.pop("id_sizes")
-        recorded = config.pop("id_sha256")
+        recorded = str(config.pop("id_sha256"))
         ids = SemanticIDs(tensors["item_ids"][:, :-1], sizes)
         if ids.sha256 != recorded or not torch.equal(ids.ids, tensors["item_ids"]):
             raise CheckpointError(
@@ -166,7 +209,12 @@ def load_recommender(
                 f"{recorded[:12]}…: the file was changed after it was written; make it anew"
             )
         architecture = ARCHITECTURES[kind]
-        model = architecture.model(architecture.config(**config), ids)
+        settings = config_from_json(architecture.config, config)
+        _check_depth(settings.transformer.num_layers, tensors)
+        with torch.device("meta"):  # as above
+            expected = architecture.model(settings, ids).state_dict()
+        check_tensors(tensors, expected)
+        model = architecture.model(settings, ids)
         model.load_state_dict(tensors)
     if expected_ids is not None and expected_ids.sha256 != ids.sha256:
         raise CheckpointError(
@@ -199,11 +247,23 @@ def _describing(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} does not fit its own description ({reason}): make it anew, or pass another"
+            f"{path} does not fit its own description ({_short(error)}): make it anew, or pass "
+            "another"
         ) from error
+
+
+def _check_depth(layers: int, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to build more layers than there are tensors to fill them."""
+    if layers > len(tensors):
+        raise ValueError(f"it describes {layers} layers, and holds {len(tensors)} tensors")
+
+
+def _short(error: Exception) -> str:
+    """Return what an error says in one line that does not fill the screen."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def tensors_sha256(*tensors: Tensor) -> str:

@@ -77,18 +77,23 @@ def choose(given: str | None, file: str, shipped: str) -> str:
 
 
 def load_catalogue(
-    tokenizer: str | None, seed: int, dataset: Dataset, embeddings: Path | None
+    tokenizer: str | None,
+    seed: int,
+    dataset: Dataset,
+    embeddings: Path | None,
+    device: str = "cpu",
 ) -> SemanticIDs:
     """Return the IDs that a tokenizer, named as in the option, gives to a data set's items."""
     if tokenizer == "random":
         vectors = item_vectors(dataset, embeddings=embeddings)
-        return ids_of(new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed), vectors)
+        untrained = new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed)
+        return ids_of(untrained.to(device), vectors.to(device))
     file = choose(tokenizer, RQVAE_FILE, DATASET)
     model, card = load_rqvae(file)
     check_data("tokenizer", card, dataset)
     content = cast(Content, said_by(card, "content", file))
     check_text(card, content, dataset, embeddings)
-    return ids_of(model, item_vectors(dataset, content, embeddings))
+    return ids_of(model.to(device), item_vectors(dataset, content, embeddings).to(device))
 
 
 def ids_of(tokenizer: RQVAE, vectors: torch.Tensor) -> SemanticIDs:

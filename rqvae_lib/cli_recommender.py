@@ -36,6 +36,7 @@ from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.history_models import HistoryModelConfig
+from rqvae_lib.locks import only_process_in
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
 from rqvae_lib.rq_transformer import RQTransformerConfig
@@ -49,6 +50,7 @@ DECODER_ONLY = ArchitectureName("decoder-only")
 
 @app.command("train-decoder")
 def train_decoder_command(
+    context: typer.Context,
     output: Output = RUNS,
     data: Data = DATASET,
     embeddings: Embeddings = None,
@@ -88,8 +90,9 @@ def train_decoder_command(
     path = output / DECODER_FILE
     check_device(device)
     check_writable(path)
+    context.with_resource(only_process_in(output))
     dataset = open_dataset(data)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
     split = leave_one_out(dataset)
     training = replace(
         DECODER_TRAINING,
@@ -107,7 +110,7 @@ def train_decoder_command(
         state_path=output / "decoder-state.safetensors",
         resume=resume,
     )
-    metrics = validate(model, split, dataset)
+    metrics = validate(model, split, dataset, device)
     means = {name: mean for name, (mean, _) in metrics.items()}
     save_recommender(path, model, card_of(dataset, seed, means))
     for name, (mean, interval) in metrics.items():

@@ -38,6 +38,7 @@ from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
 from rqvae_lib.id_files import check_ending, write_ids
 from rqvae_lib.item_vectors import Content, item_vectors
+from rqvae_lib.locks import only_process_in
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.quantize import Estimator, Learning
 from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
@@ -49,6 +50,7 @@ from rqvae_lib.training_state import steps_of
 
 @app.command("train-rqvae")
 def train_rqvae_command(
+    context: typer.Context,
     output: Output = RUNS,
     data: Data = DATASET,
     embeddings: Embeddings = None,
@@ -141,6 +143,7 @@ def train_rqvae_command(
         snapshot_steps=_steps(snapshots),
         early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
     )
+    context.with_resource(only_process_in(output))
     dataset = open_dataset(data)
     vectors = item_vectors(dataset, content, embeddings)
     total = training.total_steps(
@@ -209,6 +212,7 @@ def train_rqvae_command(
 
 @app.command("compare-tokenizers")
 def compare_tokenizers_command(
+    context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
     data: Data = DATASET,
     embeddings: Embeddings = None,
@@ -227,6 +231,7 @@ def compare_tokenizers_command(
         if output.suffix != ".csv":
             raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
         check_writable(output)
+        context.with_resource(only_process_in(output.parent))
     vectors = item_vectors(open_dataset(data), content, embeddings)
     baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
     training = replace(RQVAE_TRAINING, num_steps=steps)
@@ -256,18 +261,22 @@ def compare_tokenizers_command(
 
 @app.command("inference-rqvae")
 def inference_rqvae_command(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
     / "semantic_ids.csv",
     data: Data = DATASET,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     seed: Seed = 0,
+    device: Device = "cpu",
 ) -> None:
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
+    check_device(device)
     check_ending(output)
     check_writable(output)
+    context.with_resource(only_process_in(output.parent))
     dataset = open_dataset(data)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)
     typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")

@@ -51,7 +51,8 @@ class CodeSequenceRecommender(Recommender):
         self.level_position = nn.Embedding(len(self.sizes), dim)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         self.dropout = nn.Dropout(config.embedding_dropout)
-        self.trie = Trie(ids) if config.valid_only else None
+        with torch.device("cpu"):  # weights may be made without memory, a catalogue may not
+            self.trie = Trie(ids) if config.valid_only else None
 
     def next_code_logits(self, state: BeamState) -> Tensor:
         logits = self._level_logits(state.hidden, state.depth)

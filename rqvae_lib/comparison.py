@@ -141,8 +141,7 @@ def evaluate(
     k = max(CUTOFFS)
     if isinstance(model, ScoresItems):
         batches = [
-            histories[start : start + batch_size]
-            for start in range(0, len(histories), batch_size)
+            histories[start : start + batch_size] for start in range(0, len(histories), batch_size)
         ]
         lists = torch.cat([top_items(model.scores(batch), k, batch) for batch in batches])
     else:

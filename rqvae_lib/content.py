@@ -19,6 +19,7 @@ EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
 import argparse
 import hashlib
 import json
+import reprlib
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -68,25 +69,29 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     Raises:
         ValueError: if the file is no such file, if it was made from other texts or from another
             order of them, or if a number in it is not finite.
-        FileNotFoundError: if there is no file.
+        OSError: if there is no file, or it cannot be read.
     """
     again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
+    with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
+        pass
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             embeddings: Tensor = file.get_tensor("embeddings").float()  # (N, D)
     except SafetensorError as error:
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{path} is not a safetensors file with a tensor named embeddings ({error}): {again}"
+            f"{path} is not a safetensors file with a tensor named embeddings ({reason}): {again}"
         ) from error
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
         raise ValueError(
-            f"{path} holds a tensor of shape {tuple(embeddings.shape)}, expected one row for each "
-            f"of {len(texts):,} item texts: {again}"
+            f"{path} holds a tensor of shape {reprlib.repr(tuple(embeddings.shape))}, expected one "
+            f"row for each of {len(texts):,} item texts: {again}"
         )
     if header.get("texts_sha256") != texts_sha256(texts):
         raise ValueError(
-            f"{path} was made from texts with the sha256 {header.get('texts_sha256')}, but the "
+            f"{path} was made from texts with the sha256 "
+            f"{reprlib.repr(header.get('texts_sha256'))}, but the "
             f"dataset's texts have {texts_sha256(texts)}: {again}"
         )
     check_finite(embeddings, str(path))

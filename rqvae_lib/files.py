@@ -6,11 +6,16 @@ of the old file in one step. Whatever stops the program in between leaves the ol
 Used by: checkpoints, tables of IDs, stored embeddings.
 """
 
+import errno
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+UNFINISHED = "unfinished"  # in the name of a file that is being written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, in three ways of saying it
 
 
 @contextmanager
@@ -24,7 +29,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
         OSError: if the folder cannot be made or written to, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    prefix = f".{path.name}.{UNFINISHED}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,8 +39,33 @@ def write_atomically(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise no_room(path, error.strerror or str(error)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def no_room(path: Path, reason: str) -> OSError:
+    """Return what to raise if a file cannot be written for want of room."""
+    return OSError(
+        f"{path} could not be written ({reason}): make room, or choose another place. What was "
+        "there before is unchanged"
+    )
+
+
+def remove_unfinished(folder: Path, older_than: float = 600.0) -> None:
+    """Remove what processes that were killed left unfinished in a folder.
+
+    Args:
+        folder: where `write_atomically` wrote.
+        older_than: seconds without a change after which nobody is taken to be still writing.
+    """
+    for path in folder.glob(f".*.{UNFINISHED}-*"):
+        with suppress(OSError):  # another process may be at it too
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def _umask() -> int:

@@ -32,6 +32,8 @@ class HistoryModelConfig:
             raise ValueError(
                 f"max_items is {self.max_items}; a history and a target need at least 2"
             )
+        if not 0 <= self.embedding_dropout < 1:
+            raise ValueError(f"embedding_dropout is {self.embedding_dropout}; it must be in [0, 1)")
 
 
 def draw_weights(model: nn.Module) -> None:

@@ -16,6 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -23,6 +25,10 @@ from rqvae_lib.files import write_atomically
 from rqvae_lib.semantic_ids import SemanticIDs
 
 ENDINGS = (".csv", ".parquet")
+PLAIN_TYPES = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean),
+    *(pa.types.is_string, pa.types.is_large_string),
+)
 
 
 class IDTable(NamedTuple):
@@ -114,15 +120,14 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
     with path.open("rb") as file:  # a file that is not there is the system's own error
         try:
             if path.suffix == ".parquet":
-                frame = pd.read_parquet(file)
-                found = [str(name) for name in frame.columns]
+                found, frame = _read_parquet(file, names)
             else:
                 # The header first, and little of it: noise may have a hundred thousand columns.
                 header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
                 found = header.replace('"', "").split(",")
                 file.seek(0)
                 frame = _read_csv(file) if found == names else pd.DataFrame()
-        except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # else it is pyarrow's, about a damaged file
             reason = error
@@ -135,6 +140,27 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
         f"{path} is not a table of semantic IDs ({_short(' '.join(str(reason).split()), 120)}): "
         "write it anew with rqvae-lib inference-rqvae"
     )
+
+
+def _read_parquet(file: BinaryIO, names: list[str]) -> tuple[list[str], pd.DataFrame]:
+    """Return the columns that a file has, and its table if they are those of a table of IDs.
+
+    What pandas noted in the file (an index, say) is passed over: the columns say all that counts.
+    """
+    with pq.ParquetFile(file) as parquet:
+        found = [str(name) for name in parquet.schema_arrow.names]
+        if found != names:
+            return found, pd.DataFrame()
+        # Repeated values take next to no room, so that a small file can hold more than the memory.
+        rows, size = parquet.metadata.num_rows, file.seek(0, 2)
+        if rows > size:
+            raise ValueError(f"it holds {rows:,} rows in {size:,} bytes, so they cannot all differ")
+        for name, kind in zip(found, parquet.schema_arrow.types, strict=True):
+            if not any(is_plain(kind) for is_plain in PLAIN_TYPES):
+                raise ValueError(f"column {name!r} holds {kind}, not numbers or text")
+        table = parquet.read()
+        table.validate(full=True)  # text is UTF-8, say
+        return found, table.to_pandas(ignore_metadata=True)
 
 
 def _read_csv(file: BinaryIO) -> pd.DataFrame:

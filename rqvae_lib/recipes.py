@@ -238,23 +238,26 @@ def train_decoder(
 
 
 def validate(
-    model: Recommender, split: Split, dataset: Dataset
+    model: Recommender, split: Split, dataset: Dataset, device: str = "cpu"
 ) -> dict[str, tuple[float, Interval]]:
     """Measure the model and popularity on the validation targets.
 
     Args:
-        model: a trained recommender, on the CPU.
+        model: a trained recommender, on the CPU; it is there again in the end.
         split, dataset: what it was trained on.
+        device: where to compute.
 
     Returns:
         By name of the metric, for the model and for popularity: the mean over people, and its 95 %
         bootstrap interval.
     """
     histories, targets = split.histories_and_targets(split.validation)
-    found = recommend(model, Trie(model.ids), histories, k=10, beams=50)
+    trie = Trie(model.ids, device)
+    found = recommend(model.to(device), trie, histories, k=10, beams=50).items.cpu()
+    model.to("cpu")
     popularity = popularity_scores(split.train, dataset.num_items).expand(len(targets), -1)
     ranks = {
-        "": ranks_in_lists(found.items, targets),
+        "": ranks_in_lists(found, targets),
         " of popularity": ranks_in_scores(popularity, targets, histories),
     }
     metrics = {}

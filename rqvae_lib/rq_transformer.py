@@ -57,27 +57,20 @@ class RQTransformer(Recommender):
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         dim = config.transformer.dim
-        self.trie = Trie(ids)
-        levels = choices_of(self.trie)
+        with torch.device("cpu"):  # weights may be made without memory, a catalogue may not
+            self.trie = Trie(ids)
+            levels = choices_of(self.trie)
+            first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
+            prefix_rows, num_prefixes = _prefix_rows(levels)
         for level, choices in enumerate(levels):
             for name, value in choices._asdict().items():
                 self.register_buffer(f"choices_{level}_{name}", value, persistent=False)
-        first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
         self.register_buffer("code_rows", ids.ids + first_codes, persistent=False)
+        self.register_buffer("prefix_rows", prefix_rows, persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)
         self.prefix_embedding = None
         if config.prefix_embeddings:
-            # A prefix of one code is a code, so these begin with the second.
-            counts = [0, *(len(choices.item) for choices in levels[1:])]
-            first_rows = tuple(accumulate(counts, initial=0))
-            total = first_rows[-1]  # the row of zeros, for a prefix without siblings
-            rows = [
-                torch.where(choices.of_item >= 0, choices.of_item + first, total)
-                for choices, first in zip(levels, first_rows, strict=False)
-            ]
-            rows[0] = torch.full_like(rows[0], total)
-            self.register_buffer("prefix_rows", torch.stack(rows, 1), persistent=False)
-            self.prefix_embedding = nn.Embedding(total + 1, dim, padding_idx=total)
+            self.prefix_embedding = nn.Embedding(num_prefixes + 1, dim, padding_idx=num_prefixes)
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
@@ -208,6 +201,23 @@ class RQTransformer(Recommender):
         """Score all choices of a level from outputs (B, D): (B, C)."""
         vectors = self._prefix_vectors(self._choices(level), level)
         return self._context(hidden, level) @ vectors.T
+
+
+def _prefix_rows(levels: Sequence[Choices]) -> tuple[Tensor, int]:
+    """Number the prefixes of two codes and more that have siblings (one of one code is a code).
+
+    Returns:
+        For each item and level the number of its prefix, (N, L) int64; where the prefix has no
+        number, how many there are: the row of zeros. And how many there are.
+    """
+    counts = [0, *(len(choices.item) for choices in levels[1:])]
+    *before, total = accumulate(counts, initial=0)
+    rows = [
+        torch.where(choices.of_item >= 0, choices.of_item + first, total)
+        for choices, first in zip(levels, before, strict=True)
+    ]
+    rows[0] = torch.full_like(rows[0], total)
+    return torch.stack(rows, 1), total
 
 
 def _two_layers(dim: int) -> nn.Sequential:

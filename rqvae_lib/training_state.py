@@ -16,7 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from rqvae_lib.checkpoints import (
+    Card,
+    CheckpointError,
+    check_tensors,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 class Best:
@@ -59,7 +65,7 @@ def save_state(
 
     Args:
         path: the file.
-        model, optimizer: as they are after `step` steps.
+        model, optimizer: as they are after `step` steps; the optimiser is an AdamW.
         settings: configuration and names of the inputs, JSON values; the training's identity.
         step: steps done.
         best: the best weights so far, if the training looks for them.
@@ -87,7 +93,10 @@ def steps_of(path: Path) -> int:
         CheckpointError, OSError: if the file is no training's state, or cannot be read.
     """
     card = load_checkpoint(path, "training-state")[2]
-    return int(card.get("best_step") or card["step"])
+    try:
+        return _steps(card, "best_step") if card.get("best_step") else _steps(card, "step")
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): start anew") from error
 
 
 def load_state(
@@ -103,7 +112,7 @@ def load_state(
         FileNotFoundError: if there is no such file.
         CheckpointError: if it belongs to another training, or is damaged.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist, so there is nothing to resume: start anew")
     tensors, saved, card = load_checkpoint(path, "training-state")
     settings = json.loads(json.dumps(settings))  # as they read once saved: tuples become lists
@@ -118,6 +127,7 @@ def load_state(
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     averages: dict[int, dict[str, Tensor]] = {}  # a parameter: its averages by name
     groups = optimizer.state_dict()["param_groups"]
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     try:
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -125,19 +135,40 @@ def load_state(
         for name, tensor in parts["optimizer"].items():
             number, _, average = name.partition(".")
             averages.setdefault(int(number), {})[average] = tensor
-        model.load_state_dict(parts["model"])
-        numbers = {number for group in groups for number in group["params"]}
-        if sorted(averages) != card["averaged"] or not averages.keys() <= numbers:
-            raise ValueError(f"it has averages for {len(averages)} of {len(numbers)} parameters")
-        optimizer.load_state_dict({"state": averages, "param_groups": groups})
+        check_tensors(parts["model"], model.state_dict())
+        known = set(range(len(parameters)))
+        if sorted(averages) != card["averaged"] or not averages.keys() <= known:
+            raise ValueError(f"it has averages for {len(averages)} of {len(parameters)} parameters")
+        for index, own in averages.items():
+            like = {"exp_avg": parameters[index], "exp_avg_sq": parameters[index]}
+            check_tensors(own, {"step": torch.zeros((), dtype=torch.float32), **like})
+        done = _steps(card, "step")
         if best:
+            value, best_step = card["best_value"], _steps(card, "best_step")
+            if value is None:
+                check_tensors(parts["best"], {})
+            elif isinstance(value, float) and math.isfinite(value):
+                check_tensors(parts["best"], model.state_dict())
+            else:
+                raise ValueError(f"its best value is {value!r}, expected a finite number")
             device = next(model.parameters()).device
-            best.value, best.step = card["best_value"], int(card["best_step"])
+            best.value, best.step = value, best_step
             best.weights = {name: w.to(device) for name, w in parts["best"].items()}
-        return int(card["step"])
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        # Nothing of the model is touched before all is known to fit.
+        model.load_state_dict(parts["model"])
+        optimizer.load_state_dict({"state": averages, "param_groups": groups})
+        return done
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{path} holds a model of another shape ({reason}): resume with the settings it was "
-            "started with, or start anew in another folder"
+            f"{path} holds a model of another shape, or is damaged ({reason}): resume with the "
+            "settings it was started with, or start anew in another folder"
         ) from error
+
+
+def _steps(card: Card, name: str) -> int:
+    """Return a number of steps that a state's card says."""
+    steps = card.get(name)
+    if type(steps) is not int or steps < 0:
+        raise ValueError(f"its {name} is {steps!r}, expected a number of steps")
+    return steps

@@ -27,7 +27,12 @@ class TransformerConfig:
     dropout: float = 0.0  # share of each block's output that is dropped in training
 
     def __post_init__(self) -> None:
-        if self.num_heads < 1 or self.dim % self.num_heads:
+        for name in ("dim", "num_layers", "num_heads", "mlp_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
+        if self.dim % self.num_heads:
             raise ValueError(
                 f"dim is {self.dim} and num_heads is {self.num_heads}: dim must be a multiple of "
                 "num_heads, so that each head gets as many numbers"

@@ -144,7 +144,19 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(model(x), model(x))
 
 
-@pytest.mark.parametrize(("dim", "num_heads"), [(10, 3), (8, 16), (8, 0), (8, -2)])
+@pytest.mark.parametrize(("dim", "num_heads"), [(10, 3), (8, 16)])
 def test_heads_that_do_not_divide_the_width_are_refused(dim: int, num_heads: int) -> None:
     with pytest.raises(ValueError, match=f"dim is {dim} and num_heads is {num_heads}"):
         TransformerConfig(dim=dim, num_heads=num_heads)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, bad) for name in ("dim", "num_layers", "num_heads", "mlp_dim") for bad in (0, -2)),
+        *(("dropout", bad) for bad in (-0.1, 1.0, float("nan"))),
+    ],
+)
+def test_a_number_outside_its_range_is_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is {value}; it must be"):
+        TransformerConfig(**{name: value})

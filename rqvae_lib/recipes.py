@@ -8,7 +8,7 @@ Seen at work in: chapter 00.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from rqvae_lib.generate import recommend
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
@@ -213,10 +214,79 @@ def train_decoder(
             f"items 0 to {len(ids) - 1}: take both from one data set"
         )
     with _seeded(training.seed):
-        model = new_recommender(config, ids).to(device)
+        model = new_recommender(config, ids)
+    log = _train_on(
+        histories,
+        model,
+        training,
+        inputs={"ids": ids.sha256},
+        device=device,
+        state_path=state_path,
+        resume=resume,
+        progress=progress,
+    )
+    return model, log
+
+
+def train_sasrec(
+    histories: Histories,
+    config: SASRecConfig,
+    training: TrainingConfig = DECODER_TRAINING,
+    *,
+    device: str = "cpu",
+    state_path: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> tuple[SASRec, list[LogEntry]]:
+    """Train a SASRec.
+
+    Args:
+        histories: what it may learn from: a split's `train`.
+        config: the architecture, and the size of the catalogue.
+        training, device, state_path, resume, progress: as `train_decoder`.
+
+    Returns:
+        The model, in evaluation mode on the CPU, and the log.
+
+    Raises:
+        ValueError, CheckpointError, OSError: as `training.train`.
+    """
+    if len(histories.items) and int(histories.items.max()) >= config.num_items:
+        raise ValueError(
+            f"the histories name item {int(histories.items.max())}, but the catalogue has items 0 "
+            f"to {config.num_items - 1}: take both from one data set"
+        )
+    with _seeded(training.seed):
+        model = SASRec(config)
+    log = _train_on(
+        histories,
+        model,
+        training,
+        inputs={},
+        device=device,
+        state_path=state_path,
+        resume=resume,
+        progress=progress,
+    )
+    return model, log
+
+
+def _train_on(
+    histories: Histories,
+    model: Recommender | SASRec,
+    training: TrainingConfig,
+    *,
+    inputs: Mapping[str, str],
+    device: str,
+    state_path: Path | None,
+    resume: bool,
+    progress: bool,
+) -> list[LogEntry]:
+    """Train a model of histories in place, on a device; leave it in evaluation mode on the CPU."""
+    model.to(device)
     batches = WindowBatches(
         histories,
-        max_items=config.max_items,
+        max_items=model.config.max_items,
         batch_size=training.batch_size,
         seed=training.seed,
     )
@@ -226,15 +296,16 @@ def train_decoder(
         batches,
         training,
         inputs={
-            "model": str(config),
-            "ids": ids.sha256,
+            "model": str(model.config),
             "histories": tensors_sha256(histories.items, histories.offsets),
+            **inputs,
         },
         state_path=state_path,
         resume=resume,
         progress=progress,
     )
-    return model.to("cpu"), log
+    model.to("cpu")
+    return log
 
 
 def validate(

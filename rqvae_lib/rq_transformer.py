@@ -6,15 +6,17 @@ each next item. The codes of that item are then chosen one after another without
 history: a code's score is the dot product of the context with a vector for the prefix that the code
 completes.
 
-Two small networks do the rest. One turns the context into what it has to say about a level. The
-other makes a prefix's vector from the sum of its codes' vectors. The second sees no user. (In Lee
-et al. one small transformer reads context and prefix together, and so runs anew for each prefix and
-user.) So all prefixes of the catalogue have their vectors once, and an exact score for each item
-costs one matrix product a level: see `scores`.
+Beside the transformer there are two small parts. One turns the context into what it has to say
+about a level. The other gives each prefix its vector, and sees no user: so all prefixes of the
+catalogue have their vectors once, and an exact score for each item costs one matrix product a
+level (see `scores`). In Lee et al. one small transformer reads context and prefix together, and so
+runs anew for each user and prefix.
 
-Each prefix that has siblings may get a learned vector besides, where it is read and where it is
-scored. An item's ID then names places in a tree, not only codes that are shared across the tree.
-That costs numbers that grow with the catalogue; without it nothing does.
+The vector of a prefix begins with that of its last code. Which codes came before is then either
+worked out from the sum of their vectors, by a network; or each prefix that has siblings learns a
+vector of its own, which is also added where an item is read. An item's ID then names places in a
+tree, not only codes that the whole tree shares. The price is that what is learned grows with the
+catalogue.
 
 Source: Lee et al., RQ-Transformer, arXiv 2203.01941, §3.2; vectors for prefixes: compare the n-gram
 embeddings of Singh et al., "Better generalization with semantic IDs", arXiv 2306.08121, §4.
@@ -40,7 +42,7 @@ from rqvae_lib.trie import Trie
 
 @dataclass(frozen=True)
 class RQTransformerConfig(HistoryModelConfig):
-    prefix_embeddings: bool = True  # a vector for each prefix that has siblings
+    prefix_embeddings: bool = True  # a learned vector a prefix; else a network makes them
 
 
 class RQTransformer(Recommender):
@@ -68,9 +70,11 @@ class RQTransformer(Recommender):
         self.register_buffer("code_rows", ids.ids + first_codes, persistent=False)
         self.register_buffer("prefix_rows", prefix_rows, persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)
-        self.prefix_embedding = None
+        self.prefix_embedding = self.prefix_network = None
         if config.prefix_embeddings:
             self.prefix_embedding = nn.Embedding(num_prefixes + 1, dim, padding_idx=num_prefixes)
+        else:
+            self.prefix_network = _two_layers(dim)
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
@@ -78,7 +82,6 @@ class RQTransformer(Recommender):
         self.transformer = Transformer(config.transformer)
         self.context_network = _two_layers(dim)
         self.context_norm = nn.LayerNorm(dim)
-        self.prefix_network = _two_layers(dim)
         draw_weights(self)
 
     def loss(self, items: Tensor) -> Tensor:
@@ -187,8 +190,11 @@ class RQTransformer(Recommender):
     def _prefix_vectors(self, choices: Choices, level: int) -> Tensor:
         """Return the vector of each choice of a level, (C, D)."""
         steps = self._steps(choices.item, level + 1)  # (C, level + 1, D)
-        place = self.level_position.weight[level]
-        vectors: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
+        vectors: Tensor = steps[:, -1]
+        if self.prefix_network is not None:
+            vectors = vectors + self.prefix_network(
+                steps.sum(1) + self.level_position.weight[level]
+            )
         return vectors
 
     def _context(self, hidden: Tensor, level: int) -> Tensor:

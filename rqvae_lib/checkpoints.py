@@ -28,6 +28,7 @@ from rqvae_lib.configs import config_from_json
 from rqvae_lib.files import no_room, write_atomically
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 
 FORMAT = "rqvae-lib 1"
@@ -224,14 +225,72 @@ def load_recommender(
     return model.eval(), card
 
 
+def save_sasrec(path: Path, model: SASRec, card: Card) -> None:
+    """Write a SASRec: weights, configuration, card."""
+    save_checkpoint(path, "sasrec", model.state_dict(), asdict(model.config), card)
+
+
+def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
+    """Load a SASRec, ready to recommend.
+
+    Args:
+        name_or_path: a shipped one by its data set's name, or a file.
+
+    Returns:
+        The model, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        CheckpointError: if the file holds something else, or weights of another shape or type, or
+            not finite.
+        OSError: if it cannot be read.
+    """
+    path = _resolve(name_or_path, "sasrec")
+    tensors, config, card = load_checkpoint(path, "sasrec")
+    with _describing(path):
+        settings = config_from_json(SASRecConfig, config)
+        _check_depth(settings.transformer.num_layers, tensors)
+        with torch.device("meta"):  # as above
+            expected = SASRec(settings).state_dict()
+        check_tensors(tensors, expected)
+        model = SASRec(settings)
+        model.load_state_dict(tensors)
+    return model.eval(), card
+
+
+def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
+    """Load whatever recommends: a `Recommender` of any architecture, or a SASRec.
+
+    Args, Raises: as `load_recommender`.
+    """
+    path = _resolve(name_or_path, "decoder")
+    kind, *_ = _load(path, [*ARCHITECTURES, "sasrec"])
+    return load_sasrec(path) if kind == "sasrec" else load_recommender(path)
+
+
+def shipped_models(dataset: str) -> list[str]:
+    """Return the names of the models in the package that recommend from a data set's items."""
+    names = [file.stem for file in _shipped_folder().glob(f"{dataset}-*.safetensors")]
+    return sorted(name for name in names if not name.endswith("-rqvae"))
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("rqvae_lib") / "pretrained"))
+
+
 def _resolve(name_or_path: str | Path, stem: str) -> Path:
-    """Return the path itself, or the shipped file of that data set's name."""
+    """Return the path itself, or a shipped file: by its name, or its data set's and this stem."""
     path = Path(name_or_path)
     if path.is_file():
         return path
-    folder = Path(str(resources.files("rqvae_lib") / "pretrained"))
-    ending = f"-{stem}.safetensors"
-    shipped = {file.name.removesuffix(ending): file for file in folder.glob(f"*{ending}")}
+    ending = ".safetensors"
+    shipped = {
+        file.name.removesuffix(ending): file for file in _shipped_folder().glob(f"*{ending}")
+    }
+    shipped |= {
+        name.removesuffix(f"-{stem}"): file
+        for name, file in shipped.items()
+        if name.endswith(f"-{stem}")
+    }
     if str(name_or_path) not in shipped:
         raise FileNotFoundError(
             f"{name_or_path} is neither a file nor a shipped checkpoint "

@@ -4,6 +4,8 @@
     rqvae-lib compare-tokenizers  several seeds, beside residual k-means
     rqvae-lib inference-rqvae     a tokenizer → a table of semantic IDs
     rqvae-lib train-decoder       histories, written in semantic IDs → a recommender
+    rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
+    rqvae-lib evaluate            all of them on the same targets
     rqvae-lib recommend --user 1  a history → movies
 
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
@@ -18,7 +20,7 @@ from typing import NoReturn
 import typer
 
 # Importing the commands adds them to the app, in this order.
-from rqvae_lib import cli_recommender, cli_tokenizer  # noqa: F401
+from rqvae_lib import cli_evaluate, cli_recommender, cli_tokenizer  # noqa: F401
 from rqvae_lib.cli_common import app
 
 

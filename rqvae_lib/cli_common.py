@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import torch
 import typer
@@ -45,6 +45,14 @@ Embeddings = Annotated[
         help="Of the items' texts, as written by `python -m rqvae_lib.content`; the embedded data "
         "set has its own.",
         show_default=False,
+    ),
+]
+SplitName = Annotated[
+    Literal["leave-one-out", "last-ten", "timestamp"],
+    typer.Option(
+        "--split",
+        help="What is held out: each user's last items (one, or ten, for testing, and as many "
+        "before them for validation), or all that came after a moment.",
     ),
 ]
 Seed = Annotated[

@@ -3,15 +3,17 @@
 Seen at work in: chapter 00.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
 from rqvae_lib.architectures import ARCHITECTURES
-from rqvae_lib.checkpoints import load_recommender, save_recommender
+from rqvae_lib.checkpoints import Card, load_recommender, save_recommender, save_sasrec
 from rqvae_lib.cli_common import (
     DATASET,
     DECODER_FILE,
@@ -23,6 +25,7 @@ from rqvae_lib.cli_common import (
     Output,
     Resume,
     Seed,
+    SplitName,
     Steps,
     Tokenizer,
     app,
@@ -32,19 +35,33 @@ from rqvae_lib.cli_common import (
     choose,
     load_catalogue,
 )
+from rqvae_lib.comparison import Mean
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.locks import only_process_in
 from rqvae_lib.movielens import open_dataset
-from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
+from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, train_sasrec, validate
 from rqvae_lib.rq_transformer import RQTransformerConfig
-from rqvae_lib.splits import leave_one_out
+from rqvae_lib.sasrec import SASRecConfig
+from rqvae_lib.splits import SPLITS
+from rqvae_lib.training import TrainingConfig
+from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
 
 # Typer lists an option's choices from an enumeration.
 ArchitectureName = Enum("ArchitectureName", {name: name for name in ARCHITECTURES})  # type: ignore[misc]
+SASREC_FILE = "sasrec.safetensors"
+BatchSize = Annotated[int, typer.Option(min=1, help="Windows of users' histories a step.")]
+WeightDecay = Annotated[float, typer.Option(min=0.0, help="AdamW's, on matrices.")]
+Dropout = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of each block's output that is dropped.")
+]
+EmbeddingDropout = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of the input vectors that is dropped.")
+]
+MaxItems = Annotated[int, typer.Option(min=2, help="Items of a training window.")]
 DECODER_ONLY = ArchitectureName("decoder-only")
 
 
@@ -53,6 +70,7 @@ def train_decoder_command(
     context: typer.Context,
     output: Output = RUNS,
     data: Data = DATASET,
+    split: SplitName = "leave-one-out",
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     architecture: Annotated[
@@ -72,20 +90,22 @@ def train_decoder_command(
         bool,
         typer.Option(help="rq-transformer: learn a vector for each prefix that has siblings."),
     ] = True,
+    dropout: Dropout = 0.0,
+    embedding_dropout: EmbeddingDropout = 0.2,
+    max_items: MaxItems = 50,
     steps: Steps = DECODER_STEPS,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Windows of users' histories a step.")
-    ] = DECODER_TRAINING.batch_size,
+    batch_size: BatchSize = DECODER_TRAINING.batch_size,
     learning_rate: LearningRate = DECODER_TRAINING.learning_rate,
+    weight_decay: WeightDecay = DECODER_TRAINING.weight_decay,
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
     """Train a transformer to write the semantic ID of a user's next movie.
 
-    Holds out each user's last two movies, and reports full-ranking Recall and NDCG on the last but
-    one (validation) beside popularity's. Writes decoder.safetensors, and decoder-state.safetensors
-    to resume from.
+    Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
+    usual split, leave-one-out, these are each user's last movie but one. Writes
+    decoder.safetensors, and decoder-state.safetensors to resume from.
     """
     path = output / DECODER_FILE
     check_device(device)
@@ -93,30 +113,67 @@ def train_decoder_command(
     context.with_resource(only_process_in(output))
     dataset = open_dataset(data)
     ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
-    split = leave_one_out(dataset)
-    training = replace(
-        DECODER_TRAINING,
-        num_steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
+    held_out = SPLITS[split](dataset)
+    options = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
     model, _ = train_decoder(
         ids,
-        split.train,
-        _config_of(architecture.value, valid_only, prefix_embeddings),
-        training,
+        held_out.train,
+        _config_of(architecture.value, options, valid_only, prefix_embeddings),
+        _training_of(steps, batch_size, learning_rate, weight_decay, seed),
         device=device,
         state_path=output / "decoder-state.safetensors",
         resume=resume,
     )
-    metrics = validate(model, split, dataset, device)
-    means = {name: mean for name, (mean, _) in metrics.items()}
-    save_recommender(path, model, card_of(dataset, seed, means))
-    for name, (mean, interval) in metrics.items():
-        typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
-    typer.echo("In brackets: 95 % intervals over people.")
-    typer.echo(f"Wrote {path}.")
+    metrics = validate(model, held_out, dataset, device)
+    save_recommender(path, model, _card(dataset, seed, metrics, split))
+    _report(metrics, path)
+
+
+@app.command("train-sasrec")
+def train_sasrec_command(
+    context: typer.Context,
+    output: Output = RUNS,
+    data: Data = DATASET,
+    split: SplitName = "leave-one-out",
+    dropout: Dropout = 0.0,
+    embedding_dropout: EmbeddingDropout = 0.2,
+    max_items: MaxItems = 50,
+    steps: Steps = DECODER_STEPS,
+    batch_size: BatchSize = DECODER_TRAINING.batch_size,
+    learning_rate: LearningRate = DECODER_TRAINING.learning_rate,
+    weight_decay: WeightDecay = DECODER_TRAINING.weight_decay,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    resume: Resume = False,
+) -> None:
+    """Train SASRec, the model without semantic IDs that others are measured against.
+
+    Reports what train-decoder reports. Writes sasrec.safetensors, and sasrec-state.safetensors to
+    resume from.
+    """
+    path = output / SASREC_FILE
+    check_device(device)
+    check_writable(path)
+    context.with_resource(only_process_in(output))
+    dataset = open_dataset(data)
+    held_out = SPLITS[split](dataset)
+    config = SASRecConfig(
+        TransformerConfig(dropout=dropout),
+        max_items,
+        embedding_dropout,
+        num_items=dataset.num_items,
+    )
+    model, _ = train_sasrec(
+        held_out.train,
+        config,
+        _training_of(steps, batch_size, learning_rate, weight_decay, seed),
+        device=device,
+        state_path=output / "sasrec-state.safetensors",
+        resume=resume,
+    )
+    metrics = validate(model, held_out, dataset, device)
+    save_sasrec(path, model, _card(dataset, seed, metrics, split))
+    _report(metrics, path)
 
 
 @app.command("recommend")
@@ -194,21 +251,49 @@ def recommend_command(
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
 
 
-def _config_of(name: str, valid_only: bool, prefix_embeddings: bool) -> HistoryModelConfig:
+def _training_of(
+    steps: int, batch_size: int, learning_rate: float, weight_decay: float, seed: int
+) -> TrainingConfig:
+    return replace(
+        DECODER_TRAINING,
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
+
+
+def _card(dataset: Dataset, seed: int, metrics: Mapping[str, Mean], split: str) -> Card:
+    means = {name: value.mean for name, value in metrics.items()}
+    return card_of(dataset, seed, means, split=split)
+
+
+def _report(metrics: Mapping[str, Mean], path: Path) -> None:
+    for name, (mean, interval) in metrics.items():
+        typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
+    typer.echo("In brackets: 95 % intervals over people.")
+    typer.echo(f"Wrote {path}.")
+
+
+def _config_of(
+    name: str, options: HistoryModelConfig, valid_only: bool, prefix_embeddings: bool
+) -> HistoryModelConfig:
     """Return what an architecture's options ask for; refuse those that it does not have."""
     config = ARCHITECTURES[name].config
+    shared = vars(options)
     if issubclass(config, RQTransformerConfig):
         if valid_only:
             raise ValueError(
                 f"--valid-only is not for the {name}, which always chooses among the codes that "
                 "lead to a movie: leave it out"
             )
-        return config(prefix_embeddings=prefix_embeddings)
+        return config(**shared, prefix_embeddings=prefix_embeddings)
     if not prefix_embeddings:
         raise ValueError(
             f"--no-prefix-embeddings is not for the {name}, which has none: leave it out"
         )
-    return config(valid_only=valid_only)
+    return config(**shared, valid_only=valid_only)
 
 
 def _items_of(genres: list[str], dataset: Dataset) -> torch.Tensor:

@@ -143,10 +143,11 @@ def evaluate(
         batches = [
             histories[start : start + batch_size] for start in range(0, len(histories), batch_size)
         ]
-        lists = torch.cat([top_items(model.scores(batch), k, batch) for batch in batches])
+        lists = torch.cat([top_items(model.scores(batch).cpu(), k, batch) for batch in batches])
     else:
-        trie = Trie(model.ids)
-        lists = recommend(model, trie, histories, k=k, beams=beams, batch_size=batch_size).items
+        trie = Trie(model.ids, model.item_ids.device)
+        found = recommend(model, trie, histories, k=k, beams=beams, batch_size=batch_size)
+        lists = found.items.cpu()
     popularity = popularity_scores(split.train, num_items)
     return Evaluation(lists, targets, split.everything.user_of(positions), popularity)
 

@@ -17,20 +17,12 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.architectures import new_recommender
-from rqvae_lib.baselines import popularity_scores
+from rqvae_lib.baselines import Popularity
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.checkpoints import tensors_sha256
+from rqvae_lib.comparison import Mean, evaluate
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
-from rqvae_lib.evaluate import (
-    Interval,
-    bootstrap_interval,
-    ndcg_at,
-    ranks_in_lists,
-    ranks_in_scores,
-    recall_at,
-)
-from rqvae_lib.generate import recommend
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
@@ -39,7 +31,6 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
-from rqvae_lib.trie import Trie
 
 RQVAE_STEPS = 2000
 DECODER_STEPS = 1000
@@ -309,12 +300,12 @@ def _train_on(
 
 
 def validate(
-    model: Recommender, split: Split, dataset: Dataset, device: str = "cpu"
-) -> dict[str, tuple[float, Interval]]:
+    model: Recommender | SASRec, split: Split, dataset: Dataset, device: str = "cpu"
+) -> dict[str, Mean]:
     """Measure the model and popularity on the validation targets.
 
     Args:
-        model: a trained recommender, on the CPU; it is there again in the end.
+        model: a trained model, on the CPU; it is there again in the end.
         split, dataset: what it was trained on.
         device: where to compute.
 
@@ -322,22 +313,17 @@ def validate(
         By name of the metric, for the model and for popularity: the mean over people, and its 95 %
         bootstrap interval.
     """
-    histories, targets = split.histories_and_targets(split.validation)
-    trie = Trie(model.ids, device)
-    found = recommend(model.to(device), trie, histories, k=10, beams=50).items.cpu()
-    model.to("cpu")
-    popularity = popularity_scores(split.train, dataset.num_items).expand(len(targets), -1)
-    ranks = {
-        "": ranks_in_lists(found, targets),
-        " of popularity": ranks_in_scores(popularity, targets, histories),
+    positions, num_items = split.validation, dataset.num_items
+    found = {
+        "": evaluate(model.to(device), split, positions, num_items),
+        " of popularity": evaluate(Popularity(split.train, num_items), split, positions, num_items),
     }
-    metrics = {}
-    for whose, places in ranks.items():
-        for name, metric in (("Recall@10", recall_at), ("NDCG@10", ndcg_at)):
-            values = metric(places, 10)  # one a person
-            interval = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
-            metrics[f"Validation {name}{whose}"] = float(values.mean()), interval
-    return metrics
+    model.to("cpu")
+    return {
+        f"Validation {metric}@10{whose}": evaluation.mean(metric, 10)
+        for whose, evaluation in found.items()
+        for metric in ("Recall", "NDCG")
+    }
 
 
 @contextmanager

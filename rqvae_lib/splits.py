@@ -13,7 +13,9 @@ to do instead: Ji, Sun, Zhang and Li, arXiv 2010.11060.
 Derived in: chapter 01; seen at work in chapter 00.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -168,6 +170,14 @@ def global_timestamp(
         validation=parts["validation"].nonzero()[:, 0],
         test=in_test.nonzero()[:, 0],
     )
+
+
+# By the names that files and commands use.
+SPLITS: dict[str, Callable[[Dataset], Split]] = {
+    "leave-one-out": leave_one_out,
+    "last-ten": partial(leave_last_out, num_targets=10),
+    "timestamp": global_timestamp,
+}
 
 
 def _histories(dataset: Dataset) -> Histories:

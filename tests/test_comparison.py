@@ -1,0 +1,175 @@
+"""The comparison: worked examples by hand, a brute-force ranker, the interval by simulation."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from conftest import small_dataset
+from rqvae_lib.baselines import Popularity
+from rqvae_lib.comparison import CUTOFFS, Evaluation, ScoresItems, difference, evaluate
+from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
+from rqvae_lib.evaluate import bootstrap_interval
+from rqvae_lib.generate import recommend
+from rqvae_lib.item_knn import ItemKNN
+from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
+from rqvae_lib.sasrec import SASRec, SASRecConfig
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.splits import SPLITS, leave_one_out
+from rqvae_lib.transformer import TransformerConfig
+from rqvae_lib.trie import Trie
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
+
+
+def lists_of(*rows: list[int]) -> Tensor:
+    return torch.tensor([row + [-1] * (50 - len(row)) for row in rows])
+
+
+def test_a_worked_example() -> None:
+    """Person 4 has two targets, found first and third; person 7 has one, not found."""
+    evaluation = Evaluation(
+        lists=lists_of([3, 1, 2], [0, 5, 6], [1, 2]),
+        targets=torch.tensor([3, 6, 4]),
+        users=torch.tensor([4, 4, 7]),
+        popularity=torch.tensor([5.0, 4, 3, 2, 0, 1, 1, 0, 0, 0]),
+    )
+    assert evaluation.of_people("Recall", 1).tolist() == [0.5, 0]
+    assert evaluation.of_people("Recall", 5).tolist() == [1, 0]
+    assert evaluation.of_people("NDCG", 5).tolist() == [0.75, 0]  # 1 and 1 / log2(4)
+    assert evaluation.of_people("MRR", 5).tolist() == pytest.approx([2 / 3, 0])
+    assert evaluation.mean("Recall", 5).mean == 0.5
+    assert evaluation.coverage(10) == 0.6  # 0, 1, 2, 3, 5 and 6 of ten items
+    assert evaluation.coverage(1) == 0.3
+    # The lists' items were met (2 + 4 + 3) / 3, (5 + 1 + 1) / 3 and (4 + 3) / 2 times.
+    assert evaluation.mean_popularity(10) == pytest.approx((3 + 7 / 3 + 3.5) / 3)
+    unseen = evaluation.unseen(10)  # of item 4 alone
+    assert unseen is not None
+    assert unseen.mean == 0
+
+
+def test_without_unseen_targets_there_is_nothing_to_say_of_them() -> None:
+    evaluation = Evaluation(lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3))
+    assert evaluation.unseen(10) is None
+
+
+class Scores:
+    """Scores that depend on the history in some way, drawn once."""
+
+    def __init__(self, num_items: int) -> None:
+        self.table = torch.randn(num_items, num_items, generator=torch.Generator().manual_seed(0))
+
+    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+        return torch.stack([self.table[history].sum(0) for history in histories])
+
+
+@pytest.mark.parametrize("split_name", ["leave-one-out", "timestamp"])
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size: int) -> None:
+    dataset = small_dataset()
+    split = SPLITS[split_name](dataset)
+    model = Scores(dataset.num_items)
+    found = evaluate(model, split, split.test, dataset.num_items, batch_size=batch_size)
+    histories, targets = split.histories_and_targets(split.test)
+    by_person: dict[int, list[float]] = {}
+    for row, (history, target) in enumerate(zip(histories, targets.tolist(), strict=True)):
+        scores = model.scores([history])[0]
+        allowed = sorted(
+            set(range(dataset.num_items)) - set(history.tolist()),
+            key=lambda item: -float(scores[item]),
+        )
+        assert [item for item in found.lists[row].tolist() if item >= 0] == allowed[:50]
+        gain = 0.0
+        if target in allowed[:5]:
+            gain = 1 / float(torch.tensor(allowed.index(target) + 2.0).log2())
+        person = int(split.everything.user_of(split.test[row]))
+        by_person.setdefault(person, []).append(gain)
+    expected = [sum(gains) / len(gains) for _, gains in sorted(by_person.items())]
+    assert found.of_people("NDCG", 5).tolist() == pytest.approx(expected)
+
+
+def test_a_model_that_writes_ids_is_asked_by_beam_search() -> None:
+    dataset = small_dataset()
+    split = leave_one_out(dataset)
+    codes = torch.randint(4, (dataset.num_items, 2), generator=torch.Generator().manual_seed(1))
+    ids = SemanticIDs(codes, [4, 4])
+    torch.manual_seed(0)
+    model = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
+    assert not isinstance(model, ScoresItems)
+    histories, _ = split.histories_and_targets(split.test)
+    found = evaluate(model, split, split.test, dataset.num_items)
+    expected = recommend(model, Trie(ids), histories, k=50, beams=50)
+    assert torch.equal(found.lists, expected.items)
+    exact = RQTransformer(RQTransformerConfig(SMALL), ids).eval()
+    assert isinstance(exact, ScoresItems)
+    found = evaluate(exact, split, split.test, dataset.num_items)
+    beams = recommend(exact, Trie(ids), histories, k=50, beams=max(50, dataset.num_items))
+    assert torch.equal(found.lists, beams.items)
+
+
+def test_every_kind_of_model_is_evaluated_on_the_same_targets() -> None:
+    dataset = small_dataset()
+    split = leave_one_out(dataset)
+    torch.manual_seed(0)
+    models = (
+        Popularity(split.train, dataset.num_items),
+        ItemKNN(split.train, dataset.num_items),
+        SASRec(SASRecConfig(SMALL, num_items=dataset.num_items)).eval(),
+    )
+    found = [evaluate(model, split, split.test, dataset.num_items) for model in models]
+    for one in found:
+        assert torch.equal(one.targets, found[0].targets)
+        assert one.lists.shape == (len(split.test), max(CUTOFFS))
+        assert difference(one, one, "Recall", 10).mean == 0
+
+
+def test_models_on_different_targets_are_not_compared() -> None:
+    dataset = small_dataset()
+    split = leave_one_out(dataset)
+    popularity = Popularity(split.train, dataset.num_items)
+    one, other = (
+        evaluate(popularity, split, positions, dataset.num_items)
+        for positions in (split.test, split.validation)
+    )
+    with pytest.raises(ValueError, match="different targets: take both from one split"):
+        difference(one, other, "Recall", 10)
+
+
+def test_a_score_that_is_not_a_number_is_refused() -> None:
+    class Broken:
+        def scores(self, histories: Sequence[Tensor]) -> Tensor:
+            return torch.full((len(histories), dataset.num_items), torch.nan)
+
+    dataset = small_dataset()
+    split = leave_one_out(dataset)
+    with pytest.raises(ValueError, match="holds a NaN"):
+        evaluate(Broken(), split, split.test, dataset.num_items)
+
+
+@pytest.mark.parametrize("split_name", SPLITS)
+def test_nothing_that_is_tested_was_seen_in_training(split_name: str) -> None:
+    """Of each person, training holds the beginning, and every target stands behind it."""
+    dataset = small_dataset()
+    split = SPLITS[split_name](dataset)
+    for part in (split.validation, split.test):
+        users = split.everything.user_of(part)
+        in_training = split.train.offsets.diff()[users]
+        assert (part - split.everything.offsets[users] >= in_training).all()
+    assert not set(split.validation.tolist()) & set(split.test.tolist())
+    for user, history in enumerate(split.train):
+        everything = split.everything[user]
+        assert torch.equal(history, everything[: len(history)])
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """People hit with probability .1; of 400 intervals, about 95 % hold .1."""
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(400):
+        values = (torch.rand(671, generator=generator) < 0.1).double()
+        low, high = bootstrap_interval(values, generator=generator, num_samples=400)
+        held += low <= 0.1 <= high
+    assert 0.91 <= held / 400 <= 0.98

@@ -7,10 +7,12 @@ from harness import Suite, peak_memory, seeded
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
+from rqvae_lib.architectures import ARCHITECTURES
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
 from rqvae_lib.recommenders import Recommender
+from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
@@ -104,7 +106,54 @@ def decoder_products(
     return products
 
 
+def architectures_step() -> Suite:
+    """The same windows for both: what the sentence of codes costs beside one token an item."""
+    ids = catalogue(9_000)
+    items = torch.stack(users(32, len(ids), 50))
+
+    def step_of(architecture: str, **settings: bool) -> Callable[[], None]:
+        torch.manual_seed(0)
+        kinds = ARCHITECTURES[architecture]
+        model = kinds.model(kinds.config(max_items=50, **settings), ids).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        def step() -> None:
+            model.loss(items).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    return Suite(
+        "A training step of 32 windows of 50 items, 2 blocks of 64 numbers",
+        {
+            "RQ-Transformer": step_of("rq-transformer"),
+            "RQ-Transformer, codes only": step_of("rq-transformer", prefix_embeddings=False),
+            "decoder-only": step_of("decoder-only"),
+            "decoder-only, valid codes only": step_of("decoder-only", valid_only=True),
+        },
+        "RQ-Transformer",
+        rounds=11,
+    )
+
+
 # Generation
+
+
+def whole_catalogue() -> Suite:
+    ids = catalogue(9_000)
+    torch.manual_seed(0)
+    model = RQTransformer(RQTransformerConfig(), ids).eval()
+    histories = users(32, len(ids), 49)
+    return Suite(
+        "An RQ-Transformer for 32 users with 49 items each, 9,000 items",
+        {
+            "recommend, 50 beams": recommender(model, Trie(ids), histories, 50),
+            "exact scores of the whole catalogue": lambda: model.scores(histories),
+        },
+        "recommend, 50 beams",
+        rounds=11,
+    )
 
 
 def model_alone(model: Recommender, histories: list[Tensor], beams: int) -> Callable[[], None]:
@@ -242,6 +291,8 @@ SUITES: dict[str, Callable[[], Suite]] = {
         32,
         20,
     ),
+    "architectures-step": architectures_step,
+    "whole-catalogue": whole_catalogue,
     "recommending-1-10": lambda: recommending(1, 10),
     "recommending-1-50": lambda: recommending(1, 50),
     "recommending-32-10": lambda: recommending(32, 10),

@@ -1,0 +1,137 @@
+"""The command that compares models, and the trainings whose files it compares."""
+
+import csv
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from rqvae_lib import cli_evaluate, cli_recommender
+from rqvae_lib.checkpoints import load_model, load_recommender, load_sasrec, shipped_models
+from rqvae_lib.comparison import evaluate
+from rqvae_lib.movielens import open_dataset
+from rqvae_lib.rq_transformer import RQTransformer
+from rqvae_lib.sasrec import SASRec
+from rqvae_lib.splits import SPLITS
+from test_cli import fails, succeeds
+
+pytestmark = pytest.mark.usefixtures("one_thread", "data_read_once")
+
+DATASET = "movielens-small-2016"
+opened = cache(open_dataset)
+
+
+@pytest.fixture(scope="module")
+def data_read_once() -> Iterator[None]:
+    with (
+        patch.object(cli_recommender, "open_dataset", opened),
+        patch.object(cli_evaluate, "open_dataset", opened),
+    ):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where an RQ-Transformer and a SASRec were trained for a moment, on two splits."""
+    folder = tmp_path_factory.mktemp("trained")
+    brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
+    rq = ("train-decoder", "--architecture", "rq-transformer", "--tokenizer", "pretrained")
+    succeeds(*rq, *brief, folder=folder)
+    said = succeeds("train-sasrec", *brief, "--split", "timestamp", folder=folder)
+    assert "Validation Recall@10: " in said
+    assert said.endswith("Wrote runs/sasrec.safetensors.\n")
+    return folder / "runs"
+
+
+def test_what_was_trained_is_loaded_with_its_options(trained: Path) -> None:
+    model, card = load_recommender(trained / "decoder.safetensors")
+    assert isinstance(model, RQTransformer)
+    assert model.config.max_items == 10
+    assert model.prefix_embedding is not None
+    assert card["split"] == "leave-one-out"
+    sasrec, card = load_sasrec(trained / "sasrec.safetensors")
+    assert sasrec.config.num_items == 9066
+    assert card["split"] == "timestamp"
+    assert isinstance(load_model(trained / "sasrec.safetensors")[0], SASRec)
+
+
+def test_training_again_with_one_seed_writes_the_same_file(trained: Path, tmp_path: Path) -> None:
+    brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
+    succeeds("train-sasrec", *brief, "--split", "timestamp", folder=tmp_path)
+    again = tmp_path / "runs" / "sasrec.safetensors"
+    assert again.read_bytes() == (trained / "sasrec.safetensors").read_bytes()
+    succeeds("train-sasrec", *brief, "--split", "timestamp", "--resume", folder=tmp_path)
+    assert again.exists()
+
+
+def test_the_table_holds_what_the_library_measures(trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    decoder = trained / "decoder.safetensors"
+    said = succeeds("evaluate", "popularity", decoder, "--output", file, folder=tmp_path)
+    with file.open(encoding="utf-8", newline="") as written:
+        rows = {(row["model"], row["metric"], row["k"]): row for row in csv.DictReader(written)}
+    dataset = opened(DATASET)
+    split = SPLITS["leave-one-out"](dataset)
+    expected = evaluate(load_model(decoder)[0], split, split.test, dataset.num_items)
+    for metric in ("Recall", "NDCG", "MRR"):
+        for k in (1, 5, 10, 20, 50):
+            mean, (low, high) = expected.mean(metric, k)
+            row = rows[str(decoder), metric, str(k)]
+            numbers = [float(row[name]) for name in ("mean", "low", "high")]
+            assert numbers == pytest.approx([mean, low, high])
+    assert float(rows[str(decoder), "coverage", "10"]["mean"]) == expected.coverage(10)
+    assert "671 test targets of 671 people, leave-one-out" in said
+    recall = float(rows["popularity", "Recall", "10"]["mean"])
+    [line] = [line for line in said.splitlines() if line.startswith("popularity")][:1]
+    assert f"{recall:.3f}" in line.split()
+
+
+def test_validation_targets_are_others_than_test_targets(tmp_path: Path) -> None:
+    said = {
+        part: succeeds("evaluate", "popularity", "--part", part, folder=tmp_path)
+        for part in ("validation", "test")
+    }
+    assert "671 validation targets" in said["validation"]
+    assert said["validation"].splitlines()[2:] != said["test"].splitlines()[2:]
+
+
+def test_a_model_is_not_evaluated_on_a_split_that_it_was_not_trained_on(
+    trained: Path, tmp_path: Path
+) -> None:
+    said = fails("evaluate", trained / "sasrec.safetensors", folder=tmp_path)
+    assert "was trained on the split 'timestamp', so it may have seen the targets" in said
+    said = succeeds(
+        "evaluate", "popularity", trained / "sasrec.safetensors", "--split", "timestamp",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert "timestamp" in said
+
+
+def test_every_shipped_model_is_a_row_by_default() -> None:
+    names = shipped_models(DATASET)
+    assert f"{DATASET}-decoder" in names
+    assert all(load_model(name)[1]["dataset"] == DATASET for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("evaluate", "no-such-model"), "neither a file nor a shipped checkpoint"),
+        (("evaluate", "movielens-small-2016-rqvae"), "is a checkpoint of 'rqvae'"),
+        (
+            ("train-decoder", "--architecture", "rq-transformer", "--valid-only"),
+            "--valid-only is not for the rq-transformer",
+        ),
+        (
+            ("train-decoder", "--architecture", "decoder-only", "--no-prefix-embeddings"),
+            "--no-prefix-embeddings is not for the decoder-only",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    options: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    assert expected in fails(*options, folder=tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -147,10 +147,10 @@ def load_state(
             value, best_step = card["best_value"], _steps(card, "best_step")
             if value is None:
                 check_tensors(parts["best"], {})
-            elif isinstance(value, float) and math.isfinite(value):
+            elif type(value) in (int, float) and not math.isnan(value):
                 check_tensors(parts["best"], model.state_dict())
             else:
-                raise ValueError(f"its best value is {value!r}, expected a finite number")
+                raise ValueError(f"its best value is {value!r}, expected a number")
             device = next(model.parameters()).device
             best.value, best.step = value, best_step
             best.weights = {name: w.to(device) for name, w in parts["best"].items()}

@@ -16,8 +16,13 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c requir
 # warned and does not read it again. tests/test_book.py builds with these very flags.
 BOOK_FLAGS := --all -W -n --keep-going
 
+# How long and from which seed `make fuzz` runs each target; how often `make kill` kills.
+SECONDS := 300
+SEED := 0
+KILLS := 50
+
 .DEFAULT_GOAL := help
-.PHONY: help book notebooks test lab bench lock clean
+.PHONY: help book notebooks test fuzz kill lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +53,15 @@ test: .venv  ## lint, types, unit tests, every notebook once, the book and its p
 	@echo "== test: unit tests, notebooks (nbval), the built book"
 	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=600 --nbval-kernel-startup-timeout=120 -p no:cacheprovider
+
+fuzz: .venv  ## spoil files of every format, SECONDS=300 each, and see that the readers refuse them well
+	@echo "== fuzz: tests/fuzz/fuzz_*.py, $(SECONDS) seconds each"
+	@set -e; for target in tests/fuzz/fuzz_*.py; do \
+		echo "$$target"; PYTHONPATH=. $(BIN)/python $$target --seconds $(SECONDS) --seed $(SEED); done
+
+kill: .venv  ## kill the commands that write KILLS=50 times, and see that every file is whole
+	@echo "== kill: tests/kill.py"
+	PYTHONPATH=. $(BIN)/python tests/kill.py --kills $(KILLS)
 
 lab: .venv  ## read and run the chapters in JupyterLab
 	@echo "== lab: JupyterLab on notebooks/ (stop it with Ctrl-C)"

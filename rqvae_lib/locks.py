@@ -46,7 +46,8 @@ def only_process_in(folder: Path) -> Iterator[None]:
     try:
         with suppress(OSError):  # on Windows a locked file cannot be written; nor on a full disk
             command = " ".join(["rqvae-lib", *sys.argv[1:]])
-            path.write_text(f"process {os.getpid()} on {platform.node()} ({command})", "utf-8")
+            holder = f"process {os.getpid()} on {platform.node()} ({command})"
+            path.write_text(holder, "utf-8", "replace")  # an argument need not be UTF-8
         remove_unfinished(folder)
         yield
     finally:

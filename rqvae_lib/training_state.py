@@ -118,7 +118,7 @@ def load_state(
     settings = json.loads(json.dumps(settings))  # as they read once saved: tuples become lists
     differing = [name for name in settings if saved.get(name) != settings[name]]
     if differing:
-        was = ", ".join(f"{name} was {saved.get(name)}" for name in differing)
+        was = ", ".join(f"{name} was {_shown(saved.get(name))}" for name in differing)
         now = ", ".join(f"{name}={settings[name]}" for name in differing)
         raise CheckpointError(
             f"{path} belongs to another training ({was}; now {now}): resume with what it was "
@@ -147,10 +147,10 @@ def load_state(
             value, best_step = card["best_value"], _steps(card, "best_step")
             if value is None:
                 check_tensors(parts["best"], {})
-            elif isinstance(value, float) and math.isfinite(value):
+            elif type(value) in (int, float) and not math.isnan(value):
                 check_tensors(parts["best"], model.state_dict())
             else:
-                raise ValueError(f"its best value is {value!r}, expected a finite number")
+                raise ValueError(f"its best value is {value!r}, expected a number")
             device = next(model.parameters()).device
             best.value, best.step = value, best_step
             best.weights = {name: w.to(device) for name, w in parts["best"].items()}
@@ -172,3 +172,8 @@ def _steps(card: Card, name: str) -> int:
     if type(steps) is not int or steps < 0:
         raise ValueError(f"its {name} is {steps!r}, expected a number of steps")
     return steps
+
+
+def _shown(value: object) -> str:
+    """Return what a file says, which may be anything, in one line of bounded length."""
+    return "".join(c if c.isprintable() else " " for c in str(value))[:400]

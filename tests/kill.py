@@ -12,47 +12,57 @@ same weights as one that was never interrupted.
 import argparse
 import itertools
 import math
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from rqvae_lib.checkpoints import load_checkpoint, load_recommender, load_rqvae
+from rqvae_lib.cli import main as main_of_the_library
 
-COMMAND = [sys.executable, "-c", "from rqvae_lib.cli import main; main()"]
-# No more of each training than its states need: one every 1000 steps, and one every 100.
+SAID = "said.txt"
+
+PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import: once is enough
+# No more of each training than its states need: one every 1000 steps, one every 100, and the last.
 TRAININGS = {
-    "rqvae": "train-rqvae --steps 2000 --batch-size 16 --codebook-size 16 --snapshots 500,1500",
-    "decoder": "train-decoder --steps 300 --batch-size 4 --tokenizer pretrained",
+    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
+    "decoder": "train-decoder --steps 110 --batch-size 2 --tokenizer pretrained",
 }
-SECONDS = 300.0  # that a command may take on a busy machine
+SECONDS = 1200.0  # that a command may take on a very busy machine
 
 
-def start(command: str, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, *command.split()],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def start(command: str, folder: Path) -> BaseProcess:
+    """Start a command in a folder, in a process of its own; what it says goes to a file there."""
+    process = PROCESSES.Process(target=_command, args=(command.split(), folder))
+    process.start()
+    return process
+
+
+def _command(words: list[str], folder: Path) -> None:
+    os.chdir(folder)
+    sys.argv = ["rqvae-lib", *words]
+    with open(SAID, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    main_of_the_library(words)
 
 
 def run(command: str, folder: Path) -> float:
     """Run a command to its end and return how many seconds it took."""
     began = time.monotonic()
     process = start(command, folder)
-    said = process.communicate(timeout=SECONDS)[1].decode()
-    assert process.returncode == 0, f"{command} in {folder} ended with {process.returncode}: {said}"
+    process.join(SECONDS)
+    assert process.exitcode == 0, (command, folder, process.exitcode, (folder / SAID).read_text())
     return time.monotonic() - began
 
 
@@ -75,7 +85,7 @@ def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Ra
     process = start(command, folder)
     began, wait = time.monotonic(), chance.uniform(0, lasts)
     writes = chance.randrange(3)  # of the files that it writes, one of the first
-    while process.poll() is None and time.monotonic() - began < SECONDS:
+    while process.is_alive() and time.monotonic() - began < SECONDS:
         if moment == "any" and time.monotonic() - began >= wait:
             break
         if moment == "writing" and unfinished(into) - there:
@@ -85,10 +95,10 @@ def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Ra
             writes, there = writes - 1, unfinished(into)
         time.sleep(0.0003)
     process.kill()
-    said = process.communicate()[1].decode()
-    if process.returncode == -signal.SIGKILL:
+    process.join()
+    if process.exitcode == -signal.SIGKILL:
         return moment
-    assert process.returncode == 0, f"{command} stumbled: {said}"
+    assert process.exitcode == 0, f"{command} stumbled: {(folder / SAID).read_text()}"
     return "too late"
 
 
@@ -172,7 +182,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Kill the commands that write, again and again.")
     parser.add_argument("--kills", type=int, default=50, help="in all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS))
+    torch.set_num_threads(1)  # and so in the processes that are forked
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS)[::-1])
     chosen = parser.parse_args()
     chance, began = random.Random(chosen.seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill-") as folder:

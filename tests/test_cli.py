@@ -7,6 +7,7 @@ own would first import torch for seconds. The few that must be processes are.
 import csv
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -27,6 +28,7 @@ from unittest.mock import patch
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from rqvae_lib import cli_common, cli_recommender, cli_tokenizer
 from rqvae_lib.checkpoints import (
@@ -42,6 +44,7 @@ from rqvae_lib.datasets import load_dataset
 from rqvae_lib.encoder_decoder import EncoderDecoder
 from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
+from rqvae_lib.locks import only_process_in
 from rqvae_lib.movielens import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
@@ -681,6 +684,8 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["compare-tokenizers", "--output", "folder.csv"], "folder.csv"),
         (["compare-tokenizers", "--output", "file/table.csv"], "file"),
         (["compare-tokenizers", "--device", "abacus"], "abacus"),
+        (["train-decoder", "--device", "abacus"], "abacus"),
+        (["inference-rqvae", "--device", "abacus"], "abacus"),
         (["inference-rqvae", "--output", "new/ids.xlsx"], ".xlsx"),
         (["inference-rqvae", "--output", "ids.xlsx"], ".xlsx"),
         (["inference-rqvae", "--output", "file/ids.csv"], "file"),
@@ -817,16 +822,67 @@ def files_limited_to(limit: int) -> Iterator[None]:
     "arguments",
     [
         "inference-rqvae",
+        "inference-rqvae --output runs/semantic_ids.parquet",
         "train-decoder --steps 5 --seed 3",
         "train-rqvae --residual-kmeans --codebook-size 64",
         "train-rqvae --steps 1",
     ],
 )
 def test_a_full_disk_leaves_the_old_files_whole(arguments: str, copied: Path) -> None:
+    (copied / "runs/semantic_ids.parquet").write_bytes(b"an old table")
     before = {path.name: path.read_bytes() for path in (copied / "runs").iterdir()}
     with files_limited_to(100_000):
-        fails(*arguments.split(), folder=copied)
+        said = fails(*arguments.split(), folder=copied)
+    assert re.match(r"rqvae-lib: runs/[a-z_-]+\.\w+ could not be written \(.+\): make room", said)
     assert {path.name: path.read_bytes() for path in (copied / "runs").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("train-rqvae", "train-rqvae --residual-kmeans", "train-decoder", "inference-rqvae"),
+        "compare-tokenizers --output runs/table.csv",
+    ],
+)
+def test_a_folder_in_use_is_refused_before_the_work(
+    arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (cli_tokenizer, cli_recommender):
+        monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
+    with only_process_in(tmp_path / "runs"):
+        said = fails(*arguments.split(), folder=tmp_path)
+    assert f"runs is in use by process {os.getpid()} on " in said
+    assert "wait until it has ended, or choose another folder" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "inference-rqvae --tokenizer pretrained",
+        "inference-rqvae --tokenizer random",
+        "train-decoder --steps 1 --tokenizer pretrained",
+        "train-rqvae --steps 1 --codebook-size 16",
+        "compare-tokenizers --steps 1 --seeds 1",
+        "recommend --user 1 --model pretrained",
+    ],
+)
+def test_every_command_computes_on_the_device_asked_for(
+    arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here "cpu:0" stands for a device of another name: what is moved is moved there."""
+    moved, validated = [], []
+    to = nn.Module.to
+    monkeypatch.setattr(
+        nn.Module, "to", lambda model, device: moved.append(device) or to(model, device)
+    )
+    monkeypatch.setattr(
+        cli_recommender, "validate", lambda *given: validated.append(given[3]) or {}
+    )
+    succeeds(*arguments.split(), "--device", "cpu:0", folder=tmp_path)
+    assert "cpu:0" in moved
+    assert set(validated) <= {"cpu:0"}
+    assert bool(validated) == ("train-decoder" in arguments)
 
 
 def test_the_wheel_carries_its_data(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """Splits against a loop by hand, on a small table and on the embedded data."""
 
+from contextlib import suppress
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset, load_dataset
-from rqvae_lib.splits import Histories, global_timestamp, leave_last_out, leave_one_out
+from rqvae_lib.splits import Histories, Split, global_timestamp, leave_last_out, leave_one_out
 
 
 def small_dataset() -> Dataset:
@@ -249,3 +254,49 @@ def test_a_part_that_ties_leave_empty_is_refused() -> None:
     two_seconds = table_of([(1, 0, 1), (1, 1, 7), (1, 2, 7), (2, 3, 7)])
     with pytest.raises(ValueError, match="validation gets no interaction of table"):
         global_timestamp(two_seconds, train_share=0.4, validation_share=0.3)
+
+
+# Any table
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Dataset:
+    """Users of 1 to 6 interactions within 5 seconds, so that most of them tie."""
+    lengths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=8))
+    rows = [
+        (3 * user, draw(st.integers(0, 6)), time)
+        for user, length in enumerate(lengths)
+        for time in sorted(draw(st.lists(st.integers(0, 4), min_size=length, max_size=length)))
+    ]
+    return table_of(rows)
+
+
+def held_out(split: Split) -> set[int]:
+    return set(split.validation.tolist()) | set(split.test.tolist())
+
+
+@given(tables())
+@settings(max_examples=60, deadline=None)
+def test_any_table_is_split_without_a_leak(dataset: Dataset) -> None:
+    splits = [leave_one_out(dataset)]
+    with suppress(ValueError):  # where ties leave a part empty, which is refused
+        splits.append(global_timestamp(dataset, train_share=0.5, validation_share=0.25))
+    times = dataset.interactions["timestamp"].to_numpy()
+    for split in splits:
+        assert not set(split.validation.tolist()) & set(split.test.tolist())
+        assert len(split.train) == len(split.everything) == len(dataset.user_ids)
+        learned = [place for place in range(len(times)) if place not in held_out(split)]
+        assert split.train.items.tolist() == split.everything.items[learned].tolist()
+        for position in sorted(held_out(split)):
+            user = int(split.everything.user_of(torch.tensor(position)))
+            history = split.everything.before(position)
+            start = int(split.everything.offsets[user])
+            assert history.tolist() == split.everything.items[start:position].tolist()
+            assert all(times[place] <= times[position] for place in range(start, position))
+        if split is not splits[0]:  # by time: all that is learned is older than all held out
+            assert max(times[learned]) < min(times[list(held_out(split))])
+    offsets = splits[0].everything.offsets.tolist()
+    last_two = {
+        end - back for start, end in pairwise(offsets) if end - start >= 3 for back in (1, 2)
+    }
+    assert held_out(splits[0]) == last_two

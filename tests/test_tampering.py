@@ -235,6 +235,11 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     # States
     "of another training": ("state", setting(ids="xyz"), "ids was xyz; now ids=abc"),
     "of another length": ("state", setting(num_steps=8), "num_steps was 8; now num_steps=9"),
+    "of another length, in lines": (
+        "state",
+        setting(num_steps="x\n" * 9999),
+        "num_steps was x x x .*; now num_steps=9",
+    ),
     "of another model": ("state", tensor("model.weight", lambda t: t[:2].clone()), OTHER),
     "a checkpoint for a state": (
         "state",

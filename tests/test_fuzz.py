@@ -1,0 +1,67 @@
+"""Each fuzz target runs for two seconds here, `make fuzz` for minutes; and the harness finds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+TARGETS = sorted((ROOT / "tests" / "fuzz").glob("fuzz_*.py"))
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness forks")
+
+# A reader with each of the faults that the harness is for.
+FAULTY = """
+import os, time
+from pathlib import Path
+import harness
+harness.SECONDS = 0.2
+def write(path): path.write_bytes(b"good" * 10)
+def read(path):
+    if path.read_bytes() != b"good" * 10:
+        {fault}
+harness.main(harness.Target(write, read, ".bin", []))
+"""
+FAULTS = {
+    "an error that is not documented": ("raise KeyError(str(path))", "it raises KeyError"),
+    "a message without the file": ("raise ValueError('no')", "does not name the file"),
+    "a message without an end": ("raise ValueError(f'{path}' + 'x' * 10**5)", "characters"),
+    "much memory": ("bytearray(2**32)", "it raises MemoryError"),
+    "much time": ("time.sleep(0.3)", "it takes 0.3 seconds"),
+    "a crash": ("os.abort()", "killed by signal 6"),
+}
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "fuzz")])
+    return subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True
+    )
+
+
+def test_there_is_a_target_for_each_format() -> None:
+    formats = {"rqvae", "recommender", "state", "embeddings", "ids_csv", "ids_parquet"}
+    assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.stem)
+def test_nothing_is_found_in_two_seconds(tmp_path: Path, target: Path) -> None:
+    done = run([str(target), "--seconds", "2", "--seed", "5"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    tried = int(done.stdout.split()[0].replace(",", ""))
+    assert tried > 5  # on a very busy machine
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_reader_is_found_and_the_file_kept(tmp_path: Path, name: str) -> None:
+    fault, says = FAULTS[name]
+    done = run(["-c", FAULTY.format(fault=fault)], tmp_path)
+    assert done.returncode == 1
+    assert says in done.stderr
+    kept = Path(done.stderr.strip().splitlines()[-1].split("The file: ")[1])
+    assert kept.read_bytes() != b"good" * 10

@@ -459,6 +459,8 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. Two movies have the IDs 12-7-200-0 and 12-7-31-0. What do you expect of them, and why?</summary>
 #
@@ -499,9 +501,10 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 #
 # Each step of this page gets a chapter of its own, built by hand first: [the data and its traps](01_data_splits_leakage.ipynb),
 # [embeddings](02_item_embeddings.ipynb), [codebooks and k-means](03_codebook_kmeans.ipynb), [residual
-# quantization](04_residual_quantization.ipynb), and [training without collapse](05_training_the_rqvae.ipynb). Collisions, the
-# transformer, the search, and an honest comparison with the best alternatives are to come. [How the library is laid
-# out](../book/library_layout.md) shows where each step lives.
+# quantization](04_residual_quantization.ipynb), [training without collapse](05_training_the_rqvae.ipynb),
+# [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
+# transformer](08_training_a_decoder.ipynb), and [the search](09_constrained_generation.ipynb). An honest comparison with
+# the best alternatives is to come. [How the library is laid out](../book/library_layout.md) shows where each step lives.
 #
 # ## References
 #

@@ -870,6 +870,8 @@ assert checks.core_mask(core_mask_solution)
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. In leave-one-out, a person's target is the last thing that they did. How can the training part still hold the future?</summary>
 #

@@ -877,6 +877,8 @@ for name, positions in [("tuning", split.validation), ("test", split.test)]:
 #
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. Two random movies have a cosine of 0.43. Does this say that movies resemble each other?</summary>
 #

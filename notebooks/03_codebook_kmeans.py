@@ -622,10 +622,10 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
 # rounding errors of the dot products are smallest.)
 #
 # Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of them
-# are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have length
-# 1. With the mean left in, even codewords at the origin would lose 1/0.57 = 1.76, for 0.57 is the variance. With the mean
-# out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the mean.)
-# So the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
+# are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have
+# length 1. With the mean left in, even codewords at the origin would lose 1/0.57 = 1.76, for 0.57 is the variance. With
+# the mean out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the
+# mean.) So the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
 #
 # The other half of standardising, the division by the spread, does change the codes: it decides how much each feature
 # counts. By how much do the spreads differ, among the features that vary at all?
@@ -747,9 +747,9 @@ assert checks.update(update_solution)
 # ### Exercise 2 · How sure is a code? (difficulty ★★☆, 10 minutes)
 #
 # A movie that lies halfway between two codewords gets one of the two by a hair, and a small change of its embedding would
-# give it another code. Write a function that takes movies `x`, shape (N, D), and a codebook, shape (K, D) with *K* at least
-# 2. It returns, for each movie, the squared distance to the second-nearest codeword minus the squared distance to the nearest:
-# shape (N,). Do not compute $\lVert x\rVert^2$: it is not needed here either.
+# give it another code. Write a function that takes movies `x`, shape (N, D), and a codebook, shape (K, D) with *K* at
+# least 2. It returns, for each movie, the squared distance to the second-nearest codeword minus the squared distance to the
+# nearest: shape (N,). Do not compute $\lVert x\rVert^2$: it is not needed here either.
 
 
 # %%
@@ -798,6 +798,8 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 
 # %% [markdown]
 # ## Self-check
+#
+# Answer in your head, then click the question.
 #
 # <details>
 # <summary>1. A colleague reports a codebook without dead codewords and with high perplexity. What else do you ask?</summary>

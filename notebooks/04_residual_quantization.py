@@ -1035,6 +1035,8 @@ assert checks.commitment_loss(commitment_loss_solution)
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. A colleague normalises every residual to length 1 before its codebook and adds up the codewords. Every codeword is in use. What has gone wrong?</summary>
 #

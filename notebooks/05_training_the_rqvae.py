@@ -645,6 +645,8 @@ assert checks.stop_early(stop_early_solution)
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. A colleague's quantization loss has fallen to zero after 50 steps. Should you congratulate?</summary>
 #
@@ -683,8 +685,8 @@ assert checks.stop_early(stop_early_solution)
 #
 # ## What's next
 #
-# The codes are good and still not unique: some movies share all three. The next chapter is about these collisions and
-# the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
+# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is
+# about these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
 # and its commands.
 #
 # ## References

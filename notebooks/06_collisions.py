@@ -616,8 +616,8 @@ for name, labels in attributes.items():
 # There are two ways out. One is to look at the difference to the control only where the control is small, at the first
 # code. The other is to ask *pairs*: of all pairs of movies that share a prefix, which share has the same label? Whoever
 # is alone is in no pair. And with shuffled labels the answer is, on average, the same for every grouping: the share of
-# all pairs that agree. This is **pair precision** {cite}`manning2008introduction`; its control is the prefix of length
-# 0. {numref}`fig-06-purity` sets the two measures side by side.
+# all pairs that agree. This is **pair precision** {cite}`manning2008introduction`; its control is the prefix of
+# length 0. {numref}`fig-06-purity` sets the two measures side by side.
 
 # %%
 for name, labels in attributes.items():
@@ -826,6 +826,8 @@ for length in range(4):
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. A colleague's new tokenizer has exactly as many collisions as chance. Is that the best one can hope for?</summary>
 #
@@ -866,8 +868,8 @@ for length in range(4):
 #
 # ## What's next
 #
-# Groups, pairs and shares are numbers. The next chapter draws the codes: maps of the movies, level by level, and what
-# such maps do not mean. Those who want to make IDs of their own find the commands in [Training a
+# Groups, pairs and shares are numbers. [The next chapter](07_umap.ipynb) draws the codes: maps of the movies, level by
+# level, and what such maps do not mean. Those who want to make IDs of their own find the commands in [Training a
 # tokenizer](../book/tokenizers.md).
 #
 # ## References

@@ -724,6 +724,8 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
 #
@@ -761,7 +763,7 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # ## What's next
 #
 # This was the last chapter of Part I: items have become codes, we know how good the codes are, and we have seen them.
-# Part II teaches a transformer to write them.
+# Part II [teaches a transformer](08_training_a_decoder.ipynb) to write them.
 #
 # ## References
 #

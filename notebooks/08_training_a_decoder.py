@@ -851,6 +851,8 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 #
 # ## Self-check
 #
+# Answer in your head, then click the question.
+#
 # <details>
 # <summary>1. A colleague's decoder has a validation loss of 9.0 nats on this catalogue, yours has 9.7. Whose recommends better?</summary>
 #
@@ -892,8 +894,8 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # ## What's next
 #
 # The decoder gives probabilities to codes. To turn them into ten movies, and only into movies that exist, takes a
-# search. The next chapter builds the tree of IDs, the beam search and the memory that makes it fast. [How the library
-# is laid out](../book/library_layout.md) shows where each part of this chapter lives.
+# search. [The next chapter](09_constrained_generation.ipynb) builds the tree of IDs, the beam search and the memory that
+# makes it fast. [How the library is laid out](../book/library_layout.md) shows where each part of this chapter lives.
 #
 # ## References
 #

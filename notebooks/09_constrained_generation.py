@@ -18,8 +18,8 @@
 # A reminder, in case you start here. A *semantic ID* names a movie by four small numbers, its *codes*. The first three
 # were learned from the movie's title, year and genres, so that similar movies begin alike. The fourth tells apart the
 # few movies that share the first three. A *history* is what a person has rated, in time order, written as a sentence of
-# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`. Chapter 08 trains such
-# a model; here it is given.
+# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`. [Chapter
+# 08](08_training_a_decoder.ipynb) trains such a model; here it is given.
 #
 # :::{admonition} What you will learn
 # - how much of what a trained model writes freely names no movie, and why its likeliest answers hide the problem
@@ -1012,6 +1012,8 @@ assert checks.best_items(best_items_solution)
 
 # %% [markdown]
 # ## Self-check
+#
+# Answer in your head, then click the question.
 #
 # <details>
 # <summary>1. Nearly all of a model's likeliest tuples name a movie. May one do without the trie?</summary>

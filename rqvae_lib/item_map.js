@@ -332,6 +332,11 @@
     event.stopPropagation();
   });
 
+  // In a notebook, single keys are commands of the page around: x cuts the cell, and the map with it.
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
+
   part("in").onclick = () => setZoom(zoom * 2);
   part("out").onclick = () => setZoom(zoom / 2);
   part("all").onclick = () => setZoom(1);

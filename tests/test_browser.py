@@ -251,6 +251,21 @@ def test_map_is_walked_with_the_keyboard(map_page: Page) -> None:
     assert map_page.evaluate(focused) != "item-map-canvas"
 
 
+def test_the_page_around_hears_no_single_key(map_page: Page) -> None:
+    """In a notebook, x would cut the cell with the map. Shortcuts with Ctrl go on to the page."""
+    map_page.evaluate(
+        "() => { window.heard = [];"
+        " document.addEventListener('keydown', (event) => window.heard.push(event.key)); }"
+    )
+    for part in ("canvas", "all", "colour", "search"):
+        map_page.locator(f"#item-map [data-part={part}]").focus()
+        map_page.keyboard.press("x")
+    assert map_page.evaluate("heard") == []
+    map_page.locator("#item-map-canvas").focus()
+    map_page.keyboard.press("Control+x")
+    assert "x" in map_page.evaluate("heard")
+
+
 def test_a_title_in_the_table_chooses_that_movie(map_page: Page) -> None:
     button = map_page.locator("#item-map-table tbody tr:not([aria-current]) button").first
     name = button.inner_text()

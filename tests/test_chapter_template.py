@@ -35,6 +35,10 @@ def problems(notebook: NotebookNode, name: str) -> list[str]:
             f"a line of text begins with %, which MyST takes for a comment and drops: {line}"
             for line in re.findall(r"^ *%.*$", text, re.MULTILINE)
         ),
+        *(
+            f"a number and a dot begin a line inside a paragraph, which makes a list of it: {line}"
+            for line in re.findall(r"^[^-\d|#:>\s].*\n(\d+[.)] .*)$", text, re.MULTILINE)
+        ),
     ]
 
 
@@ -95,6 +99,8 @@ def quiz_problems(text: str) -> list[str]:
         quiz and quiz[1].count("<details>") != 3
     ):
         found.append("the self-check has three <details> blocks, blank lines around each answer")
+    if quiz and "click the question" not in quiz[1]:
+        found.append("the self-check says to click the question: JupyterLab draws no triangle")
     for number, question, answer in questions:
         if re.search(r"[$`*]", question):
             found.append(f"question {number}: a <summary> is plain words; Markdown shows as it is")
@@ -167,12 +173,14 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         (' tags=["hide-cell"]', "", "tagged hide-cell"),
         ("assert checks.squared_distance", "checks.squared_distance", "asserts its check"),
         ("<summary>3. Which codeword wins a tie?</summary>", "", "three <details>"),
+        ("then click the question.", "then look.", "says to click"),
         ("wins a tie?", "wins $a$ tie?", "plain words"),
         ("Its size times its width", "$K D$", "no formulas"),
         ('"alt": "Scatter plot', '"alt": "", "x": "', "alt text"),
         ("the points around it.", "the points", "states the finding"),
         ("fig-template-cells", "cells", "starts with fig-"),
         ("# Say it first, then", "# Half of it is 50\n# % of it, then", "begins with %"),
+        ("# Say it first, then", "# Its length is\n# 1. Say it first, then", "makes a list"),
     ],
 )
 def test_a_missing_part_is_found(old: str, new: str, complaint: str) -> None:

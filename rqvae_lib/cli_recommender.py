@@ -35,7 +35,7 @@ from rqvae_lib.cli_common import (
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
 from rqvae_lib.splits import leave_one_out
 from rqvae_lib.trie import Trie

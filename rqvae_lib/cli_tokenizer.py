@@ -38,7 +38,7 @@ from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
 from rqvae_lib.id_files import check_ending, write_ids
 from rqvae_lib.item_vectors import Content, item_vectors
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.quantize import Estimator, Learning
 from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig

@@ -10,7 +10,7 @@ of MovieLens 1M, from the folder that its archive unpacks to:
 
     pip install 'rqvae-lib[encode]'
     python -m rqvae_lib.content --model all-MiniLM-L6-v2 --output embeddings.safetensors
-    python -m rqvae_lib.content --data ml-1m --output ml-1m/embeddings.safetensors
+    python -m rqvae_lib.content --dataset ml-1m --output ml-1m/embeddings.safetensors
 
 Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
 EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from rqvae_lib.datasets import EMBEDDED, load_dataset
 from rqvae_lib.files import write_atomically
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
@@ -224,14 +224,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="a sentence-transformers model name or a local folder (default: %(default)s)",
     )
     parser.add_argument(
-        "--data",
+        "--dataset",
         default=EMBEDDED[0],
-        help="the embedded dataset or the folder ml-1m (default: %(default)s)",
+        help="a name or a folder, as rqvae-lib has it (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     chosen = parser.parse_args(arguments)
     try:
-        dataset = open_dataset(chosen.data)
+        dataset = open_dataset(chosen.dataset)
         texts = dataset.texts
         embeddings = encode_texts(texts, chosen.model, show_progress=True)
         save_embeddings(chosen.output, embeddings, texts, chosen.model, dataset.name)

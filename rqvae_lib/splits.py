@@ -14,7 +14,6 @@ Derived in: chapter 01; seen at work in chapter 00.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -151,8 +150,7 @@ def global_timestamp(
 def _histories(dataset: Dataset) -> Histories:
     """Return all interactions of a dataset, user by user."""
     items = torch.tensor(dataset.interactions["item"].to_numpy())  # (E,)
-    _, lengths = np.unique(dataset.interactions["user_id"].to_numpy(), return_counts=True)  # (U,)
-    return Histories(items, _running_total(torch.from_numpy(lengths)))
+    return Histories(items, torch.from_numpy(dataset.user_offsets))
 
 
 def _kept(histories: Histories, keep: Tensor) -> Histories:

@@ -42,7 +42,7 @@ from rqvae_lib.datasets import load_dataset
 from rqvae_lib.encoder_decoder import EncoderDecoder
 from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs

@@ -8,6 +8,7 @@ folder that is complete.
 Used by: the downloaded data sets.
 """
 
+import errno
 import re
 import stat
 import tempfile
@@ -41,8 +42,11 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
             with zipfile.ZipFile(archive) as opened:
                 _check_members(archive, opened.infolist(), max_bytes)
                 _write_members(archive, opened, Path(temporary), max_bytes)
-        # zipfile says RuntimeError or NotImplementedError of what it cannot read.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # Of what it cannot read, zipfile also says RuntimeError, NotImplementedError, or that it
+        # cannot go to a place before the beginning.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise ValueError(
                 f"{archive} is not a whole zip file ({error}): remove it and get it again"
             ) from error

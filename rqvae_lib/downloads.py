@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pooch
 
@@ -186,8 +186,9 @@ def _reason(error: OSError) -> str:
 
 
 def _check_response(response: Any, *_: Any, **__: Any) -> None:
-    """Refuse a host that refers to an unprotected address."""
-    _check_url(response.url)
+    """Refuse a host that refers to an unprotected address, before that is asked."""
+    if response.is_redirect:
+        _check_url(urljoin(response.url, response.headers["location"]))
 
 
 def _check_url(url: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
 
@@ -16,13 +17,16 @@ from rqvae_lib.cli_common import (
     DATASET,
     DECODER_FILE,
     RUNS,
-    Data,
+    DatasetName,
     Device,
     Embeddings,
+    Interactions,
+    Items,
     LearningRate,
     Output,
     Resume,
     Seed,
+    SplitOption,
     Steps,
     Tokenizer,
     app,
@@ -37,7 +41,7 @@ from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, validate
-from rqvae_lib.splits import leave_one_out
+from rqvae_lib.splits import split_by_name
 from rqvae_lib.trie import Trie
 
 # Typer lists an option's choices from an enumeration.
@@ -48,9 +52,12 @@ DECODER_ONLY = ArchitectureName("decoder-only")
 @app.command("train-decoder")
 def train_decoder_command(
     output: Output = RUNS,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
+    split: SplitOption = "leave-one-out",
     architecture: Annotated[
         ArchitectureName, typer.Option(help="One transformer, or an encoder and a decoder.")
     ] = DECODER_ONLY,
@@ -71,16 +78,20 @@ def train_decoder_command(
 ) -> None:
     """Train a transformer to write the semantic ID of a user's next movie.
 
-    Holds out each user's last two movies, and reports full-ranking Recall and NDCG on the last but
-    one (validation) beside popularity's. Writes decoder.safetensors, and decoder-state.safetensors
-    to resume from.
+    Holds out what --split says, and reports full-ranking Recall and NDCG on the validation part,
+    every user with one vote, beside popularity's. Writes decoder.safetensors, and
+    decoder-state.safetensors to resume from.
     """
     path = output / DECODER_FILE
     check_device(device)
     check_writable(path)
-    dataset = open_dataset(data)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings)
-    split = leave_one_out(dataset)
+    dataset = open_dataset(dataset_name, interactions, items)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, split)
+    parts = split_by_name(dataset, split)
+    if not len(parts.validation):
+        raise ValueError(
+            f"nothing is held out of {dataset.name}: no user has three interactions; use more data"
+        )
     training = replace(
         DECODER_TRAINING,
         num_steps=steps,
@@ -90,16 +101,16 @@ def train_decoder_command(
     )
     model, _ = train_decoder(
         ids,
-        split.train,
+        parts.train,
         ARCHITECTURES[architecture.value].config(valid_only=valid_only),
         training,
         device=device,
         state_path=output / "decoder-state.safetensors",
         resume=resume,
     )
-    metrics = validate(model, split, dataset)
+    metrics = validate(model, parts, dataset)
     means = {name: mean for name, (mean, _) in metrics.items()}
-    save_recommender(path, model, card_of(dataset, seed, means))
+    save_recommender(path, model, card_of(dataset, seed, means, split=split))
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")
@@ -109,13 +120,17 @@ def train_decoder_command(
 @app.command("recommend")
 def recommend_command(
     user: Annotated[
-        int | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
+        str | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
     ] = None,
     history: Annotated[
         str | None,
-        typer.Option(help="Instead of a user: MovieLens movie ids, oldest first, as in 1,3114."),
+        typer.Option(
+            help="Instead of a user: the data set's item ids, oldest first, as in 1,3114."
+        ),
     ] = None,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -147,14 +162,17 @@ def recommend_command(
 ) -> None:
     """Recommend movies that a user has not had yet, with their titles."""
     check_device(device)
-    dataset = open_dataset(data)
+    dataset = open_dataset(dataset_name, interactions, items)
     allowed = _items_of(genre, dataset) if genre else None
     if (user is None) == (history is None):
-        raise ValueError("Say for whom: either --user NUMBER or --history ID,ID,… (not both)")
+        raise ValueError("Say for whom: either --user ID or --history ID,ID,… (not both)")
     if user is not None:
-        items = torch.from_numpy(dataset.user_history(user))
+        (own,) = _own_ids("--user", [user], dataset.interactions["user_id"])
+        past = torch.from_numpy(dataset.user_history(own))
     else:
-        items = torch.from_numpy(dataset.item_index(_movie_ids(history or "")))
+        listed = [part.strip() for part in (history or "").split(",") if part.strip()]
+        ids = _own_ids("--history", listed, dataset.items["item_id"])
+        past = torch.from_numpy(dataset.item_index(ids))
     recommender, card = load_recommender(choose(model, DECODER_FILE, DATASET))
     check_data("recommender", card, dataset)
     recommender = recommender.to(device)
@@ -162,7 +180,7 @@ def recommend_command(
     found = recommend_items(
         recommender,
         trie,
-        [items],
+        [past],
         k=k,
         beams=max(k, beams),
         allowed=allowed,
@@ -171,7 +189,7 @@ def recommend_command(
     )
 
     typer.echo("The last movies of the history:")
-    for item in items[-5:].tolist():
+    for item in past[-5:].tolist():
         typer.echo(f"    {dataset.titles[item]}")
     typer.echo("Recommended:")
     ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
@@ -191,11 +209,14 @@ def _items_of(genres: list[str], dataset: Dataset) -> torch.Tensor:
     return torch.tensor([row for row, listed in enumerate(own) if listed & set(genres)])
 
 
-def _movie_ids(text: str) -> list[int]:
+def _own_ids(option: str, parts: list[str], column: pd.Series) -> list[int] | list[str]:
+    """Return ids as the data set has them: numbers where it has numbers."""
+    if column.dtype != "int64":
+        return parts
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
+        return [int(part) for part in parts]
     except ValueError:
         raise ValueError(
-            f"--history is {text!r}; expected MovieLens movie ids with commas between them, "
-            "such as 1,3114,78499 (inference-rqvae writes a table of them)"
+            f"{option} is {','.join(parts)!r}; expected ids of the data set, which are numbers, "
+            "such as 1,3114,78499 (inference-rqvae writes a table of the items')"
         ) from None

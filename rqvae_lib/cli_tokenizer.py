@@ -16,13 +16,16 @@ from rqvae_lib.cli_common import (
     DATASET,
     RQVAE_FILE,
     RUNS,
-    Data,
+    DatasetName,
     Device,
     Embeddings,
+    Interactions,
+    Items,
     LearningRate,
     Output,
     Resume,
     Seed,
+    SplitOption,
     Steps,
     Tokenizer,
     app,
@@ -50,7 +53,9 @@ from rqvae_lib.training_state import steps_of
 @app.command("train-rqvae")
 def train_rqvae_command(
     output: Output = RUNS,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     content: Annotated[
         Content,
@@ -59,6 +64,7 @@ def train_rqvae_command(
             "training part of the histories) or 'both'."
         ),
     ] = "text",
+    split: SplitOption = "leave-one-out",
     residual_kmeans: Annotated[
         bool,
         typer.Option(
@@ -141,8 +147,8 @@ def train_rqvae_command(
         snapshot_steps=_steps(snapshots),
         early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
     )
-    dataset = open_dataset(data)
-    vectors = item_vectors(dataset, content, embeddings)
+    dataset = open_dataset(dataset_name, interactions, items)
+    vectors = item_vectors(dataset, content, embeddings, split)
     total = training.total_steps(
         RowBatches(vectors, batch_size=batch_size, seed=seed).steps_per_epoch
     )
@@ -155,9 +161,8 @@ def train_rqvae_command(
     def save(file: Path, model: RQVAE, step: int) -> TokenizerMetrics:
         metrics = tokenizer_metrics(model, vectors)
         text = text_sha256(content, dataset, embeddings)
-        card = card_of(
-            dataset, seed, asdict(metrics), content=content, text_embeddings=text, steps=step
-        )
+        more = {"content": content, "split": split, "text_embeddings": text, "steps": step}
+        card = card_of(dataset, seed, asdict(metrics), **more)
         save_rqvae(file, model, card)
         return metrics
 
@@ -210,9 +215,12 @@ def train_rqvae_command(
 @app.command("compare-tokenizers")
 def compare_tokenizers_command(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
+    split: SplitOption = "leave-one-out",
     steps: Steps = RQVAE_STEPS,
     output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
     device: Device = "cpu",
@@ -227,7 +235,8 @@ def compare_tokenizers_command(
         if output.suffix != ".csv":
             raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
         check_writable(output)
-    vectors = item_vectors(open_dataset(data), content, embeddings)
+    dataset = open_dataset(dataset_name, interactions, items)
+    vectors = item_vectors(dataset, content, embeddings, split)
     baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
     training = replace(RQVAE_TRAINING, num_steps=steps)
     rows: list[dict[str, object]] = []
@@ -258,7 +267,9 @@ def compare_tokenizers_command(
 def inference_rqvae_command(
     output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
     / "semantic_ids.csv",
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     seed: Seed = 0,
@@ -266,7 +277,7 @@ def inference_rqvae_command(
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
     check_ending(output)
     check_writable(output)
-    dataset = open_dataset(data)
+    dataset = open_dataset(dataset_name, interactions, items)
     ids = load_catalogue(tokenizer, seed, dataset, embeddings)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)

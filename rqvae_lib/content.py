@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -59,7 +60,8 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
 
     Args:
-        path: the safetensors file.
+        path: the safetensors file, or vectors of your own: an array (N, D) of numbers as .npy, row
+            i for item i, which nothing but its shape ties to the texts.
         texts: the item texts in the order of the items table, N of them.
 
     Returns:
@@ -70,6 +72,8 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             order of them, or if a number in it is not finite.
         FileNotFoundError: if there is no file.
     """
+    if Path(path).suffix == ".npy":
+        return _read_array(Path(path), len(texts))
     again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
     try:
         with safe_open(path, framework="pt") as file:
@@ -89,6 +93,24 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             f"{path} was made from texts with the sha256 {header.get('texts_sha256')}, but the "
             f"dataset's texts have {texts_sha256(texts)}: {again}"
         )
+    check_finite(embeddings, str(path))
+    return embeddings
+
+
+def _read_array(path: Path, num_items: int) -> Tensor:
+    """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
+        ) from error
+    if array.ndim != 2 or len(array) != num_items or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers with one row for "
+            f"each of {num_items:,} items: keep the rows in the order of the items table"
+        )
+    embeddings = torch.from_numpy(array.astype(np.float32))  # (N, D)
     check_finite(embeddings, str(path))
     return embeddings
 
@@ -121,7 +143,7 @@ def encode_texts(
 
     Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
     """
-    if not texts:
+    if not any(texts):
         raise ValueError("there are no texts to encode, expected at least one: check their source")
     try:
         from sentence_transformers import SentenceTransformer

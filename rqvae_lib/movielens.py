@@ -237,9 +237,10 @@ def _dataset(
         if bad.any():
             row = int(bad.argmax())
             line = line_of(ratings_path, row, header=header)
+            found = ratings[column][row]
             raise ValueError(
-                f"{ratings_path}, line {line}: {column} {ratings[column][row]} {expected}: unpack "
-                "both files from one archive again"
+                f"{ratings_path}, line {line}: {column} {found!s} {expected}: unpack both files "
+                "from one archive again"
             )
 
     rating, time = ratings["rating"], ratings["timestamp"]

@@ -18,6 +18,7 @@ from rqvae_lib.tables import INTERACTION_DTYPES, ITEM_DTYPES
 
 MAX_TEXT = 2**20  # letters of one field
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+MAX_RATING = 1e30  # which 32 bits hold
 LATEST = 2**32  # seconds since 1970: the year 2106; milliseconds are far beyond
 
 
@@ -33,10 +34,11 @@ def read_interactions(
     text = _is_text_file(source)
     table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
     rating, time = found.get("rating"), found.get("timestamp")
-    table["rating"] = np.float32(1) if rating is None else _numbers(rating, where)
-    if (table["rating"].abs() == np.inf).any():  # beyond 32 bits
-        row = int((table["rating"].abs() == np.inf).to_numpy().argmax())
-        raise _wrong(where, row, "rating", found["rating"].iloc[row], "a number below 3e38")
+    table["rating"] = 1.0 if rating is None else _numbers(rating, where)
+    large = table["rating"].abs().to_numpy() > MAX_RATING
+    if large.any():
+        row = int(large.argmax())
+        raise _wrong(where, row, "rating", table["rating"][row], f"a number up to {MAX_RATING:g}")
     if time is None:
         table["timestamp"] = np.arange(len(table), dtype=np.int64)
     else:
@@ -162,12 +164,11 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
     """
     _check_present(column, where, "an id")
     if pd.api.types.is_integer_dtype(column.dtype):
-        try:
-            numbers = column.astype("int64")
-        except (OverflowError, ValueError):
-            numbers = None
-        if numbers is not None and (numbers.astype(object) == column.astype(object)).all():
-            return _not_negative(numbers, where)
+        large = (column > 2**63 - 1).to_numpy(bool)  # an unsigned one may be
+        if large.any():
+            row = int(large.argmax())
+            raise _wrong(where, row, str(column.name), column[row], "an id of 64 bits")
+        return _not_negative(column.astype("int64"), where)
     if pd.api.types.is_float_dtype(column.dtype):
         values = column.to_numpy(np.float64)
         bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > 2**53)
@@ -191,7 +192,7 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
         raise _wrong(where, int(blank.argmax()), str(column.name), "", "an id")
     _check_length(text, where)
     # "007" is not 7: only what a number is written back as counts as one.
-    if written and text.str.fullmatch("-?(?:0|[1-9][0-9]{0,17})").all():
+    if written and text.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
         return _not_negative(text.astype("int64"), where)
     return text
 
@@ -278,7 +279,7 @@ def _check_present(column: pd.Series, where: str, expected: str) -> None:
 
 
 def _wrong(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
-    shown = repr(found)
+    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     return ValueError(
         f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: mend or drop "

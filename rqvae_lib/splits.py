@@ -13,6 +13,7 @@ Derived in: chapter 01; seen at work in chapter 00.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -56,6 +57,20 @@ class Split:
         """Return the history before each held-out position, and the items there, (M,) int64."""
         histories = [self.everything.before(int(position)) for position in positions]
         return histories, self.everything.items[positions]
+
+
+SplitName = Literal["leave-one-out", "timestamp"]
+
+
+def split_by_name(dataset: Dataset, name: SplitName) -> Split:
+    """Return `leave_one_out` or, for "timestamp", `global_timestamp` of a data set.
+
+    Raises:
+        ValueError: for another name, or as `global_timestamp`.
+    """
+    if name not in get_args(SplitName):
+        raise ValueError(f"split is {name!r}; it must be one of {get_args(SplitName)}")
+    return leave_one_out(dataset) if name == "leave-one-out" else global_timestamp(dataset)
 
 
 def leave_one_out(dataset: Dataset) -> Split:

@@ -79,7 +79,7 @@ def test_an_empty_file_a_missing_one_and_a_repeated_movie_are_refused(tmp_path: 
         read_movielens(write(tmp_path / "a", ratings=[]))
     with pytest.raises(FileNotFoundError, match=r"movies.dat does not exist"):
         read_movielens(tmp_path)
-    with pytest.raises(ValueError, match="item_id 10 was seen before"):
+    with pytest.raises(ValueError, match="movie 10 was seen before"):
         read_movielens(write(tmp_path / "b", [*MOVIES, MOVIES[-1]]))
 
 

@@ -57,9 +57,10 @@ from rqvae_lib.content import (
     read_embeddings,
     save_embeddings,
 )
-from rqvae_lib.datasets import item_text, load_dataset
+from rqvae_lib.datasets import load_dataset
 from rqvae_lib.evaluate import bootstrap_interval, ranks_in_scores, recall_at
 from rqvae_lib.exercises import chapter_02 as checks
+from rqvae_lib.item_texts import item_text
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.splits import Histories, leave_one_out
 
@@ -750,8 +751,8 @@ for kind in ["text", "taste"]:
 #
 # ```
 # pip install 'rqvae-lib[encode]'
-# python -m rqvae_lib.content --data ml-1m --output ml-1m/embeddings.safetensors
-# rqvae-lib train-rqvae --data ml-1m --embeddings ml-1m/embeddings.safetensors
+# python -m rqvae_lib.content --dataset ml-1m --output ml-1m/embeddings.safetensors
+# rqvae-lib train-rqvae --dataset ml-1m --embeddings ml-1m/embeddings.safetensors
 # ```
 #
 # For a catalogue of your own, in Python, `encode_texts(texts)` gives the vectors, by the encoder of this chapter or any

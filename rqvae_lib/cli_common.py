@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 import torch
 import typer
@@ -19,6 +19,7 @@ from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.splits import SplitName
 
 DATASET = "movielens-small-2016"
 RUNS = Path("runs")
@@ -35,24 +36,48 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
-Data = Annotated[
+DatasetName = Annotated[
     str,
-    typer.Option(help="The embedded data set, or the folder of MovieLens 1M: ml-1m, unpacked."),
+    typer.Option(
+        "--dataset",
+        metavar="NAME|FOLDER",
+        help="The embedded data set; one to download, such as movielens-1m or amazon-beauty; "
+        "or a folder with the published files of one, or with tables of your own called "
+        "interactions and items.",
+    ),
+]
+Interactions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead: a table of yours with user_id, item_id and, where known, rating and "
+        "timestamp (.csv, .tsv or .parquet).",
+        show_default=False,
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --interactions: a table with item_id and, where known, title, year, genres and "
+        "text.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    SplitName,
+    typer.Option(
+        "--split",
+        help="What is held out: each user's last items (one, or ten, for testing and as many "
+        "before them for validation), or the last fifth of time.",
+    ),
 ]
 Embeddings = Annotated[
     Path | None,
     typer.Option(
-        help="Of the items' texts, as written by `python -m rqvae_lib.content`; the embedded data "
-        "set has its own.",
+        help="Of the items' texts, as written by `python -m rqvae_lib.content`, or your own as "
+        ".npy, a row an item; the embedded data set has its own.",
         show_default=False,
-    ),
-]
-SplitName = Annotated[
-    Literal["leave-one-out", "last-ten", "timestamp"],
-    typer.Option(
-        "--split",
-        help="What is held out: each user's last items (one, or ten, for testing, and as many "
-        "before them for validation), or all that came after a moment.",
     ),
 ]
 Seed = Annotated[
@@ -90,8 +115,13 @@ def load_catalogue(
     dataset: Dataset,
     embeddings: Path | None,
     device: str = "cpu",
+    split: SplitName | None = None,
 ) -> SemanticIDs:
-    """Return the IDs that a tokenizer, named as in the option, gives to a data set's items."""
+    """Return the IDs that a tokenizer, named as in the option, gives to a data set's items.
+
+    A tokenizer that has seen who chose what keeps to the split that it saw: if a model is trained
+    on another (`split`), it is refused, since it may know what that one holds out.
+    """
     if tokenizer == "random":
         vectors = item_vectors(dataset, embeddings=embeddings)
         untrained = new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed)
@@ -101,7 +131,13 @@ def load_catalogue(
     check_data("tokenizer", card, dataset)
     content = cast(Content, said_by(card, "content", file))
     check_text(card, content, dataset, embeddings)
-    return ids_of(model.to(device), item_vectors(dataset, content, embeddings).to(device))
+    own = cast(SplitName, card.get("split", "leave-one-out"))
+    if content != "text" and split not in (own, None):
+        raise ValueError(
+            f"the tokenizer was made from who chose what in the training part of the {own} split, "
+            f"which may hold what the {split} split holds out: train one with --split {split}"
+        )
+    return ids_of(model.to(device), item_vectors(dataset, content, embeddings, own).to(device))
 
 
 def ids_of(tokenizer: RQVAE, vectors: torch.Tensor) -> SemanticIDs:

@@ -12,13 +12,23 @@ import typer
 
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.checkpoints import load_model, shipped_models
-from rqvae_lib.cli_common import DATASET, Data, Device, SplitName, app, check_data, check_device
+from rqvae_lib.cli_common import (
+    DATASET,
+    DatasetName,
+    Device,
+    Interactions,
+    Items,
+    SplitOption,
+    app,
+    check_data,
+    check_device,
+)
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, Mean, difference, evaluate
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
 from rqvae_lib.item_knn import ItemKNN
-from rqvae_lib.movielens import open_dataset
-from rqvae_lib.splits import SPLITS, Split
+from rqvae_lib.named_datasets import open_dataset
+from rqvae_lib.splits import Split, split_by_name
 
 BASELINES = ("popularity", "item-knn")
 AT = 10  # the cut-off of everything that is reported at one only
@@ -34,8 +44,10 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    data: Data = DATASET,
-    split: SplitName = "leave-one-out",
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
+    split: SplitOption = "leave-one-out",
     part: Annotated[
         Literal["validation", "test"],
         typer.Option(help="Which held-out targets: for choosing a model, or for reporting."),
@@ -57,8 +69,8 @@ def evaluate_command(
     check_device(device)
     if output:
         check_writable(output)
-    dataset = open_dataset(data)
-    held_out = SPLITS[split](dataset)
+    dataset = open_dataset(dataset_name, interactions, items)
+    held_out = split_by_name(dataset, split)
     names = models or [*BASELINES, *shipped_models(dataset.name)]
     found = {name: _evaluate(name, dataset, held_out, split, part, beams, device) for name in names}
     people = len(next(iter(found.values())).of_people("Recall", AT))

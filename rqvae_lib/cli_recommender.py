@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
 
@@ -18,14 +19,16 @@ from rqvae_lib.cli_common import (
     DATASET,
     DECODER_FILE,
     RUNS,
-    Data,
+    DatasetName,
     Device,
     Embeddings,
+    Interactions,
+    Items,
     LearningRate,
     Output,
     Resume,
     Seed,
-    SplitName,
+    SplitOption,
     Steps,
     Tokenizer,
     app,
@@ -41,11 +44,11 @@ from rqvae_lib.files import check_writable
 from rqvae_lib.generate import recommend as recommend_items
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.locks import only_process_in
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, train_sasrec, validate
 from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.sasrec import SASRecConfig
-from rqvae_lib.splits import SPLITS
+from rqvae_lib.splits import Split, SplitName, split_by_name
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
@@ -69,10 +72,12 @@ DECODER_ONLY = ArchitectureName("decoder-only")
 def train_decoder_command(
     context: typer.Context,
     output: Output = RUNS,
-    data: Data = DATASET,
-    split: SplitName = "leave-one-out",
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
+    split: SplitOption = "leave-one-out",
     architecture: Annotated[
         ArchitectureName,
         typer.Option(
@@ -111,9 +116,9 @@ def train_decoder_command(
     check_device(device)
     check_writable(path)
     context.with_resource(only_process_in(output))
-    dataset = open_dataset(data)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
-    held_out = SPLITS[split](dataset)
+    dataset = open_dataset(dataset_name, interactions, items)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device, split)
+    held_out = _held_out(dataset, split)
     options = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
     model, _ = train_decoder(
         ids,
@@ -133,8 +138,10 @@ def train_decoder_command(
 def train_sasrec_command(
     context: typer.Context,
     output: Output = RUNS,
-    data: Data = DATASET,
-    split: SplitName = "leave-one-out",
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
+    split: SplitOption = "leave-one-out",
     dropout: Dropout = 0.0,
     embedding_dropout: EmbeddingDropout = 0.2,
     max_items: MaxItems = 50,
@@ -155,8 +162,8 @@ def train_sasrec_command(
     check_device(device)
     check_writable(path)
     context.with_resource(only_process_in(output))
-    dataset = open_dataset(data)
-    held_out = SPLITS[split](dataset)
+    dataset = open_dataset(dataset_name, interactions, items)
+    held_out = _held_out(dataset, split)
     config = SASRecConfig(
         TransformerConfig(dropout=dropout),
         max_items,
@@ -179,13 +186,17 @@ def train_sasrec_command(
 @app.command("recommend")
 def recommend_command(
     user: Annotated[
-        int | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
+        str | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
     ] = None,
     history: Annotated[
         str | None,
-        typer.Option(help="Instead of a user: MovieLens movie ids, oldest first, as in 1,3114."),
+        typer.Option(
+            help="Instead of a user: the data set's item ids, oldest first, as in 1,3114."
+        ),
     ] = None,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -217,14 +228,17 @@ def recommend_command(
 ) -> None:
     """Recommend movies that a user has not had yet, with their titles."""
     check_device(device)
-    dataset = open_dataset(data)
+    dataset = open_dataset(dataset_name, interactions, items)
     allowed = _items_of(genre, dataset) if genre else None
     if (user is None) == (history is None):
-        raise ValueError("Say for whom: either --user NUMBER or --history ID,ID,… (not both)")
+        raise ValueError("Say for whom: either --user ID or --history ID,ID,… (not both)")
     if user is not None:
-        items = torch.from_numpy(dataset.user_history(user))
+        (own,) = _own_ids("--user", [user], dataset.interactions["user_id"])
+        past = torch.from_numpy(dataset.user_history(own))
     else:
-        items = torch.from_numpy(dataset.item_index(_movie_ids(history or "")))
+        listed = [part.strip() for part in (history or "").split(",") if part.strip()]
+        ids = _own_ids("--history", listed, dataset.items["item_id"])
+        past = torch.from_numpy(dataset.item_index(ids))
     recommender, card = load_recommender(choose(model, DECODER_FILE, DATASET))
     check_data("recommender", card, dataset)
     recommender = recommender.to(device)
@@ -232,7 +246,7 @@ def recommend_command(
     found = recommend_items(
         recommender,
         trie,
-        [items],
+        [past],
         k=k,
         beams=max(k, beams),
         allowed=allowed,
@@ -241,7 +255,7 @@ def recommend_command(
     )
 
     typer.echo("The last movies of the history:")
-    for item in items[-5:].tolist():
+    for item in past[-5:].tolist():
         typer.echo(f"    {dataset.titles[item]}")
     typer.echo("Recommended:")
     ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
@@ -249,6 +263,17 @@ def recommend_command(
         if item >= 0:
             code = "-".join(map(str, recommender.ids.id_of(item)))
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _held_out(dataset: Dataset, name: SplitName) -> Split:
+    """Split a data set, or say that there is nothing to hold out."""
+    split = split_by_name(dataset, name)
+    if not len(split.validation):
+        raise ValueError(
+            f"nothing is held out of {dataset.name}: no user has enough interactions (three, with "
+            "leave-one-out); use more data"
+        )
+    return split
 
 
 def _training_of(
@@ -306,11 +331,14 @@ def _items_of(genres: list[str], dataset: Dataset) -> torch.Tensor:
     return torch.tensor([row for row, listed in enumerate(own) if listed & set(genres)])
 
 
-def _movie_ids(text: str) -> list[int]:
+def _own_ids(option: str, parts: list[str], column: pd.Series) -> list[int] | list[str]:
+    """Return ids as the data set has them: numbers where it has numbers."""
+    if column.dtype != "int64":
+        return parts
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
+        return [int(part) for part in parts]
     except ValueError:
         raise ValueError(
-            f"--history is {text!r}; expected MovieLens movie ids with commas between them, "
-            "such as 1,3114,78499 (inference-rqvae writes a table of them)"
+            f"{option} is {','.join(parts)!r}; expected ids of the data set, which are numbers, "
+            "such as 1,3114,78499 (inference-rqvae writes a table of the items')"
         ) from None

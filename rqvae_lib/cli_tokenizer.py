@@ -16,13 +16,16 @@ from rqvae_lib.cli_common import (
     DATASET,
     RQVAE_FILE,
     RUNS,
-    Data,
+    DatasetName,
     Device,
     Embeddings,
+    Interactions,
+    Items,
     LearningRate,
     Output,
     Resume,
     Seed,
+    SplitOption,
     Steps,
     Tokenizer,
     app,
@@ -39,7 +42,7 @@ from rqvae_lib.files import check_writable, write_atomically
 from rqvae_lib.id_files import check_ending, write_ids
 from rqvae_lib.item_vectors import Content, item_vectors
 from rqvae_lib.locks import only_process_in
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.quantize import Estimator, Learning
 from rqvae_lib.recipes import RQVAE_STEPS, RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
@@ -52,7 +55,9 @@ from rqvae_lib.training_state import steps_of
 def train_rqvae_command(
     context: typer.Context,
     output: Output = RUNS,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     content: Annotated[
         Content,
@@ -61,6 +66,7 @@ def train_rqvae_command(
             "training part of the histories) or 'both'."
         ),
     ] = "text",
+    split: SplitOption = "leave-one-out",
     residual_kmeans: Annotated[
         bool,
         typer.Option(
@@ -144,8 +150,8 @@ def train_rqvae_command(
         early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
     )
     context.with_resource(only_process_in(output))
-    dataset = open_dataset(data)
-    vectors = item_vectors(dataset, content, embeddings)
+    dataset = open_dataset(dataset_name, interactions, items)
+    vectors = item_vectors(dataset, content, embeddings, split)
     total = training.total_steps(
         RowBatches(vectors, batch_size=batch_size, seed=seed).steps_per_epoch
     )
@@ -158,9 +164,8 @@ def train_rqvae_command(
     def save(file: Path, model: RQVAE, step: int) -> TokenizerMetrics:
         metrics = tokenizer_metrics(model, vectors)
         text = text_sha256(content, dataset, embeddings)
-        card = card_of(
-            dataset, seed, asdict(metrics), content=content, text_embeddings=text, steps=step
-        )
+        more = {"content": content, "split": split, "text_embeddings": text, "steps": step}
+        card = card_of(dataset, seed, asdict(metrics), **more)
         save_rqvae(file, model, card)
         return metrics
 
@@ -214,9 +219,12 @@ def train_rqvae_command(
 def compare_tokenizers_command(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
+    split: SplitOption = "leave-one-out",
     steps: Steps = RQVAE_STEPS,
     output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
     device: Device = "cpu",
@@ -232,7 +240,8 @@ def compare_tokenizers_command(
             raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
         check_writable(output)
         context.with_resource(only_process_in(output.parent))
-    vectors = item_vectors(open_dataset(data), content, embeddings)
+    dataset = open_dataset(dataset_name, interactions, items)
+    vectors = item_vectors(dataset, content, embeddings, split)
     baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
     training = replace(RQVAE_TRAINING, num_steps=steps)
     rows: list[dict[str, object]] = []
@@ -264,7 +273,9 @@ def inference_rqvae_command(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
     / "semantic_ids.csv",
-    data: Data = DATASET,
+    dataset_name: DatasetName = DATASET,
+    interactions: Interactions = None,
+    items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     seed: Seed = 0,
@@ -275,7 +286,7 @@ def inference_rqvae_command(
     check_ending(output)
     check_writable(output)
     context.with_resource(only_process_in(output.parent))
-    dataset = open_dataset(data)
+    dataset = open_dataset(dataset_name, interactions, items)
     ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)

@@ -10,7 +10,7 @@ of MovieLens 1M, from the folder that its archive unpacks to:
 
     pip install 'rqvae-lib[encode]'
     python -m rqvae_lib.content --model all-MiniLM-L6-v2 --output embeddings.safetensors
-    python -m rqvae_lib.content --data ml-1m --output ml-1m/embeddings.safetensors
+    python -m rqvae_lib.content --dataset ml-1m --output ml-1m/embeddings.safetensors
 
 Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
 EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -32,7 +33,7 @@ from torch import Tensor
 
 from rqvae_lib.datasets import EMBEDDED, load_dataset
 from rqvae_lib.files import write_atomically
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
@@ -60,7 +61,8 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
 
     Args:
-        path: the safetensors file.
+        path: the safetensors file, or vectors of your own: an array (N, D) of numbers as .npy, row
+            i for item i, which nothing but its shape ties to the texts.
         texts: the item texts in the order of the items table, N of them.
 
     Returns:
@@ -71,6 +73,8 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             order of them, or if a number in it is not finite.
         OSError: if there is no file, or it cannot be read.
     """
+    if Path(path).suffix == ".npy":
+        return _read_array(Path(path), len(texts))
     again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
     with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
         pass
@@ -94,6 +98,24 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             f"{reprlib.repr(header.get('texts_sha256'))}, but the "
             f"dataset's texts have {texts_sha256(texts)}: {again}"
         )
+    check_finite(embeddings, str(path))
+    return embeddings
+
+
+def _read_array(path: Path, num_items: int) -> Tensor:
+    """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
+        ) from error
+    if array.ndim != 2 or len(array) != num_items or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers with one row for "
+            f"each of {num_items:,} items: keep the rows in the order of the items table"
+        )
+    embeddings = torch.from_numpy(array.astype(np.float32))  # (N, D)
     check_finite(embeddings, str(path))
     return embeddings
 
@@ -126,7 +148,7 @@ def encode_texts(
 
     Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
     """
-    if not texts:
+    if not any(texts):
         raise ValueError("there are no texts to encode, expected at least one: check their source")
     try:
         from sentence_transformers import SentenceTransformer
@@ -229,14 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="a sentence-transformers model name or a local folder (default: %(default)s)",
     )
     parser.add_argument(
-        "--data",
+        "--dataset",
         default=EMBEDDED[0],
-        help="the embedded dataset or the folder ml-1m (default: %(default)s)",
+        help="a name or a folder, as rqvae-lib has it (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     chosen = parser.parse_args(arguments)
     try:
-        dataset = open_dataset(chosen.data)
+        dataset = open_dataset(chosen.dataset)
         texts = dataset.texts
         embeddings = encode_texts(texts, chosen.model, show_progress=True)
         save_embeddings(chosen.output, embeddings, texts, chosen.model, dataset.name)

@@ -3,7 +3,7 @@
 A recommender sees two tables: *items* (what can be recommended, and what is known about each) and
 *interactions* (who met which item, and when). Everything downstream addresses an item by its row
 in the items table, its **item index**, so a history is an array of small integers and row i of any
-embedding or code matrix belongs to item i.
+embedding or code matrix belongs to item i. `Dataset.from_tables` makes one of your own tables.
 
 Embedded data: `movielens-small-2016`, MovieLens Latest Small as of October 2016 (100,004 ratings,
 671 users, 9,066 movies). Not today's `ml-latest-small`, which is the 2018 set of 610 users.
@@ -15,32 +15,30 @@ Derived in: chapter 01.
 import hashlib
 import io
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
+from rqvae_lib.downloads import Counts
+from rqvae_lib.item_texts import add_texts, display_title, known
+from rqvae_lib.own_tables import read_interactions, read_items
+from rqvae_lib.tables import (
+    INTERACTION_DTYPES,
+    ITEM_DTYPES,
+    check_columns,
+    check_interactions,
+    check_items,
+    plain_ids,
+)
 
-ITEM_DTYPES = {
-    "item_id": "int64",  # the source's own id, unique
-    "title": "string",  # as the source writes it, <NA> where unknown
-    "year": "Int16",  # <NA> where unknown
-    "genres": "string",  # "Adventure|Animation", "" where none is listed
-    "text": "string",  # what a sentence encoder reads, never empty
-}
-INTERACTION_DTYPES = {
-    "user_id": "int64",
-    "item": "int64",  # item index: a row of the items table
-    "rating": "float32",
-    "timestamp": "int64",  # seconds since 1970, UTC
-}
+EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +62,10 @@ class Dataset:
     interactions: pd.DataFrame
 
     def __post_init__(self) -> None:
-        _check_columns(f"{self.name}: items", self.items, ITEM_DTYPES)
-        _check_columns(f"{self.name}: interactions", self.interactions, INTERACTION_DTYPES)
-        _check_items(f"{self.name}: items", self.items)
-        _check_interactions(f"{self.name}: interactions", self.interactions, len(self.items))
+        check_columns(f"{self.name}: items", self.items, ITEM_DTYPES)
+        check_columns(f"{self.name}: interactions", self.interactions, INTERACTION_DTYPES)
+        check_items(f"{self.name}: items", self.items)
+        check_interactions(f"{self.name}: interactions", self.interactions, len(self.items))
 
     @property
     def num_items(self) -> int:
@@ -77,12 +75,24 @@ class Dataset:
     @property
     def num_users(self) -> int:
         """Distinct users with at least one interaction."""
-        return len(self.user_ids)
+        return len(self.user_offsets) - 1
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether there is anything for a sentence encoder to read."""
+        return bool(self.items["text"].iloc[0])
 
     @cached_property
-    def user_ids(self) -> NDArray[np.int64]:
-        """The source's user ids, sorted, each once: (num_users,) int64."""
-        return np.unique(self.interactions["user_id"].to_numpy(np.int64))
+    def user_offsets(self) -> NDArray[np.int64]:
+        """Where each user's interactions begin, and where all end: (num_users + 1,) int64."""
+        users = plain_ids(self.interactions["user_id"])  # sorted
+        changes = np.flatnonzero(users[1:] != users[:-1]) + 1
+        return np.concatenate([[0], changes, [len(users)]]).astype(np.int64)
+
+    @cached_property
+    def user_ids(self) -> NDArray[Any]:
+        """The source's user ids, sorted, each once: (num_users,), int64 or strings."""
+        return plain_ids(self.interactions["user_id"])[self.user_offsets[:-1]]
 
     @cached_property
     def titles(self) -> list[str]:
@@ -92,16 +102,16 @@ class Dataset:
         """
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
-            f"Untitled movie {item_id}" if pd.isna(title) else display_title(title, _known(year))
+            f"Untitled {item_id}" if pd.isna(title) else display_title(title, known(year))
             for item_id, title, year in zip(*columns, strict=True)
         ]
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text that a sentence encoder reads, for each item index; none is empty."""
+        """The text that a sentence encoder reads, for each item; "" for all or for none."""
         return [str(text) for text in self.items["text"]]
 
-    def item_index(self, item_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    def item_index(self, item_ids: Sequence[int | str] | NDArray[Any]) -> NDArray[np.int64]:
         """Turn the source's item ids into item indices.
 
         Args:
@@ -113,14 +123,8 @@ class Dataset:
         Raises:
             ValueError: if an id is not in the items table.
         """
-        try:
-            wanted = np.asarray(item_ids, dtype=np.int64)  # (n,)
-        except OverflowError:
-            raise ValueError(
-                f"an item id of {item_ids} is beyond 64 bits, so it is not in {self.name}: look it "
-                "up in the item_id column of dataset.items"
-            ) from None
-        rows = _positions(self.items["item_id"], wanted)  # (n,)
+        wanted = pd.Index(np.asarray(item_ids, dtype=object))  # (n,)
+        rows = _positions(self.items["item_id"].astype(object), wanted)  # (n,)
         if (rows < 0).any():
             known = self.items["item_id"]
             raise ValueError(
@@ -130,7 +134,7 @@ class Dataset:
             )
         return rows
 
-    def user_history(self, user_id: int) -> NDArray[np.int64]:
+    def user_history(self, user_id: int | str) -> NDArray[np.int64]:
         """Everything that one user met, oldest first, ties in the source's order.
 
         Args:
@@ -142,14 +146,16 @@ class Dataset:
         Raises:
             ValueError: if the user has no interaction here.
         """
-        users = self.interactions["user_id"].to_numpy(np.int64)  # sorted
-        start, end = np.searchsorted(users, [user_id, user_id + 1])
-        if start == end:
+        (row,) = _positions(
+            pd.Series(self.user_ids, dtype=object), pd.Index([user_id], dtype=object)
+        )
+        if row < 0:
             raise ValueError(
                 f"user {user_id} is not in {self.name}: expected one of its {self.num_users:,} "
                 f"users, whose ids lie between {self.user_ids[0]} and {self.user_ids[-1]}; "
                 "choose one from dataset.user_ids"
             )
+        start, end = self.user_offsets[row : row + 2]
         return self.interactions["item"].to_numpy(np.int64)[start:end].copy()
 
     @cached_property
@@ -161,9 +167,99 @@ class Dataset:
         digest = hashlib.sha256()
         for table in (self.items, self.interactions):
             for column in table.columns:
-                values = [_known(value) for value in table[column].tolist()]
-                digest.update(json.dumps([column, values]).encode())
+                # As json.dumps([column, values]) has it, in pieces that fit the memory.
+                digest.update(f"[{json.dumps(column)}, [".encode())
+                for start in range(0, len(table), _PIECE):
+                    piece = table[column].iloc[start : start + _PIECE]
+                    values = piece.tolist()
+                    if piece.hasnans:
+                        values = [known(value) for value in values]
+                    digest.update(b", " * (start > 0) + json.dumps(values)[1:-1].encode())
+                digest.update(b"]]")
         return digest.hexdigest()
+
+    def check_counts(self, expected: Counts | None, where: str) -> None:
+        """Refuse data that are not the published ones, by their numbers.
+
+        Args:
+            expected: what is known of the data set; None for no expectation.
+            where: the file or folder that it was read from.
+
+        Raises:
+            ValueError: if it holds other numbers of interactions, users and items.
+        """
+        met = int((np.bincount(self.interactions["item"], minlength=self.num_items) > 0).sum())
+        found = Counts(len(self.interactions), self.num_users, met)
+        if expected is not None and found != expected:
+            raise ValueError(
+                f"{where} holds {_spelled(found)}, expected {_spelled(expected)} in {self.name}: "
+                "this is another edition of the data, or a part of it; name the folder itself to "
+                "read it as it is"
+            )
+
+    @classmethod
+    def from_tables(
+        cls,
+        interactions: pd.DataFrame | str | Path,
+        items: pd.DataFrame | str | Path | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> "Dataset":
+        """Make a data set of your own tables.
+
+        Args:
+            interactions: a frame, or a .csv, .tsv or .parquet file, one row an interaction, with
+                the columns user_id, item_id and, where known, rating (any finite number, else 1)
+                and timestamp (seconds since 1970, or dates). Without timestamps, the order of the
+                rows is the order in time. Other columns are ignored.
+            items: likewise, one row an item: item_id and, where known, title, year, genres (or
+                other categories, "|" between them) and text, which a sentence encoder is to read.
+                None: the items are those of the interactions, sorted by id.
+            columns: what your tables call these columns, as in {"item_id": "sku"}.
+            name: of the data set; by default the file's.
+
+        Returns:
+            All items in the order of their table, met or not, so that row i of your own embeddings
+            belongs to row i of it. Where no text is given, it is made from title, year and genres;
+            where an item has none of these either, it is "An untitled item."; and where no item
+            has any, there are no texts, and a tokenizer needs your embeddings or collaborative
+            vectors. A title such as "Hobbit, The" is shown as "The Hobbit".
+
+            Ids of a .csv or .tsv are numbers if all of them are whole numbers, else text, so that
+            "007" is not 7. Those of a frame or .parquet file are what they are there.
+
+        Raises:
+            ValueError: if a table lacks a column, or a row does not read as described; the message
+                names table, row and column.
+            OSError: if a file cannot be read.
+        """
+        met = read_interactions(interactions, columns or {})
+        if items is None:
+            item_ids = met["item_id"].drop_duplicates().sort_values(ignore_index=True)
+            listed = read_items(pd.DataFrame({"item_id": item_ids}), {})
+        else:
+            listed = read_items(items, columns or {})
+            if listed["item_id"].dtype != met["item_id"].dtype:  # numbers here, text there
+                listed["item_id"] = listed["item_id"].astype("string")
+                met["item_id"] = met["item_id"].astype("string")
+        rows = _positions(listed["item_id"], met["item_id"])
+        if (rows < 0).any():
+            row = int((rows < 0).argmax())
+            raise ValueError(
+                f"{_called(interactions, 'interactions')}, row {row}: item_id "
+                f"{met['item_id'].iloc[row]!r} is not in {_called(items, 'items')}, expected one "
+                "of its items: add the item, or drop the row"
+            )
+        if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
+            made = add_texts(listed, "item")["text"]
+            listed["text"] = listed["text"].where(listed["text"] != "", made)
+        met = met.assign(item=rows)[list(INTERACTION_DTYPES)]
+        met = met.sort_values(["user_id", "timestamp"], kind="stable", ignore_index=True)
+        return cls(name or _called(interactions, "your tables"), listed, met)
+
+
+_PIECE = 2**20  # rows of a column at a time
 
 
 def load_dataset(name: str = "movielens-small-2016") -> Dataset:
@@ -193,121 +289,16 @@ def load_dataset(name: str = "movielens-small-2016") -> Dataset:
     return Dataset(name, items, interactions.astype(INTERACTION_DTYPES))
 
 
-def add_texts(items: pd.DataFrame) -> pd.DataFrame:
-    """Return an items table with its last column, the text that `item_text` makes of the others."""
-    columns = (items[name] for name in ("title", "year", "genres"))
-    texts = [
-        item_text(_known(title), _known(year), genres)
-        for title, year, genres in zip(*columns, strict=True)
-    ]
-    return items.assign(text=pd.Series(texts, dtype="string"))
+def _called(table: pd.DataFrame | str | Path | None, otherwise: str) -> str:
+    """Return what a message calls a table: its path, or else a word."""
+    return str(table) if isinstance(table, str | Path) else otherwise
 
 
-# MovieLens sorts titles like a card index: "Deer Hunter, The", "Bear, The (Ours, L')". An article
-# moves back to the front of its title, in the main title and within parentheses alike.
-_ARTICLES = "The|An|A|Les|Le|La|L'|Los|Las|Lo|El|Il|I|Der|Die|Das|Den|Det|De|Une|Un|En|Da"
-_MOVED_ARTICLE = re.compile(rf"((?:a\.k\.a\. )?)([^()]+), ({_ARTICLES})(?= *(?:[():]|$))")
-
-
-def display_title(title: str, year: int | None) -> str:
-    """A title as people write it: ("Deer Hunter, The", 1978) → "The Deer Hunter (1978)"."""
-    title = " ".join(title.split())
-    title = _MOVED_ARTICLE.sub(r"\1\3 \2", title).replace("L' ", "L'")
-    return title if year is None else f"{title} ({year})"
-
-
-def item_text(title: str | None, year: int | None, genres: str) -> str:
-    """The sentence that describes a movie to a sentence encoder.
-
-    Args:
-        title: as the source writes it, or None.
-        year: of release, or None.
-        genres: separated by "|", "" where none is listed.
-
-    Returns:
-        "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy.", less what is
-        unknown; "An untitled movie." where nothing is known. Never empty.
-    """
-    name = "An untitled movie" if title is None else display_title(title, year)
-    return f"{name}. Genres: {genres.replace('|', ', ')}." if genres else f"{name}."
+def _spelled(counts: Counts) -> str:
+    interactions, users, items = (f"{count:,}" for count in counts)
+    return f"{interactions} interactions of {users} users with {items} items"
 
 
 def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
     """The row of each wanted id in a column of unique ids; -1 where it is not there."""
     return np.asarray(pd.Index(ids).get_indexer(pd.Index(wanted)), dtype=np.int64)
-
-
-def _known(value: Any) -> Any:
-    """The value, or None where pandas says that it is missing."""
-    return None if pd.isna(value) else value
-
-
-def _check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> None:
-    if list(frame.columns) != list(dtypes):
-        raise ValueError(
-            f"{table} has the columns {', '.join(map(str, frame.columns))}, expected "
-            f"{', '.join(dtypes)}: rename, add or reorder them"
-        )
-    for column, dtype in dtypes.items():
-        if frame[column].dtype != pd.Series([], dtype=dtype).dtype:
-            raise ValueError(
-                f"{table}, column {column} has dtype {frame[column].dtype}, expected {dtype}: "
-                f'convert it with .astype("{dtype}")'
-            )
-    if frame.empty:
-        raise ValueError(f"{table} has no rows, expected at least one: check what it was read from")
-    if not frame.index.equals(pd.RangeIndex(len(frame))):
-        raise ValueError(
-            f"{table} has a pandas index that starts {frame.index[:3].tolist()}, expected "
-            f"0 … {len(frame) - 1}: call .reset_index(drop=True)"
-        )
-
-
-def _check_items(table: str, items: pd.DataFrame) -> None:
-    repeated = items["item_id"].duplicated()
-    if repeated.any():
-        row = int(repeated.to_numpy().argmax())
-        raise ValueError(
-            f"{table}, row {row}: item_id {items['item_id'][row]} was seen before, expected each "
-            "id once: merge or drop the duplicate"
-        )
-    if items["genres"].isna().any():
-        row = int(items["genres"].isna().to_numpy().argmax())
-        raise ValueError(
-            f'{table}, row {row}: genres is missing, expected a string: write "" where none is '
-            "known"
-        )
-    empty = items["text"].fillna("").str.strip() == ""
-    if empty.any():
-        row = int(empty.to_numpy(bool).argmax())
-        raise ValueError(
-            f"{table}, row {row}: text is empty, expected a sentence about item_id "
-            f"{items['item_id'][row]}: make one with item_text(title, year, genres)"
-        )
-
-
-def _check_interactions(table: str, interactions: pd.DataFrame, num_items: int) -> None:
-    item = interactions["item"].to_numpy()
-    outside = (item < 0) | (item >= num_items)
-    if outside.any():
-        row = int(outside.argmax())
-        raise ValueError(
-            f"{table}, row {row}: item is {item[row]}, expected a row of the items table, 0 … "
-            f"{num_items - 1}: add the item, or turn ids into rows with dataset.item_index"
-        )
-    rating = interactions["rating"].to_numpy()
-    if not np.isfinite(rating).all():
-        row = int((~np.isfinite(rating)).argmax())
-        raise ValueError(
-            f"{table}, row {row}: rating is {rating[row]}, expected a finite number: fill it in "
-            "or drop the row"
-        )
-    user, time = interactions["user_id"].to_numpy(), interactions["timestamp"].to_numpy()
-    falls = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
-    if falls.any():
-        row = int(falls.argmax()) + 1
-        raise ValueError(
-            f"{table}, row {row}: user {user[row]} at {time[row]} comes after user "
-            f"{user[row - 1]} at {time[row - 1]}, expected rows in the order of (user_id, "
-            'timestamp): call .sort_values(["user_id", "timestamp"], kind="stable")'
-        )

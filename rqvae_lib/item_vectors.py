@@ -13,22 +13,25 @@ from torch import Tensor
 from rqvae_lib.collaborative import collaborative_vectors
 from rqvae_lib.content import load_embeddings, read_embeddings
 from rqvae_lib.datasets import EMBEDDED, Dataset
-from rqvae_lib.splits import leave_one_out
+from rqvae_lib.splits import SplitName, split_by_name
 
 Content = Literal["text", "collaborative", "both"]
 
 
 def item_vectors(
-    dataset: Dataset, content: Content = "text", embeddings: Path | None = None
+    dataset: Dataset,
+    content: Content = "text",
+    embeddings: Path | None = None,
+    split: SplitName = "leave-one-out",
 ) -> Tensor:
     """Return what the tokenizer is to know of each item.
 
     Args:
         dataset: the items, and who chose what.
         content: "text" for the embeddings of titles and genres, "collaborative" for vectors from
-            who chose what in the training part of the leave-one-out split, "both" for one after
-            the other.
+            who chose what in the training part of the split, "both" for one after the other.
         embeddings: as `text_vectors`.
+        split: which interactions may be learned from.
 
     Returns:
         shape (N, D), float32: for the shipped embeddings D is 384, for collaborative vectors 64,
@@ -44,7 +47,7 @@ def item_vectors(
     if content in ("text", "both"):
         parts.append(text_vectors(dataset, embeddings))
     if content in ("collaborative", "both"):
-        parts.append(collaborative_vectors(leave_one_out(dataset).train, dataset.num_items))
+        parts.append(collaborative_vectors(split_by_name(dataset, split).train, dataset.num_items))
     return torch.cat(parts, 1)
 
 
@@ -53,8 +56,8 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
 
     Args:
         dataset: the items.
-        embeddings: a file that `save_embeddings` wrote for these items' texts; None for the one
-            that ships with an embedded data set.
+        embeddings: a file that `save_embeddings` wrote for these items' texts, or a .npy file of
+            your own; None for the one that ships with an embedded data set.
 
     Returns:
         shape (N, D), float32.
@@ -67,6 +70,11 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         return read_embeddings(embeddings, dataset.texts)
     if dataset.name in EMBEDDED:
         return load_embeddings(dataset.name)
+    if not dataset.has_texts:
+        raise ValueError(
+            f"{dataset.name} has no texts: pass embeddings of your own (--embeddings), or use who "
+            "chose what alone (--content collaborative)"
+        )
     raise ValueError(
         f"no embeddings of {dataset.name}'s texts come with the library: make them with "
         "`python -m rqvae_lib.content`, and pass the file as embeddings (--embeddings)"

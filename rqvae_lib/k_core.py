@@ -43,7 +43,7 @@ def k_core(dataset: Dataset, k: int) -> Core:
         raise ValueError(
             f"k is {k}, expected 1 or more: it is how many interactions each user and item needs"
         )
-    _, user = np.unique(dataset.interactions["user_id"].to_numpy(), return_inverse=True)  # (E,)
+    user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_offsets))  # (E,)
     item = dataset.interactions["item"].to_numpy(np.int64)  # (E,)
     kept = np.ones(len(item), dtype=np.bool_)
     while True:

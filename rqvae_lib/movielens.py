@@ -1,39 +1,130 @@
-"""MovieLens 1M, as GroupLens publishes it: `movies.dat` and `ratings.dat`.
+"""MovieLens, as GroupLens publishes it: 1M, 100K, 32M, and the latest small set.
 
-Its licence forbids passing the files on, so none of it is in this package. Get `ml-1m.zip` from
-https://grouplens.org/datasets/movielens/1m/, unpack it, and read the folder. The real one has
-6,040 users, 1,000,209 ratings and 3,883 movies, of which 3,706 were rated; these are kept.
+The licences of 1M and 100K forbid passing the files on, so none of it is in this package: they are
+downloaded, once, from GroupLens to the machine that reads them.
 
-The files are Latin-1 text, one row a line, fields separated by `::`.
+    1M              ratings.dat, movies.dat: fields between "::", Latin-1
+    100K            u.data: fields between tabs; u.item: between "|", Latin-1, a column a genre
+    32M, small      ratings.csv, movies.csv: comma-separated, UTF-8, with a header
 
 Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 2015.
 """
 
+import csv
 import re
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rqvae_lib.datasets import (
-    EMBEDDED,
-    INTERACTION_DTYPES,
-    ITEM_DTYPES,
-    Dataset,
-    add_texts,
-    load_dataset,
+from rqvae_lib.datasets import Dataset
+from rqvae_lib.downloads import Counts, Entry, Remote, fetch_folder
+from rqvae_lib.item_texts import add_texts
+from rqvae_lib.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.text_files import check_there, columns_of_numbers, line_of, lines, rows_of_text
+
+Version = Literal["1m", "100k", "32m", "latest-small"]
+
+_HOST = "https://files.grouplens.org/datasets/movielens/"
+_RESEARCH = (
+    "GroupLens allows any research purpose, with acknowledgement, no endorsement implied, and no "
+    "commercial use without its permission. "
 )
+_NOT_PASSED_ON = _RESEARCH + "You may not redistribute the data without separate permission."
+_PASSED_ON = _RESEARCH + "You may redistribute the data under these same conditions."
+MOVIELENS: dict[Version, Entry] = {
+    "1m": Entry(
+        "movielens-1m",
+        (Remote(_HOST + "ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906"),),
+        Counts(interactions=1_000_209, users=6_040, items=3_706),
+        _NOT_PASSED_ON,
+        _HOST + "ml-1m-README.txt",
+        folder="ml-1m",
+        unpacked_bytes=2**26,
+    ),
+    "100k": Entry(
+        "movielens-100k",
+        (Remote(_HOST + "ml-100k.zip", "md5:0e33842e24a9c977be4e0107933c0723"),),
+        Counts(interactions=100_000, users=943, items=1_682),
+        _NOT_PASSED_ON,
+        _HOST + "ml-100k-README.txt",
+        folder="ml-100k",
+        unpacked_bytes=2**26,
+    ),
+    "32m": Entry(
+        "movielens-32m",
+        (Remote(_HOST + "ml-32m.zip", "md5:d472be332d4daa821edc399621853b57"),),
+        Counts(interactions=32_000_204, users=200_948, items=84_432),
+        _PASSED_ON,
+        _HOST + "ml-32m-README.html",
+        folder="ml-32m",
+        unpacked_bytes=2**31,
+    ),
+    "latest-small": Entry(  # the set of September 2018; GroupLens may replace it
+        "movielens-latest-small",
+        (Remote(_HOST + "ml-latest-small.zip"),),
+        Counts(interactions=100_836, users=610, items=9_724),
+        _PASSED_ON,
+        _HOST + "ml-latest-small-README.html",
+        folder="ml-latest-small",
+        unpacked_bytes=2**25,
+    ),
+}
 
-TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})\)")
+_GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+_COLUMNS_100K = ("movie", "title", "release", "video release", "URL", *_GENRES_100K)
+_RATING = ("user", "movie", "rating", "timestamp")
+_TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})\)")
 
 
-def load_movielens_1m(folder: str | Path) -> Dataset:
-    """Read the folder `ml-1m`.
+def load_movielens(
+    version: Version = "1m",
+    *,
+    entry: Entry | None = None,
+    cache: Path | None = None,
+    **options: Any,
+) -> Dataset:
+    """Return a MovieLens data set; download it first if need be.
+
+    The terms are shown before the download. `RQVAE_DATA` names files that are there already.
 
     Args:
-        folder: holds movies.dat (movie::title (year)::genre|genre) and ratings.dat
-            (user::movie::rating::seconds since 1970).
+        version: which one.
+        entry: where it is and what it holds, instead of the known entry of that version.
+        cache: where downloads are kept; the user's cache folder by default.
+        options: as `download`: timeout, attempts, progress.
+
+    Returns:
+        As `read_movielens`, under the entry's name, such as "movielens-1m".
+
+    Raises:
+        ValueError: for another version, as `fetch_folder` or `read_movielens`, or if the files hold
+            other numbers of ratings, users and movies than the version is known for.
+        OSError: as `fetch_folder`.
+    """
+    if version not in get_args(Version):
+        raise ValueError(
+            f"there is no MovieLens {version!r}: expected one of {', '.join(get_args(Version))}"
+        )
+    entry = entry or MOVIELENS[version]
+    folder = fetch_folder(entry, cache, **options)
+    dataset = read_movielens(folder, entry.name)
+    dataset.check_counts(entry.counts, str(folder))
+    return dataset
+
+
+def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
+    """Read an unpacked archive of MovieLens; which one, its files say.
+
+    Args:
+        folder: holds ratings.dat and movies.dat, u.data and u.item, or ratings.csv and movies.csv.
+        name: of the data set; by default after the folder, "movielens-1m" for the first format.
 
     Returns:
         The rated movies, sorted by their id, and all ratings, sorted by user and time; ratings of
@@ -41,84 +132,181 @@ def load_movielens_1m(folder: str | Path) -> Dataset:
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a line does not read as described, or a rating is of an unknown movie; the
+        ValueError: if a line does not read as published, or a rating is of an unknown movie; the
             message names file and line.
     """
     folder = Path(folder)
-    movies = _read(folder / "movies.dat", ("movie", "title", "genres"))
-    ratings = _read(folder / "ratings.dat", ("user", "movie", "rating", "timestamp"))
-    movie_ids = _whole_numbers(folder / "movies.dat", movies, "movie")
-    rated = _whole_numbers(folder / "ratings.dat", ratings, "movie")
-    unknown = ~np.isin(rated, movie_ids)
-    if unknown.any():
-        line = int(unknown.argmax()) + 1
+    if (folder / "u.data").is_file():
+        return _read_100k(folder, name or "movielens-100k")
+    if (folder / "ratings.csv").is_file():
+        return _read_csv(folder, name or f"movielens-{folder.name.removeprefix('ml-')}")
+    return _read_1m(folder, name or "movielens-1m")
+
+
+def _read_1m(folder: Path, name: str) -> Dataset:
+    path = folder / "movies.dat"
+    rows, numbers = rows_of_text(path, ("movie", "title", "genres"), "::", "latin-1")
+    movies = [(field, *_title_and_year(title), genres) for field, title, genres in rows]
+    ratings = folder / "ratings.dat"
+    types = dict.fromkeys(_RATING, "int64")
+    return _dataset(
+        name, path, movies, numbers, ratings, columns_of_numbers(ratings, types, "::"), lowest=1
+    )
+
+
+def _read_100k(folder: Path, name: str) -> Dataset:
+    path = folder / "u.item"
+    rows, numbers = rows_of_text(path, _COLUMNS_100K, "|", "latin-1")
+    movies = []
+    for row, number in zip(rows, numbers, strict=True):
+        if set(row[5:]) - {"0", "1"}:
+            raise ValueError(
+                f"{path}, line {number}: a genre is {'|'.join(row[5:])!r}, expected 0 or 1 in each "
+                "column: unpack the file again"
+            )
+        # One movie is called "unknown", and its genre too: nothing is known of it.
+        title, year = _title_and_year(row[1]) if row[1] != "unknown" else (None, None)
+        genres = [genre for genre, own in zip(_GENRES_100K[1:], row[6:], strict=True) if own == "1"]
+        movies.append((row[0], title, year, "|".join(genres)))
+    ratings = folder / "u.data"
+    types = dict.fromkeys(_RATING, "int64")
+    return _dataset(
+        name, path, movies, numbers, ratings, columns_of_numbers(ratings, types, "\t"), lowest=1
+    )
+
+
+def _read_csv(folder: Path, name: str) -> Dataset:
+    path, header = folder / "movies.csv", ["movieId", "title", "genres"]
+    check_there(path)
+    movies, numbers = [], []
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+    try:
+        for row in reader:
+            if reader.line_num == 1 and row != header:
+                raise ValueError(
+                    f"{path}, line 1: found the columns {row}, expected {header}: unpack the file "
+                    "again"
+                )
+            if len(row) != 3:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: found {len(row)} fields, expected 3 "
+                    f"({','.join(header)}): unpack the file again"
+                )
+            if reader.line_num > 1:
+                genres = "" if row[2] == "(no genres listed)" else row[2]
+                movies.append((row[0], *_title_and_year(row[1]), genres))
+                numbers.append(reader.line_num)
+    except csv.Error as error:
         raise ValueError(
-            f"{folder / 'ratings.dat'}, line {line}: movie {rated[line - 1]} is not in movies.dat: "
-            "unpack both files from one archive"
-        )
-    split = [TITLE_AND_YEAR.fullmatch(title.strip()) for title in movies["title"]]
-    items = pd.DataFrame(
+            f"{path}, line {reader.line_num}: {error}, expected fields with commas between them, "
+            "in quotes where they hold a comma: unpack the file again"
+        ) from error
+    ratings = folder / "ratings.csv"
+    types = {"userId": "int64", "movieId": "int64", "rating": "float32", "timestamp": "int64"}
+    found = columns_of_numbers(ratings, types, ",", header=True)
+    table = dict(zip(_RATING, (found.pop(column) for column in types), strict=True))
+    return _dataset(name, path, movies, numbers, ratings, table, lowest=0.5, header=True)
+
+
+def _title_and_year(title: str) -> tuple[str | None, int | None]:
+    """Split ("Toy Story (1995)") → ("Toy Story", 1995); a title without a year is kept whole."""
+    if not title.strip():
+        return None, None
+    match = _TITLE_AND_YEAR.fullmatch(title.strip())
+    return (match[1], int(match[2])) if match else (title, None)
+
+
+def _dataset(
+    name: str,
+    movies_path: Path,
+    movies: list[tuple[str, str | None, int | None, str]],
+    movie_lines: list[int],
+    ratings_path: Path,
+    ratings: dict[str, NDArray[Any]],
+    *,
+    lowest: float,
+    header: bool = False,
+) -> Dataset:
+    """Put both tables together, by movie and by time, and empty `ratings` on the way.
+
+    Every column has tens of millions of rows in the largest set, so each is let go when it is done.
+    """
+    items = _items(movies_path, movies, movie_lines)
+
+    def refuse(bad: NDArray[np.bool_], column: str, expected: str) -> None:
+        if bad.any():
+            row = int(bad.argmax())
+            line = line_of(ratings_path, row, header=header)
+            found = ratings[column][row]
+            raise ValueError(
+                f"{ratings_path}, line {line}: {column} {found!s} {expected}: unpack both files "
+                "from one archive again"
+            )
+
+    rating, time = ratings["rating"], ratings["timestamp"]
+    steps = rating * (1 / lowest)
+    refuse(
+        (rating < lowest) | (rating > 5) | (steps != np.floor(steps)),
+        "rating",
+        f"is no number of stars, expected {lowest:g} to 5",
+    )
+    refuse(
+        (time < 0) | (time >= 2**32), "timestamp", "is out of range, expected seconds since 1970"
+    )
+    user = ratings["user"]
+    refuse((user < 0) | (user >= 2**40), "user", "is out of range, expected an id from 0 on")
+    del user
+
+    ids = items["item_id"].to_numpy(np.int64)
+    rows = np.searchsorted(ids, ratings["movie"]).clip(max=len(ids) - 1)  # (E,)
+    refuse(ids[rows] != ratings["movie"], "movie", f"is not in {movies_path.name}")
+    del ratings["movie"]
+    rated = np.bincount(rows, minlength=len(ids)) > 0
+    ratings["item"] = (np.cumsum(rated) - 1)[rows]
+    del rows
+    pairs = ratings["user"] * np.int64(len(ids)) + ratings["item"]
+    if len(np.unique(pairs)) < len(pairs):
+        repeated = pd.Series(pairs).duplicated().to_numpy()
+        refuse(repeated, "user", "rates a movie again, expected each movie once")
+    del pairs
+
+    order = np.lexsort((ratings["timestamp"], ratings["user"]))  # stable
+    columns = {}
+    for column, source in zip(
+        INTERACTION_DTYPES, ("user", "item", "rating", "timestamp"), strict=True
+    ):
+        columns[column] = ratings.pop(source)[order].astype(INTERACTION_DTYPES[column], copy=False)
+    interactions = pd.DataFrame(columns, copy=False)
+    return Dataset(name, add_texts(items[rated].reset_index(drop=True)), interactions)
+
+
+def _items(
+    path: Path, movies: list[tuple[str, str | None, int | None, str]], lines_of: list[int]
+) -> pd.DataFrame:
+    """Return the items table less its texts, sorted by id."""
+    seen: dict[int, int] = {}
+    for (field, *_), line in zip(movies, lines_of, strict=True):
+        if not re.fullmatch("[0-9]{1,18}", field):
+            raise ValueError(
+                f"{path}, line {line}: movie is {field[:40]!r}, expected a whole number: unpack "
+                "the file again"
+            )
+        if int(field) in seen:
+            raise ValueError(
+                f"{path}, line {line}: movie {field} was seen before, in line {seen[int(field)]}, "
+                "expected each once: unpack the file again"
+            )
+        seen[int(field)] = line
+    if not movies:
+        raise ValueError(f"{path} has no rows, expected at least one: unpack the file again")
+    ids, titles, years, genres = zip(*movies, strict=True)
+    frame = pd.DataFrame(
         {
-            "item_id": movie_ids,
-            "title": [
-                m[1] if m else title for m, title in zip(split, movies["title"], strict=True)
-            ],
-            "year": pd.array([int(m[2]) if m else pd.NA for m in split], dtype="Int16"),
-            "genres": movies["genres"],
+            "item_id": [int(field) for field in ids],
+            "title": pd.array(titles, dtype="string"),
+            "year": pd.array(years, dtype="Int16"),
+            "genres": genres,
         }
     )
-    items = items[items["item_id"].isin(rated)].sort_values("item_id", ignore_index=True)
-    items = add_texts(items.astype({name: ITEM_DTYPES[name] for name in items.columns}))
-    interactions = pd.DataFrame(
-        {
-            "user_id": _whole_numbers(folder / "ratings.dat", ratings, "user"),
-            "item": np.searchsorted(items["item_id"].to_numpy(np.int64), rated),
-            "rating": _whole_numbers(folder / "ratings.dat", ratings, "rating"),
-            "timestamp": _whole_numbers(folder / "ratings.dat", ratings, "timestamp"),
-        }
-    ).sort_values(["user_id", "timestamp"], kind="stable", ignore_index=True)
-    return Dataset("movielens-1m", items, interactions.astype(INTERACTION_DTYPES))
-
-
-def open_dataset(name_or_folder: str | Path) -> Dataset:
-    """Return an embedded dataset by its name, or MovieLens 1M from its folder.
-
-    Raises:
-        ValueError, OSError: as `load_dataset` for a name, `load_movielens_1m` for a folder.
-    """
-    if str(name_or_folder) not in EMBEDDED and Path(name_or_folder).is_dir():
-        return load_movielens_1m(name_or_folder)
-    return load_dataset(str(name_or_folder))
-
-
-def _read(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    """Return a file's fields as text, one column a name."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: name the folder ml-1m, unpacked from ml-1m.zip"
-        )
-    # Not splitlines: in Latin-1 text it would also break a line at the letter U+0085.
-    lines = path.read_text(encoding="latin-1").removesuffix("\n").split("\n")
-    if lines == [""]:
-        raise ValueError(f"{path} is empty: unpack it from ml-1m.zip again")
-    rows = [line.split("::") for line in lines]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(names):
-            raise ValueError(
-                f"{path}, line {number}: found {len(row)} fields, expected {len(names)} "
-                f"({'::'.join(names)}): unpack it from ml-1m.zip again"
-            )
-    return pd.DataFrame(rows, columns=list(names), dtype=object)
-
-
-def _whole_numbers(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.int64]:
-    """Return a column as int64; name the line of the first field that is no whole number."""
-    numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
-    bad = np.isnan(numbers) | (numbers != np.floor(numbers)) | (np.abs(numbers) > 2**53)
-    if bad.any():
-        line = int(bad.argmax()) + 1
-        raise ValueError(
-            f"{path}, line {line}: {name} is {table[name][line - 1]!r}, expected a whole number: "
-            "unpack the file from ml-1m.zip again"
-        )
-    return numbers.astype(np.int64)
+    frame = frame.astype({name: ITEM_DTYPES[name] for name in frame.columns})
+    return frame.sort_values("item_id", ignore_index=True)

@@ -33,6 +33,7 @@ from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
 
 RQVAE_STEPS = 2000
+VALIDATION_TARGETS = 10_000  # at most
 DECODER_STEPS = 1000
 RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
 DECODER_TRAINING = TrainingConfig(
@@ -304,6 +305,9 @@ def validate(
 ) -> dict[str, Mean]:
     """Measure the model and popularity on the validation targets.
 
+    Of more than `VALIDATION_TARGETS` it takes every second, third, and so on: they are for choosing
+    a model, and not worth an hour. A user with several targets has one vote.
+
     Args:
         model: a trained model, on the CPU; it is there again in the end.
         split, dataset: what it was trained on.
@@ -313,7 +317,8 @@ def validate(
         By name of the metric, for the model and for popularity: the mean over people, and its 95 %
         bootstrap interval.
     """
-    positions, num_items = split.validation, dataset.num_items
+    every = -(-len(split.validation) // VALIDATION_TARGETS)
+    positions, num_items = split.validation[::every], dataset.num_items
     found = {
         "": evaluate(model.to(device), split, positions, num_items),
         " of popularity": evaluate(Popularity(split.train, num_items), split, positions, num_items),

@@ -13,11 +13,9 @@ to do instead: Ji, Sun, Zhang and Li, arXiv 2010.11060.
 Derived in: chapter 01; seen at work in chapter 00.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +58,22 @@ class Split:
         """Return the history before each held-out position, and the items there, (M,) int64."""
         histories = [self.everything.before(int(position)) for position in positions]
         return histories, self.everything.items[positions]
+
+
+SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
+
+
+def split_by_name(dataset: Dataset, name: SplitName) -> Split:
+    """Return the split of that name: `leave_last_out` with one or ten, or `global_timestamp`.
+
+    Raises:
+        ValueError: for another name, or as `global_timestamp`.
+    """
+    if name not in get_args(SplitName):
+        raise ValueError(f"split is {name!r}; it must be one of {get_args(SplitName)}")
+    if name == "timestamp":
+        return global_timestamp(dataset)
+    return leave_last_out(dataset, 10 if name == "last-ten" else 1)
 
 
 def leave_one_out(dataset: Dataset) -> Split:
@@ -172,19 +186,10 @@ def global_timestamp(
     )
 
 
-# By the names that files and commands use.
-SPLITS: dict[str, Callable[[Dataset], Split]] = {
-    "leave-one-out": leave_one_out,
-    "last-ten": partial(leave_last_out, num_targets=10),
-    "timestamp": global_timestamp,
-}
-
-
 def _histories(dataset: Dataset) -> Histories:
     """Return all interactions of a dataset, user by user."""
     items = torch.tensor(dataset.interactions["item"].to_numpy())  # (E,)
-    _, lengths = np.unique(dataset.interactions["user_id"].to_numpy(), return_counts=True)  # (U,)
-    return Histories(items, _running_total(torch.from_numpy(lengths)))
+    return Histories(items, torch.from_numpy(dataset.user_offsets))
 
 
 def _kept(histories: Histories, keep: Tensor) -> Histories:

@@ -45,7 +45,7 @@ from rqvae_lib.encoder_decoder import EncoderDecoder
 from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.locks import only_process_in
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -57,8 +57,20 @@ pytestmark = pytest.mark.usefixtures("one_thread", "quick")
 COMMAND = "from rqvae_lib.cli import main; main()"
 DATASET = "movielens-small-2016"
 
-opened = cache(open_dataset)
-vectors_of = cache(item_vectors)
+open_once, vectors_once = cache(open_dataset), cache(item_vectors)
+
+
+def opened(name: str, interactions: Path | None = None, items: Path | None = None) -> Any:
+    return open_once(name, interactions, items)
+
+
+def vectors_of(
+    dataset: Any,
+    content: Any = "text",
+    embeddings: Path | None = None,
+    split: Any = "leave-one-out",
+) -> torch.Tensor:
+    return vectors_once(dataset, content, embeddings, split)
 
 
 @pytest.fixture(scope="module")
@@ -616,7 +628,7 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
     vectors = torch.randn(800, 16, generator=torch.Generator().manual_seed(0))
     asked = []
     monkeypatch.setattr(
-        cli_tokenizer, "item_vectors", lambda _, content, __: asked.append(content) or vectors
+        cli_tokenizer, "item_vectors", lambda _, content, *__: asked.append(content) or vectors
     )
     said = succeeds(
         "compare-tokenizers", "--seeds", 3, "--steps", 2, "--content", "both", folder=tmp_path
@@ -651,7 +663,7 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
         (["recommend", "--user", 672], "user 672"),
         (["recommend", "--history", "1,999999999"], "999999999"),
         (["recommend", "--history", "Toy Story"], "Toy Story"),
-        (["recommend", "--history", "9" * 20], "64 bits"),
+        (["recommend", "--history", "9" * 20], "9" * 20),
         (["recommend", "--user", 1, "--device", "meta"], "meta"),
         (["recommend", "--user", 1, "--model", "nowhere.safetensors"], "nowhere.safetensors"),
         (["recommend", "--user", 1, "--model", "."], "."),
@@ -716,7 +728,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     for module in (cli_tokenizer, cli_recommender):  # nothing is even read
-        monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
+        monkeypatch.setattr(module, "open_dataset", lambda *_: pytest.fail("it went to work"))
     said = fails(*arguments.split(), folder=tmp_path)
     assert "cannot write file/" in said
 

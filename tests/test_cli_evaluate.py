@@ -11,10 +11,10 @@ import pytest
 from rqvae_lib import cli_evaluate, cli_recommender
 from rqvae_lib.checkpoints import load_model, load_recommender, load_sasrec, shipped_models
 from rqvae_lib.comparison import evaluate
-from rqvae_lib.movielens import open_dataset
+from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rq_transformer import RQTransformer
 from rqvae_lib.sasrec import SASRec
-from rqvae_lib.splits import SPLITS
+from rqvae_lib.splits import split_by_name
 from test_cli import fails, succeeds
 
 pytestmark = pytest.mark.usefixtures("one_thread", "data_read_once")
@@ -73,7 +73,7 @@ def test_the_table_holds_what_the_library_measures(trained: Path, tmp_path: Path
     with file.open(encoding="utf-8", newline="") as written:
         rows = {(row["model"], row["metric"], row["k"]): row for row in csv.DictReader(written)}
     dataset = opened(DATASET)
-    split = SPLITS["leave-one-out"](dataset)
+    split = split_by_name(dataset, "leave-one-out")
     expected = evaluate(load_model(decoder)[0], split, split.test, dataset.num_items)
     for metric in ("Recall", "NDCG", "MRR"):
         for k in (1, 5, 10, 20, 50):

@@ -1,6 +1,7 @@
 """The comparison: worked examples by hand, a brute-force ranker, the interval by simulation."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
 from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import SPLITS, leave_one_out
+from rqvae_lib.splits import SplitName, leave_one_out, split_by_name
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
 
@@ -70,7 +71,7 @@ class Scores:
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size: int) -> None:
     dataset = small_dataset()
-    split = SPLITS[split_name](dataset)
+    split = split_by_name(dataset, split_name)
     model = Scores(dataset.num_items)
     found = evaluate(model, split, split.test, dataset.num_items, batch_size=batch_size)
     histories, targets = split.histories_and_targets(split.test)
@@ -149,11 +150,11 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
         evaluate(Broken(), split, split.test, dataset.num_items)
 
 
-@pytest.mark.parametrize("split_name", SPLITS)
+@pytest.mark.parametrize("split_name", get_args(SplitName))
 def test_nothing_that_is_tested_was_seen_in_training(split_name: str) -> None:
     """Of each person, training holds the beginning, and every target stands behind it."""
     dataset = small_dataset()
-    split = SPLITS[split_name](dataset)
+    split = split_by_name(dataset, split_name)
     for part in (split.validation, split.test):
         users = split.everything.user_of(part)
         in_training = split.train.offsets.diff()[users]

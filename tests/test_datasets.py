@@ -14,10 +14,9 @@ from rqvae_lib.datasets import (
     INTERACTION_DTYPES,
     ITEM_DTYPES,
     Dataset,
-    display_title,
-    item_text,
     load_dataset,
 )
+from rqvae_lib.item_texts import display_title, item_text
 
 NAME = "movielens-small-2016"
 FOLDER = resources.files("rqvae_lib.data") / NAME
@@ -76,7 +75,7 @@ def test_what_is_unknown_stays_unknown(movielens: Dataset) -> None:
     assert (movielens.items["year"].isna() == untitled).all()
     assert (movielens.items["genres"] == "").sum() == 17
     row = movielens.item_index([108583])[0]
-    assert movielens.titles[row] == "Untitled movie 108583"
+    assert movielens.titles[row] == "Untitled 108583"
     assert movielens.texts[row] == "An untitled movie. Genres: Comedy."
     assert movielens.texts[movielens.item_index([151307])[0]] == "An untitled movie."
     assert all(text.strip() for text in movielens.texts)

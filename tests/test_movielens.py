@@ -12,7 +12,8 @@ from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.cli import app
 from rqvae_lib.content import save_embeddings
 from rqvae_lib.datasets import Dataset, load_dataset
-from rqvae_lib.movielens import load_movielens_1m, open_dataset
+from rqvae_lib.movielens import read_movielens
+from rqvae_lib.named_datasets import open_dataset
 
 MOVIES = [
     "3::Léon: The Professional (1994)::Action|Crime",
@@ -32,7 +33,7 @@ def write(folder: Path, movies: list[str] = MOVIES, ratings: list[str] = RATINGS
 
 
 def test_the_files_as_published_become_a_dataset(tmp_path: Path) -> None:
-    data = load_movielens_1m(write(tmp_path))
+    data = read_movielens(write(tmp_path))
     assert data.name == "movielens-1m"
     assert data.items["item_id"].tolist() == [1, 3, 10]  # rated ones, by id
     assert data.titles == [
@@ -50,7 +51,7 @@ def test_the_files_as_published_become_a_dataset(tmp_path: Path) -> None:
 
 
 def test_a_title_without_a_year_is_kept_whole(tmp_path: Path) -> None:
-    data = load_movielens_1m(write(tmp_path, ["1::Untimely::Drama"], ["7::1::5::9"]))
+    data = read_movielens(write(tmp_path, ["1::Untimely::Drama"], ["7::1::5::9"]))
     assert data.titles == ["Untimely"]
     assert data.items["year"].isna().all()
 
@@ -70,16 +71,16 @@ def test_a_bad_line_is_named(tmp_path: Path, file: str, line: str, found: str) -
     lines = {"movies": MOVIES, "ratings": RATINGS}
     folder = write(tmp_path, **(lines | {file: [*lines[file], line]}))
     with pytest.raises(ValueError, match=found.replace("(", r"\(")):
-        load_movielens_1m(folder)
+        read_movielens(folder)
 
 
 def test_an_empty_file_a_missing_one_and_a_repeated_movie_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ratings.dat is empty"):
-        load_movielens_1m(write(tmp_path / "a", ratings=[]))
+        read_movielens(write(tmp_path / "a", ratings=[]))
     with pytest.raises(FileNotFoundError, match=r"movies.dat does not exist"):
-        load_movielens_1m(tmp_path)
-    with pytest.raises(ValueError, match="item_id 10 was seen before"):
-        load_movielens_1m(write(tmp_path / "b", [*MOVIES, MOVIES[-1]]))
+        read_movielens(tmp_path)
+    with pytest.raises(ValueError, match="movie 10 was seen before"):
+        read_movielens(write(tmp_path / "b", [*MOVIES, MOVIES[-1]]))
 
 
 def test_a_name_or_a_folder_opens_a_dataset(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def of_that_shape(folder: Path, num_users: int = 40, num_movies: int = 300) -> D
         for user in range(1, num_users + 1)
         for place, movie in enumerate(random.permutation(num_movies)[:30] + 1)
     ]
-    return load_movielens_1m(write(folder, movies, ratings))
+    return read_movielens(write(folder, movies, ratings))
 
 
 def run(*arguments: str) -> str:
@@ -116,7 +117,7 @@ def test_the_commands_run_on_data_of_that_shape(
     data = of_that_shape(tmp_path / "ml-1m")
     vectors = torch.randn(data.num_items, 12, generator=torch.Generator().manual_seed(0))
     save_embeddings("ml-1m/embeddings.safetensors", vectors, data.texts, "random", data.name)
-    where = ("--data", "ml-1m", "--embeddings", "ml-1m/embeddings.safetensors")
+    where = ("--dataset", "ml-1m", "--embeddings", "ml-1m/embeddings.safetensors")
     # As in the documentation, but for the steps and the size of the codebooks.
     run("train-rqvae", *where, "--steps", "4", "--codebook-size", "8", "--snapshots", "2")
     model, card = load_rqvae("runs/rqvae.safetensors")
@@ -129,7 +130,7 @@ def test_the_commands_run_on_data_of_that_shape(
     codes = table[["code_1", "code_2", "code_3"]].to_numpy()
     assert (codes == model.assign(vectors.half().float()).numpy()).all()
     run("train-decoder", *where, "--steps", "2")
-    assert "Movie" in run("recommend", "--data", "ml-1m", "--user", "1", "-k", "3")
+    assert "Movie" in run("recommend", "--dataset", "ml-1m", "--user", "1", "-k", "3")
 
 
 def test_without_embeddings_the_sentence_says_how_to_make_them(
@@ -138,7 +139,7 @@ def test_without_embeddings_the_sentence_says_how_to_make_them(
     monkeypatch.chdir(tmp_path)
     of_that_shape(tmp_path / "ml-1m")
     with pytest.raises(ValueError, match=r"python -m rqvae_lib.content.*--embeddings"):
-        run("train-rqvae", "--data", "ml-1m", "--steps", "1", "--codebook-size", "8")
+        run("train-rqvae", "--dataset", "ml-1m", "--steps", "1", "--codebook-size", "8")
 
 
 def test_a_tokenizer_of_other_data_is_refused(
@@ -147,4 +148,4 @@ def test_a_tokenizer_of_other_data_is_refused(
     monkeypatch.chdir(tmp_path)
     of_that_shape(tmp_path / "ml-1m")
     with pytest.raises(ValueError, match="tokenizer was trained on other data"):
-        run("train-decoder", "--data", "ml-1m", "--tokenizer", "pretrained", "--steps", "1")
+        run("train-decoder", "--dataset", "ml-1m", "--tokenizer", "pretrained", "--steps", "1")

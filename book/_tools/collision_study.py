@@ -38,7 +38,8 @@ from rqvae_lib.code_analysis import (
     purity,
 )
 from rqvae_lib.content import encode_texts, read_embeddings, save_embeddings
-from rqvae_lib.datasets import Dataset, item_text, load_dataset
+from rqvae_lib.datasets import Dataset, load_dataset
+from rqvae_lib.item_texts import item_text
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.remedies import REMEDIES, resolve

@@ -32,7 +32,7 @@ from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import SPLITS, Split
+from rqvae_lib.splits import Split, split_by_name
 from tables import Row, read_rows, write_rows
 from tuning import DATASET, TABLE, TRAINERS, best_settings
 
@@ -162,7 +162,7 @@ def main() -> None:
     table, people = (options.output / name for name in ("11_comparison.csv", "11_people.csv"))
     dataset = load_dataset(DATASET)
     for split_name in options.splits:
-        split = SPLITS[split_name](dataset)
+        split = split_by_name(dataset, split_name)
         for name in options.models:
             for seed in options.seeds:
                 key = {"split": split_name, "model": name, "seed": str(seed)}

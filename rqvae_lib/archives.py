@@ -1,0 +1,120 @@
+"""Unpacking a zip from elsewhere: every member is looked at before one byte is written.
+
+An archive is a list of wishes: put these bytes at that path. A hostile or broken one wishes for a
+path outside the folder, for a link to follow, or for more bytes than the disk has. Such an archive
+is refused whole. A good one is unpacked beside its place and renamed, so a folder that exists is a
+folder that is complete.
+
+Used by: the downloaded data sets.
+"""
+
+import errno
+import re
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+MAX_MEMBERS = 1000  # the largest archive that is read here has some thirty
+CHUNK_BYTES = 2**20
+
+
+def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
+    """Unpack what an archive holds under the name of `folder`, to `folder`.
+
+    Args:
+        archive: the .zip file.
+        folder: what to make, such as cache/ml-1m from an archive with ml-1m/ratings.dat. Nothing
+            happens if it is there already.
+        max_bytes: how large the members may be in all, by what they declare and in truth.
+
+    Raises:
+        ValueError: if the file is no whole zip, or a member has a path outside the folder, is a
+            link or encrypted, comes twice, or is larger than expected. Nothing is left behind.
+        OSError: if the archive cannot be read or the folder cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                _check_members(archive, opened.infolist(), max_bytes)
+                _write_members(archive, opened, Path(temporary), max_bytes)
+        # Of what it cannot read, zipfile also says RuntimeError, NotImplementedError, or that it
+        # cannot go to a place before the beginning.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            raise ValueError(
+                f"{archive} is not a whole zip file ({error}): remove it and get it again"
+            ) from error
+        unpacked = Path(temporary) / folder.name
+        if not unpacked.is_dir():
+            raise ValueError(
+                f"{archive} holds no folder {folder.name}/, expected the archive as it is "
+                "published: get it again"
+            )
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was quicker, with the same files
+                raise
+
+
+def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+    """Raise ValueError for the first member that is not a plain file or folder within."""
+    if len(members) > MAX_MEMBERS:
+        raise ValueError(
+            f"{archive} has {len(members):,} members, expected at most {MAX_MEMBERS:,}: this is "
+            "another archive"
+        )
+    seen: set[PurePosixPath] = set()
+    for member in members:
+        path = PurePosixPath(member.filename)
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if path.is_absolute() or "\\" in member.filename or re.match("[A-Za-z]:", str(path)):
+            what = "has a path that is not relative"
+        elif ".." in path.parts:
+            what = "leads out of the folder"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            what = "is a link or a device"
+        elif member.flag_bits & 1:
+            what = "is encrypted"
+        elif path in seen:
+            what = "comes twice"
+        else:
+            seen.add(path)
+            continue
+        raise ValueError(
+            f"{archive}, member {member.filename!r}: {what}, expected plain files only: do not "
+            "unpack this archive, get it from its publisher"
+        )
+    declared = sum(member.file_size for member in members)
+    if declared > max_bytes:
+        raise _too_large(archive, f"{declared:,}", max_bytes)
+
+
+def _write_members(archive: Path, opened: zipfile.ZipFile, to: Path, max_bytes: int) -> None:
+    """Write all members; count the bytes, since what an archive declares may be a lie."""
+    written = 0
+    for member in opened.infolist():
+        path = to.joinpath(*PurePosixPath(member.filename).parts)
+        if member.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member) as source, path.open("xb") as target:
+            while chunk := source.read(CHUNK_BYTES):
+                written += len(chunk)
+                if written > max_bytes:
+                    raise _too_large(archive, f"more than {max_bytes:,}", max_bytes)
+                target.write(chunk)
+
+
+def _too_large(archive: Path, found: str, max_bytes: int) -> ValueError:
+    return ValueError(
+        f"{archive} unpacks to {found} bytes, expected at most {max_bytes:,}: do not unpack this "
+        "archive, get it from its publisher"
+    )

@@ -1,0 +1,219 @@
+"""Published text files: read fast where all is well, and exact about the first line that is not.
+
+A file of numbers is parsed by pyarrow, millions of lines a second. Only if that fails is it read
+again, line by line, to find the line to name. A file of texts is read line by line at once, within
+bounds: no line and no file may be larger than any honest one is.
+
+A byte-order mark, Windows line ends and empty lines change nothing.
+
+Used by: MovieLens and Amazon reviews.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from numpy.typing import NDArray
+
+MAX_LINE_BYTES = 2**20
+MAX_FILE_BYTES = 2**33  # unpacked, of a .gz
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+TYPES = {"int64": pa.int64(), "float32": pa.float32()}
+AGAIN = "get the file again from where it is published"
+
+
+def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file, plain or .gz, that are not empty, with their numbers.
+
+    Args:
+        path: the file.
+        encoding: "utf-8" or "latin-1".
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if the file is empty, is not what its ending or the encoding says, or has a
+            line beyond `MAX_LINE_BYTES`; the message names file and line.
+    """
+    check_there(path)
+    number = total = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            # Split at line feeds only: in Latin-1 text, U+0085 is a letter like any other.
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number, total = number + 1, total + len(raw)
+                if len(raw) > MAX_LINE_BYTES or total > MAX_FILE_BYTES:
+                    raise ValueError(
+                        f"{path}, line {number}: found more than "
+                        f"{MAX_LINE_BYTES if total <= MAX_FILE_BYTES else MAX_FILE_BYTES:,} bytes, "
+                        f"expected fewer: {AGAIN}"
+                    )
+                if number == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)
+                try:
+                    line = raw.decode(encoding)
+                except UnicodeDecodeError as error:
+                    raise ValueError(
+                        f"{path}, line {number}: byte {error.start + 1} is not {encoding.upper()} "
+                        f"text, expected that encoding: {AGAIN}"
+                    ) from error
+                if line := line.removesuffix("\n").removesuffix("\r"):
+                    yield number, line
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is not a whole gzip file ({error}, after line {number}): {AGAIN}"
+        ) from error
+    if not total:  # a .gz of nothing
+        raise ValueError(f"{path} is empty, expected at least one line: {AGAIN}")
+
+
+def rows_of_text(
+    path: Path, names: tuple[str, ...], separator: str, encoding: str
+) -> tuple[list[list[str]], list[int]]:
+    """Return the fields of each line, one a name, and the lines' numbers.
+
+    Raises:
+        ValueError: as `lines`, or if a line has another number of fields.
+        FileNotFoundError: as `lines`.
+    """
+    rows, numbers = [], []
+    for number, line in lines(path, encoding):
+        fields = line.split(separator)
+        if len(fields) != len(names):
+            raise _fields_wrong(path, number, fields, names, separator)
+        rows.append(fields)
+        numbers.append(number)
+    return rows, numbers
+
+
+def columns_of_numbers(
+    path: Path, dtypes: Mapping[str, str], separator: str, *, header: bool = False
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of a file that holds nothing but numbers.
+
+    Args:
+        path: the file.
+        dtypes: the name of each column, in their order, and "int64" or "float32".
+        separator: what stands between two fields.
+        header: whether the first line has the names.
+
+    Returns:
+        By name, one array of shape (number of lines,).
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if a field does not read as its type, is missing, too many, not finite or
+            beyond 64 bits; the message names file, line and column.
+    """
+    check_there(path)
+    if header:
+        _check_header(path, tuple(dtypes), separator)
+    try:
+        table = _parse(path, dtypes, separator, header)
+    except pa.ArrowInvalid as error:
+        problem = _first_problem(path, dtypes, separator, header)
+        raise problem or ValueError(f"{path} cannot be read ({error}): {AGAIN}") from error
+    columns: dict[str, NDArray[Any]] = {}
+    for name in dtypes:
+        columns[name] = table.column(name).to_numpy()
+        table = table.drop_columns([name])  # frees it before the next is copied
+        if columns[name].dtype.kind == "f" and not np.isfinite(columns[name]).all():
+            problem = _first_problem(path, dtypes, separator, header)
+            assert problem is not None
+            raise problem
+    if not len(next(iter(columns.values()))):
+        raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
+    return columns
+
+
+def line_of(path: Path, row: int, *, header: bool = False) -> int:
+    """Return the number of the line that holds a row, counted from 0 and without the header."""
+    for place, (number, _) in enumerate(lines(path, "latin-1")):
+        if place == row + header:
+            return number
+    raise IndexError(row)
+
+
+def check_there(path: Path) -> None:
+    """Raise an error unless there is such a file and something in it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, expected a file: {AGAIN}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty, expected at least one line: {AGAIN}")
+
+
+def _parse(path: Path, dtypes: Mapping[str, str], separator: str, header: bool) -> pa.Table:
+    source: Any = str(path)
+    if len(separator) > 1:  # which pyarrow does not know
+        content = path.read_bytes()
+        if b"," in content:
+            raise pa.ArrowInvalid("a comma")
+        source, separator = pa.BufferReader(content.replace(separator.encode(), b",")), ","
+    return pacsv.read_csv(
+        source,
+        read_options=pacsv.ReadOptions(column_names=list(dtypes), skip_rows=int(header)),
+        parse_options=pacsv.ParseOptions(delimiter=separator, quote_char=False),
+        convert_options=pacsv.ConvertOptions(
+            column_types={name: TYPES[dtype] for name, dtype in dtypes.items()}, null_values=[]
+        ),
+    )
+
+
+def _check_header(path: Path, names: tuple[str, ...], separator: str) -> None:
+    number, line = next(lines(path))
+    if line.split(separator) != list(names):
+        raise ValueError(
+            f"{path}, line {number}: found the columns {line[:80]!r}, expected "
+            f"{separator.join(names)!r}: {AGAIN}"
+        )
+
+
+def _first_problem(
+    path: Path, dtypes: Mapping[str, str], separator: str, header: bool
+) -> ValueError | None:
+    """Return an error that names the first line that is not as it should be."""
+    for place, (number, line) in enumerate(lines(path)):
+        if header and place == 0:
+            continue
+        fields = line.split(separator)
+        if len(fields) != len(dtypes):
+            return _fields_wrong(path, number, fields, tuple(dtypes), separator)
+        for (name, dtype), field in zip(dtypes.items(), fields, strict=True):
+            if dtype == "int64" and not _is_int64(field):
+                expected = "a whole number"
+            elif dtype == "float32" and not _is_finite(field):
+                expected = "a finite number"
+            else:
+                continue
+            return ValueError(
+                f"{path}, line {number}: {name} is {field[:40]!r}, expected {expected}: {AGAIN}"
+            )
+    return None
+
+
+def _fields_wrong(
+    path: Path, number: int, fields: list[str], names: tuple[str, ...], separator: str
+) -> ValueError:
+    shown = separator.replace("\t", "<tab>")
+    return ValueError(
+        f"{path}, line {number}: found {len(fields)} fields, expected {len(names)} "
+        f"({shown.join(names)}): {AGAIN}"
+    )
+
+
+def _is_int64(field: str) -> bool:
+    try:
+        return -(2**63) <= int(field) < 2**63 and "_" not in field and "+" not in field
+    except ValueError:
+        return False
+
+
+def _is_finite(field: str) -> bool:
+    try:
+        return bool(np.isfinite(np.float32(field))) and "_" not in field
+    except ValueError:
+        return False

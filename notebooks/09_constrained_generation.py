@@ -10,16 +10,14 @@
 # # Can a model recommend a movie that does not exist?
 #
 # A generative recommender writes the next movie's name, code by code, as a language model writes the next word. Most
-# combinations of codes name no movie. What does the model write when nobody stops it, and what does it take to make it
-# write names that exist, no others, and the most probable of them? This chapter lets a trained model write freely and
-# counts. Then it builds the rule that stops it, a tree of all names, and the search that finds the best names in the
-# tree.
+# combinations of codes name no movie. What does the model write when nobody stops it, and how does one get names that
+# exist, no others, and the most probable of them? This chapter lets a trained model write freely and counts. Then it
+# builds the rule that stops it, a tree of all names, and the search that finds the best names in the tree.
 #
-# A reminder, in case you start here. A *semantic ID* names a movie by four small numbers, its *codes*. The first three
-# were learned from the movie's title, year and genres, so that similar movies begin alike. The fourth tells apart the
-# few movies that share the first three. A *history* is what a person has rated, in time order, written as a sentence of
-# codes, and a causal transformer has learned to continue such sentences {cite}`rajput2023tiger`. [Chapter
-# 08](08_training_a_decoder.ipynb) trains such a model; here it is given.
+# In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*. Three were learned from the
+# movie's title, year and genres, so that similar movies begin alike; the fourth tells apart the few that share them. A
+# *history* is what a person has rated, in time order, written as a sentence of codes, and a causal transformer has
+# learned to continue such sentences {cite}`rajput2023tiger`. Chapter 08 trains it; here it is given.
 #
 # :::{admonition} What you will learn
 # - how much of what a trained model writes freely names no movie, and why its likeliest answers hide the problem
@@ -32,10 +30,10 @@
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | semantic IDs | they are what is written | [Quickstart](00_quickstart.ipynb) |
-# | probabilities of sequences: a product over positions, a sum of logarithms | a movie's score is one | any course on language models |
-# | self-attention | the cache is made of its keys and values | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
+# | probabilities of sequences: a product over positions, a sum of logarithms | a movie's score is one | [Chapter 08](08_training_a_decoder.ipynb) |
+# | self-attention | the cache is made of its keys and values | [Chapter 08](08_training_a_decoder.ipynb) |
 #
-# **Time:** about 30 minutes to read.
+# **Time:** about 40 minutes to read.
 
 # %%
 import heapq
@@ -67,9 +65,8 @@ def seeded(seed):
 # %% [markdown]
 # ## Writing without a rule
 #
-# The model is the one that comes with the library. The people are real, from a small edition of MovieLens
-# {cite}`harper2015movielens`. Each person's history ends before the movie that is held out for tuning, which the model
-# did not learn from.
+# The model comes with the library, the people from a small edition of MovieLens {cite}`harper2015movielens`. Each
+# person's history ends before the movie that is held out for tuning, which the model did not learn from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -89,11 +86,10 @@ print(f"one in {tuples / len(ids):,.0f}")
 # %% [markdown]
 # Somebody who wrote codes blindly would name a movie once in about 5,552 tuples. The model has learned better. The next
 # function lets it write: at each of the four positions it takes the probabilities of the next code and asks `choose`
-# which one to write. The three methods of the model are all that generation needs. `encode_history` reads the histories
-# and returns a state, `next_code_logits` scores the next code, and `extend` appends a code to one of the `parents`, the
-# beginnings written so far. At first there is only one beginning, the empty one with the number 0, and all copies
-# continue it; later each copy continues its own. Eight tuples a person are *sampled*: each code is drawn with its
-# probability.
+# which one to write. Three methods of the model are all that generation needs. `encode_history` reads the histories and
+# returns a state, `next_code_logits` scores the next code of every beginning written so far, and `extend` appends one
+# code to each copy's beginning. `parents` tells which one that is: number 0 for all copies at first, the empty
+# beginning, and later each copy's own. Eight tuples a person are *sampled*: each code is drawn with its probability.
 
 
 # %%
@@ -102,13 +98,16 @@ def write(people, copies, choose):
     parents = torch.zeros(len(people), copies, dtype=torch.int64)
     written = []
     for level in range(4):
-        chances = model.next_code_logits(state).softmax(2)
+        chances = model.next_code_logits(state).softmax(2)  # (B, P, size)
         codes = choose(chances.expand(-1, copies, -1))  # (B, copies)
         written.append(codes)
         if level < 3:
             state = model.extend(state, parents, codes)
         parents = torch.arange(copies).expand_as(codes)
     return torch.stack(written, 2).flatten(0, 1)  # (B · copies, 4)
+
+
+generator = seeded(0)
 
 
 def sample(chances):
@@ -127,7 +126,6 @@ def share_in_catalogue(written):
 
 
 people = histories[:128]
-generator = seeded(0)
 sampled = write(people, 8, sample)
 shares = share_in_catalogue(sampled)
 print(f"{len(sampled):,} sampled tuples; still the beginning of a movie")
@@ -138,8 +136,8 @@ assert 0.4 < shares[3] < 0.5
 
 # %% [markdown]
 # More than half of the sampled tuples name no movie. Every first code exists, a sixth of the tuples leave the catalogue
-# at the second code, and nearly all others that leave it do so at the third. By then there is hardly a choice left, as
-# we shall see: most pairs of codes go on to a single movie.
+# at the second code, and nearly all others that leave it do so at the third. There the catalogue leaves hardly a
+# choice: most pairs of codes go on to a single movie, as we shall see.
 #
 # Sampling shows what the model believes, tuple by tuple, but only roughly. `score_items` computes it: for each of the
 # 9,066 movies the probability of its whole ID, the product of the probabilities of its four codes. All these
@@ -171,10 +169,9 @@ print(f"{sum(seen) / 128:.0%} one that the person has already rated")
 
 # %% [markdown]
 # Greedy tuples nearly always exist. The invalid tuples hold about half of the probability together, and hardly ever win
-# alone. That is why the problem is easy to overlook, and it returns as soon as one asks for more than the favourite:
-# ten movies, new to the person, perhaps of one genre. TIGER, the first recommender of this kind, reports between 0.1 %
-# and 1.6 % of invalid IDs among its ten likeliest {cite}`rajput2023tiger`. A recommender in service cannot show an
-# empty place even that often.
+# alone. That is why the problem is easy to overlook. It returns when one asks for more than the favourite, as we shall
+# count. TIGER, the first recommender of this kind, reports about 0.1 % to 1.6 % of invalid IDs among its ten likeliest
+# on three datasets of products, and would search for more and strike them out {cite}`rajput2023tiger` (§4.5).
 #
 # ## A tree of all names
 #
@@ -212,15 +209,18 @@ print("nodes by depth:", counts)
 for depth in range(4):
     mean = counts[depth + 1] / counts[depth]
     print(f"codes that go on after {depth}: {mean:.2f} on average")
+pairs, movies = ids.ids[:, :2].unique(dim=0, return_counts=True)
+print(f"{(movies == 1).double().mean():.0%} of the pairs lead to one movie")
 
 # %% [markdown]
 # To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts equal
 # those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on with
-# 32 of 256 second codes, and after two codes there is a choice for few movies only. {numref}`fig-09-trie` shows one of
-# the busiest pairs.
+# 32 of 256 second codes on average, and after two codes there is a choice for few movies only. {numref}`fig-09-trie`
+# shows the busiest pair.
 
 # %%
 # NBVAL_CHECK_OUTPUT
+assert pairs[movies.argmax()].tolist() == [128, 76]
 for movie in ids.with_prefix([128, 76]).tolist():
     print(ids.id_of(movie), data.titles[movie])
 
@@ -276,16 +276,16 @@ for depth in (1, 2, 3):
 
 # %% [markdown]
 # The children of a node are all that a *mask* needs, the list of what is allowed and what is not. Here is the mask
-# after a first code, by hand from the dicts and by the library. The library returns the children themselves, for any
-# number of nodes at once. The rows of `children` are as long as the node with the most children needs, and `valid` says
-# which entries are real.
+# after a first code, by hand from the dicts and by the library. The library takes the numbers of any nodes of a depth
+# and returns their children. Its rows are as long as the node with the most children needs, and `valid` says which
+# entries are real.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 by_hand = torch.zeros(256, dtype=torch.bool)
 by_hand[list(tree[128])] = True
 
-children = trie.children(1, torch.tensor([128]))  # all 256 first codes exist
+children = trie.children(1, torch.tensor([128]))  # node 128 is code 128 here
 mask = torch.zeros(256, dtype=torch.bool)
 mask[children.codes[children.valid]] = True
 assert torch.equal(mask, by_hand)
@@ -294,10 +294,10 @@ print(f"{int(mask.sum())} of 256 second codes may follow the first code 128")
 # %% [markdown]
 # ## The best ten, by beam search
 #
-# Now the search. We want the ten movies with the highest probability, and to compute all 9,066 for each person would
-# take far too long. **Beam search** {cite}`sutskever2014sequence` keeps a fixed number of prefixes, the *beams*. It
-# extends each by every code that its children allow, keeps the most probable of the longer prefixes, whichever beam
-# they come from, and repeats this until the IDs are complete.
+# Now the search. We want the ten movies with the highest probability, and to compute all 9,066 for each person means to
+# read every prefix in the tree. **Beam search** {cite}`sutskever2014sequence` keeps a fixed number of prefixes, the
+# *beams*. It extends each by every code that its children allow, keeps the most probable of the longer prefixes,
+# whichever beam they come from, and repeats this until the IDs are complete.
 #
 # First a function that asks the model for the next code, in the plainest way: put the history and the codes written so
 # far into one sentence, and read all of it. It returns natural logarithms of probabilities, and a list notes how many
@@ -327,8 +327,7 @@ def next_log_probabilities(history, prefixes, temperature=1.0):
 
 # %% [markdown]
 # (The last lines compare the transformer's output with the vectors of the next level's codes. The temperature is for
-# later, and 1 changes nothing.) The search itself fits in ten lines. The score of a prefix is the sum of the logarithms
-# so far.
+# later; 1 changes nothing.) The search is short. A prefix's score is the sum of the logarithms so far.
 
 
 # %%
@@ -365,9 +364,9 @@ def movies_but(left_out):
 
 # %% [markdown]
 # `beam_search` asks `codes_after` which codes may follow a prefix. `walk` makes this function of a tree, and
-# `movies_but` lists all movies except some. What should the search allow? Every code, a free search; or what the tree
-# allows. Movies that a person has already rated should not be recommended, so the tree is made of the others: *a filter
-# is a smaller tree*. One person with 21 rated movies serves as the example.
+# `movies_but` lists all movies except some. Movies that a person has already rated should not be recommended, so the
+# tree is made of the others: *a filter is a smaller tree*. The library's `recommend` leaves the history out by itself.
+# One person with 21 rated movies serves as the example.
 
 # %%
 history = histories[26]
@@ -387,9 +386,9 @@ for movie, score in zip(by_hand, scores.exp().tolist(), strict=True):
     print(f"{score:.2%} {data.titles[movie]}")
 
 # %% [markdown]
-# The function by hand and the library's `recommend` find the same ten movies with the same probabilities. No movie gets
-# much: there are many that this person may rate next. And what does the free search find, which may write any code?
-# Sixteen people, ten beams:
+# Both find the same ten movies with the same probabilities, up to rounding. No movie gets much: there are many that
+# this person may rate next. And what does a *free* search find, which may write any code? Sixteen people, fifty beams;
+# the ten likeliest tuples of each, and all fifty:
 
 
 # %%
@@ -399,28 +398,27 @@ def every_code(prefix):
 
 written = []
 for person in histories[:16]:
-    beams = beam_search(person, 10, every_code)
-    written.append([ids.item_of(prefix) for prefix, _ in beams])
-missing = sum(row.count(None) for row in written)
-rated = sum(
-    movie in person.tolist()
-    for person, row in zip(histories[:16], written, strict=True)
-    for movie in row
-)
-print(f"of 160 tuples {missing} name no movie, {rated} a movie already rated")
-assert missing < 16 < rated
+    beams = beam_search(person, 50, every_code)
+    row = [ids.item_of(prefix) for prefix, _ in beams]
+    known = person.tolist()
+    written.append([(movie is None, movie in known) for movie in row])
+written = torch.tensor(written).double()  # (16, 50, 2)
+for first in (10, 50):
+    missing, rated = written[:, :first].mean((0, 1)).tolist()
+    print(f"{first} tuples: {missing:.1%} no movie, {rated:.0%} rated before")
+assert missing < 0.1 < rated
 
 # %% [markdown]
-# Hardly any name is invalid, and many are useless: a free search spends much of its ten on movies that the person has
-# rated. The smaller tree repairs both at once.
+# Few names are invalid, more of them further down the list, and many are useless: a free search spends much of its list
+# on movies that the person has rated. The smaller tree repairs both at once.
 #
 # ### Before or after the softmax?
 #
 # There are two ways to use a mask. Ours takes the softmax over all 256 codes and then drops what is not allowed. Or one
 # drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every step;
-# whoever samples under a mask does this. Both write IDs that exist, but they are different models. The second gives the
-# belief that was lost at a prefix back to the movies below *that* prefix, however much was lost there.
-# `valid_only=True` makes the library's model do so:
+# whoever samples under a mask does this. Both write IDs that exist, but they are different models. What the first loses
+# to invalid codes after a prefix, the second gives to the movies below *that* prefix. `valid_only=True` makes the
+# library's model do so:
 
 # %%
 renormalising = DecoderOnly(replace(model.config, valid_only=True), ids).eval()
@@ -432,14 +430,14 @@ other_lists = recommend(renormalising, trie, few, k=10, beams=50).items
 both = (plain_lists[:, :, None] == other_lists[:, None]).any(2)  # (64, 10)
 changed = (plain_lists != other_lists).any(1)  # (64,)
 print(f"{both.double().mean():.0%} of the movies are in both lists of ten")
-print(f"{int(changed.sum())} of 64 lists have changed")
+print(f"{int(changed.sum())} of 64 lists have changed, if only in order")
 assert 0.5 < both.double().mean() < 0.95
 
 # %% [markdown]
-# Now all belief is on movies, by construction, and about a quarter of what is recommended has changed, although no
-# weight has. This page does not say which of the two recommends better. A model can also be *trained* with the softmax
-# over the valid codes only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so
-# that a score stays the probability that the model itself gives.
+# Now all belief is on movies, by construction, and about a fifth of what is recommended has changed, although no weight
+# has. This page does not say which of the two recommends better. A model can also be *trained* with the softmax over
+# the valid codes only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so that
+# a score stays the probability that the model itself gives.
 #
 # ## What does the search miss?
 #
@@ -451,7 +449,8 @@ assert 0.5 < both.double().mean() < 0.95
 # > At each level the probabilities of the prefixes sum to at most 1, so fewer than $B$ of them can have a probability
 # > above $1/B$. Let the tenth movie of a list have the probability $p$. A movie that beats it is more probable than
 # > $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/B$, fewer than $B$ prefixes of a
-# > level are above $p$, so all of these were among the $B$ beams, and no such movie can have been missed.
+# > level are above $p$. A prefix is dropped only for $B$ better ones, so none of these was, and no such movie is
+# > missed.
 #
 # The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
 # {cite}`stahlberg2019nmt`.
@@ -472,9 +471,9 @@ assert torch.equal(top[:4], new.topk(10).indices)
 
 # %% [markdown]
 # A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
-# is. It serves as the reference. (The proof is cautious: a search may find all ten without being able to prove it.) How
-# much of these ten do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (With
-# fewer than ten beams a search ends at fewer than ten movies.)
+# is. It serves as the reference. (A search may also find all ten without being able to prove it.) How much of these ten
+# do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (Fewer than ten beams
+# end at fewer than ten movies.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
@@ -506,8 +505,7 @@ plt.show()
 
 # %% [markdown]
 # This is why one asks for more beams than movies. Ten beams always end at ten movies that exist and are new, but many
-# of these are not among the true ten. (The seconds are those of the machine that made this page, and of whatever else
-# it did.)
+# of these are not among the true ten. (The seconds depend on the machine.)
 #
 # What goes wrong in a greedy search? Here is the example person again, code by code: first what one beam finds, then
 # the best movie.
@@ -521,18 +519,20 @@ for movie in (int(one.items[0, 0]), by_hand[0]):
         prefix = torch.cat([prefix, torch.tensor([[code]])], 1)
     steps = " × ".join(f"{chance:.3f}" for chance in chances)
     print(f"{data.titles[movie]}: {steps} = {torch.stack(chances).prod():.4f}")
+    firsts = next_log_probabilities(history, prefix[:, :0])[0].exp()
+    print(f"    rank of its first code: {int((firsts >= chances[0]).sum())}")
 
 # %% [markdown]
-# The greedy search takes the likelier first code, and what follows it is less likely. The product decides, and it is
-# known only at the end. A search with several beams keeps the second-best beginning as well, and lets the continuations
-# decide.
+# The greedy search takes the likeliest first code, and what follows it is less likely. The product decides, and it is
+# known only at the end. Several beams keep more beginnings, and let the continuations decide; here even ten beams lose
+# the best movie at its first code.
 #
 # ## Reading each token once
 #
-# The function above read the whole history again for every beam and every code. That is not needed. In a causal
-# transformer a token looks only at what stands before it {cite}`vaswani2017attention`. So what an old token computed
-# does not change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: in
-# attention, it compares its query with the keys and averages the values. Whoever keeps these has a **KV cache**.
+# The function above read the whole history again for every beam and every code. In a causal transformer a token looks
+# only at what stands before it {cite}`vaswani2017attention`. So what an old token computed does not change when a new
+# one is appended, and the new one needs only the old ones' *keys* and *values*: attention compares its query with
+# the keys and averages the values. Whoever keeps these has a **KV cache**.
 #
 # The function below sends one token, a vector of D numbers, through the model's two blocks. In each block the token is
 # normalised and gives a query, a key and a value for each of H heads, with D/H numbers each. The key and the value are
@@ -593,8 +593,8 @@ print(f"{shared.numel() + own.numel():,} numbers instead of {copied:,}")
 
 # %% [markdown]
 # The shapes are (people, heads, tokens, numbers) and (people, beams, heads, tokens, numbers), and the counts are those
-# of one block's keys after the first code. Equal it must be, too. The states below stand behind the first codes 0 to
-# 49, all fifty beams at once, and are compared with the plain function, which read every sentence whole:
+# of one block's keys after the first code. Saving must not change the result. So the next cell lets fifty beams write
+# the first codes 0 to 49, and compares their scores with the plain function's, which reads every sentence whole:
 
 # %%
 plain = next_log_probabilities(history, torch.arange(50)[:, None])
@@ -645,7 +645,7 @@ print(f"{len(history)} movies are {len(tokens)} tokens")
 print(f"without a cache: {tokens_uncached:,} tokens read for ten movies")
 print(f"with the cache: {counting.tokens:,}")
 
-# %% mystnb={"image": {"alt": "Bars of the number of tokens read, on a logarithmic axis, for 1, 10, 50 and 200 beams. Without a cache the bars rise with the beams from a few hundred to many thousands; with the cache they start lower and rise far more slowly."}, "figure": {"caption": "Without a cache the history is read again for every beam and code, so the work grows with their product. With it the history is read once, and each beam adds three tokens. The history is the example person's.", "name": "fig-09-tokens"}}
+# %% mystnb={"image": {"alt": "Bars of the number of tokens read, on a logarithmic axis, for 1, 10, 50 and 200 beams. Without a cache the bars rise with the beams from a few hundred to many thousands; with the cache they start lower and rise far more slowly."}, "figure": {"caption": "Without a cache every beam reads the history again for every code, so the work grows with beams times history. With it the history is read once, and each beam adds three tokens. The history is the example person's.", "name": "fig-09-tokens"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 widths = [1, 10, 50, 200]
 places = torch.arange(len(widths))
@@ -663,22 +663,22 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# With the cache a beam costs three tokens, and not four: behind the last code nothing follows, so nobody has to read
-# it. The longer the history, the more the cache saves.
+# With the cache a beam costs three tokens, not four: nothing follows the last code, so nobody has to read it. The
+# longer the history, the more the cache saves.
 #
 # ### Ten times the catalogue
 #
 # Nothing in these counts mentions the number of movies. The search asks for the children of the prefixes that it holds,
-# and it holds as many prefixes as it has beams. To check this, the next cell lets the same model write in made-up
-# catalogues of random IDs, of a thousand to a hundred thousand items, and counts again. (What it writes means nothing
-# there. The work is what counts.) For comparison it counts the prefixes that exact scoring of the whole catalogue has
-# to read.
+# and it holds as many as it has beams. To check this, the next cell lets the same model write in made-up catalogues of
+# random IDs, of a thousand to a hundred thousand items, and counts again. (What it writes there means nothing.) The
+# last column has the tokens that exact scoring of the whole catalogue would read: the history, and one for each prefix.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 print("   items   tokens  scores  exact scoring")
 for items in (1_000, 10_000, 100_000):
     random_codes = torch.randint(256, (items, 3), generator=seeded(0))
+    # SemanticIDs appends the fourth code, which tells equal triples apart
     made_up = Trie(SemanticIDs(random_codes, [256, 256, 256]))
     counting = Counting(model)
     everything = [torch.empty(0, dtype=torch.int64)]  # nothing is left out
@@ -692,9 +692,8 @@ for items in (1_000, 10_000, 100_000):
     )
 
 # %% [markdown]
-# The search reads the same tokens and scores the same codes in each. Exact scoring reads every prefix, and so grows
-# with the catalogue. What may grow is the look-up of children. It is no work for the model, and it is bounded, too: no
-# node has more children than its level has codes, 256.
+# The search reads the same tokens and scores the same codes in each; exact scoring grows with the catalogue. What may
+# grow is the look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
 #
 # ## Leaving movies out
 #
@@ -718,12 +717,12 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     )
 
 # %% [markdown]
-# Fifty beams are many for ten movies, and unless the genre is as common as comedy, most people are left with fewer than
-# ten, often with none ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how
-# many. The tree has no such trouble, because *a filter is a smaller tree*. What is not allowed is never entered, and
-# all fifty beams go to movies that are. A tree for each person would be slow to build, though. Look at the flat arrays
-# again: the movies below a node are neighbours. So one running count of allowed movies answers, for any node of any
-# level, how many allowed ones are below it, and a node with none is closed.
+# Unless the genre is as common as comedy, most people are left with fewer than ten, often with none
+# ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how many. In a smaller tree
+# what is not allowed is never entered, and all fifty beams go to movies that are. But a tree for each person would have
+# to be built from all movies each time. Look at the flat arrays again: the movies below a node are neighbours. So one
+# running count of allowed movies answers, for any node of any level, how many allowed ones are below it, and a node
+# with none is closed.
 
 # %%
 allowed = torch.zeros(len(ids), dtype=torch.bool)
@@ -747,8 +746,8 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     print(f"{genre}: ten allowed movies for {full:.0%} of 64 people")
 
 # %% [markdown]
-# Inside the tree everybody gets ten. The library counts just so, for the allowed movies and for each person's forbidden
-# ones. By hand, it is the smaller tree:
+# Inside the tree each of the 64 gets ten. The library counts just so, for the allowed movies and for each person's
+# forbidden ones. By hand, it is the smaller tree:
 
 # %%
 noirs = movies_but(torch.cat([(~allowed).nonzero()[:, 0], history]))
@@ -760,7 +759,7 @@ by_hand = [ids.item_of(prefix) for prefix, _ in found]
 assert by_hand == library.items[0].tolist()
 print("; ".join(data.titles[movie] for movie in by_hand[:3]))
 
-# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir and Horror fall to nearly nothing long before ten, Animation falls as well, Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most people without ten movies unless the genre is common; inside the tree all of them have ten.", "name": "fig-09-filter"}}
+# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir, Horror and Animation fall to nearly nothing at ten, Film-Noir first; Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most of the 671 people without ten movies unless the genre is common; inside the tree, each of the 64 people tried had ten.", "name": "fig-09-filter"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 numbers = torch.arange(1, 21)
 for (genre, kept), marker in zip(left.items(), "osD^", strict=True):
@@ -777,11 +776,11 @@ plt.show()
 # %% [markdown]
 # ## Ten movies, or the same movie ten times?
 #
-# Movies that share their first code resemble each other. A list whose movies all begin alike may bore. How many
-# *different first codes* do the ten have? Two knobs might change it. The **temperature** divides the logits before the
-# softmax: below 1 each choice becomes more decided, above 1 less. And `max_per_prefix` sets a limit to how many movies
-# of a list may share their first code. By hand, the limit walks through the beams, the best first, and skips what is
-# one too many:
+# Movies that share their first code resemble each other ([chapter 06](06_collisions.ipynb) measures how much), and a
+# list whose movies all begin alike may bore. How many *different first codes* do the ten have? Two knobs might change
+# it. The **temperature** divides the logits before the softmax: below 1 each choice becomes more decided, above 1 less.
+# And `max_per_prefix` sets a limit to how many movies of a list may share their first code. By hand, the limit walks
+# through the beams, the best first, and skips what is one too many:
 
 
 # %%
@@ -808,7 +807,8 @@ by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
 assert by_hand == library.items[0].tolist()
 
 # %% [markdown]
-# What do the knobs do, and what do they cost? **Recall@10** is the share of people whose hidden movie is among the ten.
+# What do the knobs do, and what do they cost? The table counts the different first codes of a list, on average, and the
+# different movies of all 671 lists together. **Recall@10** is the share of people whose hidden movie is among the ten.
 # The *bootstrap* says how sure one may be of it: it draws 671 people anew, with repetition, a thousand times, and the
 # interval holds the middle 95 % of the means. Since all variants were asked about the same people, the last column
 # takes the difference to the plain list person by person. {numref}`fig-09-variety` draws the number of first codes and
@@ -848,7 +848,7 @@ print("fewer than ten movies:", int((limited[1] < 0).any(1).sum()), "people")
 assert table["at most 1"][0] > table["at most 2"][0] > table["as it is"][0]
 assert table["temperature 0.25"][0] < table["as it is"][0]
 
-# %% mystnb={"image": {"alt": "Six points with vertical bars for Recall at 10 against the mean number of different first codes in a list of ten, from 6.2 to 10. Temperature 0.25 is at the left, the plain list at 7.6, the limits of 3, 2 and 1 follow to the right. All bars overlap widely."}, "figure": {"caption": "Only the limit buys variety: with at most one movie for each first code the ten have ten different ones. Recall falls by about a hundredth on these people; the bars, 95 % intervals, are wider than that. Neither temperature makes the lists more varied.", "name": "fig-09-variety"}}
+# %% mystnb={"image": {"alt": "Six points with vertical bars for Recall at 10 against the mean number of different first codes in a list of ten, from 6.2 to 10. Temperature 0.25 is at the left, the plain list at 7.6, the limits of 3, 2 and 1 follow to the right. All bars overlap widely."}, "figure": {"caption": "Only the limit buys variety: with at most one movie for each first code the ten have ten different ones. Limits of 1 and 2 lower Recall by about a hundredth on these people; the bars, 95 % intervals, are wider than that. Neither temperature makes the lists more varied.", "name": "fig-09-variety"}}
 fig, ax = plt.subplots(figsize=(6, 3.6))
 for (name, (codes, *quality)), marker in zip(
     table.items(), "osD^v<", strict=True
@@ -870,8 +870,8 @@ plt.show()
 # {cite}`rajput2023tiger`; a ranking samples nothing.) At 0.25 a list has fewer first codes than before, and at 4 it has
 # no more. How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one
 # softmax it does. But a movie's score adds up four of them, and each is normalised on its own, so movies of different
-# branches may change places. What does move with the temperature is the second column, how many different movies the
-# 671 lists hold together: it falls as the temperature rises.
+# branches may change places. What does move with the temperature is the second column: all lists together hold fewer
+# movies as it rises.
 #
 # ## What the first code says
 #
@@ -892,8 +892,8 @@ for code in prefix[0].topk(3).indices.tolist():
     family = ids.with_prefix([code])
     best = family[exact[0, family].topk(2).indices].tolist()
     print(
-        f"code {code}: {prefix[0, code]:.1%}, of which {below[0, code]:.1%}"
-        f" on its {len(family)} movies"
+        f"code {code}: {prefix[0, code]:.1%} for the family,"
+        f" {below[0, code]:.1%} for its {len(family)} movies together"
     )
     print("    ", "; ".join(data.titles[movie] for movie in best))
 
@@ -918,9 +918,8 @@ print(f"kept below all others: {kept_by_others:.0%}")
 assert kept_by_others < kept
 
 # %% [markdown]
-# So a prefix's probability is an upper bound of what its movies have, and for these four people the bound is looser
-# below the unlikely codes than below the likely ones. This is also why the proof above could use it: no movie is more
-# probable than its beginning.
+# So a prefix's probability bounds what its movies have, as the proof above used, and for these four people the bound is
+# looser below the unlikely codes.
 #
 # ## Exercises
 #
@@ -953,33 +952,33 @@ assert len(codes_after_solution(ids.ids, [128])) == 22
 # ### Exercise 2 · Which branches are open (difficulty ★★☆, 10 minutes)
 #
 # For the M nodes of one level, `first_leaf`, int64 of shape (M + 1,), says where the movies of each begin in the sorted
-# list of N movies; its last number is N. `allowed`, bool of shape (N,) in the same sorted order, says which movies may
-# be recommended. Return how many allowed movies are below each node, as an int64 tensor of shape (M,). Try it without a
-# loop.
+# list of N movies; its last number is N. `allowed`, bool of shape (B, N) in the same sorted order, says for each of B
+# people which movies may be recommended. Return, as bool of shape (B, M), which nodes are open for whom: those with at
+# least one allowed movie below them. Try it without a loop.
 
 
 # %%
-def allowed_below(first_leaf, allowed):
+def open_nodes(first_leaf, allowed):
     raise NotImplementedError("your turn")
 
 
-_ = checks.allowed_below(allowed_below)
+_ = checks.open_nodes(open_nodes)
 
 
 # %% tags=["hide-cell"]
-def allowed_below_solution(first_leaf, allowed):
-    before = F.pad(allowed.cumsum(0), (1, 0))  # (N + 1,)
-    return before[first_leaf[1:]] - before[first_leaf[:-1]]
+def open_nodes_solution(first_leaf, allowed):
+    before = F.pad(allowed.cumsum(1), (1, 0))  # (B, N + 1)
+    return before[:, first_leaf[1:]] > before[:, first_leaf[:-1]]
 
 
-assert checks.allowed_below(allowed_below_solution)
+assert checks.open_nodes(open_nodes_solution)
 
 # %% [markdown]
 # ### Exercise 3 · An exact search that reads little (difficulty ★★★, 30 minutes)
 #
-# Beam search keeps a fixed number of prefixes, too few here and too many there. Write a search that is exact and opens
-# no branch without need. A `tree` is a dict from each code to a pair: the log-probability of this code after the codes
-# before it, and what is below it, again such a dict, or `None` behind the last code of an ID. Return the `k` most
+# Beam search keeps a fixed number of prefixes, too few here and too many there. Write a search that is exact and looks
+# into no branch without need. A `tree` is a dict from each code to a pair: the log-probability of this code after the
+# codes before it, and what is below it, again such a dict, or `None` behind the last code of an ID. Return the `k` most
 # probable IDs, best first, as a list of pairs: the ID as a tuple of codes, and its log-probability. If there are fewer
 # than `k`, return all. No two prefixes are equally probable where it matters. Some of the branches raise an error when
 # you look into them; these cannot hold one of the `k` best, and a careful search never does. (Python's `heapq` keeps a
@@ -1018,16 +1017,16 @@ assert checks.best_items(best_items_solution)
 # <details>
 # <summary>1. Nearly all of a model's likeliest tuples name a movie. May one do without the trie?</summary>
 #
-# Not safely. The likeliest tuple of each person may exist while half of the probability lies on tuples that do not. As
-# soon as the likeliest ones are not wanted, because they were seen, or are of another genre, the search gets to where
-# the invalid ones are. And one empty place in a list is one too many.
+# Not safely. The likeliest tuple of each person may exist while half of the probability lies on tuples that do not.
+# Where the likeliest ones are not wanted, because they were seen, or are of another genre, the search goes further
+# down, and more names are invalid there. And one empty place in a list is one too many.
 #
 # </details>
 #
 # <details>
 # <summary>2. A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the cost of one beam search, and what to that of exact scoring?</summary>
 #
-# The search reads the history and a few tokens for each beam, and scores the codes of one level for each beam. None of
+# The search reads the history and three tokens for each beam, and scores the codes of one level for each beam. None of
 # these depends on the number of movies. Exact scoring reads every prefix once, so it grows with the catalogue.
 #
 # </details>
@@ -1042,22 +1041,22 @@ assert checks.best_items(best_items_solution)
 #
 # ## What to take away
 #
-# Left alone, this model can recommend a movie that does not exist: sampled tuples named none more often than they named
-# one. Its likeliest tuples nearly always exist, which hides the problem. A trie removes it, since it offers only the
-# codes that lead to an item, and any filter is only a smaller trie, so that no place in the list is lost while enough
-# items are allowed. Beam search finds the likeliest items in it, not surely but nearly always with several times as
-# many beams as items asked for, and a simple bound says when nothing can have been missed. With the history read once
-# and shared by all beams, the cost is that of the history and of a few tokens a beam, however large the catalogue.
+# Left alone, this model can recommend a movie that does not exist: of the sampled tuples, more than half named none.
+# Its likeliest tuples nearly always exist, which hides the problem. A trie removes it, since it offers only the codes
+# that lead to an item. Any filter is a smaller trie, so that no place in the list is lost while enough items are
+# allowed. Beam search finds the likeliest items in it, not surely but nearly always with several times as many beams as
+# items asked for, and a simple bound says when nothing can have been missed. With the history read once and shared by
+# all beams, the cost is that of the history and of a few tokens a beam, however large the catalogue.
 #
 # ## What's next
 #
-# This chapter took the model as it came. Chapter 10 compares three architectures behind the same three methods, and
-# chapter 11 asks whether their recommendations are any good.
+# Chapter 10 compares three architectures behind the same three methods, and chapter 11 asks whether their
+# recommendations are any good.
 #
 # ## References
 #
 # - De Cao et al. (2021), *Autoregressive Entity Retrieval* {cite}`decao2021autoregressive`: beam search constrained by a trie of names.
-# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs, and how many of its IDs are invalid without a constraint.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs, and how many are invalid.
 # - Stahlberg and Byrne (2019), *On NMT Search Errors and Model Errors: Cat Got Your Tongue?* {cite}`stahlberg2019nmt`: exact search by a bound on what may be dropped.
 # - Sutskever et al. (2014), *Sequence to Sequence Learning with Neural Networks* {cite}`sutskever2014sequence`: beam search with a neural network.
 # - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: queries, keys and values.

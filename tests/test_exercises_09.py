@@ -43,38 +43,56 @@ def codes_empty_as_float(ids, prefix):
     return torch.tensor(codes_right(ids, prefix).tolist())
 
 
-def below_right(first_leaf, allowed):
+def open_right(first_leaf, allowed):
+    before = F.pad(allowed.cumsum(1), (1, 0))
+    return before[:, first_leaf[1:]] > before[:, first_leaf[:-1]]
+
+
+def open_without_a_zero(first_leaf, allowed):
+    count = allowed.cumsum(1)
+    return count[:, first_leaf[1:] - 1] > count[:, first_leaf[:-1]]
+
+
+def open_as_counts(first_leaf, allowed):
+    return F.pad(allowed.cumsum(1), (1, 0))[:, first_leaf].diff()
+
+
+def open_for_the_first_person(first_leaf, allowed):
+    return open_right(first_leaf, allowed)[0]
+
+
+def open_along_the_people(first_leaf, allowed):
     before = F.pad(allowed.cumsum(0), (1, 0))
-    return before[first_leaf[1:]] - before[first_leaf[:-1]]
+    return before[:, first_leaf[1:]] > before[:, first_leaf[:-1]]
 
 
-def below_without_a_zero(first_leaf, allowed):
-    count = allowed.cumsum(0)
-    return count[first_leaf[1:] - 1] - count[first_leaf[:-1]]
+def open_for_anybody(first_leaf, allowed):
+    return open_right(first_leaf, allowed).any(0).expand(len(allowed), -1)
 
 
-def below_all(first_leaf, allowed):
-    return first_leaf.diff()
+def open_if_all_are_allowed(first_leaf, allowed):
+    count = F.pad(allowed.cumsum(1), (1, 0))[:, first_leaf].diff()
+    return count == first_leaf.diff()
 
 
-def below_all_if_any(first_leaf, allowed):
-    return torch.where(below_right(first_leaf, allowed) > 0, first_leaf.diff(), 0)
+def open_by_the_first_movie(first_leaf, allowed):
+    return allowed[:, first_leaf[:-1]]
 
 
-def below_whether(first_leaf, allowed):
-    return below_right(first_leaf, allowed) > 0
+def open_from_the_first(first_leaf, allowed):
+    return allowed.cumsum(1)[:, first_leaf[1:] - 1] > 0
 
 
-def below_from_the_first(first_leaf, allowed):
-    count = allowed.long().cumsum(0)[first_leaf[1:] - 1]
-    return torch.where(allowed.all(), below_right(first_leaf, allowed), count)
-
-
-def below_with_the_next(first_leaf, allowed):
-    """Takes the movie at which the next node starts as well, unless it would be too many."""
+def open_with_the_next(first_leaf, allowed):
+    """Takes the movie at which the next node starts as well."""
     starts, ends = first_leaf[:-1].tolist(), first_leaf[1:].tolist()
-    counts = [int(allowed[a : b + 1].sum()) for a, b in zip(starts, ends, strict=True)]
-    return torch.tensor(counts).minimum(first_leaf.diff())
+    found = [allowed[:, a : b + 1].any(1) for a, b in zip(starts, ends, strict=True)]
+    return torch.stack(found, 1)
+
+
+def open_where_nothing_is_allowed(first_leaf, allowed):
+    """Takes an empty filter for none."""
+    return open_right(first_leaf, allowed | ~allowed.any(1, keepdim=True))
 
 
 def best_right(tree, k):
@@ -160,7 +178,7 @@ def peek(branch):
 
 RIGHT = [
     (checks.codes_after, codes_right),
-    (checks.allowed_below, below_right),
+    (checks.open_nodes, open_right),
     (checks.best_items, best_right),
 ]
 
@@ -180,12 +198,16 @@ def test_the_right_answer_passes(check, answer, capsys):
         (checks.codes_after, codes_by_the_last, "not only the last one"),
         (checks.codes_after, codes_as_a_set, "2-1 is not 1-2"),
         (checks.codes_after, codes_empty_as_float, "an empty int64 tensor"),
-        (checks.allowed_below, below_without_a_zero, "0 before the first movie"),
-        (checks.allowed_below, below_whether, "as many as it has movies"),
-        (checks.allowed_below, below_all, "only the allowed movies"),
-        (checks.allowed_below, below_all_if_any, "only the allowed movies"),
-        (checks.allowed_below, below_with_the_next, "only the allowed movies"),
-        (checks.allowed_below, below_from_the_first, "only the allowed movies"),
+        (checks.open_nodes, open_without_a_zero, "0 before the first movie"),
+        (checks.open_nodes, open_as_counts, "not as a count"),
+        (checks.open_nodes, open_for_the_first_person, "every node is open"),
+        (checks.open_nodes, open_along_the_people, "every node is open"),
+        (checks.open_nodes, open_for_anybody, "another person's"),
+        (checks.open_nodes, open_if_all_are_allowed, "if any movie"),
+        (checks.open_nodes, open_by_the_first_movie, "if any movie"),
+        (checks.open_nodes, open_from_the_first, "another node's"),
+        (checks.open_nodes, open_with_the_next, "the next node's start"),
+        (checks.open_nodes, open_where_nothing_is_allowed, "has no open node"),
         (checks.best_items, best_by_greedy, "the likeliest item"),
         (checks.best_items, best_by_k_beams, "no fixed number of prefixes"),
         (checks.best_items, best_padded, "return all of them"),

@@ -45,27 +45,31 @@ def codes_after(function: Callable[[Tensor, Sequence[int]], Tensor]) -> bool:
     )
 
 
-def allowed_below(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Check how many allowed movies are below each node, from where its movies start."""
+def open_nodes(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """Check which nodes have an allowed movie, a row for each person: (B, M) bool."""
     starts = tensor([0, 2, 3, 6])
     return passes(
         function,
         [
             Case(
-                (starts, tensor([True] * 6)),
-                tensor([2, 1, 3]),
-                "where every movie is allowed, a node has as many as it has movies; a running "
-                "count must say 0 before the first movie",
+                (starts, tensor([[True] * 6])),
+                tensor([[True] * 3]),
+                "where every movie is allowed, every node is open, as bool and not as a count; a "
+                "running count must say 0 before the first movie",
             ),
             Case(
-                (starts, tensor([True, False, False, True, False, True])),
-                tensor([1, 0, 2]),
-                "count only the allowed movies between a node's start and the next node's start",
+                (
+                    starts,
+                    tensor([[False, False, True] + [False] * 3, [True] + [False] * 4 + [True]]),
+                ),
+                tensor([[False, True, False], [True, False, True]]),
+                "a node is open if any movie between its start and the next node's start is "
+                "allowed for this person; neither another node's nor another person's movies count",
             ),
             Case(
-                (tensor([0, 1, 4]), tensor([False, True, True, False])),
-                tensor([0, 2]),
-                "a count for each node alone, without those of the nodes before it",
+                (tensor([0, 1, 4]), tensor([[False] * 4, [False, True, True, False], [True] * 4])),
+                tensor([[False, False], [False, True], [True, True]]),
+                "whoever may be recommended nothing has no open node",
             ),
         ],
     )

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -105,8 +106,10 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
 def _read_array(path: Path, num_items: int) -> Tensor:
     """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    # What numpy says of a header that it cannot parse, or of one that promises too much.
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError) as error:
         raise ValueError(
             f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
         ) from error

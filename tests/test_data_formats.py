@@ -2,7 +2,9 @@
 
 import csv
 import gzip
+import importlib.util
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -520,9 +522,6 @@ def test_every_movielens_format_gives_the_same_histories(
 
 def test_the_real_ml_100k(tmp_path: Path) -> None:
     """Against the copy in PyPI's recbole, from its wheel, named in RECBOLE_WHEEL, or installed."""
-    import importlib.util
-    import os
-
     wheel = os.environ.get("RECBOLE_WHEEL")
     if wheel:
         zipfile.ZipFile(wheel).extractall(tmp_path / "wheel")

@@ -1,0 +1,103 @@
+"""The whole pipeline on somebody's own tables, through the commands."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from rqvae_lib.checkpoints import load_recommender, load_rqvae
+from rqvae_lib.cli import app
+from rqvae_lib.content import read_embeddings
+from rqvae_lib.datasets import Dataset
+from rqvae_lib.item_vectors import item_vectors
+from rqvae_lib.splits import split_by_name
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """90 items with ids of text and no words about them, 30 users; times that interleave."""
+    monkeypatch.chdir(tmp_path)
+    chance = np.random.default_rng(0)
+    rows = [
+        (f"user{user:02}", f"item{item:02}", 1_000_000 + 60 * place + user)
+        for user in range(30)
+        for place, item in enumerate(chance.choice(90, size=12, replace=False))
+    ]
+    names = ["user_id", "item_id", "timestamp"]
+    pd.DataFrame(rows, columns=names).to_csv("clicks.csv", index=False)
+    items = [f"item{item:02}" for item in range(90)]
+    pd.DataFrame({"item_id": items}).to_parquet("shop.parquet")
+    np.save("own.npy", chance.standard_normal((90, 8)))
+    return ["--interactions", "clicks.csv", "--items", "shop.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("content", "split"),
+    [
+        (["--embeddings", "own.npy"], "leave-one-out"),
+        (["--content", "collaborative"], "timestamp"),
+    ],
+)
+def test_the_pipeline_runs_on_own_tables(content: list[str], split: str, where: list[str]) -> None:
+    embeddings = content if "--embeddings" in content else []
+    run("train-rqvae", *where, *content, "--split", split, "--steps", 2, "--codebook-size", 8)
+    model, card = load_rqvae("runs/rqvae.safetensors")
+    assert (card["dataset"], card["split"]) == ("clicks.csv", split)
+    dataset = Dataset.from_tables("clicks.csv", "shop.parquet")
+    if embeddings:
+        vectors = read_embeddings("own.npy", dataset.texts)
+    else:
+        vectors = item_vectors(dataset, "collaborative", None, "timestamp")
+    run("inference-rqvae", *where, *embeddings)
+    table = pd.read_csv("runs/semantic_ids.csv")
+    assert table["item_id"].tolist() == dataset.items["item_id"].tolist()
+    codes = table[["code_1", "code_2", "code_3"]].to_numpy()
+    assert (codes == model.assign(vectors).numpy()).all()
+    run("train-decoder", *where, *embeddings, "--split", split, "--steps", 2)
+    assert load_recommender("runs/decoder.safetensors")[1]["split"] == split
+    for whom in (["--user", "user07"], ["--history", "item03,item05"]):
+        assert "Untitled item" in run("recommend", *where, *whom, "-k", 3).split("Recommended")[1]
+
+
+def test_a_tokenizer_that_may_know_what_is_held_out_is_refused(where: list[str]) -> None:
+    run("train-rqvae", *where, "--content", "collaborative", "--steps", 1, "--codebook-size", 8)
+    with pytest.raises(ValueError, match="train one with --split timestamp"):
+        run("train-decoder", *where, "--split", "timestamp", "--steps", 1)
+
+
+def test_without_texts_or_embeddings_the_sentence_says_what_to_do(where: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"has no texts: .*--embeddings.*--content collaborative"):
+        run("train-rqvae", *where, "--steps", 1, "--codebook-size", 8)
+
+
+def test_the_splits_have_names(where: list[str]) -> None:
+    dataset = Dataset.from_tables("clicks.csv")
+    assert len(split_by_name(dataset, "leave-one-out").test) == 30
+    assert len(split_by_name(dataset, "timestamp").test) == 36
+    with pytest.raises(ValueError, match="it must be one of"):
+        split_by_name(dataset, "random")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((89, 3)), r"shape \(89, 3\), expected numbers with one row for each of 90"),
+        (np.full((90, 3), np.nan), "holds a NaN"),
+        (np.array([["a"]] * 90), "holds <U1"),
+        (np.array([[{}]] * 90, dtype=object), "is not a .npy file of numbers"),
+    ],
+)
+def test_bad_arrays_are_refused(array: np.ndarray, says: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=says):
+        read_embeddings(tmp_path / "a.npy", [""] * 90)

@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 
 writes notebooks/results/11_comparison.csv and 11_people.csv beside it, which chapters 10 and 11
-show. Each model is trained with the settings that did best for it in 11_tuning.csv, on what a split
-lets it learn from, and answers that split's test targets. The controls differ from a model in one
-thing each: their IDs are dealt out at random, or come from a tokenizer whose encoder was never
-trained.
+show. SASRec and the RQ-Transformer are trained with the settings that did best for each of them in
+11_tuning.csv, the other models with the RQ-Transformer's; each on what a split lets it learn from,
+and it answers that split's test targets. The controls differ from a model in one thing each: their
+IDs are dealt out at random, or come from a tokenizer whose encoder was never trained.
 
 11_comparison.csv has a row for each training: means over people of all metrics. 11_people.csv has
 Recall@10 and NDCG@10 of each person who has any, so that intervals and paired differences can be
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from filelock import FileLock
@@ -62,17 +63,26 @@ def untrained_ids(dataset: Dataset, seed: int) -> SemanticIDs:
     return SemanticIDs(tokenizer.assign(vectors), [config.codebook_size] * config.num_levels)
 
 
-# By name: how it is trained (a name of the tuning), and which IDs it speaks.
-MODELS: dict[str, tuple[str, Callable[[Dataset, int], SemanticIDs]]] = {
-    "SASRec": ("SASRec", shipped_ids),  # it reads none
-    "RQ-Transformer": ("RQ-Transformer", shipped_ids),
-    "RQ-Transformer, codes only": ("RQ-Transformer, codes only", shipped_ids),
-    "decoder-only": ("decoder-only", shipped_ids),
-    "encoder-decoder": ("encoder-decoder", shipped_ids),
-    "RQ-Transformer, random IDs": ("RQ-Transformer", random_ids),
-    "RQ-Transformer, codes only, random IDs": ("RQ-Transformer, codes only", random_ids),
-    "decoder-only, random IDs": ("decoder-only", random_ids),
-    "decoder-only, untrained RQ-VAE": ("decoder-only", untrained_ids),
+class Studied(NamedTuple):
+    trainer: str  # how it is trained, by the name that the tuning gives it
+    tuned_as: str  # whose best settings it takes
+    make_ids: Callable[[Dataset, int], SemanticIDs]
+
+
+MODELS = {
+    "SASRec": Studied("SASRec", "SASRec", shipped_ids),  # it reads no IDs
+    "RQ-Transformer": Studied("RQ-Transformer", "RQ-Transformer", shipped_ids),
+    "RQ-Transformer, codes only": Studied(
+        "RQ-Transformer, codes only", "RQ-Transformer", shipped_ids
+    ),
+    "decoder-only": Studied("decoder-only", "RQ-Transformer", shipped_ids),
+    "encoder-decoder": Studied("encoder-decoder", "RQ-Transformer", shipped_ids),
+    "RQ-Transformer, random IDs": Studied("RQ-Transformer", "RQ-Transformer", random_ids),
+    "RQ-Transformer, codes only, random IDs": Studied(
+        "RQ-Transformer, codes only", "RQ-Transformer", random_ids
+    ),
+    "decoder-only, random IDs": Studied("decoder-only", "RQ-Transformer", random_ids),
+    "decoder-only, untrained RQ-VAE": Studied("decoder-only", "RQ-Transformer", untrained_ids),
 }
 MEASURED = tuple(f"{metric.lower()}_{k}" for metric in METRICS for k in CUTOFFS)
 COLUMNS = (
@@ -120,10 +130,10 @@ def train_and_evaluate(
     name: str, dataset: Dataset, split: Split, seed: int, tuning: Path
 ) -> tuple[Row, list[Row]]:
     """Train a model on a split and answer its test targets."""
-    trainer, make_ids = MODELS[name]
+    trainer, tuned_as, make_ids = MODELS[name]
     ids = make_ids(dataset, seed)
     started = time.perf_counter()
-    model = TRAINERS[trainer](best_settings(trainer, tuning), ids, split.train, seed)
+    model = TRAINERS[trainer](best_settings(tuned_as, tuning), ids, split.train, seed)
     seconds = time.perf_counter() - started
     evaluation = evaluate(model, split, split.test, dataset.num_items)
     assert isinstance(model, torch.nn.Module)

@@ -1,14 +1,14 @@
-"""Eight settings, drawn once, tried on every model: with which of them does each learn best?
+"""Six settings, drawn once, tried on every model: with which of them does each learn best?
 
     OMP_NUM_THREADS=1 python book/_tools/tuning.py
 
 writes notebooks/results/11_tuning.csv, which chapter 11 shows. A model that was tuned longer than
-the one beside it looks better than it is, so all get the same trials: the same eight settings, the
+the one beside it looks better than it is, so all get the same trials: the same six settings, the
 same number of steps. The first is what the shipped decoder was trained with; the others are drawn.
 What counts is NDCG@10 on the validation targets of the leave-one-out split; nobody looks at a test
 target here. Rows are written as they come, so a run that was interrupted goes on where it stopped;
-`--models` names some of them, so that two processes can share the work. The four models take about
-an hour and a half of one core.
+`--models` names some of them, so that two processes can share the work. A trial takes two to four
+minutes of one core.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Settings(NamedTuple):
         return TransformerConfig(dropout=self.block_dropout)
 
 
-def drawn(num: int = 8) -> list[Settings]:
+def drawn(num: int = 6) -> list[Settings]:
     """Return the settings of the shipped decoder, and others that are drawn, all different."""
     chance = random.Random(0)
     found = [Settings(3e-3, 0.1, 0.0, 0.2)]

@@ -17,14 +17,12 @@ takes about four hours of one core.
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 
 from rqvae_lib.checkpoints import load_recommender
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, evaluate
@@ -34,7 +32,7 @@ from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Split, split_by_name
-from tables import Row, read_rows, write_rows
+from tables import Row, read_rows, replace_rows
 from tuning import DATASET, TABLE, TRAINERS, best_settings
 
 RESULTS = TABLE.parent
@@ -144,21 +142,14 @@ def train_and_evaluate(
     return row, people_of(evaluation)
 
 
-def add_rows(path: Path, columns: Sequence[str], key: Row, rows: Sequence[Row]) -> None:
-    """Add the rows of one training to a table, in place of older ones; others may be adding too."""
-    order = list(MODELS)
-    with FileLock(Path(tempfile.gettempdir()) / "comparison_study.lock"):
-        older = [row for row in read_rows(path, columns) if not key.items() <= row.items()]
-        everything = [*older, *(dict.fromkeys(columns, "") | key | row for row in rows)]
-        everything.sort(
-            key=lambda row: (
-                STUDIED_SPLITS.index(row["split"]),
-                order.index(row["model"]),
-                int(row["seed"]),
-                int(row.get("person", "0")),
-            )
-        )
-        write_rows(path, columns, everything)
+def place_of(row: Row) -> tuple[int, int, int, int]:
+    """Return where a row of either table stands: by split, model, seed and person."""
+    return (
+        STUDIED_SPLITS.index(row["split"]),
+        list(MODELS).index(row["model"]),
+        int(row["seed"]),
+        int(row.get("person", "0")),
+    )
 
 
 def main() -> None:
@@ -180,8 +171,8 @@ def main() -> None:
                     continue
                 row, hits = train_and_evaluate(name, dataset, split, seed, options.tuning)
                 # The people first: a training counts as done once its row stands in the table.
-                add_rows(people, PEOPLE_COLUMNS, [key | hit for hit in hits])
-                add_rows(table, COLUMNS, [dict.fromkeys(COLUMNS, "") | key | row])
+                replace_rows(people, PEOPLE_COLUMNS, key, hits, place_of)
+                replace_rows(table, COLUMNS, key, [row], place_of)
                 shown = f"Recall@10 {row['recall_10']}, NDCG@10 {row['ndcg_10']}"
                 print(f"{split_name}, {name}, {seed}: {shown}", file=sys.stderr, flush=True)
 

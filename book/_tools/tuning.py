@@ -32,7 +32,7 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, leave_one_out
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
-from tables import read_rows, write_rows
+from tables import Row, read_rows, replace_rows
 
 DATASET = "movielens-small-2016"
 TABLE = Path(__file__).parents[2] / "notebooks" / "results" / "11_tuning.csv"
@@ -148,6 +148,11 @@ def best_settings(model: str, table: Path = TABLE) -> Settings:
     return Settings(*(float(best[name]) for name in Settings._fields))
 
 
+def place_of(row: Row) -> tuple[int, int]:
+    """Return where a row of the table stands: by model and trial."""
+    return list(TRAINERS).index(row["model"]), int(row["trial"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=TABLE, help="the table")
@@ -165,15 +170,14 @@ def main() -> None:
             model = TRAINERS[name](settings, ids, split.train, 0)
             seconds = time.perf_counter() - started
             found = evaluate(model, split, split.validation, dataset.num_items)
-            row = dict(zip(COLUMNS, (name, str(trial), *map(str, settings)), strict=False))
-            row["seconds"] = f"{seconds:.0f}"
-            row["recall"] = f"{found.mean('Recall', 10).mean:.4f}"
-            row["ndcg"] = f"{found.mean('NDCG', 10).mean:.4f}"
-            rows = [*read_rows(options.output, COLUMNS), row]  # another process may have added some
-            order = list(TRAINERS)
-            rows.sort(key=lambda row: (order.index(row["model"]), int(row["trial"])))
-            write_rows(options.output, COLUMNS, rows)
-            print(", ".join(row.values()), file=sys.stderr, flush=True)
+            key = {"model": name, "trial": str(trial)}
+            row = dict(zip(Settings._fields, map(str, settings), strict=True)) | {
+                "seconds": f"{seconds:.0f}",
+                "recall": f"{found.mean('Recall', 10).mean:.4f}",
+                "ndcg": f"{found.mean('NDCG', 10).mean:.4f}",
+            }
+            replace_rows(options.output, COLUMNS, key, [row], place_of)
+            print(", ".join((key | row).values()), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

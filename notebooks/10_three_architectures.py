@@ -58,7 +58,6 @@ from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.evaluate import bootstrap_interval, top_items
 from rqvae_lib.exercises import chapter_10 as checks
 from rqvae_lib.generate import recommend
-from rqvae_lib.plots import OKABE_ITO
 from rqvae_lib.recipes import train_decoder
 from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
 from rqvae_lib.sasrec import SASRec, SASRecConfig
@@ -93,7 +92,7 @@ print(ids.sizes)
 # picture.
 
 # %% mystnb={"image": {"alt": "Three rows of small squares, coloured by movie. Decoder-only: sixteen filled squares in a row, a hollow one above each. Encoder-decoder: thirteen filled squares, a gap, then four filled squares with a hollow one above each. RQ-Transformer: four filled squares far apart, four hollow ones above each."}, "figure": {"caption": "What is read (filled) and what is asked for (hollow) in one window of four movies, a colour for each movie and grey for a start. The encoder–decoder asks for the last movie only; the RQ-Transformer asks for all, and reads one token a movie.", "name": "fig-10-three"}} tags=["hide-input"]
-colours = ["0.6", *OKABE_ITO[:4]]  # the start, then four movies
+colours = ["0.6", "C0", "C1", "C2", "C4"]  # the start, then four movies
 fig, ax = plt.subplots(figsize=(7.2, 3.4))
 
 
@@ -382,8 +381,11 @@ def log_p_of_all(contexts, extra=None):
         if extra is not None:
             vectors = vectors + extra(choices, level)
         scores = what_it_says(contexts, level) @ vectors.T  # (B, C)
-        scores = scores - scores.amax(1, keepdim=True)
+        # Take the largest score of each set off: no exponential overflows.
         of_set = torch.zeros(len(scores), len(choices.first) - 1)
+        sets = choices.set_of.expand_as(scores)  # (B, C)
+        top = of_set.scatter_reduce(1, sets, scores, "amax", include_self=False)
+        scores = scores - top[:, choices.set_of]
         of_set = of_set.index_add(1, choices.set_of, scores.exp())
         log_p = scores - of_set.log()[:, choices.set_of]  # (B, C)
         # A column of zeros more, for −1: no choice, no cost.

@@ -515,7 +515,7 @@ print(growth.to_string(formatters=["{:,}".format] * 3))
 own = rq.prefix_embedding.weight.numel()
 print(f"prefixes' own vectors: {own:,}, {own / parameters(rq):.0%} of the RQ's")
 
-# %% mystnb={"image": {"alt": "Parameters against catalogue size from 1,000 to 9,066 movies. SASRec and the RQ-Transformer with prefix embeddings rise together in nearly straight lines from about 200,000 to about 750,000 to 800,000; the RQ-Transformer with codes only is a flat line below 200,000."}, "figure": {"caption": "With a vector for every prefix a model grows with the catalogue, as one with a vector for every movie does; with vectors for codes only, it does not.", "name": "fig-10-growth"}}
+# %% mystnb={"image": {"alt": "Parameters against catalogue size from 1,000 to 9,066 movies. SASRec and the RQ-Transformer with prefix embeddings rise side by side in nearly straight lines, from 170,000 and 230,000 to 690,000 and 790,000; the RQ-Transformer with codes only is a flat line below 200,000."}, "figure": {"caption": "With a vector for every prefix a model grows with the catalogue, as one with a vector for every movie does; with vectors for codes only, it does not.", "name": "fig-10-growth"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for name, style in zip(growth, ["s--", "o-", "^-"], strict=True):
     ax.plot(catalogues, growth[name] / 1000, style, label=name)
@@ -532,7 +532,7 @@ plt.show()
 # ### What if every movie were its own first code?
 #
 # Then there would be one level, one set of siblings, and one softmax over the whole catalogue. That is SASRec. To see it
-# we give each movie a code of its own, copy a SASRec's weights, and take away the network and the norm that SASRec does
+# we give each movie a code of its own, copy the weights of a SASRec (a fresh one, whose bias is still zero), and take away the network and the norm that SASRec does
 # not have.
 
 # %%
@@ -622,10 +622,11 @@ for name, (steps, seconds) in training_of.items():
     )
 
 # %% [markdown]
-# A window is a person, or a part of one. With the same windows the RQ-Transformer is faster than the decoder-only
-# model, since it reads a quarter of the tokens; its prefix vectors take some of that back, because the optimizer moves
-# all of them at every step. The encoder–decoder's windows are short, so it reads many of them a second; but each is one
-# target only.
+# A window is a person, or a part of one. With the same windows the RQ-Transformer is faster than the decoder-only model,
+# since it reads a quarter of the tokens, but not four times as fast. Part of the gain is spent on the prefixes: the
+# optimizer moves all of their vectors at every step. With codes only, the network makes 8,307 vectors anew for each step
+# instead, which costs more still. The encoder–decoder's windows are short, so it reads many of them a second; but each
+# is one target only.
 #
 # ## The comparison
 #
@@ -812,15 +813,18 @@ for name in ("decoder-only", "encoder-decoder"):
 print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 
 # %% [markdown]
-# **Prefix embeddings make the RQ-Transformer.** Without them, its Recall on the leave-one-out split is about half. The token a movie and the choice from the context alone are thus
-# no advantage by themselves: with vectors for codes only, a prefix's place in the tree has to be worked out by a small
-# network that sees no person. What the vectors cost stands in the same table, more than four times the parameters.
+# **What prefix embeddings bring.** On the leave-one-out split the RQ-Transformer recommends better with them than without,
+# in both metrics, and the intervals leave zero out. The price stands in the same table: more than four times the
+# parameters. Without them its Recall is about that of the decoder-only model, with a quarter of the tokens.
 #
-# **One token or four.** With prefix embeddings, the RQ-Transformer has a higher Recall than the decoder-only model on the
-# leave-one-out split (the differences above say how sure that is), trains in less time, answers in a fraction of the
-# time, and keeps one vector of a history. The comparison is not of equal sizes: the decoder has a fifth of the parameters. Against SASRec, the model without semantic
-# IDs that it resembles most, the last lines say how it stands: on leave-one-out the two are close, on the timestamp
-# split SASRec has been ahead. Semantic IDs have not been shown to recommend *better* here.
+# **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
+# in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
+# whether that is more than chance, the second pair of differences says. The comparison is not of equal sizes: the
+# decoder-only model has a fifth of the parameters.
+#
+# **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out split
+# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by about a hundredth. So nothing here
+# shows that semantic IDs make recommendations better; chapter 11 takes up this question.
 #
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
 # above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
@@ -831,8 +835,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 #
 # ## What they recommend
 #
-# Here is one person again, and the first five of each trained model that comes with the library. The last column of
-# numbers counts how many of a model's ten the first model has in its ten.
+# Here is our person again, and the first five movies of each trained model that comes with the library. The number in
+# brackets says how many of a model's ten the first model has, too.
 
 # %%
 for movie in history[-4:].tolist():
@@ -847,8 +851,11 @@ for name in shipped_models("movielens-small-2016"):
     else:
         ten = recommend(model, trie, [history], k=10, beams=50).items[0]
         ten = ten.tolist()
-    first_ten = first_ten or set(ten)
-    print(f"\n{name}, in common: {len(first_ten & set(ten))}")
+    print(f"\n{name}")
+    if first_ten is None:
+        first_ten = set(ten)
+    else:
+        print(f"    ({len(first_ten & set(ten))} of ten as the first model)")
     for movie in ten[:5]:
         print("   ", data.titles[movie])
 
@@ -991,9 +998,10 @@ assert checks.catalogue_log_p(catalogue_log_p_solution)
 # The same semantic IDs can be read as four tokens a movie or as one. An encoder–decoder sees a history in both
 # directions, and pays with one target a window. An RQ-Transformer reads a quarter of the tokens and then chooses codes
 # from one context vector; because a prefix's vector sees no person, the exact probability of every movie is one product
-# a level, and the softmax is over siblings only, of which most prefixes have none. A vector for every prefix makes it
-# good and large, and brings it close to SASRec, which it becomes where every movie is its own first code. Tables of
-# quality and of cost belong together, with intervals over people: the order of the models may depend on the split.
+# a level, and the softmax is over siblings only, of which most prefixes have none. A vector for every prefix made it
+# better on the leave-one-out split, at four times the parameters, and brings it close to SASRec, which it becomes where
+# every movie is its own first code. Tables of quality and of cost belong together, with intervals over people, and on more
+# than one split: two models that one split cannot tell apart, the other can.
 #
 # ## What's next
 #

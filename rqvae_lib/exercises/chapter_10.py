@@ -22,8 +22,8 @@ def movie_tokens(function: Callable[[Tensor, Sequence[Tensor]], Tensor]) -> bool
                 "of a movie, without dividing by their number",
             ),
             Case(
-                (tensor([[0, 1, 1]]), [first, second, second]),
-                tensor([[61.0, 80.0]]),
+                (tensor([[0, 1, 1], [2, 0, 1]]), [first, second, second]),
+                tensor([[61.0, 80.0], [40.0, 59.0]]),
                 "an ID may have three codes, and each of them counts, also where two are equal",
             ),
             Case(
@@ -67,7 +67,7 @@ def catalogue_log_p(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
     """Check log p of every item, from the scores of its prefixes: (N, L), (N, L) → (N,)."""
     flat = tensor([[0], [1], [2]])
     tree = tensor([[0, 0], [0, 1], [1, 0], [1, 1], [0, 2]])
-    halves = tensor([[0.0, log(3.0)], [0.0, 0.0], [0.0, 0.0], [0.0, log(4.0)], [0.0, 0.0]])
+    halves = tensor([[0.0, log(3.0)], [0.0, 0.0], [0.0, 0.0], [0.0, log(9.0)], [0.0, 0.0]])
     ends = tensor([[2, 0, 0], [0, 1, 1], [2, 0, 1], [0, 0, 1]])
     steps = tensor([[0.0, 5.0, 0.0], [log(3.0), 0.0, -7.0], [0.0, 5.0, 0.0], [log(3.0), 0.0, 2.0]])
     return passes(
@@ -80,7 +80,7 @@ def catalogue_log_p(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
             ),
             Case(
                 (tree, halves),
-                tensor([0.3, 0.1, 0.1, 0.4, 0.1]).log(),
+                tensor([0.3, 0.1, 0.05, 0.45, 0.1]).log(),
                 "both first codes have the same score, so each has 0.5, though one leads to three "
                 "items and the other to two: a prefix competes once, however many items begin so, "
                 "and only with those that follow the same codes",

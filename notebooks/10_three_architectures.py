@@ -836,7 +836,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 # ## What they recommend
 #
 # Here is our person again, and the first five movies of each trained model that comes with the library. The number in
-# brackets says how many of a model's ten the first model has, too.
+# brackets says how many of a model's ten the first model has, too. (The decoder is the one of chapter 08, trained for
+# fewer steps than the others.)
 
 # %%
 for movie in history[-4:].tolist():

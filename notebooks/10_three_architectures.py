@@ -1,0 +1,1020 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Three architectures compared
+#
+# A semantic ID has four codes. Must a model therefore read four tokens for every movie in a history, and look at all of
+# them again for each code that it writes? Three models on this page speak the same IDs and answer differently. One
+# reads a single sentence of codes; one has a transformer for reading and another for writing; and one reads a single
+# token a movie and then chooses the codes of the next one without a second look. They are built by hand, side by side,
+# and then compared: how well do they recommend, and what does it cost?
+#
+# In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*. Three were learned from the
+# movie's title, year and genres, so that similar movies begin alike; the fourth tells apart the few that share them.
+# A *history* is what a person has rated, in time order. A *generative recommender* reads a history and writes the ID
+# of the next movie, code by code; a *trie*, the tree of all IDs, says which codes may come next.
+#
+# :::{admonition} What you will learn
+# - how an encoder and a decoder share the work, by cross-attention, and what that does to their training
+# - how a movie becomes one token, and why its codes can then be chosen without another look at the history
+# - where an ID has a choice at all, and how the probability of every movie becomes one matrix product a level
+# - what a vector for every prefix brings, what it costs, and how near such a model is to one without semantic IDs
+# - how the three compare in quality, parameters, training, speed and memory, and how sure one may be
+# :::
+#
+# | You need | Why | Where |
+# | --- | --- | --- |
+# | attention, its mask, and the loss in nats | the three models are made of them | [Chapter 08](08_training_a_decoder.ipynb) |
+# | the trie, beam search and exact scores | all three are searched in the same way | [Chapter 09](09_constrained_generation.ipynb) |
+# | the two splits | the comparison is made on both | [Chapter 01](01_data_splits_leakage.ipynb) |
+#
+# **Time:** about 35 minutes to read.
+
+# %%
+import time
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from rqvae_lib.batches import PADDING, WindowBatches
+from rqvae_lib.checkpoints import (
+    load_model,
+    load_recommender,
+    shipped_models,
+)
+from rqvae_lib.choices import choices_of
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.decoder_only import DecoderOnlyConfig
+from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from rqvae_lib.evaluate import bootstrap_interval, top_items
+from rqvae_lib.exercises import chapter_10 as checks
+from rqvae_lib.generate import recommend
+from rqvae_lib.recipes import train_decoder
+from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
+from rqvae_lib.sasrec import SASRec, SASRecConfig
+from rqvae_lib.scoring import score_items
+from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.splits import global_timestamp, leave_one_out
+from rqvae_lib.training import TrainingConfig
+from rqvae_lib.trie import Trie
+
+torch.set_num_threads(1)  # one core, so that costs can be compared
+
+# %% [markdown]
+# ## The first: one sentence
+#
+# The **decoder-only** model of chapter 08 writes the codes of a history one after the other, four tokens a movie, and
+# reads the sentence with a causal mask. Each token sees what stands before it, so every movie of a window is a question
+# of its own, and the next code's score is the product of the last output with that code's vector.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+data = load_dataset("movielens-small-2016")
+split = leave_one_out(data)
+decoder, _ = load_recommender("movielens-small-2016-decoder")
+ids = decoder.ids
+trie = Trie(ids)
+histories, hidden = split.histories_and_targets(split.validation)
+print(f"{len(ids):,} movies, {len(histories)} people; values of each code:")
+print(ids.sizes)
+
+# %% [markdown]
+# {numref}`fig-10-three` shows it, and the two others, on a history of three movies. The rest of the page explains the
+# picture.
+
+# %% mystnb={"image": {"alt": "Three rows of small squares, coloured by movie. Decoder-only: sixteen filled squares in a row, a hollow one above each. Encoder-decoder: thirteen filled squares, a gap, then four filled squares with a hollow one above each. RQ-Transformer: four filled squares far apart, four hollow ones above each."}, "figure": {"caption": "What is read (filled) and what is asked for (hollow) in one window of four movies, a colour for each movie and grey for a start. The encoder–decoder asks for the last movie only; the RQ-Transformer asks for all, and reads one token a movie.", "name": "fig-10-three"}} tags=["hide-input"]
+colours = ["0.6", "C0", "C1", "C2", "C4"]  # the start, then four movies
+fig, ax = plt.subplots(figsize=(7.2, 3.4))
+
+
+def squares(places, height, movies, *, read):
+    shown = [colours[movie] for movie in movies]
+    face = shown if read else "none"
+    ax.scatter(
+        places, [height] * len(movies), 90, face, marker="s", edgecolors=shown
+    )
+
+
+sentence = [0] + [movie for movie in (1, 2, 3, 4) for _ in range(4)]
+squares(range(16), 4, sentence[:16], read=True)
+squares(range(16), 4.5, sentence[1:], read=False)
+squares(range(13), 2.2, sentence[:13], read=True)
+squares(range(14, 18), 2.2, [0, 4, 4, 4], read=True)
+squares(range(14, 18), 2.7, [4] * 4, read=False)
+squares([1.5, 5.5, 9.5, 13.5], 0.4, [0, 1, 2, 3], read=True)
+squares(range(16), 0.9, sentence[1:], read=False)
+for height, name in [
+    (4.95, "decoder-only: a token a code, every movie asked for"),
+    (3.15, "encoder–decoder: all is read, then one movie is asked for"),
+    (1.35, "RQ-Transformer: a token a movie, every movie asked for"),
+]:
+    ax.text(-0.4, height, name, va="center")
+ax.set(xlim=(-1, 18), ylim=(0, 5.3))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## The second: a reader and a writer
+#
+# TIGER {cite}`rajput2023tiger` has two transformers {cite}`vaswani2017attention`. The **encoder** reads the history
+# *without* the causal mask: each token sees those before it and those after it. The **decoder** writes the next ID; it
+# is causal, but its sentence is only a start and the codes of one movie. In each of its blocks, between the attention to
+# its own sentence and the MLP, stands a third part, **cross-attention**: a token of the decoder asks, and the
+# encoder's outputs answer.
+#
+# What follows holds for any weights, so random ones will do. First the two ways of reading. Three movies make 13
+# tokens. We exchange the last movie for another one and see which outputs change.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+torch.manual_seed(0)
+tiger = EncoderDecoder(EncoderDecoderConfig(), ids).eval()
+movies = split.train[0][:4]  # three to read, one to write
+other = torch.stack([movies[:3], movies[[0, 1, 3]]])  # two histories
+everything = torch.ones(1, 1, 1, 13, dtype=torch.bool)  # may be seen
+with torch.no_grad():
+    read = tiger.encoder(tiger.embed_items(other), everything)  # (2, 13, 64)
+    causal = decoder.transformer(decoder.embed_items(other))
+for name, outputs in [("encoder", read), ("causal", causal)]:
+    moved = (outputs[0] - outputs[1]).abs().amax(1) > 1e-5
+    print(f"{name:<8} outputs that change:", moved.nonzero()[:, 0].tolist())
+
+# %% [markdown]
+# In the encoder even the first token knows of the last movie. Now one block of the decoder, by hand. It writes the
+# fourth movie, so it has read its own start and, in training, the first three of that movie's codes.
+
+
+# %%
+def heads(x):  # (T, 64) → (4 heads, T, 16)
+    return x.unflatten(1, (4, 16)).transpose(0, 1)
+
+
+def attention(query, key, value, causal):
+    scores = heads(query) @ heads(key).mT / 16**0.5  # (4, n, T)
+    if causal:
+        later = torch.ones_like(scores, dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    mixed = scores.softmax(2) @ heads(value)  # (4, n, 16)
+    return mixed.transpose(0, 1).flatten(1)  # (n, 64)
+
+
+block = tiger.decoder.blocks[0]
+with torch.no_grad():
+    codes = tiger.embed_items(movies[None])[0, -4:-1]  # of the fourth movie
+    x = torch.cat([tiger.target_start[None], codes])  # (4, 64)
+    own = block.qkv(block.attention_norm(x)).chunk(3, 1)  # q, k, v
+    looked = x + block.out(attention(*own, causal=True))
+    asks = block.cross_q(block.cross_norm(looked))  # (4, 64)
+    answers = block.cross_kv(read[0]).chunk(2, 1)  # two of (13, 64)
+    looked = looked + block.cross_out(attention(asks, *answers, causal=False))
+    by_hand = looked + block.mlp(block.mlp_norm(looked))
+
+    offered = block.keys_and_values(read[:1])
+    by_library = block.read(x[None], offered, everything)
+torch.testing.assert_close(by_hand, by_library[0])
+
+# %% [markdown]
+# The queries come from the movie that is being written, the keys and values from the history that was read. The latter
+# do not depend on what is written. So they are computed once a person and shared by all beams, as the cache of
+# [chapter 09](09_constrained_generation.ipynb) is.
+#
+# ### One question a window
+#
+# Freedom of sight has a price. What the encoder has read can no longer be asked for, so a window of fifty movies
+# gives one *target*, a movie to be predicted; the causal model makes fifty of it. The library draws the target's place
+# at random, anew at each step; everything before it is the history. How many targets does a token buy? We cut all
+# training histories into windows of several lengths and count. {numref}`fig-10-targets` draws the result.
+
+
+# %%
+def counts(length):
+    """Targets for each token read, for the windows of one pass."""
+    batches = WindowBatches(
+        split.train, max_items=length, batch_size=10**6, seed=0
+    )
+    movies = (batches(0) != PADDING).sum(1).double()  # in each window
+    before = (movies - 1) / 2  # the target's place is drawn: on average
+    tokens_of_two = (1 + 4 * before) + 4  # the encoder's and the decoder's
+    return {
+        "RQ-Transformer": float(movies.sum() / movies.sum()),
+        "decoder-only": float(movies.sum() / (4 * movies.sum())),
+        "encoder–decoder": len(movies) / float(tokens_of_two.sum()),
+    }
+
+
+window_lengths = (5, 11, 25, 50, 100)
+per_token = pd.DataFrame([counts(n) for n in window_lengths], window_lengths)
+print(per_token.round(3))
+
+# %% mystnb={"image": {"alt": "Three lines on a logarithmic axis against the window's length from 5 to 100 movies. The RQ-Transformer stays at 1 target a token and the decoder-only model at a quarter. The encoder-decoder falls from below a tenth at 5 movies to about a hundredth at 50 and less at 100."}, "figure": {"caption": "A causal model gets the same number of targets out of each token, whatever the window; an encoder–decoder gets fewer, the longer the window.", "name": "fig-10-targets"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+for name, marker in zip(per_token, "sDo", strict=True):
+    ax.plot(window_lengths, per_token[name], marker + "-", label=name)
+ax.set(xlabel="movies in a window", ylabel="targets for each token read")
+ax.set(yscale="log", ylim=(0.003, 2))
+ax.set_xticks(window_lengths, window_lengths)
+ax.legend(loc="center right")
+plt.show()
+
+# %% [markdown]
+# With windows of 50 movies, the encoder–decoder reads about 80 tokens for one target, where the decoder-only model reads
+# four. One can only choose shorter windows. The long trainings below use windows of 11 movies for it, and eight times as
+# many of them as for the others. It then never learns to use more than ten movies of a history.
+#
+# ## Where is there a choice?
+#
+# The third architecture starts from a fact about the catalogue. A model that knows the trie has nothing to say where
+# only one code may follow. So let us look at each level: which of its *prefixes*, the distinct beginnings of IDs, have
+# a *sibling*, another prefix that differs in the last code only? The prefixes that follow the same parent are a *set*
+# of siblings, and the model must choose within each.
+
+
+# %%
+def siblings(level):
+    """Of each prefix of a level: the number of its set, the set's size."""
+    prefixes = ids.ids[:, : level + 1].unique(dim=0)
+    parents = F.pad(prefixes[:, :-1], (1, 0))  # a 0 in front: the root
+    _, set_of, size = parents.unique(
+        dim=0, return_inverse=True, return_counts=True
+    )
+    return set_of, size[set_of]
+
+
+levels = choices_of(trie)
+for level, choices in enumerate(levels):
+    set_of, size = siblings(level)
+    assert len(choices.item) == (size > 1).sum()
+    assert len(choices.first) - 1 == len(set_of[size > 1].unique())
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("level  prefixes  with siblings  sets  largest set")
+for level, choices in enumerate(levels):
+    _, size = siblings(level)
+    print(
+        f"{level + 1:>5} {len(size):>9,} {len(choices.item):>14,}"
+        f" {len(choices.first) - 1:>5,} {size.max():>12,}"
+    )
+
+# %% [markdown]
+# Every first code competes with 255 others, and every second code has siblings. After two codes nearly all is decided:
+# of the 9,045 prefixes of three codes, 1,395 have a sibling, and of the whole IDs, 41. For all others the next code is
+# certain, and there is nothing to compute or to learn. The library's `choices_of` counts the same. (The decoder-only
+# model with `valid_only`, of chapter 08, has its softmax over the same sets, but gets there from all 256 scores.)
+#
+# ## The third: one token a movie
+#
+# Lee et al. {cite}`lee2022rqvae`, whose residual quantizer describes a place in a picture by several codes, as ours
+# describes a movie, did not want several tokens for one thing. Their **RQ-Transformer** adds up the vectors of the codes and reads one token for each
+# place. Ours reads one token a movie. A trained one comes with the library.
+
+# %%
+rq, card = load_recommender("movielens-small-2016-rq-transformer")
+assert rq.ids.sha256 == ids.sha256
+print(f"made by: {card['command']}")
+
+
+def timed(work):
+    """What a function returns, and the seconds of processor time."""
+    start = time.process_time()
+    result = work()
+    return result, time.process_time() - start
+
+
+# %% [markdown]
+# A movie's token is a sum. Each of its four codes brings a vector, and so does each prefix that has siblings, a vector
+# of its own; we come back to these. To the sum is added a vector for the movie's place, and in front stands a start.
+# Our example is a person with 21 movies, whom chapter 09 has used as well.
+
+# %%
+history, target = histories[26], int(hidden[26])
+first_rows = torch.tensor([0, 256, 512, 768])  # where each level starts
+with torch.no_grad():
+    of_codes = rq.code_embedding(ids.ids[history] + first_rows)
+    of_prefixes = rq.prefix_embedding(rq.prefix_rows[history])
+    tokens = (of_codes + of_prefixes).sum(1)  # (21, 4, 64) → (21, 64)
+    tokens = tokens + rq.item_position.weight[: len(history)]
+    tokens = torch.cat([rq.start[None], tokens])  # (22, 64)
+    context = rq.transformer(tokens[None])[0, -1]  # (64,)
+
+by_library = rq.encode_history([history]).hidden[0, 0]
+torch.testing.assert_close(context, by_library)
+sentence = decoder.embed_items(history[None])
+print(f"{len(history)} movies: {len(tokens)} tokens, not {sentence.shape[1]}")
+
+# %% [markdown]
+# A sum forgets the order of what was added. Here nothing is lost by it, because a code brings another vector at each
+# level. What remains of the whole history is one vector, the **context**.
+#
+# ## The codes, from the context alone
+#
+# From here on the history is not looked at again. The context must say what it has to say about each of four levels,
+# so a small network, told the level, adds to it:
+
+
+# %%
+def what_it_says(context, level):
+    place = rq.level_position.weight[level]
+    return rq.context_norm(context + rq.context_network(context + place))
+
+
+def prefix_vectors(movies, level):
+    """The vectors of the prefixes with which some movies begin."""
+    of_code = rq.code_embedding(ids.ids[movies, level] + first_rows[level])
+    return of_code + rq.prefix_embedding(rq.prefix_rows[movies, level])
+
+
+# %% [markdown]
+# And a prefix has a vector: that of its last code, plus its own. The score of a prefix is the product of the two, and
+# the softmax runs over its siblings. Here is log *p* of one movie, the one that our person rated next. In the code,
+# `rivals` holds for each sibling some movie that begins so.
+
+
+# %%
+@torch.no_grad()
+def log_p_of(movie, context):
+    steps = []
+    for level, choices in enumerate(levels):
+        own = choices.of_item[movie]
+        if own == -1:
+            continue  # an only child: the code is certain
+        group = choices.set_of[own]
+        first, end = choices.first[group], choices.first[group + 1]
+        rivals = choices.item[first:end]
+        vectors = prefix_vectors(rivals, level)  # (siblings, 64)
+        scores = vectors @ what_it_says(context, level)  # (siblings,)
+        steps.append(scores.log_softmax(0)[own - first])
+        print(f"code {level + 1}: {steps[-1].exp():.4f}, of {len(rivals)}")
+    return torch.stack(steps).sum()
+
+
+print(data.titles[target], ids.id_of(target))
+by_hand = log_p_of(target, context)
+torch.testing.assert_close(by_hand, rq.scores([history])[0, target])
+
+# %% [markdown]
+# The product of these numbers is the movie's probability, by hand and by the library. A code of which the catalogue
+# leaves no choice costs nothing.
+#
+# ### All movies at once
+#
+# Look at `prefix_vectors` once more: it sees no user. The vectors of all prefixes can be had once for everybody. And
+# `what_it_says` sees no prefix. So the scores of *all* siblings of a level, for many people, are one product of two
+# matrices. Then every set of siblings is normalised on its own, and each movie adds up the steps on its way.
+
+
+# %%
+@torch.no_grad()
+def log_p_of_all(contexts, extra=None):
+    total = 0.0
+    for level, choices in enumerate(levels):
+        vectors = prefix_vectors(choices.item, level)  # (C, 64)
+        if extra is not None:
+            vectors = vectors + extra(choices, level)
+        scores = what_it_says(contexts, level) @ vectors.T  # (B, C)
+        # Take the largest score of each set off: no exponential overflows.
+        of_set = torch.zeros(len(scores), len(choices.first) - 1)
+        sets = choices.set_of.expand_as(scores)  # (B, C)
+        top = of_set.scatter_reduce(1, sets, scores, "amax", include_self=False)
+        scores = scores - top[:, choices.set_of]
+        of_set = of_set.index_add(1, choices.set_of, scores.exp())
+        log_p = scores - of_set.log()[:, choices.set_of]  # (B, C)
+        # A column of zeros more, for −1: no choice, no cost.
+        total = total + F.pad(log_p, (0, 1))[:, choices.of_item]
+    return total  # (B, 9066)
+
+
+people = histories[:32]
+contexts = rq.encode_history(people).hidden[:, 0]  # (32, 64)
+by_hand = log_p_of_all(contexts)
+exact, seconds = timed(lambda: rq.scores(people))
+torch.testing.assert_close(by_hand, exact, rtol=1e-4, atol=1e-4)
+torch.testing.assert_close(exact.exp().sum(1), torch.ones(32))
+
+# %% [markdown]
+# The probabilities sum to 1, for nothing is spent on IDs that do not exist. There are two slower ways to the same
+# numbers. `score_items` knows nothing of the architecture and walks the trie, asking for the next code at each
+# prefix. And a beam search with 9,066 beams drops nothing, so it must find all movies, in the right order.
+
+# %%
+by_walking, of_walk = timed(lambda: score_items(rq, trie, people[:2]))
+nothing = [history[:0] for history in people[:2]]  # is left out
+found, of_beams = timed(
+    lambda: recommend(
+        rq, trie, people[:2], k=9066, beams=9066, forbidden=nothing
+    )
+)
+torch.testing.assert_close(exact[:2], by_walking, rtol=1e-4, atol=1e-4)
+by_beams = exact[:2].gather(1, found.items)
+torch.testing.assert_close(
+    by_beams, found.log_probabilities, rtol=1e-4, atol=1e-4
+)
+assert (found.items.sort(1)[0] == torch.arange(9066)).all()
+for name, cost in [
+    ("one product a level", seconds / 32),
+    ("walking the trie", of_walk / 2),
+    ("9,066 beams", of_beams / 2),
+]:
+    print(f"{name:<20} {1000 * cost:6.1f} ms a person")
+
+# %% [markdown]
+# Three ways, one answer. (Times on this page are *processor time* on one core, as measured when it was made; they vary
+# from machine to machine and a little from run to run.) An exact ranking without a search is something that the two
+# other architectures cannot offer cheaply: their output for a code depends on the codes before it *and* on the person.
+#
+# ### What a softmax cannot see
+#
+# Does a prefix's vector not lack something? The vector of 128-76 has the second code and its own part, but nothing of
+# its parent, 128. It need not. Add *any* vector to all siblings of a set. Their scores all rise by the same number,
+# and a softmax over them is what it was. The parent's vector is such a vector. The next cell adds it; and then, to
+# be sure, a random one for each set.
+
+
+# %%
+def of_parent(choices, level):
+    if level == 0:
+        return torch.zeros(64)
+    return prefix_vectors(choices.item, level - 1)
+
+
+def of_chance(choices, level):
+    generator = torch.Generator().manual_seed(level)
+    shape = len(choices.first) - 1, 64
+    return torch.randn(shape, generator=generator)[choices.set_of]
+
+
+for extra in (of_parent, of_chance):
+    shifted = log_p_of_all(contexts, extra)
+    torch.testing.assert_close(shifted, exact, rtol=1e-3, atol=1e-3)
+
+# %% [markdown]
+# ## A vector for every prefix
+#
+# What if a prefix had no vector of its own, only that of its last code? Then a second code would have the same score
+# wherever it stands, although it does not mean the same everywhere: it refines what the first code left open. How often
+# does this happen?
+
+# %%
+# NBVAL_CHECK_OUTPUT
+pairs = ids.ids[:, :2].unique(dim=0)
+above = torch.bincount(pairs[:, 1], minlength=256)  # first codes, a second
+print(f"a second code follows {above.double().mean():.0f} first codes")
+code = int(above.argmax())
+print(f"the most frequent, {code}, follows {above[code]}; for example")
+popular = torch.bincount(split.train.items, minlength=len(ids))
+some = ids.ids[:, 1].eq(code).nonzero()[:, 0]
+for movie in some[popular[some].argsort(descending=True)][:4].tolist():
+    print(f"    {ids.id_of(movie)} {data.titles[movie]}")
+
+# %% [markdown]
+# So the library's model gives every prefix that has siblings a vector of its own, to be read and to be scored. (Singh et
+# al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at YouTube, with a similar
+# thought.) `RQTransformerConfig(prefix_embeddings=False)` is the model without them: a small network makes a prefix's
+# vector from the sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be
+# counted. {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them
+# SASRec {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
+
+# %%
+CONFIGS = {
+    "decoder-only": DecoderOnlyConfig(valid_only=True),
+    "encoder-decoder": EncoderDecoderConfig(max_items=11, valid_only=True),
+    "RQ-Transformer": RQTransformerConfig(),
+    "RQ-Transformer, codes only": RQTransformerConfig(prefix_embeddings=False),
+}
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def sizes_at(num_movies):
+    generator = torch.Generator().manual_seed(0)
+    kept = torch.randperm(len(ids), generator=generator)[:num_movies]
+    few = SemanticIDs(ids.codes[kept], ids.sizes[:3])
+    return {
+        "SASRec": parameters(SASRec(SASRecConfig(num_items=num_movies))),
+        "RQ-Transformer": parameters(RQTransformer(RQTransformerConfig(), few)),
+        "RQ-Transformer, codes only": parameters(
+            RQTransformer(CONFIGS["RQ-Transformer, codes only"], few)
+        ),
+    }
+
+
+catalogues = (1000, 3000, 6000, len(ids))
+growth = pd.DataFrame([sizes_at(n) for n in catalogues], catalogues)
+print(growth.to_string(formatters=["{:,}".format] * 3))
+own = rq.prefix_embedding.weight.numel()
+print(f"prefixes' own vectors: {own:,}, {own / parameters(rq):.0%} of the RQ's")
+
+# %% mystnb={"image": {"alt": "Parameters against catalogue size from 1,000 to 9,066 movies. SASRec and the RQ-Transformer with prefix embeddings rise side by side in nearly straight lines, from 170,000 and 230,000 to 690,000 and 790,000; the RQ-Transformer with codes only is a flat line below 200,000."}, "figure": {"caption": "With a vector for every prefix a model grows with the catalogue, as one with a vector for every movie does; with vectors for codes only, it does not.", "name": "fig-10-growth"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+for name, style in zip(growth, ["s--", "o-", "^-"], strict=True):
+    ax.plot(catalogues, growth[name] / 1000, style, label=name)
+ax.set(xlabel="movies in the catalogue", ylabel="thousand parameters")
+ax.set(ylim=(0, None))
+ax.legend(loc="upper left")
+plt.show()
+
+# %% [markdown]
+# On a catalogue of this size, prefix embeddings give up one promise of semantic IDs, few vectors for many items: nearly
+# every pair of codes names one movie, so a vector for every pair is nearly a vector for every movie. They keep another:
+# a prefix shares its code's vector with others, so that a movie that nobody has rated yet is not without one.
+#
+# ### What if every movie were its own first code?
+#
+# Then there would be one level, one set of siblings, and one softmax over the whole catalogue. That is SASRec. To see it
+# we give each movie a code of its own, copy the weights of a SASRec (a fresh one, whose bias is still zero), and take away the network and the norm that SASRec does
+# not have.
+
+# %%
+own_codes = SemanticIDs(torch.arange(len(ids))[:, None], [len(ids)])
+sasrec = SASRec(SASRecConfig(num_items=len(ids))).eval()
+single = RQTransformer(RQTransformerConfig(), own_codes).eval()
+with torch.no_grad():
+    single.code_embedding.weight[:-1] = sasrec.item_embedding.weight
+    single.code_embedding.weight[-1] = 0  # the last code is always 0
+    single.item_position.weight[:] = sasrec.position.weight
+    single.transformer.load_state_dict(sasrec.transformer.state_dict())
+    for layer in (single.context_network[0], single.context_network[2]):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    single.context_norm = torch.nn.Identity()
+softmax = sasrec.scores(people).log_softmax(1)
+torch.testing.assert_close(single.scores(people), softmax)
+
+# %% [markdown]
+# So the RQ-Transformer with prefix embeddings stands between the decoder and SASRec: it reads as SASRec reads, one token
+# a movie, and it chooses down a tree. A softmax at each node of a tree is an old idea for large vocabularies
+# {cite}`morin2005hierarchical`.
+#
+# ### What is different in the paper
+#
+# The second part of Lee et al.'s model is a transformer too, over *depth*: for each code it reads the context and the
+# vectors of the codes before, *together*. What a prefix says there may depend on the person in any way. Ours only
+# multiplies the two: a prefix says the same to everybody. That is a real restriction, and what it buys is all that this
+# page has shown, one product a level for all movies. The paper's depth transformer must run anew for each person and
+# each prefix that has a choice to make below it; here that would be
+
+# %%
+nodes = sum(len(choices.first) - 1 for choices in levels)
+print(f"{nodes} sets of siblings for each person's exact scores")
+
+# %% [markdown]
+# Nobody has measured on this page which of the two recommends better.
+#
+# ## What training costs
+#
+# Four short trainings, far too short to recommend well, show what a step costs: the causal models on the same 24 batches
+# of 16 windows, the encoder–decoder on six batches of 128 short windows.
+
+# %%
+short = TrainingConfig(
+    num_steps=24,
+    batch_size=16,  # windows a step
+    learning_rate=3e-3,
+    warmup_steps=8,
+    weight_decay=0.1,
+)
+
+
+def train_short(config, training=short):
+    (model, _), seconds = timed(
+        lambda: train_decoder(
+            ids, split.train, config, training, progress=False
+        )
+    )
+    return model, seconds
+
+
+trained, training_of = {}, {}  # steps, seconds
+for name in CONFIGS:
+    training = short
+    if name == "encoder-decoder":
+        training = replace(short, num_steps=6, batch_size=128)
+    model, seconds = train_short(CONFIGS[name], training)
+    trained[name] = model
+    training_of[name] = training.num_steps, seconds
+
+targets_a_step = {}
+for name, (steps, seconds) in training_of.items():
+    windows = 128 if name == "encoder-decoder" else 16
+    batches = WindowBatches(
+        split.train,
+        max_items=trained[name].config.max_items,
+        batch_size=windows,
+        seed=0,
+    )
+    movies = sum(int((batches(step) >= 0).sum()) for step in range(steps))
+    targets = windows * steps if name == "encoder-decoder" else movies
+    targets_a_step[name] = targets / steps
+    print(
+        f"{name:<27} {windows * steps / seconds:5.0f} windows a second,"
+        f" {targets / seconds:6,.0f} targets"
+    )
+
+# %% [markdown]
+# A window is a person, or a part of one. With the same windows the RQ-Transformer is faster than the decoder-only model,
+# since it reads a quarter of the tokens, but not four times as fast. Part of the gain is spent on the prefixes: the
+# optimizer moves all of their vectors at every step. With codes only, the network makes 8,307 vectors anew for each step
+# instead, which costs more still. The encoder–decoder's windows are short, so it reads many of them a second; but each
+# is one target only.
+#
+# ## The comparison
+#
+# A few dozen steps say nothing about quality. The long trainings were made by a script,
+#
+#     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
+#
+# which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All models have the shipped
+# catalogue's IDs, 3,000 steps, two blocks a transformer, and a softmax over codes that exist. Each is trained on what
+# a split allows and asked about its test movies. On the *leave-one-out* split these are each person's last; on the
+# *timestamp* split, the last tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a
+# person has rated is never recommended.
+#
+# One thing is not equal, and we say so: learning rate, weight decay and dropout were tuned on validation movies for the
+# RQ-Transformer, and the others took over what was best for it. A setting of their own might suit them better.
+# (SASRec, for reference, has its own. The next chapter is about it.)
+
+# %%
+table = pd.read_csv("results/11_comparison.csv")
+hits = pd.read_csv("results/11_people.csv")
+ORDER = [
+    "decoder-only",
+    "encoder-decoder",
+    "RQ-Transformer, codes only",
+    "RQ-Transformer",
+    "SASRec",
+]
+runs = table[table["model"].isin(ORDER)]
+done = runs.groupby(["split", "model"])["seed"].count().unstack(0)
+print(done.reindex(ORDER).fillna(0).astype(int).rename_axis(columns="seeds of"))
+
+everybody = {}
+for name, parts in [
+    ("leave-one-out", split),
+    ("timestamp", global_timestamp(data)),
+]:
+    everybody[name] = parts.everything.user_of(parts.test).unique()
+    print(f"{name}: {len(parts.test):,} targets", end=" ")
+    print(f"of {len(everybody[name])} people")
+
+
+# %%
+def of_people(split_name, model, metric="recall_10", seeds=None):
+    """A metric of each person, the mean over the seeds: (people,)."""
+    own = (table["split"] == split_name) & (table["model"] == model)
+    seeds = set(table[own]["seed"]) if seeds is None else seeds
+    of = hits[(hits["split"] == split_name) & (hits["model"] == model)]
+    of = of[of["seed"].isin(seeds)]  # only people with a hit have a row
+    persons = torch.tensor(of["person"].to_numpy())
+    rows = torch.searchsorted(everybody[split_name], persons)
+    total = torch.zeros(len(everybody[split_name]), dtype=torch.float64)
+    total.index_add_(0, rows, torch.tensor(of[metric].to_numpy()))
+    return total / len(seeds)
+
+
+def with_interval(values):
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(values, generator=generator)
+    return float(values.mean()), low, high
+
+
+for (split_name, name), of in runs.groupby(["split", "model"]):
+    mean = float(of_people(split_name, name).mean())
+    assert abs(mean - of["recall_10"].mean()) < 1e-4
+
+# %% [markdown]
+# For the other rows of the table we measure, with the models trained above (speed and memory do not depend on how long
+# a model was trained): ten recommendations for 32 people with 50 beams; for the models that have them, the exact scores
+# of all movies; and what is kept in memory of a person whose history is long, while the codes are written. (The
+# encoder–decoder with its short windows reads the last ten movies only, the others 49.)
+
+# %%
+long_history = [history for history in histories if len(history) >= 49][:1]
+
+
+def costs(model, steps, seconds):
+    _, by_beams = timed(
+        lambda: recommend(model, trie, people, k=10, beams=50, batch_size=32)
+    )
+    by_scores = None
+    if isinstance(model, RQTransformer):
+        _, by_scores = timed(lambda: model.scores(people))
+    with torch.no_grad():
+        state = model.encode_history(long_history)
+    kept = [state.hidden]
+    if state.memory is not None:
+        kept += [tensor for layer in state.memory.history for tensor in layer]
+    return {
+        "parameters": f"{parameters(model):,}",
+        "3,000 steps, min": f"{3000 * seconds / steps / 60:.1f}",
+        "50 beams, ms": f"{1000 * by_beams / 32:.1f}",
+        "exact scores, ms": (
+            "–" if by_scores is None else f"{1000 * by_scores / 32:.1f}"
+        ),
+        "kept in memory, bytes": (
+            f"{sum(tensor.numel() * 4 for tensor in kept):,}"
+        ),
+    }
+
+
+def quality(name):
+    row = {}
+    for split_name in everybody:
+        for metric, label in [("recall_10", "Recall"), ("ndcg_10", "NDCG")]:
+            of = runs[(runs["split"] == split_name) & (runs["model"] == name)]
+            text = f"{of[metric].mean():.3f}"
+            if len(of) > 1:
+                text += f"±{of[metric].std():.3f}"
+            row[f"{label}@10 {split_name}"] = text if len(of) else "–"
+    return row
+
+
+columns = {}
+for name in ORDER[:4]:
+    columns[name] = quality(name) | costs(trained[name], *training_of[name])
+comparison = pd.DataFrame(columns)
+short_names = {ORDER[2]: "RQ, codes only", ORDER[1]: "encoder-dec."}
+print(comparison.rename(columns=short_names).to_string())
+
+# %% [markdown]
+# This is the table that the page has worked for. The number behind ± is the standard deviation of the seeds, which
+# says how much chance in the training matters. It does not say how much the choice of *people* matters; for that
+# {numref}`fig-10-quality` has 95 % intervals, as a bootstrap draws the people anew. The training's minutes are those of
+# the short trainings above, multiplied.
+
+# %% mystnb={"image": {"alt": "Two panels, one for each split, a row for each model. Small points are the Recall at 10 of single seeds, bars the 95 percent interval over people of their mean. The bars overlap between most models."}, "figure": {"caption": "Recall@10 of the models on both splits: points are seeds, bars are 95 % intervals over people. The people matter more than the seeds: bars are wider than the points are spread.", "name": "fig-10-quality"}}
+fig, axes = plt.subplots(
+    1, 2, figsize=(7.4, 3), sharey=True, layout="constrained"
+)
+shown = [name for name in ORDER[::-1] if name in set(runs["model"])]
+for ax, split_name in zip(axes, everybody, strict=True):
+    of_split = runs[runs["split"] == split_name]
+    for height, name in enumerate(shown):
+        of = of_split[of_split["model"] == name]
+        if len(of) == 0:
+            continue
+        colour = "0.4" if name == "SASRec" else "C0"
+        _, low, high = with_interval(of_people(split_name, name))
+        ax.plot([low, high], [height - 0.15] * 2, c=colour, lw=2)
+        heights = [height + 0.1] * len(of)
+        ax.plot(of["recall_10"], heights, "o", ms=4, alpha=0.6, c=colour)
+    ax.set(title=split_name, xlabel="test Recall@10", xlim=(0, None))
+axes[0].set_yticks(range(len(shown)), shown)
+plt.show()
+
+# %% [markdown]
+# The bars overlap, but all models were asked about the same people, so the differences can be taken person by person,
+# and much of what is hard about a person cancels out. The last column says what may be said: a model is called better
+# only where the interval leaves zero out.
+
+# %%
+PAIRS = [
+    ("decoder-only", "encoder-decoder"),
+    ("RQ-Transformer", "decoder-only"),
+    ("RQ-Transformer", "RQ-Transformer, codes only"),
+    ("RQ-Transformer", "SASRec"),
+]
+leads = {}
+for one, other in PAIRS:
+    print(f"{one} − {other}")
+    for split_name in everybody:
+        of_split = runs[runs["split"] == split_name]
+        seeds = set(of_split[of_split["model"] == one]["seed"])
+        seeds &= set(of_split[of_split["model"] == other]["seed"])
+        if not seeds:
+            continue
+        for metric in ("recall_10", "ndcg_10"):
+            mean, low, high = leads[one, other, split_name, metric] = (
+                with_interval(
+                    of_people(split_name, one, metric, seeds)
+                    - of_people(split_name, other, metric, seeds)
+                )
+            )
+            verdict = "better" if low > 0 else "worse" if high < 0 else "open"
+            print(
+                f"    {split_name:<13} {metric:<9} {mean:+.3f}"
+                f" [{low:+.3f}, {high:+.3f}] {verdict}"
+            )
+
+# %%
+for name in ("decoder-only", "encoder-decoder"):
+    asked = 3000 * targets_a_step[name]
+    print(f"{name}: about {asked:,.0f} targets in 3,000 steps")
+print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
+
+# %% [markdown]
+# **What prefix embeddings bring.** On the leave-one-out split the RQ-Transformer recommends better with them than without,
+# in both metrics, and the intervals leave zero out. The price stands in the same table: more than four times the
+# parameters. Without them its Recall is about that of the decoder-only model, with a quarter of the tokens.
+#
+# **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
+# in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
+# whether that is more than chance, the second pair of differences says. The comparison is not of equal sizes: the
+# decoder-only model has a fifth of the parameters.
+#
+# **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out split
+# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by about a hundredth. So nothing here
+# shows that semantic IDs make recommendations better; chapter 11 takes up this question.
+#
+# **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
+# above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
+# trainings of [chapter 08](08_training_a_decoder.ipynb) it had hardly begun to use the history. The first pair of
+# differences says how the two stand after 3,000 steps. (Where a model has a – in the table or no line among the
+# differences, its long training was not finished when this page was made: then the page does not know.) Whatever it says,
+# it compares two recipes and not two principles: with as many *targets*, the result might be another.
+#
+# ## What they recommend
+#
+# Here is our person again, and the first five movies of each trained model that comes with the library. The number in
+# brackets says how many of a model's ten the first model has, too. (The decoder is the one of chapter 08, trained for
+# fewer steps than the others.)
+
+# %%
+for movie in history[-4:].tolist():
+    print("rated:", data.titles[movie])
+print("rated next:", data.titles[target])
+
+first_ten = None
+for name in shipped_models("movielens-small-2016"):
+    model, _ = load_model(name)
+    if isinstance(model, SASRec):
+        ten = top_items(model.scores([history]), 10, [history])[0].tolist()
+    else:
+        ten = recommend(model, trie, [history], k=10, beams=50).items[0]
+        ten = ten.tolist()
+    print(f"\n{name}")
+    if first_ten is None:
+        first_ten = set(ten)
+    else:
+        print(f"    ({len(first_ten & set(ten))} of ten as the first model)")
+    for movie in ten[:5]:
+        print("   ", data.titles[movie])
+
+# %% [markdown]
+# The lists are what the models believe. One person cannot tell which of them is good; the table above asks all of them.
+#
+# ## Exercises
+#
+# ### Exercise 1 · One token a movie (difficulty ★☆☆, 5 minutes)
+#
+# You get `history_ids`, the IDs of T movies, of shape (T, L), int64, and `tables`, a list of L tensors: the vectors of
+# the codes of each level, of shape (number of codes, D). Return the tokens of an RQ-Transformer, of shape (T, D): for
+# each movie the sum of the vectors of its codes. (No positions, no start, no prefixes.)
+
+
+# %%
+def movie_tokens(history_ids, tables):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.movie_tokens(movie_tokens)
+
+
+# %% tags=["hide-cell"]
+def movie_tokens_solution(history_ids, tables):
+    vectors = [
+        table[codes]  # (T, D)
+        for table, codes in zip(tables, history_ids.T, strict=True)
+    ]
+    return torch.stack(vectors).sum(0)
+
+
+assert checks.movie_tokens(movie_tokens_solution)
+with torch.no_grad():
+    of_levels = rq.code_embedding.weight.split(list(ids.sizes))
+    mine = movie_tokens_solution(ids.ids[history], of_levels)
+torch.testing.assert_close(mine, of_codes.sum(1))
+
+# %% [markdown]
+# ### Exercise 2 · How many compete (difficulty ★★☆, 10 minutes)
+#
+# You get `ids`, int64 of shape (N, L), one ID a row, and a `level`, counted from 0. For each item, among how many codes
+# must its code at this level be chosen, given its codes before? Count each code once, however many items have it, and
+# count the item's own. Return int64 of shape (N,); where it is 1, there is no choice.
+
+
+# %%
+def rivals_of(ids, level):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.rivals_of(rivals_of)
+
+
+# %% tags=["hide-cell"]
+def rivals_of_solution(ids, level):
+    prefixes = ids[:, : level + 1].unique(dim=0)  # each prefix once
+    parents = F.pad(prefixes[:, :-1], (1, 0))  # a 0 in front: the root
+    known, counts = parents.unique(dim=0, return_counts=True)
+    own = F.pad(ids[:, :level], (1, 0))  # (N, 1 + level)
+    # All known parents are sorted, and every item has one of them.
+    _, number = torch.cat([known, own]).unique(dim=0, return_inverse=True)
+    return counts[number[len(known) :]]
+
+
+assert checks.rivals_of(rivals_of_solution)
+some = rivals_of_solution(ids.ids, 2)
+alone = (some == 1).double().mean()
+print(f"the third code of {alone:.0%} of the movies is certain")
+
+# %% [markdown]
+# ### Exercise 3 · The whole catalogue (difficulty ★★★, 25 minutes)
+#
+# Compute log *p* of every item, for one person. You get `ids`, int64 of shape (N, L), no two rows equal; and `scores`,
+# of shape (N, L), float32: what the model gives, at each level, to the prefix with which the item begins. Items that
+# share a prefix have the same score there. Return log *p* of each item, of shape (N,). The probabilities sum to 1.
+
+
+# %%
+def catalogue_log_p(ids, scores):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.catalogue_log_p(catalogue_log_p)
+
+
+# %% tags=["hide-cell"]
+def catalogue_log_p_solution(ids, scores):
+    total = torch.zeros(len(ids))
+    parent = torch.zeros(len(ids), dtype=torch.int64)  # all at the root
+    for level in range(ids.shape[1]):
+        pair = torch.stack([parent, ids[:, level]], 1)
+        prefixes, prefix = pair.unique(dim=0, return_inverse=True)
+        score = torch.empty(len(prefixes))
+        score[prefix] = scores[:, level]  # each prefix once
+        siblings = prefixes[:, :1] == prefixes[:, 0]  # (P, P)
+        among = score.masked_fill(~siblings, -torch.inf).logsumexp(1)
+        total = total + (score - among)[prefix]
+        parent = prefix
+    return total
+
+
+assert checks.catalogue_log_p(catalogue_log_p_solution)
+
+# %% [markdown]
+# The table of P by P prefixes is wasteful for a large catalogue; `log_p_of_all` above sums each set once.
+#
+# ## Self-check
+#
+# Answer in your head, then click the question.
+#
+# <details>
+# <summary>1. A friend trains an encoder–decoder and a decoder-only model for the same number of steps, on the same windows of fifty movies, and reports that the second is better. What would you ask?</summary>
+#
+# How many targets each has seen. The decoder-only model got up to fifty out of each window, the encoder–decoder one. The
+# fairer comparison gives the encoder–decoder shorter windows and more of them, or more steps; and it says what was made
+# equal: the steps, the tokens, the targets, or the time.
+#
+# </details>
+#
+# <details>
+# <summary>2. Why can the RQ-Transformer of this page score all movies with one product a level, and the decoder-only model not?</summary>
+#
+# Its score is a product of two vectors, one of which knows the person and not the prefix, the other the prefix and not
+# the person. In the decoder-only model the output before a code has read the history and the codes before it, through
+# all blocks, so there is another output for each person and each prefix.
+#
+# </details>
+#
+# <details>
+# <summary>3. A code is an only child: no other code may follow its prefix. What does the RQ-Transformer learn from a movie at this level?</summary>
+#
+# Nothing. The code's probability is 1 whatever the weights say, so it adds nothing to the loss, and its gradient is 0.
+# The library does not even compute it. The code's vector still matters where the movie is read.
+#
+# </details>
+#
+# ## What to take away
+#
+# The same semantic IDs can be read as four tokens a movie or as one. An encoder–decoder sees a history in both
+# directions, and pays with one target a window. An RQ-Transformer reads a quarter of the tokens and then chooses codes
+# from one context vector; because a prefix's vector sees no person, the exact probability of every movie is one product
+# a level, and the softmax is over siblings only, of which most prefixes have none. A vector for every prefix made it
+# better on the leave-one-out split, at four times the parameters, and brings it close to SASRec, which it becomes where
+# every movie is its own first code. Tables of quality and of cost belong together, with intervals over people, and on more
+# than one split: two models that one split cannot tell apart, the other can.
+#
+# ## What's next
+#
+# Is any of this good? The next chapter asks that question of all models at once: simple baselines, SASRec tuned with as
+# many trials, controls with random IDs, and what a metric can hide. [How the library is laid
+# out](../book/library_layout.md) shows where each part of this chapter lives.
+#
+# ## References
+#
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: TIGER, the encoder–decoder.
+# - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: encoder, decoder and cross-attention.
+# - Lee et al. (2022), *Autoregressive Image Generation using Residual Quantization* {cite}`lee2022rqvae`: the RQ-Transformer, with a transformer over depth.
+# - Singh et al. (2024), *Better Generalization with Semantic IDs* {cite}`singh2024semanticids`: vectors for runs of codes.
+# - Morin and Bengio (2005), *Hierarchical Probabilistic Neural Network Language Model* {cite}`morin2005hierarchical`: a choice at each node of a tree.
+# - Kang and McAuley (2018), *Self-Attentive Sequential Recommendation* {cite}`kang2018sasrec`: SASRec.

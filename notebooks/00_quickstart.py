@@ -426,7 +426,8 @@ assert low > 0  # the shipped model's lead is hardly luck
 # Where the interval includes zero, nothing was shown. The shipped model's does not.
 #
 # Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary number,
-# such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and a later chapter makes it.
+# such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
+# 11](11_honest_evaluation.ipynb) makes it.
 #
 # ## Exercises
 #
@@ -503,8 +504,9 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # [embeddings](02_item_embeddings.ipynb), [codebooks and k-means](03_codebook_kmeans.ipynb), [residual
 # quantization](04_residual_quantization.ipynb), [training without collapse](05_training_the_rqvae.ipynb),
 # [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
-# transformer](08_training_a_decoder.ipynb), and [the search](09_constrained_generation.ipynb). An honest comparison with
-# the best alternatives is to come. [How the library is laid out](../book/library_layout.md) shows where each step lives.
+# transformer](08_training_a_decoder.ipynb), [the search](09_constrained_generation.ipynb), [other
+# architectures](10_three_architectures.ipynb), and [an honest comparison](11_honest_evaluation.ipynb) with the best
+# alternatives. [How the library is laid out](../book/library_layout.md) shows where each step lives.
 #
 # ## References
 #

@@ -676,10 +676,10 @@ print(f"{loss:.2f} nats")
 #
 # TIGER {cite}`rajput2023tiger` used two transformers. An *encoder* reads the history, without the causal mask: each
 # token sees those before it and those after it. A *decoder* then writes the next movie's codes, looking at all that
-# the encoder said. The library has it as `EncoderDecoder`, and a later chapter builds it. For training, one
-# difference matters at once. Since the encoder sees the whole history, nothing within the history can be predicted
-# any more; only one movie of each window is the target, drawn at random anew each time. In our trainings a step has
-# 128 windows.
+# the encoder said. The library has it as `EncoderDecoder`, and [chapter 10](10_three_architectures.ipynb) builds it.
+# For training, one difference matters at once. Since the encoder sees the whole history, nothing within the history
+# can be predicted any more; only one movie of each window is the target, drawn at random anew each time. In our
+# trainings a step has 128 windows.
 
 # %%
 of_decoder = len(split.train.items) / batches.steps_per_epoch
@@ -778,8 +778,8 @@ plt.show()
 # of the history, and its Recall is not above popularity's. This does not show that two transformers are worse than
 # one. It has been asked a tenth of the questions. After as many questions, which is 50 of its own 500 steps, the
 # decoder stood no better at any of the three levels. (And its warm-up had only just ended.) So the number of
-# questions is a likely reason for the difference, though the two also differ in their windows and their parameters. A
-# later chapter will compare architectures that were all trained for long enough.
+# questions is a likely reason for the difference, though the two also differ in their windows and their parameters.
+# [Chapter 10](10_three_architectures.ipynb) compares architectures that were trained for longer.
 #
 # ## Exercises
 #

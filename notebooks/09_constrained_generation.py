@@ -1050,8 +1050,8 @@ assert checks.best_items(best_items_solution)
 #
 # ## What's next
 #
-# Chapter 10 compares three architectures behind the same three methods, and chapter 11 asks whether their
-# recommendations are any good.
+# [Chapter 10](10_three_architectures.ipynb) compares three architectures behind the same three methods, and [chapter
+# 11](11_honest_evaluation.ipynb) asks whether their recommendations are any good.
 #
 # ## References
 #

@@ -20,7 +20,13 @@ from typing import NoReturn
 import typer
 
 # Importing the commands adds them to the app, in this order.
-from rqvae_lib import cli_evaluate, cli_recommender, cli_tokenizer  # noqa: F401
+# isort: off
+from rqvae_lib import cli_tokenizer  # noqa: F401
+from rqvae_lib import cli_training  # noqa: F401
+from rqvae_lib import cli_evaluate  # noqa: F401
+from rqvae_lib import cli_recommend  # noqa: F401
+
+# isort: on
 from rqvae_lib.cli_common import app
 
 

@@ -82,10 +82,12 @@ def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
     competing = _competing(scores, excluded)
     # Not `topk`, which gives equal scores in any order.
     order = scores.argsort(dim=1, descending=True, stable=True)
-    left_out = ~competing.gather(1, order)
-    order = order.gather(1, left_out.int().argsort(dim=1, stable=True))[:, :k]  # these come last
-    best = torch.where(competing.gather(1, order), order, -1)
-    return torch.nn.functional.pad(best, (0, k - best.shape[1]), value=-1)
+    kept = competing.gather(1, order)  # (M, N)
+    place = kept.cumsum(1) - 1  # among the kept
+    row, column = (kept & (place < k)).nonzero(as_tuple=True)
+    best = order.new_full((len(scores), k), -1)
+    best[row, place[row, column]] = order[row, column]
+    return best
 
 
 def recall_at(ranks: Tensor, k: int) -> Tensor:

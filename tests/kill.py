@@ -68,7 +68,7 @@ def run(command: str, folder: Path) -> float:
 
 def unfinished(folder: Path) -> set[str]:
     """Return the names of the files that are being written, or were when a process was killed."""
-    return {path.name for path in folder.glob(".*unfinished-*")}
+    return {name for name in os.listdir(folder) if ".unfinished-" in name}
 
 
 def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Random) -> str:
@@ -93,10 +93,12 @@ def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Ra
                 time.sleep(chance.uniform(0, 0.004))
                 break
             writes, there = writes - 1, unfinished(into)
-        time.sleep(0.0003)
+        time.sleep(0.001)
     process.kill()
     process.join()
     if process.exitcode == -signal.SIGKILL:
+        after = time.monotonic() - began
+        print(f"    killed {command.split()[0]} after {after:.1f} s ({moment})", flush=True)
         return moment
     assert process.exitcode == 0, f"{command} stumbled: {(folder / SAID).read_text()}"
     return "too late"

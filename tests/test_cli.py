@@ -30,7 +30,7 @@ import pytest
 import torch
 from torch import nn
 
-from rqvae_lib import cli_common, cli_recommender, cli_tokenizer
+from rqvae_lib import cli_common, cli_recommend, cli_tokenizer, cli_training
 from rqvae_lib.checkpoints import (
     load_checkpoint,
     load_recommender,
@@ -80,7 +80,8 @@ def quick() -> Iterator[None]:
     with (
         patch.object(cli_tokenizer, "train_rqvae", short),
         patch.object(cli_tokenizer, "open_dataset", opened),
-        patch.object(cli_recommender, "open_dataset", opened),
+        patch.object(cli_training, "open_dataset", opened),
+        patch.object(cli_recommend, "open_dataset", opened),
         patch.object(cli_tokenizer, "item_vectors", vectors_of),
         patch.object(cli_common, "item_vectors", vectors_of),
     ):
@@ -180,7 +181,7 @@ def copied(pipeline: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation takes seconds, and says nothing where it is not the matter."""
-    monkeypatch.setattr(cli_recommender, "validate", lambda *_: {})
+    monkeypatch.setattr(cli_training, "validate", lambda *_: {})
 
 
 def test_the_commands_work_one_after_another(pipeline: Path) -> None:
@@ -727,7 +728,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    for module in (cli_tokenizer, cli_recommender):  # nothing is even read
+    for module in (cli_tokenizer, cli_training):  # nothing is even read
         monkeypatch.setattr(module, "open_dataset", lambda *_: pytest.fail("it went to work"))
     said = fails(*arguments.split(), folder=tmp_path)
     assert "cannot write file/" in said
@@ -859,7 +860,7 @@ def test_a_full_disk_leaves_the_old_files_whole(arguments: str, copied: Path) ->
 def test_a_folder_in_use_is_refused_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cli_tokenizer, cli_recommender):
+    for module in (cli_tokenizer, cli_training):
         monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
     with only_process_in(tmp_path / "runs"):
         said = fails(*arguments.split(), folder=tmp_path)
@@ -888,9 +889,7 @@ def test_every_command_computes_on_the_device_asked_for(
     monkeypatch.setattr(
         nn.Module, "to", lambda model, device: moved.append(device) or to(model, device)
     )
-    monkeypatch.setattr(
-        cli_recommender, "validate", lambda *given: validated.append(given[3]) or {}
-    )
+    monkeypatch.setattr(cli_training, "validate", lambda *given: validated.append(given[3]) or {})
     succeeds(*arguments.split(), "--device", "cpu:0", folder=tmp_path)
     assert "cpu:0" in moved
     assert set(validated) <= {"cpu:0"}

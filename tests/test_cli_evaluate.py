@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from rqvae_lib import cli_evaluate, cli_recommender
+from rqvae_lib import cli_evaluate, cli_training
 from rqvae_lib.checkpoints import load_model, load_recommender, load_sasrec, shipped_models
 from rqvae_lib.comparison import evaluate
 from rqvae_lib.named_datasets import open_dataset
@@ -26,7 +26,7 @@ opened = cache(open_dataset)
 @pytest.fixture(scope="module")
 def data_read_once() -> Iterator[None]:
     with (
-        patch.object(cli_recommender, "open_dataset", opened),
+        patch.object(cli_training, "open_dataset", opened),
         patch.object(cli_evaluate, "open_dataset", opened),
     ):
         yield

@@ -30,7 +30,8 @@ FAULTS = {
     "a message without the file": ("raise ValueError('no')", "does not name the file"),
     "a message without an end": ("raise ValueError(f'{path}' + 'x' * 10**5)", "characters"),
     "much memory": ("bytearray(2**32)", "it raises MemoryError"),
-    "much time": ("time.sleep(0.3)", "it takes 0.3 seconds"),
+    "much time": ("while time.process_time() < 0.6: pass", "it takes 0."),
+    "no end": ("while True: pass", "killed by signal 27"),
     "a crash": ("os.abort()", "killed by signal 6"),
 }
 
@@ -54,7 +55,7 @@ def test_nothing_is_found_in_two_seconds(tmp_path: Path, target: Path) -> None:
     assert done.returncode == 0, done.stderr
     tried = int(done.stdout.split()[0].replace(",", ""))
     assert tried > 5  # on a very busy machine
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.glob("fuzz-*"))  # torch may leave a folder of its own
 
 
 @pytest.mark.parametrize("name", FAULTS)

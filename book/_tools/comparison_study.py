@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 
 writes notebooks/results/11_comparison.csv and 11_people.csv beside it, which chapters 10 and 11
-show. Each model is trained with the settings that did best for it in 11_tuning.csv, on what a split
-lets it learn from, and answers that split's test targets. The controls differ from a model in one
-thing each: their IDs are dealt out at random, or come from a tokenizer whose encoder was never
-trained.
+show. SASRec and the RQ-Transformer are trained with the settings that did best for each of them in
+11_tuning.csv, the other models with the RQ-Transformer's; each on what a split lets it learn from,
+and it answers that split's test targets. The controls differ from a model in one thing each: their
+IDs are dealt out at random, or come from a tokenizer whose encoder was never trained.
 
 11_comparison.csv has a row for each training: means over people of all metrics. 11_people.csv has
 Recall@10 and NDCG@10 of each person who has any, so that intervals and paired differences can be
@@ -17,13 +17,12 @@ takes about four hours of one core.
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 
 from rqvae_lib.checkpoints import load_recommender
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, evaluate
@@ -33,7 +32,7 @@ from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Split, split_by_name
-from tables import Row, read_rows, write_rows
+from tables import Row, read_rows, replace_rows
 from tuning import DATASET, TABLE, TRAINERS, best_settings
 
 RESULTS = TABLE.parent
@@ -62,17 +61,26 @@ def untrained_ids(dataset: Dataset, seed: int) -> SemanticIDs:
     return SemanticIDs(tokenizer.assign(vectors), [config.codebook_size] * config.num_levels)
 
 
-# By name: how it is trained (a name of the tuning), and which IDs it speaks.
-MODELS: dict[str, tuple[str, Callable[[Dataset, int], SemanticIDs]]] = {
-    "SASRec": ("SASRec", shipped_ids),  # it reads none
-    "RQ-Transformer": ("RQ-Transformer", shipped_ids),
-    "RQ-Transformer, codes only": ("RQ-Transformer, codes only", shipped_ids),
-    "decoder-only": ("decoder-only", shipped_ids),
-    "encoder-decoder": ("encoder-decoder", shipped_ids),
-    "RQ-Transformer, random IDs": ("RQ-Transformer", random_ids),
-    "RQ-Transformer, codes only, random IDs": ("RQ-Transformer, codes only", random_ids),
-    "decoder-only, random IDs": ("decoder-only", random_ids),
-    "decoder-only, untrained RQ-VAE": ("decoder-only", untrained_ids),
+class Studied(NamedTuple):
+    trainer: str  # how it is trained, by the name that the tuning gives it
+    tuned_as: str  # whose best settings it takes
+    make_ids: Callable[[Dataset, int], SemanticIDs]
+
+
+MODELS = {
+    "SASRec": Studied("SASRec", "SASRec", shipped_ids),  # it reads no IDs
+    "RQ-Transformer": Studied("RQ-Transformer", "RQ-Transformer", shipped_ids),
+    "RQ-Transformer, codes only": Studied(
+        "RQ-Transformer, codes only", "RQ-Transformer", shipped_ids
+    ),
+    "decoder-only": Studied("decoder-only", "RQ-Transformer", shipped_ids),
+    "encoder-decoder": Studied("encoder-decoder", "RQ-Transformer", shipped_ids),
+    "RQ-Transformer, random IDs": Studied("RQ-Transformer", "RQ-Transformer", random_ids),
+    "RQ-Transformer, codes only, random IDs": Studied(
+        "RQ-Transformer, codes only", "RQ-Transformer", random_ids
+    ),
+    "decoder-only, random IDs": Studied("decoder-only", "RQ-Transformer", random_ids),
+    "decoder-only, untrained RQ-VAE": Studied("decoder-only", "RQ-Transformer", untrained_ids),
 }
 MEASURED = tuple(f"{metric.lower()}_{k}" for metric in METRICS for k in CUTOFFS)
 COLUMNS = (
@@ -120,10 +128,10 @@ def train_and_evaluate(
     name: str, dataset: Dataset, split: Split, seed: int, tuning: Path
 ) -> tuple[Row, list[Row]]:
     """Train a model on a split and answer its test targets."""
-    trainer, make_ids = MODELS[name]
+    trainer, tuned_as, make_ids = MODELS[name]
     ids = make_ids(dataset, seed)
     started = time.perf_counter()
-    model = TRAINERS[trainer](best_settings(trainer, tuning), ids, split.train, seed)
+    model = TRAINERS[trainer](best_settings(tuned_as, tuning), ids, split.train, seed)
     seconds = time.perf_counter() - started
     evaluation = evaluate(model, split, split.test, dataset.num_items)
     assert isinstance(model, torch.nn.Module)
@@ -134,21 +142,14 @@ def train_and_evaluate(
     return row, people_of(evaluation)
 
 
-def add_rows(path: Path, columns: Sequence[str], key: Row, rows: Sequence[Row]) -> None:
-    """Add the rows of one training to a table, in place of older ones; others may be adding too."""
-    order = list(MODELS)
-    with FileLock(Path(tempfile.gettempdir()) / "comparison_study.lock"):
-        older = [row for row in read_rows(path, columns) if not key.items() <= row.items()]
-        everything = [*older, *(dict.fromkeys(columns, "") | key | row for row in rows)]
-        everything.sort(
-            key=lambda row: (
-                STUDIED_SPLITS.index(row["split"]),
-                order.index(row["model"]),
-                int(row["seed"]),
-                int(row.get("person", "0")),
-            )
-        )
-        write_rows(path, columns, everything)
+def place_of(row: Row) -> tuple[int, int, int, int]:
+    """Return where a row of either table stands: by split, model, seed and person."""
+    return (
+        STUDIED_SPLITS.index(row["split"]),
+        list(MODELS).index(row["model"]),
+        int(row["seed"]),
+        int(row.get("person", "0")),
+    )
 
 
 def main() -> None:
@@ -170,8 +171,8 @@ def main() -> None:
                     continue
                 row, hits = train_and_evaluate(name, dataset, split, seed, options.tuning)
                 # The people first: a training counts as done once its row stands in the table.
-                add_rows(people, PEOPLE_COLUMNS, [key | hit for hit in hits])
-                add_rows(table, COLUMNS, [dict.fromkeys(COLUMNS, "") | key | row])
+                replace_rows(people, PEOPLE_COLUMNS, key, hits, place_of)
+                replace_rows(table, COLUMNS, key, [row], place_of)
                 shown = f"Recall@10 {row['recall_10']}, NDCG@10 {row['ndcg_10']}"
                 print(f"{split_name}, {name}, {seed}: {shown}", file=sys.stderr, flush=True)
 

@@ -5,8 +5,12 @@ file, byte for byte, whatever rows were added to it.
 """
 
 import csv
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from rqvae_lib.files import write_atomically
 
@@ -31,3 +35,26 @@ def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def replace_rows(
+    path: Path,
+    columns: Iterable[str],
+    key: Row,
+    rows: Iterable[Row],
+    order: Callable[[Row], Any],
+) -> None:
+    """Put the rows of one measurement in the place of older ones of it; others may do so too.
+
+    Args:
+        path: the table.
+        columns: all of them, in order.
+        key: the columns that name the measurement, and what they say.
+        rows: without those columns.
+        order: how the rows of the table are sorted.
+    """
+    columns = tuple(columns)
+    with FileLock(Path(tempfile.gettempdir()) / f"{path.name}.lock"):
+        older = [row for row in read_rows(path, columns) if not key.items() <= row.items()]
+        new = [dict.fromkeys(columns, "") | key | row for row in rows]
+        write_rows(path, columns, sorted([*older, *new], key=order))

@@ -1,14 +1,14 @@
-"""Eight settings, drawn once, tried on every model: with which of them does each learn best?
+"""Six settings, drawn once, tried on every model: with which of them does each learn best?
 
     OMP_NUM_THREADS=1 python book/_tools/tuning.py
 
 writes notebooks/results/11_tuning.csv, which chapter 11 shows. A model that was tuned longer than
-the one beside it looks better than it is, so all get the same trials: the same eight settings, the
+the one beside it looks better than it is, so all get the same trials: the same six settings, the
 same number of steps. The first is what the shipped decoder was trained with; the others are drawn.
 What counts is NDCG@10 on the validation targets of the leave-one-out split; nobody looks at a test
 target here. Rows are written as they come, so a run that was interrupted goes on where it stopped;
-`--models` names some of them, so that two processes can share the work. The four models take about
-an hour and a half of one core.
+`--models` names some of them, so that two processes can share the work. A trial takes two to four
+minutes of one core.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, leave_one_out
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
-from tables import read_rows, write_rows
+from tables import Row, read_rows, replace_rows
 
 DATASET = "movielens-small-2016"
 TABLE = Path(__file__).parents[2] / "notebooks" / "results" / "11_tuning.csv"
@@ -66,7 +66,7 @@ class Settings(NamedTuple):
         return TransformerConfig(dropout=self.block_dropout)
 
 
-def drawn(num: int = 8) -> list[Settings]:
+def drawn(num: int = 6) -> list[Settings]:
     """Return the settings of the shipped decoder, and others that are drawn, all different."""
     chance = random.Random(0)
     found = [Settings(3e-3, 0.1, 0.0, 0.2)]
@@ -148,6 +148,11 @@ def best_settings(model: str, table: Path = TABLE) -> Settings:
     return Settings(*(float(best[name]) for name in Settings._fields))
 
 
+def place_of(row: Row) -> tuple[int, int]:
+    """Return where a row of the table stands: by model and trial."""
+    return list(TRAINERS).index(row["model"]), int(row["trial"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=TABLE, help="the table")
@@ -165,15 +170,14 @@ def main() -> None:
             model = TRAINERS[name](settings, ids, split.train, 0)
             seconds = time.perf_counter() - started
             found = evaluate(model, split, split.validation, dataset.num_items)
-            row = dict(zip(COLUMNS, (name, str(trial), *map(str, settings)), strict=False))
-            row["seconds"] = f"{seconds:.0f}"
-            row["recall"] = f"{found.mean('Recall', 10).mean:.4f}"
-            row["ndcg"] = f"{found.mean('NDCG', 10).mean:.4f}"
-            rows = [*read_rows(options.output, COLUMNS), row]  # another process may have added some
-            order = list(TRAINERS)
-            rows.sort(key=lambda row: (order.index(row["model"]), int(row["trial"])))
-            write_rows(options.output, COLUMNS, rows)
-            print(", ".join(row.values()), file=sys.stderr, flush=True)
+            key = {"model": name, "trial": str(trial)}
+            row = dict(zip(Settings._fields, map(str, settings), strict=True)) | {
+                "seconds": f"{seconds:.0f}",
+                "recall": f"{found.mean('Recall', 10).mean:.4f}",
+                "ndcg": f"{found.mean('NDCG', 10).mean:.4f}",
+            }
+            replace_rows(options.output, COLUMNS, key, [row], place_of)
+            print(", ".join((key | row).values()), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def run(target: str, seconds: float, chance: random.Random) -> int:
                 print(f"{target}: {error!r}; the files are in {kept}", file=sys.stderr)
                 raise
         count += 1
-    print(f"{target}: {count:,} inputs, {refused:,} refused, nothing unexpected")
+    print(f"{target}: {refused:,} of {count:,} refused", file=sys.stderr)
     return count
 
 
@@ -176,11 +176,13 @@ def main() -> None:
     parser.add_argument("--target", choices=TARGETS)
     chosen = parser.parse_args()
     targets = [chosen.target] if chosen.target else list(TARGETS)
+    tried = 0
     for target in targets:
         try:
-            run(target, chosen.seconds / len(targets), random.Random(chosen.seed))
+            tried += run(target, chosen.seconds / len(targets), random.Random(chosen.seed))
         except Exception:
             raise SystemExit(1) from None
+    print(f"{tried:,} spoilt inputs in {chosen.seconds:.0f} seconds, none amiss.")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 DOCUMENTED = (ValueError, OSError)
-SECONDS = 10.0  # that one file may take
+SECONDS = 10.0  # of the processor that one file may take; a busy machine's clock says little
 MEMORY = 512 * 2**20  # bytes of address space that may be asked for beyond what the libraries take
 LONGEST = 1500  # characters of a message, its path aside
 
@@ -92,7 +92,7 @@ ANY_BYTES: list[Mutation] = [flip_bits, put_number, cut, append, splice, leave_o
 
 def try_file(target: Target, path: Path) -> bool:
     """Read a file; return whether it was accepted; raise Finding for what must not be."""
-    began = time.monotonic()
+    began = time.process_time()
     accepted = True
     try:
         target.read(path)
@@ -107,8 +107,8 @@ def try_file(target: Target, path: Path) -> bool:
             raise Finding(f"the message has {len(said):,} characters, or lines") from error
     except Exception as error:
         raise Finding(f"it raises {type(error).__name__}, which is not documented") from error
-    if time.monotonic() - began > SECONDS:
-        raise Finding(f"it takes {time.monotonic() - began:.1f} seconds")
+    if time.process_time() - began > SECONDS:
+        raise Finding(f"it takes {time.process_time() - began:.1f} seconds")
     return accepted
 
 
@@ -140,14 +140,15 @@ def work(target: Target, path: Path, seconds: float, seed: int) -> int:
     tried = accepted = 0
     while time.monotonic() < ends:
         path.write_bytes(spoil(target, random.Random(seed * 1_000_000_007 + tried), good))
-        signal.alarm(int(3 * SECONDS))  # what does not even return to Python is ended by this
+        # What does not even return to Python is ended by this.
+        signal.setitimer(signal.ITIMER_PROF, 3 * SECONDS)
         try:
             accepted += try_file(target, path)
         except Finding as finding:
             traceback.print_exception(finding)
             print(f"Found after {tried:,} files: {finding}.", file=sys.stderr)
             return 1
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         tried += 1
     path.unlink()
     print(f"{tried:,} spoilt files in {seconds:.0f} seconds: {accepted:,} still good, none amiss.")

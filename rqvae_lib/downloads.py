@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-import pooch
-
 from rqvae_lib.archives import unpack_zip
 from rqvae_lib.files import write_atomically
 
@@ -76,7 +74,7 @@ def fetch_files(entry: Entry, cache: Path | None = None, **options: Any) -> list
     """
     if given := _given():
         return [_given_file(given, remote) for remote in entry.files]
-    cache = cache or pooch.os_cache("rqvae-lib")
+    cache = cache or _pooch().os_cache("rqvae-lib")
     if not all((cache / remote.name).is_file() for remote in entry.files):
         print(f"{entry.name}: {entry.terms} See {entry.terms_url}", file=sys.stderr)
     return [download(remote, cache, **options) for remote in entry.files]
@@ -93,7 +91,7 @@ def fetch_folder(entry: Entry, cache: Path | None = None, **options: Any) -> Pat
         FileNotFoundError: if `RQVAE_DATA` is set and has neither the folder nor the archive.
         ValueError, OSError: as `download` and `unpack_zip`.
     """
-    cache = cache or pooch.os_cache("rqvae-lib")
+    cache = cache or _pooch().os_cache("rqvae-lib")
     unpacked = cache / entry.folder
     if given := _given():
         for folder in (given / entry.folder, given):
@@ -101,7 +99,7 @@ def fetch_folder(entry: Entry, cache: Path | None = None, **options: Any) -> Pat
                 return folder
         archive = _given_file(given, entry.files[0])
         # Which archive it is, is not ours to know: what it unpacks to has a place of its own.
-        unpacked = cache / pooch.file_hash(str(archive))[:16] / entry.folder
+        unpacked = cache / _pooch().file_hash(str(archive))[:16] / entry.folder
     elif unpacked.is_dir():
         return unpacked
     else:
@@ -151,7 +149,7 @@ def download(
         _check(temporary, checksum, again, name=remote.url)
         if checksum is None:
             with write_atomically(record) as recorded:
-                recorded.write_text(pooch.file_hash(str(temporary)) + "\n", "utf-8")
+                recorded.write_text(_pooch().file_hash(str(temporary)) + "\n", "utf-8")
     return path
 
 
@@ -159,7 +157,7 @@ def _fetch(
     url: str, path: Path, timeout: float, attempts: int, pause: float, progress: bool
 ) -> None:
     """Write what is at a URL to a path, in as many attempts as it takes."""
-    fetch = pooch.HTTPDownloader(
+    fetch = _pooch().HTTPDownloader(
         progressbar=progress, chunk_size=2**16, timeout=timeout, hooks={"response": _check_response}
     )
     for attempt in range(1, attempts + 1):
@@ -202,11 +200,18 @@ def _check(path: Path, checksum: str | None, again: str, name: str | None = None
     if checksum is None:
         return
     algorithm, _, expected = checksum.partition(":")
-    found = pooch.file_hash(str(path), algorithm)
+    found = _pooch().file_hash(str(path), algorithm)
     if found != expected:
         raise ValueError(
             f"{name or path} has the {algorithm} {found}, expected {expected}: {again}"
         )
+
+
+def _pooch() -> Any:
+    """Import pooch when there is something to fetch: its progress bar complains in notebooks."""
+    import pooch
+
+    return pooch
 
 
 def _given() -> Path | None:

@@ -676,9 +676,9 @@ assert halves[2] < apart
 # in Recall@10, level in NDCG@10. But the intervals reach from about −0.013 and −0.011 up, below the margin. A difference of a
 # hundredth against us has not been excluded, so we may not claim to be as good; all that we may say is that no difference was
 # found. With one moment for everybody the answer is clearer, and against us: about a hundredth behind in Recall@10, on 82 people, with an interval
-# that excludes zero. In NDCG@10 the interval lies above the margin and also below zero there: "as good, give or take a
-# hundredth" and "worse" are both true, which says that on this split, where all numbers are small, a hundredth is a generous
-# margin.
+# that excludes zero. In NDCG@10 the interval lies above the margin, so by the letter the goal is reached there, and nearly all
+# of it lies below zero. "As good, give or take a hundredth" and "probably worse" are both true: on this split, where all
+# numbers are small, a hundredth was too generous a margin to set.
 #
 # Pairing has paid here. Two good models find many of the same movies, and the paired half-width is little more than half of
 # what two separate intervals would suggest.
@@ -844,7 +844,7 @@ for rank in (10, 100, 500, 1000):
 # than half of them against a hundred drawn ones. So rank among all, refuse NaN, give everybody one vote, and let both sides
 # have equal trials. Say how sure you are: over people first, since that is the larger part, and paired, since two good models
 # agree on much. By these rules the best generative model of this book ties with a tuned SASRec in leave-one-out, without
-# excluding that it is a hundredth worse, and is worse with one moment for everybody. That is less than a table with a weak
+# excluding that it is a hundredth worse, and finds fewer movies with one moment for everybody. That is less than a table with a weak
 # SASRec and a sampled metric would have claimed.
 #
 # ## What's next

@@ -242,9 +242,9 @@ print(f"the interval held the truth in {kept / 300:.0%} of 300 worlds")
 assert 0.88 < kept / 300 < 0.99
 
 # %% [markdown]
-# About as often as promised (a hundred draws each make the ends a little rough). Two models can be compared in two
-# ways. One may hold two intervals side by side. Or one takes the difference *person by person* and bootstraps that:
-# what is hard about a person is hard for both, and cancels.
+# About as often as promised (a hundred draws each make the ends a little rough). Two models can be compared in two ways.
+# One may hold two intervals side by side. Or one takes the difference *person by person* and bootstraps that: what is
+# hard about a person is hard for both, and cancels.
 
 # %%
 lead = hits["item-kNN"] - hits["popularity"]  # −1, 0 or 1 a person
@@ -261,8 +261,8 @@ print(f"found by both: {both:.0f} people")
 
 # %% [markdown]
 # How much narrower the paired interval is depends on how often both find the same person's movie. For popularity and
-# item-kNN that is seldom, and the gain is small. Two good models agree more often; with these, the same computation
-# will cut the interval nearly in half.
+# item-kNN that is seldom, and the gain is small. Two good models agree more often; with these, the same computation will
+# cut the interval nearly in half.
 #
 # ## Seeds, and one vote a person
 #
@@ -272,8 +272,7 @@ print(f"found by both: {both:.0f} people")
 #     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 #
 # which trained each model of this book on up to five seeds, with the settings that the next section explains. It wrote
-# two files: the means of each training, and the Recall@10 and NDCG@10 of each person who has any. We look at two
-# splits.
+# two files: the means of each training, and the Recall@10 and NDCG@10 of each person who has any. We look at two splits.
 # *Leave-one-out* hides each person's last movie. *Timestamp* hides what was rated after one moment, the same for
 # all {cite}`ji2023leakage`. There, some people have hundreds of targets. So that the busiest do not decide everything,
 # the mean of each person is taken first, and each person has one vote.
@@ -372,12 +371,11 @@ plt.show()
 # each other. The interval over people is wider. A paper that reports the spread over seeds, and nothing else, reports
 # the smaller part of its uncertainty.
 #
-# The two panels disagree. In leave-one-out, SASRec and the RQ-Transformer have nearly three times popularity's Recall.
-# With one moment for everybody, where training knows only 10 of the 82 people ([chapter
-# 1](01_data_splits_leakage.ipynb)), SASRec is a little ahead of popularity, and the RQ-Transformer is level with
-# popularity and behind SASRec. The models were tuned for leave-one-out, and both were trained anew on what the other
-# split leaves. To know how a model would do in a service, the second panel is the one to look at, and it is a sobering
-# one.
+# The two panels disagree. In leave-one-out, SASRec and the RQ-Transformer have nearly three times popularity's Recall. With
+# one moment for everybody, where training knows only 10 of the 82 people ([chapter 1](01_data_splits_leakage.ipynb)),
+# SASRec is a little ahead of popularity, and the RQ-Transformer is level with popularity and behind SASRec. The models were
+# tuned for leave-one-out, and both were trained anew on what the other split leaves. To know how a model would do in
+# a service, the second panel is the one to look at, and it is a sobering one.
 #
 # ## Equal trials
 #
@@ -385,10 +383,10 @@ plt.show()
 #
 #     OMP_NUM_THREADS=1 python book/_tools/tuning.py
 #
-# tried the same six settings on SASRec and on the RQ-Transformer (learning rate, weight decay, two kinds of dropout),
-# 3,000 steps each, and measured NDCG@10 on the validation movies of leave-one-out. Both keep their best. The other
-# models and the controls take the RQ-Transformer's, so they may be better than they look. {numref}`fig-11-tuning` shows
-# all trials, those of item-kNN too.
+# tried the same six settings on SASRec and on the RQ-Transformer (learning rate, weight decay, two kinds of dropout), 3,000
+# steps each, and measured NDCG@10 on the validation movies of leave-one-out. Both keep their best. The other models and the
+# controls take the RQ-Transformer's, so they may be better than they look. {numref}`fig-11-tuning` shows all trials, those
+# of item-kNN too.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -426,11 +424,11 @@ for model in table.index.drop("SASRec"):
     print(f"best against best {own.max() - of_sasrec.max():+.4f}")
 
 # %% [markdown]
-# Suppose that somebody compares one trial of their own model with one trial of SASRec. The table says in how many of
-# the possible pairs their model is ahead: some pairs can be found for either side. To tune one's own model and to take
-# the opponent's number from its paper, or its default settings, is to choose a pair. Equal trials, and the best of each
-# on validation movies, leave no such choice. They are no proof of fairness: six settings may suit one model better, and
-# the RQ-Transformer's architecture was itself found by trials.
+# Suppose that somebody compares one trial of their own model with one trial of SASRec. The table says in how many of the
+# possible pairs their model is ahead: some pairs can be found for either side. To tune one's own model and to take the
+# opponent's number from its paper, or its default settings, is to choose a pair. Equal trials, and the best of each on
+# validation movies, leave no such choice. They are no proof of fairness: six settings may suit one model better, and the
+# RQ-Transformer's architecture was itself found by trials.
 #
 # ## A hundred drawn movies
 #
@@ -517,20 +515,19 @@ assert full[chosen] > full["popularity"]
 assert evenly[chosen] < evenly["popularity"]
 
 # %% [markdown]
-# There are the two numbers of the opening again, and in {numref}`fig-11-sampled` worse than that: the order is gone.
-# The best setting of item-kNN has twice the Recall of popularity, and falls *below* it when the hundred are drawn
-# evenly. Whoever tuned item-kNN by the sampled number would let it hear the whole history, which in the full ranking is
-# the worst choice. And between SASRec and the RQ-Transformer, which the full ranking calls a tie, the sampled one
-# declares a clear winner. The reason is that a hundred evenly drawn movies are nearly all obscure. To place the target
-# above these is easy for any model that knows what is popular, and says nothing of the first ten of nine thousand. A
-# service shows the best of
+# There are the two numbers of the opening again, and in {numref}`fig-11-sampled` worse than that: the order is gone. The
+# best setting of item-kNN has twice the Recall of popularity, and falls *below* it when the hundred are drawn evenly.
+# Whoever tuned item-kNN by the sampled number would let it hear the whole history, which in the full ranking is the worst
+# choice. And between SASRec and the RQ-Transformer, which the full ranking calls a tie, the sampled one declares a clear
+# winner. The reason is that a hundred evenly drawn movies are nearly all obscure. To place the target above these is easy
+# for any model that knows what is popular, and says nothing of the first ten of nine thousand. A service shows the best of
 # *all* movies, so this book ranks among all.
 #
 # ## What nobody had, and what everybody gets
 #
 # A mean over people hides two things. Some targets are movies that nobody had in training: a model with one vector a
-# movie, or a count, has nothing to say about these. A semantic ID, made of the movie's text, might. And a model may
-# reach its Recall by showing the same few famous movies to all. **Coverage** {cite}`ge2010coverage` is the share of the
+# movie, or a count, has nothing to say about these. A semantic ID, made of the movie's text, might. And a model may reach
+# its Recall by showing the same few famous movies to all. **Coverage** {cite}`ge2010coverage` is the share of the
 # catalogue in anybody's ten; the *popularity* of a list is how often its movies were rated in training, on average.
 
 # %%
@@ -557,20 +554,20 @@ for name, values in scores.items():
     )
 
 # %% [markdown]
-# To three digits, no model finds a movie that nobody had, on either split. SASRec never could: such a movie's vector
-# was only ever pushed away. The generative models might, since the movie has an ID, with a first code that it shares
-# with movies that are known. They do not: in training, no path that ends in it was ever right, and all the others were.
-# A semantic ID makes a new movie *writable*, and that is not yet the same as recommended. With almost a quarter of the
-# timestamp targets in this state, much is left to gain there.
+# To three digits, no model finds a movie that nobody had, on either split. SASRec never could: such a movie's vector was only
+# ever pushed away. The generative models might, since the movie has an ID, with a first code that it shares with movies
+# that are known. They do not: in training, no path that ends in it was ever right, and all the others were. A semantic ID
+# makes a new movie *writable*, and that is not yet the same as recommended. With almost a quarter of the timestamp targets
+# in this state, much is left to gain there.
 #
-# The lists differ more than the Recalls do. The RQ-Transformer shows a larger part of the catalogue than SASRec and
-# less popular movies; the models with codes alone show a smaller part, of more popular ones. Popularity itself shows
-# hardly more than a hundredth of the catalogue.
+# The lists differ more than the Recalls do. The RQ-Transformer shows a larger part of the catalogue than SASRec and less
+# popular movies; the models with codes alone show a smaller part, of more popular ones. Popularity itself shows hardly more
+# than a hundredth of the catalogue.
 #
 # ## Do the IDs mean anything?
 #
-# A semantic ID says what a movie is like. Or does it only name it? A *control* differs in one thing. In **random IDs**,
-# the very same IDs are dealt out to the movies by chance: as many codes, as many collisions, no meaning. An **untrained
+# A semantic ID says what a movie is like. Or does it only name it? A *control* differs in one thing. In **random IDs**, the
+# very same IDs are dealt out to the movies by chance: as many codes, as many collisions, no meaning. An **untrained
 # RQ-VAE** makes IDs with an encoder of random weights and codebooks fitted by k-means. The differences below are taken
 # person by person, and averaged over the seeds; a row appears for each pair that the study's files hold.
 
@@ -619,18 +616,17 @@ for split_name in splits:
 # on two seeds of one architecture; the controls that no row names had not been trained when this page was made. In TIGER's
 # own paper semantic IDs lead by .0648 to .0434 in Recall@10 on Amazon's Beauty {cite}`rajput2023tiger`.
 #
-# The last rows compare the RQ-Transformer with itself. Beside a vector for each code, it learns one for each *prefix*
-# that has siblings, that is, for each place in the tree of IDs where there is a choice. Without these, it falls back to
-# the Recall of the decoder, and the paired interval excludes zero. The codes alone do not carry this model; a good part
-# of what it knows is stored by place, and grows with the catalogue.
+# The last rows compare the RQ-Transformer with itself. Beside a vector for each code, it learns one for each *prefix* that
+# has siblings, that is, for each place in the tree of IDs where there is a choice. Without these, it falls back to the Recall
+# of the decoder, and the paired interval excludes zero. The codes alone do not carry this model; a good part of what it knows
+# is stored by place, and grows with the catalogue.
 #
 # ## The honest result
 #
-# Before any of this was measured, the book set itself a goal: the best generative model should be at least as good as
-# the tuned SASRec, in Recall@10 and in NDCG@10, on both splits. "At least as good" needs a margin, since no finite test
-# can show that a difference is exactly zero. The margin is a hundredth: the interval of the paired difference should
-# lie above −0.01. The generative model is the one that was tuned, the RQ-Transformer, with the settings that did best
-# on validation.
+# Before any of this was measured, the book set itself a goal: the best generative model should be at least as good as the
+# tuned SASRec, in Recall@10 and in NDCG@10, on both splits. "At least as good" needs a margin, since no finite test can
+# show that a difference is exactly zero. The margin is a hundredth: the interval of the paired difference should lie above
+# −0.01. The generative model is the one that was tuned, the RQ-Transformer, with the settings that did best on validation.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -685,17 +681,17 @@ assert halves[2] < apart
 # of it lies below zero. "As good, give or take a hundredth" and "probably worse" are both true: on this split, where all
 # numbers are small, a hundredth was too generous a margin to set.
 #
-# Pairing has paid here. Two good models find many of the same movies, and the paired half-width is little more than
-# half of what two separate intervals would suggest.
+# Pairing has paid here. Two good models find many of the same movies, and the paired half-width is little more than half of
+# what two separate intervals would suggest.
 #
-# So on this data there is no reason of *accuracy* to prefer the generative model. What got it this far, from the Recall
-# of the decoder in {numref}`fig-11-models`, is a vector for each prefix, and that is a step back towards one vector a
-# movie. And the promise of finding movies that nobody had is not kept by either.
+# So on this data there is no reason of *accuracy* to prefer the generative model. What got it this far, from the Recall of
+# the decoder in {numref}`fig-11-models`, is a vector for each prefix, and that is a step back towards one vector a movie.
+# And the promise of finding movies that nobody had is not kept by either.
 #
 # ## Published numbers beside ours
 #
-# How do these numbers compare with what others report? On MovieLens 1M, all of them HR@10 (the same as Recall@10 with
-# one target) and NDCG@10 in a full ranking, leave-one-out, unless said:
+# How do these numbers compare with what others report? On MovieLens 1M, all of them HR@10 (the same as Recall@10 with one
+# target) and NDCG@10 in a full ranking, leave-one-out, unless said:
 #
 # | model | HR@10 | NDCG@10 | source |
 # | --- | --- | --- | --- |
@@ -708,11 +704,11 @@ assert halves[2] < apart
 # | TIGER, as trained by the authors of MaskGR | .187 | .108 | reported for {cite}`shah2025maskgr` |
 # | MaskGR, semantic IDs by masked diffusion | .228 | .131 | reported for {cite}`shah2025maskgr` |
 #
-# The last two rows we know at second hand. Read with the eyes of this chapter, the table says three things. A SASRec
-# with one drawn negative has .825 or .250, by protocol. With another loss it has .315 instead of .250, a quarter more,
-# and overtakes BERT4Rec. And the semantic-ID models of the last rows are far behind a SASRec with full cross-entropy. A
-# paper that measures itself against .250 and one that measures itself against .315 come to different conclusions about
-# the same model.
+# The last two rows we know at second hand. Read with the eyes of this chapter, the table says three things. A SASRec with
+# one drawn negative has .825 or .250, by protocol. With another loss it has .315 instead of .250, a quarter more, and
+# overtakes BERT4Rec. And the semantic-ID models of the last rows are far behind a SASRec with full cross-entropy. A paper
+# that measures itself against .250 and one that measures itself against .315 come to different conclusions about the same
+# model.
 #
 # None of these numbers may be set beside ours.
 #
@@ -725,16 +721,16 @@ assert halves[2] < apart
 # | target | the last movie; ties in time broken in different ways | the last movie, ties as in the file; or all after one moment |
 # | certainty | mostly one seed, no interval | up to five seeds, intervals over people |
 #
-# Fewer people mean less to learn from, and more movies a longer list in which to be found. What *can* be set side by
-# side are differences within one protocol, between models tuned with the same effort.
+# Fewer people mean less to learn from, and more movies a longer list in which to be found. What *can* be set side by side
+# are differences within one protocol, between models tuned with the same effort.
 #
 # ## Exercises
 #
 # ### Exercise 1 · The worst rank (difficulty ★☆☆, 5 minutes)
 #
-# A model that scores all movies alike should not profit from it. You get `scores`, a tensor of shape (N,), and
-# `target`, a row. Return the target's rank as an `int`, from 1, where every other movie with the *same* score counts as
-# better. If any score is NaN, raise a `ValueError`.
+# A model that scores all movies alike should not profit from it. You get `scores`, a tensor of shape (N,), and `target`, a
+# row. Return the target's rank as an `int`, from 1, where every other movie with the *same* score counts as better. If any
+# score is NaN, raise a `ValueError`.
 
 
 # %%
@@ -757,9 +753,9 @@ assert checks.worst_rank(worst_rank_solution)
 # %% [markdown]
 # ### Exercise 2 · A paired interval without a bootstrap (difficulty ★★☆, 10 minutes)
 #
-# For many people, the mean is nearly normal, and a 95 % interval reaches 1.96 standard errors to each side. You get a
-# value of each person from two models, `one` and `other`, both of shape (U,), float64. Return the half-width of the
-# interval of their mean *paired* difference, as a `float`.
+# For many people, the mean is nearly normal, and a 95 % interval reaches 1.96 standard errors to each side. You get a value
+# of each person from two models, `one` and `other`, both of shape (U,), float64. Return the half-width of the interval of
+# their mean *paired* difference, as a `float`.
 
 
 # %%
@@ -783,8 +779,8 @@ assert abs(paired_half_width_solution(one, two) - halves[2]) < 0.002
 # ### Exercise 3 · What sampling does to a rank (difficulty ★★★, 20 minutes)
 #
 # A target has the full rank `rank` among `num_items` movies, itself included. Now it is ranked among `num_drawn` movies
-# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is
-# at most `k`? Return a `float`. There are no ties. (`math.comb(n, j)` counts the ways to choose j of n.)
+# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is at
+# most `k`? Return a `float`. There are no ties. (`math.comb(n, j)` counts the ways to choose j of n.)
 
 
 # %%
@@ -810,8 +806,8 @@ for rank in (10, 100, 500, 1000):
     print(f"full rank {rank:>4}: among the first 10 of 101 with {chance:.3f}")
 
 # %% [markdown]
-# A target on place 500 of all movies is nearly always among the first ten of 101. The sampled metric hardly looks at
-# the places that a list of ten shows.
+# A target on place 500 of all movies is nearly always among the first ten of 101. The sampled metric hardly looks at the
+# places that a list of ten shows.
 #
 # ## Self-check
 #
@@ -828,9 +824,9 @@ for rank in (10, 100, 500, 1000):
 # <details>
 # <summary>2. A paper compares its model, tuned on sixty settings, with the SASRec number of an earlier paper. What may have happened?</summary>
 #
-# The best of sixty is compared with whatever somebody once reported, perhaps with another loss, another filter or
-# another way to break ties. Here six settings alone move a model by more than the best trials of two models differ.
-# Only equal trials on the same data compare the models and not the effort.
+# The best of sixty is compared with whatever somebody once reported, perhaps with another loss, another filter or another
+# way to break ties. Here six settings alone move a model by more than the best trials of two models differ. Only
+# equal trials on the same data compare the models and not the effort.
 #
 # </details>
 #
@@ -854,8 +850,8 @@ for rank in (10, 100, 500, 1000):
 #
 # ## What's next
 #
-# The models, and the table of this chapter for a catalogue of your own, are one command away: `rqvae-lib evaluate`.
-# [How the library is laid out](../book/library_layout.md) shows where each part of this chapter lives.
+# The models, and the table of this chapter for a catalogue of your own, are one command away: `rqvae-lib evaluate`. [How
+# the library is laid out](../book/library_layout.md) shows where each part of this chapter lives.
 #
 # ## References
 #

@@ -476,12 +476,12 @@ for movie in some[popular[some].argsort(descending=True)][:4].tolist():
     print(f"    {ids.id_of(movie)} {data.titles[movie]}")
 
 # %% [markdown]
-# So the library's model gives every prefix that has siblings a vector of its own, to be read and to be scored. (Singh et
-# al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at YouTube, with a similar
-# thought.) `RQTransformerConfig(prefix_embeddings=False)` is the model without them: a small network makes a prefix's
-# vector from the sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be
-# counted. {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them
-# SASRec {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
+# So the library's model gives every prefix that has siblings a vector of its own, to be read and to be scored. (Singh
+# et al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at YouTube, with a
+# similar thought.) With `prefix_embeddings=False` the model has none: a small network makes a prefix's vector from the
+# sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be counted.
+# {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them SASRec
+# {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
 
 # %%
 CONFIGS = {

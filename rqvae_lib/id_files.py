@@ -125,8 +125,11 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
                 # The header first, and little of it: noise may have a hundred thousand columns.
                 header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
                 found = header.replace('"', "").split(",")
-                file.seek(0)
-                frame = _read_csv(file) if found == names else pd.DataFrame()
+                frame = pd.DataFrame()
+                if found == names:
+                    file.seek(0)
+                    frame = _read_csv(file)
+                    found = list(frame.columns)  # a quotation mark within a name is part of it
         except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # else it is pyarrow's, about a damaged file
@@ -156,7 +159,8 @@ def _read_parquet(file: BinaryIO, names: list[str]) -> tuple[list[str], pd.DataF
         if rows > size:
             raise ValueError(f"it holds {rows:,} rows in {size:,} bytes, so they cannot all differ")
         for name, kind in zip(found, parquet.schema_arrow.types, strict=True):
-            if not any(is_plain(kind) for is_plain in PLAIN_TYPES):
+            # Without rows, a column may be of no type: that there are none is said later.
+            if rows and not any(is_plain(kind) for is_plain in PLAIN_TYPES):
                 raise ValueError(f"column {name!r} holds {kind}, not numbers or text")
         table = parquet.read()
         table.validate(full=True)  # text is UTF-8, say

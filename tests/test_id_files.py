@@ -168,6 +168,7 @@ BAD_BYTES = {
     "10 MB of text": bytes(byte % 95 + 32 for byte in NOISE[: 2**20]) * 10,
     "a row too long": HEADER + b"1,a,0,0,0,0-0-0,9\n",
     "a quote that never ends": HEADER + b'1,"a,0,0\n',
+    "a quote within a name": HEADER.replace(b"disamb", b'disamb"') + b"1,a,0,0,0,0-0-0\n",
     "Latin-1": HEADER + b"1,\xe9,0,0,0,0-0-0\n",
 }
 

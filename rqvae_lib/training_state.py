@@ -158,7 +158,7 @@ def load_state(
         model.load_state_dict(parts["model"])
         optimizer.load_state_dict({"state": averages, "param_groups": groups})
         return done
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
             f"{path} holds a model of another shape, or is damaged ({reason}): resume with the "

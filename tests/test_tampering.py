@@ -261,6 +261,7 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     "a step below 0": ("state", card(step=-1), "its step is -1, expected a number of steps"),
     "a step that is a word": ("state", card(step="1"), "its step is '1', expected a number"),
     "a best value that is a word": ("state", card(best_value="x"), "its best value is 'x'"),
+    "a best value past all floats": ("state", card(best_value=10**400), "too large"),
     "best weights missing": ("state", without("best.weight"), "it lacks 'weight'"),
 }
 

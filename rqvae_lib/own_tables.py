@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from rqvae_lib.tables import INTERACTION_DTYPES, ITEM_DTYPES
 
@@ -123,7 +124,9 @@ def _read_file(path: Path) -> pd.DataFrame:
     kind = f"a {path.suffix[1:]} table"
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            # What pandas noted in the file (an index, say) is passed over: the columns say all.
+            frame: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
+            return frame
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
             return pd.read_csv(

@@ -133,6 +133,16 @@ def test_files_hold_what_frames_hold(ending: str, tmp_path: Path) -> None:
         open_dataset(items=paths["items"])
 
 
+def test_what_pandas_noted_in_a_parquet_file_does_not_count(tmp_path: Path) -> None:
+    frames = tables()
+    # A column that pandas calls an index is a column of the file like the others.
+    frames["interactions"].set_index("user_id").to_parquet(tmp_path / "interactions.parquet")
+    whole = saved(frames["items"], tmp_path / "items.parquet")
+    note = b"pandas_type"  # without it, pandas cannot read what it noted
+    whole.write_bytes(whole.read_bytes().replace(note, b"pandas_tipe"))
+    assert open_dataset(tmp_path).checksum == Dataset.from_tables(**tables()).checksum
+
+
 def test_columns_of_other_names_and_of_no_interest() -> None:
     frame = pd.DataFrame(INTERACTIONS | {"price": 1}).rename(columns={"item_id": "sku"})
     items = pd.DataFrame(ITEMS).rename(columns={"item_id": "sku", "title": "name"})

@@ -56,13 +56,13 @@ def test_a_study_of_one_training_is_written_and_not_done_again(
         tuning.best_settings("SASRec", table)
 
     trained = []
-    original = comparison_study.TRAINERS["RQ-Transformer"]
+    original = tuning.train_model
 
     def counting(*arguments: object) -> object:
         trained.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setitem(comparison_study.TRAINERS, "RQ-Transformer", counting)
+    monkeypatch.setattr(comparison_study, "train_model", counting)
     command = [
         "comparison_study.py", "--output", str(tmp_path), "--tuning", str(table),
         "--models", "RQ-Transformer", "--splits", "leave-one-out", "--seeds", "0",

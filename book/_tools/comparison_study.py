@@ -33,7 +33,7 @@ from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Split, split_by_name
 from tables import Row, read_rows, replace_rows
-from tuning import DATASET, TABLE, TRAINERS, best_settings
+from tuning import DATASET, TABLE, best_settings, train_model
 
 RESULTS = TABLE.parent
 SEEDS = (0, 1, 2, 3, 4)
@@ -131,7 +131,7 @@ def train_and_evaluate(
     trainer, tuned_as, make_ids = MODELS[name]
     ids = make_ids(dataset, seed)
     started = time.perf_counter()
-    model = TRAINERS[trainer](best_settings(tuned_as, tuning), ids, split.train, seed)
+    model = train_model(trainer, best_settings(tuned_as, tuning), ids, split.train, seed)
     seconds = time.perf_counter() - started
     evaluation = evaluate(model, split, split.test, dataset.num_items)
     assert isinstance(model, torch.nn.Module)

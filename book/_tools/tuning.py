@@ -16,14 +16,16 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rqvae_lib.checkpoints import load_recommender
 from rqvae_lib.comparison import ScoresItems, evaluate
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoderConfig
+from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recipes import train_decoder, train_sasrec
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rq_transformer import RQTransformerConfig
@@ -78,64 +80,34 @@ def drawn(num: int = 6) -> list[Settings]:
 
 
 Model = Recommender | ScoresItems
-Trainer = Callable[[Settings, SemanticIDs, Histories, int], Model]
-
-
-def sasrec(settings: Settings, ids: SemanticIDs, histories: Histories, seed: int) -> Model:
-    config = SASRecConfig(
-        num_items=len(ids),
-        transformer=settings.transformer,
-        embedding_dropout=settings.embedding_dropout,
-    )
-    training = settings.training(batch_size=16, seed=seed)
-    return train_sasrec(histories, config, training, progress=False)[0]
-
-
-def rq_transformer(settings: Settings, ids: SemanticIDs, histories: Histories, seed: int) -> Model:
-    config = RQTransformerConfig(settings.transformer, embedding_dropout=settings.embedding_dropout)
-    training = settings.training(batch_size=16, seed=seed)
-    return train_decoder(ids, histories, config, training, progress=False)[0]
-
-
-def rq_transformer_codes(
-    settings: Settings, ids: SemanticIDs, histories: Histories, seed: int
-) -> Model:
-    config = RQTransformerConfig(
-        settings.transformer,
-        embedding_dropout=settings.embedding_dropout,
-        prefix_embeddings=False,
-    )
-    training = settings.training(batch_size=16, seed=seed)
-    return train_decoder(ids, histories, config, training, progress=False)[0]
-
-
-def decoder_only(settings: Settings, ids: SemanticIDs, histories: Histories, seed: int) -> Model:
-    config = DecoderOnlyConfig(
-        settings.transformer, embedding_dropout=settings.embedding_dropout, valid_only=True
-    )
-    training = settings.training(batch_size=16, seed=seed)
-    return train_decoder(ids, histories, config, training, progress=False)[0]
-
-
-def encoder_decoder(settings: Settings, ids: SemanticIDs, histories: Histories, seed: int) -> Model:
-    # One target a window: so short windows, and eight times as many.
-    config = EncoderDecoderConfig(
-        settings.transformer,
-        max_items=11,
-        embedding_dropout=settings.embedding_dropout,
-        valid_only=True,
-    )
-    training = settings.training(batch_size=128, seed=seed)
-    return train_decoder(ids, histories, config, training, progress=False)[0]
-
-
-TRAINERS: dict[str, Trainer] = {
-    "SASRec": sasrec,
-    "RQ-Transformer": rq_transformer,
-    "RQ-Transformer, codes only": rq_transformer_codes,
-    "decoder-only": decoder_only,
-    "encoder-decoder": encoder_decoder,
+SASREC = "SASRec"
+# What each of the others is made of, besides the settings. An encoder-decoder has one target a
+# window: so its windows are short, and eight times as many.
+RECOMMENDERS: dict[str, Callable[..., HistoryModelConfig]] = {
+    "RQ-Transformer": RQTransformerConfig,
+    "RQ-Transformer, codes only": partial(RQTransformerConfig, prefix_embeddings=False),
+    "decoder-only": partial(DecoderOnlyConfig, valid_only=True),
+    "encoder-decoder": partial(EncoderDecoderConfig, valid_only=True, max_items=11),
 }
+BATCH_SIZE = {"encoder-decoder": 128}  # windows a step; 16 of the others
+TRAINED = (SASREC, *RECOMMENDERS)
+
+
+def train_model(
+    name: str, settings: Settings, ids: SemanticIDs, histories: Histories, seed: int
+) -> Model:
+    """Train one of `TRAINED` on histories."""
+    training = settings.training(batch_size=BATCH_SIZE.get(name, 16), seed=seed)
+    given: dict[str, Any] = {
+        "transformer": settings.transformer,
+        "embedding_dropout": settings.embedding_dropout,
+    }
+    if name == SASREC:
+        config = SASRecConfig(num_items=len(ids), **given)
+        return train_sasrec(histories, config, training, progress=False)[0]
+    return train_decoder(ids, histories, RECOMMENDERS[name](**given), training, progress=False)[0]
+
+
 COLUMNS = ("model", "trial", *Settings._fields, "seconds", "recall", "ndcg")
 
 
@@ -150,13 +122,13 @@ def best_settings(model: str, table: Path = TABLE) -> Settings:
 
 def place_of(row: Row) -> tuple[int, int]:
     """Return where a row of the table stands: by model and trial."""
-    return list(TRAINERS).index(row["model"]), int(row["trial"])
+    return TRAINED.index(row["model"]), int(row["trial"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=TABLE, help="the table")
-    parser.add_argument("--models", nargs="+", choices=TRAINERS, default=list(TRAINERS))
+    parser.add_argument("--models", nargs="+", choices=TRAINED, default=TRAINED)
     options = parser.parse_args()
     dataset = load_dataset(DATASET)
     ids = load_recommender(DATASET)[0].ids
@@ -167,7 +139,7 @@ def main() -> None:
             if any((row["model"], row["trial"]) == (name, str(trial)) for row in rows):
                 continue
             started = time.perf_counter()
-            model = TRAINERS[name](settings, ids, split.train, 0)
+            model = train_model(name, settings, ids, split.train, 0)
             seconds = time.perf_counter() - started
             found = evaluate(model, split, split.validation, dataset.num_items)
             key = {"model": name, "trial": str(trial)}

@@ -13,13 +13,14 @@ from typing import Annotated, cast
 import torch
 import typer
 
-from rqvae_lib.checkpoints import Card, load_rqvae, tensors_sha256
+from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import SplitName
+from rqvae_lib.tensor_files import Card, tensors_sha256
 
 DATASET = "movielens-small-2016"
 RUNS = Path("runs")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rqvae_lib.architectures import ARCHITECTURES
-from rqvae_lib.checkpoints import Card, save_recommender, save_sasrec
+from rqvae_lib.checkpoints import save_recommender, save_sasrec
 from rqvae_lib.cli_common import (
     DATASET,
     DECODER_FILE,
@@ -44,6 +44,7 @@ from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, tr
 from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.sasrec import SASRecConfig
 from rqvae_lib.splits import Split, SplitName, split_by_name
+from rqvae_lib.tensor_files import Card
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from rqvae_lib.downloads import Counts
 from rqvae_lib.item_texts import add_texts, display_title, known
-from rqvae_lib.own_tables import read_interactions, read_items
+from rqvae_lib.own_tables import called, read_interactions, read_items
 from rqvae_lib.tables import (
     INTERACTION_DTYPES,
     ITEM_DTYPES,
@@ -247,8 +247,8 @@ class Dataset:
         if (rows < 0).any():
             row = int((rows < 0).argmax())
             raise ValueError(
-                f"{_called(interactions, 'interactions')}, row {row}: item_id "
-                f"{met['item_id'].iloc[row]!r} is not in {_called(items, 'items')}, expected one "
+                f"{called(interactions, 'interactions')}, row {row}: item_id "
+                f"{met['item_id'].iloc[row]!r} is not in {called(items, 'items')}, expected one "
                 "of its items: add the item, or drop the row"
             )
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
@@ -256,7 +256,7 @@ class Dataset:
             listed["text"] = listed["text"].where(listed["text"] != "", made)
         met = met.assign(item=rows)[list(INTERACTION_DTYPES)]
         met = met.sort_values(["user_id", "timestamp"], kind="stable", ignore_index=True)
-        return cls(name or _called(interactions, "your tables"), listed, met)
+        return cls(name or called(interactions, "your tables"), listed, met)
 
 
 _PIECE = 2**20  # rows of a column at a time
@@ -287,11 +287,6 @@ def load_dataset(name: str = "movielens-small-2016") -> Dataset:
     rows = _positions(items["item_id"], interactions["item_id"])
     interactions = interactions.assign(item=rows)[list(INTERACTION_DTYPES)]
     return Dataset(name, items, interactions.astype(INTERACTION_DTYPES))
-
-
-def _called(table: pd.DataFrame | str | Path | None, otherwise: str) -> str:
-    """Return what a message calls a table: its path, or else a word."""
-    return str(table) if isinstance(table, str | Path) else otherwise
 
 
 def _spelled(counts: Counts) -> str:

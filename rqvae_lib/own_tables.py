@@ -30,7 +30,7 @@ def read_interactions(
 
     Args, Raises: as `Dataset.from_tables`.
     """
-    where = _called(source, "interactions")
+    where = called(source, "interactions")
     found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
     text = _is_text_file(source)
     table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
@@ -60,7 +60,7 @@ def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) ->
 
     Args, Raises: as `Dataset.from_tables`.
     """
-    where = _called(source, "items")
+    where = called(source, "items")
     optional = ("title", "year", "genres", "text")
     found = _read(source, where, ("item_id",), optional, columns)
     table = pd.DataFrame({"item_id": _ids(found["item_id"], where, _is_text_file(source))})
@@ -78,8 +78,9 @@ def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) ->
     return table.astype({name: ITEM_DTYPES[name] for name in optional})
 
 
-def _called(source: pd.DataFrame | str | Path, otherwise: str) -> str:
-    return otherwise if isinstance(source, pd.DataFrame) else str(source)
+def called(source: pd.DataFrame | str | Path | None, otherwise: str) -> str:
+    """Return what a message calls a table: its path, or else a word."""
+    return str(source) if isinstance(source, str | Path) else otherwise
 
 
 def _read(

@@ -19,7 +19,6 @@ from torch import Tensor
 from rqvae_lib.architectures import new_recommender
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.batches import RowBatches, WindowBatches
-from rqvae_lib.checkpoints import tensors_sha256
 from rqvae_lib.comparison import Mean, evaluate
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
@@ -29,6 +28,7 @@ from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories, Split
+from rqvae_lib.tensor_files import tensors_sha256
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
 

@@ -176,25 +176,24 @@ class RQTransformer(Recommender):
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
         known = items.clamp(min=0)  # padding is read as item 0
-        vectors = self._steps(known, len(self.sizes)).sum(2)  # (B, T, D)
+        vectors = self._steps(known, slice(None)).sum(2)  # (B, T, D)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
-    def _steps(self, items: Tensor, num_levels: int) -> Tensor:
-        """Return the vectors of the first codes of items (...) and their prefixes: (..., d, D)."""
-        steps: Tensor = self.code_embedding(self.code_rows[items, :num_levels])
+    def _steps(self, items: Tensor, levels: slice) -> Tensor:
+        """Return the vectors of some codes of items (...), and of their prefixes: (..., d, D)."""
+        steps: Tensor = self.code_embedding(self.code_rows[items, levels])
         if self.prefix_embedding is not None:
-            steps = steps + self.prefix_embedding(self.prefix_rows[items, :num_levels])
+            steps = steps + self.prefix_embedding(self.prefix_rows[items, levels])
         return steps
 
     def _prefix_vectors(self, choices: Choices, level: int) -> Tensor:
         """Return the vector of each choice of a level, (C, D)."""
-        steps = self._steps(choices.item, level + 1)  # (C, level + 1, D)
-        vectors: Tensor = steps[:, -1]
-        if self.prefix_network is not None:
-            vectors = vectors + self.prefix_network(
-                steps.sum(1) + self.level_position.weight[level]
-            )
+        if self.prefix_network is None:
+            return self._steps(choices.item, slice(level, level + 1))[:, 0]
+        steps = self._steps(choices.item, slice(level + 1))  # (C, level + 1, D)
+        place = self.level_position.weight[level]
+        vectors: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
         return vectors
 
     def _context(self, hidden: Tensor, level: int) -> Tensor:
@@ -246,10 +245,10 @@ def _nats(context: Tensor, vectors: Tensor, choices: Choices, chosen: Tensor) ->
     width = int(counts.max())  # Q, of P sets
     slot = row * width + column  # (M,)
     contexts = context.new_zeros(len(used) * width, context.shape[1])
-    contexts = contexts.index_copy(0, slot, context[order])
-    contexts = contexts.view(len(used), width, -1)  # (P, Q, D)
+    contexts = contexts.index_copy(0, slot, context[order]).view(len(used), width, -1)  # (P, Q, D)
     members, valid = choices.members(used)  # (P, S)
-    logits = contexts @ F.embedding(members, vectors).transpose(1, 2)  # (P, Q, S)
-    logits = logits.masked_fill(~valid[:, None], -torch.inf).flatten(0, 1)
+    siblings = F.embedding(members, vectors)  # (P, S, D)
+    logits = (contexts @ siblings.transpose(1, 2)).flatten(0, 1)  # (P · Q, S)
+    logits = logits.index_select(0, slot).masked_fill(~valid[row], -torch.inf)  # (M, S)
     place = chosen[order] - choices.first[sets]  # (M,), among the siblings
-    return F.cross_entropy(logits[slot], place, reduction="sum")
+    return F.cross_entropy(logits, place, reduction="sum")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.checkpoints import (
+from rqvae_lib.tensor_files import (
     Card,
     CheckpointError,
     check_tensors,

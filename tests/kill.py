@@ -27,8 +27,9 @@ from pathlib import Path
 
 import torch
 
-from rqvae_lib.checkpoints import load_checkpoint, load_recommender, load_rqvae
+from rqvae_lib.checkpoints import load_recommender, load_rqvae
 from rqvae_lib.cli import main as main_of_the_library
+from rqvae_lib.tensor_files import load_checkpoint
 
 SAID = "said.txt"
 

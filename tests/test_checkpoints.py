@@ -14,22 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rqvae_lib import checkpoints
-from rqvae_lib.checkpoints import (
-    CheckpointError,
-    load_checkpoint,
-    load_recommender,
-    load_rqvae,
-    save_checkpoint,
-    save_recommender,
-    save_rqvae,
-)
+from rqvae_lib import tensor_files
+from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_recommender, save_rqvae
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.tensor_files import CheckpointError, load_checkpoint, save_checkpoint
 from rqvae_lib.transformer import TransformerConfig
 
 CARD = {
@@ -421,7 +414,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
             Path(str(args[1])).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints if broken == "save_file" else os, broken, fail)
+    monkeypatch.setattr(tensor_files if broken == "save_file" else os, broken, fail)
     model = new_rqvae()
     with pytest.raises(OSError, match="No space left"):
         save_rqvae(path, model, {"new": True})

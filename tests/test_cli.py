@@ -31,13 +31,7 @@ import torch
 from torch import nn
 
 from rqvae_lib import cli_common, cli_recommend, cli_tokenizer, cli_training
-from rqvae_lib.checkpoints import (
-    load_checkpoint,
-    load_recommender,
-    load_rqvae,
-    save_checkpoint,
-    save_rqvae,
-)
+from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_rqvae
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
 from rqvae_lib.datasets import load_dataset
@@ -49,6 +43,7 @@ from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import RQVAE_TRAINING, new_rqvae, train_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.tensor_files import load_checkpoint, save_checkpoint
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import EarlyStop
 

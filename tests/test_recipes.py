@@ -13,7 +13,6 @@ from torch import Tensor
 from conftest import small_dataset
 from rqvae_lib import recipes
 from rqvae_lib.batches import RowBatches, WindowBatches
-from rqvae_lib.checkpoints import CheckpointError
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
@@ -23,6 +22,7 @@ from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out
+from rqvae_lib.tensor_files import CheckpointError
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import EarlyStop, TrainingConfig, train
 from rqvae_lib.transformer import TransformerConfig

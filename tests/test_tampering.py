@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from conftest import ROOT
-from rqvae_lib.checkpoints import CheckpointError, load_recommender, load_rqvae
+from rqvae_lib.checkpoints import load_recommender, load_rqvae
 from rqvae_lib.content import read_embeddings
 from rqvae_lib.id_files import read_ids
 from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.tensor_files import CheckpointError
 from rqvae_lib.training_state import Best, load_state, save_state, steps_of
 
 # pytest puts the folder of the tests on the path.

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from rqvae_lib.batches import Batches, RowBatches, WindowBatches
-from rqvae_lib.checkpoints import load_checkpoint
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import Histories
+from rqvae_lib.tensor_files import load_checkpoint
 from rqvae_lib.training import EarlyStop, LogEntry, TrainingConfig, train
 from rqvae_lib.transformer import TransformerConfig
 

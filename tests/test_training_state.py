@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch.optim import AdamW
 
-from rqvae_lib import checkpoints
+from rqvae_lib import tensor_files
 from rqvae_lib.batches import Batches
-from rqvae_lib.checkpoints import CheckpointError, load_checkpoint, save_rqvae
+from rqvae_lib.checkpoints import save_rqvae
 from rqvae_lib.recipes import train_rqvae
 from rqvae_lib.rqvae import RQVAEConfig
+from rqvae_lib.tensor_files import CheckpointError, load_checkpoint
 from rqvae_lib.training import EarlyStop, TrainingConfig
 from rqvae_lib.training_state import Best, load_state, save_state
 
@@ -293,7 +294,7 @@ def test_a_state_with_a_part_missing_is_refused(path: Path, lost: str) -> None:
     tensors, settings, card = load_checkpoint(path, "training-state")
     kept = {name: value for name, value in tensors.items() if not name.startswith(lost)}
     assert len(kept) < len(tensors)
-    checkpoints.save_checkpoint(path, "training-state", kept, settings, card)
+    tensor_files.save_checkpoint(path, "training-state", kept, settings, card)
     with pytest.raises(CheckpointError, match="holds a model of another shape"):
         load_state(path, other, AdamW(other.parameters()), {"a": (1, 2)})
 
@@ -373,7 +374,7 @@ def arrange_death(when: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         os.replace(source, target)
 
-    checkpoints.save_file = save_half
+    tensor_files.save_file = save_half
     Path.replace = replace  # type: ignore[assignment]
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple, NoReturn
 
 DOCUMENTED = (ValueError, OSError)
 SECONDS = 10.0  # of the processor that one file may take; a busy machine's clock says little
-MEMORY = 512 * 2**20  # bytes of address space that may be asked for beyond what the libraries take
+MEMORY = 512 * 2**20  # bytes of address space that one file may ask for
 LONGEST = 1500  # characters of a message, its path aside
 
 Mutation = Callable[[random.Random, bytes], bytes]
@@ -116,7 +116,8 @@ def limit_memory() -> None:
     """Let this process ask for no more than a little beyond what it has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, highest))
 
 
 def spoil(target: Target, chance: random.Random, good: bytes) -> bytes:
@@ -135,11 +136,11 @@ def work(target: Target, path: Path, seconds: float, seed: int) -> int:
     good = path.read_bytes()
     if not try_file(target, path):
         raise AssertionError("the good file is refused")
-    limit_memory()
     ends = time.monotonic() + seconds
     tried = accepted = 0
     while time.monotonic() < ends:
         path.write_bytes(spoil(target, random.Random(seed * 1_000_000_007 + tried), good))
+        limit_memory()  # for this file: what allocators keep of earlier ones is not its doing
         # What does not even return to Python is ended by this.
         signal.setitimer(signal.ITIMER_PROF, 3 * SECONDS)
         try:

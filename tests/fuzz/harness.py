@@ -24,6 +24,7 @@ from typing import NamedTuple, NoReturn
 DOCUMENTED = (ValueError, OSError)
 SECONDS = 10.0  # of the processor that one file may take; a busy machine's clock says little
 MEMORY = 512 * 2**20  # bytes of address space that one file may ask for
+LARGE = 2**16  # bytes from which a file is spoilt no further
 LONGEST = 1500  # characters of a message, its path aside
 
 Mutation = Callable[[random.Random, bytes], bytes]
@@ -125,7 +126,7 @@ def spoil(target: Target, chance: random.Random, good: bytes) -> bytes:
     spoilt = good
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
         mutations = chance.choice([ANY_BYTES, target.mutations or ANY_BYTES])
-        if spoilt:
+        if 0 < len(spoilt) < LARGE:  # a row a thousand times, of that a thousand more, …
             spoilt = chance.choice(mutations)(chance, spoilt)
     return spoilt
 

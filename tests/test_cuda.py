@@ -133,7 +133,7 @@ def test_the_whole_pipeline_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     for command in (
         "train-rqvae --steps 20 --output runs",
-        "inference-rqvae --tokenizer runs/rqvae.safetensors --output runs",
+        "inference-rqvae --tokenizer runs/rqvae.safetensors --output ids.csv",
         "train-decoder --steps 5 --architecture decoder-only --output a",
         "train-decoder --steps 5 --architecture rq-transformer --output b",
         "train-decoder --steps 5 --architecture encoder-decoder --split timestamp --output c",

@@ -635,14 +635,15 @@ for name, (steps, seconds) in training_of.items():
 #     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 #
 # which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All models have the shipped
-# catalogue's IDs, 3,000 steps, two blocks a transformer, and a softmax over codes that exist. Each is trained on what
-# a split allows and asked about its test movies. On the *leave-one-out* split these are each person's last; on the
-# *timestamp* split, the last tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a
-# person has rated is never recommended.
+# catalogue's IDs, two blocks a transformer, and a softmax over codes that exist. Each is trained on what a split allows and
+# asked about its test movies. On the *leave-one-out* split these are each person's last; on the *timestamp* split, the last
+# tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a person has rated is never
+# recommended.
 #
-# One thing is not equal, and we say so: learning rate, weight decay and dropout were tuned on validation movies for the
-# RQ-Transformer, and the others took over what was best for it. A setting of their own might suit them better.
-# (SASRec, for reference, has its own. The next chapter is about it.)
+# Learning rate, weight decay, dropout and the number of steps, 3,000 at most, are for each model and split the best of the
+# same twelve trials on validation movies. One model had none: the RQ-Transformer with codes only took over what was best for
+# the one with prefixes, and settings of its own might suit it better. (SASRec is here for reference. The next chapter is
+# about it, and about the trials.)
 
 # %%
 table = pd.read_csv("results/11_comparison.csv")
@@ -813,9 +814,10 @@ for name in ("decoder-only", "encoder-decoder"):
 print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 
 # %% [markdown]
-# **What prefix embeddings bring.** On the leave-one-out split the RQ-Transformer recommends better with them than without,
-# in both metrics, and the intervals leave zero out. The price stands in the same table: more than four times the
-# parameters. Without them its Recall is about that of the decoder-only model, with a quarter of the tokens.
+# **What prefix embeddings bring.** On both splits the RQ-Transformer recommends better with them than without, in both
+# metrics, and the intervals leave zero out. The gain is large on the leave-one-out split and small on the other. The price
+# stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is about that of the
+# decoder-only model, with a quarter of the tokens.
 #
 # **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
 # in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
@@ -823,8 +825,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 # decoder-only model has a fifth of the parameters.
 #
 # **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out split
-# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by about a hundredth. So nothing here
-# shows that semantic IDs make recommendations better; chapter 11 takes up this question.
+# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by less than a hundredth. So nothing
+# here shows that semantic IDs make recommendations better; chapter 11 takes up this question.
 #
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
 # above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short

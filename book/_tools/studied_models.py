@@ -38,7 +38,7 @@ RQ = "RQ-Transformer"
 TASTE = "RQ-Transformer, text and taste"
 DECODER = "decoder-only"
 ENCODER_DECODER = "encoder-decoder"
-BORROWED = "decoder-only, borrowed settings"
+BORROWED = "decoder-only, borrowed"
 
 # What each recommender is made of, besides the settings. An encoder-decoder has one target a
 # window: so its windows are short, and eight times as many.
@@ -137,8 +137,8 @@ MODELS = {
     BORROWED: Studied(DECODER, RQ, shipped_ids),  # what its two controls are compared with
     "RQ-Transformer, random IDs": Studied(RQ, RQ, random_ids),
     "RQ-Transformer, codes only, random IDs": Studied("codes only", RQ, random_ids),
-    "decoder-only, borrowed settings, random IDs": Studied(DECODER, RQ, random_ids),
-    "decoder-only, borrowed settings, untrained RQ-VAE": Studied(DECODER, RQ, untrained_ids),
+    "decoder-only, borrowed, random IDs": Studied(DECODER, RQ, random_ids),
+    "decoder-only, borrowed, untrained RQ-VAE": Studied(DECODER, RQ, untrained_ids),
 }
 TUNED = tuple(dict.fromkeys(model.tuned_as for model in MODELS.values()))
 

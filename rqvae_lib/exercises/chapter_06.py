@@ -25,7 +25,8 @@ def expected_pairs(function: Callable[[int, Sequence[Tensor]], float]) -> bool:
             Case(
                 (4, [tensor([0.25, 0.25, 0.25, 0.25])]),
                 1.5,
-                "four items form six pairs, not twelve and not sixteen: N(N − 1)/2",
+                "four items form N(N − 1)/2 = six pairs, not twelve and not sixteen, and each pair "
+                "agrees with probability 4 · 0.25² = 0.25",
             ),
             Case(
                 (3, [uneven]),

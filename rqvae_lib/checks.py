@@ -150,8 +150,15 @@ def _shown(value: Any) -> str:
         if value.numel() > 12:
             return f"a tensor of shape {tuple(value.shape)} and type {_type(value)}"
         return _one_line(lambda tensor: f"tensor({_rounded(tensor).tolist()})", value)
+    if type(value) is float:
+        return repr(float(f"{value:.6g}"))  # closer than `same` looks, and short
     if type(value) is list:
         return _one_line(lambda items: f"[{', '.join(map(_shown, items))}]", value)
+    if type(value) is tuple and len(value) > 1:
+        return _one_line(lambda items: f"({', '.join(map(_shown, items))})", value)
+    if type(value) is dict:
+        pairs = ", ".join(f"{_shown(key)}: {_shown(below)}" for key, below in value.items())
+        return _one_line(str, f"{{{pairs}}}")
     return _one_line(repr, value)
 
 

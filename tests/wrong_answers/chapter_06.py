@@ -138,7 +138,7 @@ WRONG = {
     ],
     "shared_genres": [
         (genres_with_oneself, "no pair with itself"),
-        (genres_jaccard, "shares the first two genres"),
+        (genres_jaccard, "counts 2 whatever else"),
         (genres_of_all_pairs, "different groups are no pair"),
         (genres_mean_of_groups, "not over the groups"),
         (genres_alone_count, "not over the groups"),

@@ -91,8 +91,8 @@ def shared_genres(function: Callable[[Tensor, Tensor], float]) -> bool:
             Case(
                 (tensor([0, 0]), genres[:2]),
                 2.0,
-                "the pair shares the first two genres, which counts 2 whatever else one of them has; "
-                "a movie is no pair with itself",
+                "the pair shares the first two genres, which counts 2 whatever else one of them "
+                "has; a movie is no pair with itself",
             ),
             Case(
                 (tensor([0, 0, 1, 1]), genres[:4]),

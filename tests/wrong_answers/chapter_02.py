@@ -137,7 +137,7 @@ WRONG = {
         (halves_of_length_one, "the weighted mean of 1 and 1"),
         (halves_joined_first, "by itself, before they are joined"),
         (halves_of_the_matrix, "not of the whole matrix"),
-        (halves_brought_to_one_again, "must stay zeros"),
+        (halves_brought_to_one_again, "the first half keeps its factor"),
         (halves_without_a_root, "the factor is 0.6"),
     ],
 }

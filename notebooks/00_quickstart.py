@@ -460,33 +460,60 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A movie has the ID 12-7-200-0. Two others have 12-7-31-0 and 80-7-200-0. Judged by their IDs alone,
+# which of the two is more like it?
+#
+# - **A.** Both equally, since each shares three of its four codes.
+# - **B.** The one with 80-7-200-0: it shares the finest code, which says most about a single movie.
+# - **C.** The one with 12-7-31-0: it shares the first two codes.
+# - **D.** Neither can be said to be, since a code is only a position in a list.
 #
 # <details>
-# <summary>1. Two movies have the IDs 12-7-200-0 and 12-7-31-0. What do you expect of them, and why?</summary>
+# <summary>Answer to question 1</summary>
 #
-# They should be much alike, say in genre, period or theme. Both took the same codeword from the first codebook, which holds
-# the coarse differences, and the same from the second, which refines it. They part only in the third, finest code. The last
-# code says nothing about meaning: it only counts movies that share all the others.
+# **C.** Both movies took the same codeword from the first codebook, which holds the coarse differences, and the same
+# from the second, which refines it; they part only in the third. A counts equal codes wherever they stand. But the 7
+# after 80 describes what another codeword has left over than the 7 after 12 does, and the 0 at the end only counts. For
+# the same reason the 200 of B says nothing without the codes before it. D is true of the numbers themselves, 12 is not
+# near to 13; but equal positions at the first level mean the same codeword.
 #
 # </details>
 #
-# <details>
-# <summary>2. Why does the beam search walk a trie, when a well-trained model could learn which IDs exist?</summary>
+# **Question 2.** After a longer training, a transformer gives 99.9 % of its probability to IDs that exist. What is the
+# trie still good for?
 #
-# Because "learn" means "make likely", not "guarantee". Three codebooks of 256 allow 16.8 million combinations, and at
-# most 9,066 of them belong to a movie. Whatever probability the model gives to the others would end in recommendations that cannot be
-# shown. In the trie they are never considered, so all ten recommendations are real.
+# - **A.** Nothing: one part in a thousand can never reach a list of ten.
+# - **B.** It rules out what is only improbable, and it is where rated movies are cut away.
+# - **C.** It is needed to find out which movie a finished ID belongs to.
+# - **D.** Nothing: a beginning that no movie has is never among the fifty best, so the search drops it by itself.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** Training makes invalid IDs improbable, never impossible. 99.9 % is an average, and for a person about whom the
+# model is unsure, an ID that names nothing may be among the ten best (A). D takes the fifty best for fifty that exist:
+# the search ranks by probability, and a beginning that leads nowhere may be probable. To look up a finished ID (C)
+# takes the catalogue only, not the tree of its beginnings.
 #
 # </details>
 #
-# <details>
-# <summary>3. The shipped transformer's Recall@10 is clearly higher than popularity's. Which doubts remain?</summary>
+# **Question 3.** The shipped model's lead over popularity in Recall@10 has an interval that excludes zero. What has
+# been shown?
 #
-# The first is chance of another kind: the interval covers the choice of people, but one training with one seed is one
-# sample. The second is the opponent: popularity knows nothing about the person, so beating it shows that the model learned
-# something, not that semantic IDs are the best way to recommend. The third is the test itself: leave-one-out lets a model
-# learn from ratings that other people gave after the hidden one.
+# - **A.** That semantic IDs are a better way to recommend than to give each movie an arbitrary number.
+# - **B.** That the model, trained again with another seed, would beat popularity too.
+# - **C.** That in use it would find more of what people rate next month.
+# - **D.** That this model finds more of such hidden movies, by more than the choice of people explains.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The interval answers one doubt: other people might have been drawn. A needs another opponent, a model with
+# arbitrary numbers, since popularity knows nothing of anybody. B needs other trainings: this is one, with one seed. C
+# needs another test: in leave-one-out the model may learn from what other people rated after the hidden movie.
 #
 # </details>
 #

@@ -878,34 +878,61 @@ for name, positions in [("tuning", split.validation), ("test", split.test)]:
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** As the encoder gives them, the embeddings of two movies have a cosine of 0.43. What does this say
+# about the two?
+#
+# - **A.** They resemble each other somewhat, since unrelated vectors would have a cosine of 0.
+# - **B.** Nothing in particular: it is what two movies have on average.
+# - **C.** They share nearly half of the words of their texts.
+# - **D.** They are nobody's neighbours, since neighbours have cosines near 1.
 #
 # <details>
-# <summary>1. Two random movies have a cosine of 0.43. Does this say that movies resemble each other?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Only that their texts do. All are built alike, and the encoder puts what they have in common into every vector. The
-# number depends on the encoder and on the catalogue, so a cosine alone is neither high nor low: it must be compared
-# with that of random pairs. Without the mean, the same pairs have a cosine of about 0.
+# **B.** All these texts are built alike, and the encoder puts what they have in common into every vector, so random
+# pairs have about 0.43. A cosine must be compared with that of random pairs; with the mean subtracted, it is 0 for
+# these that one expects, and A would be right. C would be a statement about bags of words, and roughly even there. D
+# cannot be told from one number: a neighbour is whoever has the largest cosine, however large that is.
 #
 # </details>
 #
-# <details>
-# <summary>2. By genre and decade, the encoder was far better than counting words; at guessing the next movie it was not. How can both be true?</summary>
+# **Question 2.** By genre and decade the encoder's neighbours were far better than those of counted words. At guessing
+# the next movie the two could not be told apart. What explains both?
 #
-# The first measure asks how well a vector keeps what the text says, since genre and year stand in it. The second asks
-# whether that helps to find the one movie that a person rates next, among thousands. Many movies share a decade and a
-# genre with the last one, and the text does not say which of them people seek out. A measure that is computed from the
-# input rewards faithfulness, not usefulness.
+# - **A.** The first measure asks for what stands in the text, the second for what people do.
+# - **B.** The encoder's vectors have a large common part, which spoils a ranking but leaves the neighbours alone.
+# - **C.** Counting words keeps the titles, and titles are what decides about the next movie.
+# - **D.** 671 people were too few, and with more of them the encoder would have won.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Genre and year are part of the text, so the first measure rewards a vector that keeps the text well. Whether
+# the text says which of many similar movies a person rates next is another question. B cannot be: the ranking of the
+# second test is the list of neighbours, only longer. C was not measured, and counting words did not win either. D may
+# turn out either way; what 671 people cannot tell is no evidence for one side.
 #
 # </details>
 #
-# <details>
-# <summary>3. Somebody makes collaborative vectors from all ratings, hidden ones included, and reports a much higher Recall. What went wrong?</summary>
+# **Question 3.** Somebody makes collaborative vectors from all ratings, the hidden ones included, and reports a much
+# higher Recall. Where does the gain come from?
 #
-# The hidden movie stands right after the last movie of the history, so within the window: the two have met once more
-# because of the very pair that is asked for. For a movie with few ratings, that one meeting may be most of what its
-# vector knows. The test then measures memory. Even the correct vectors know other people's later ratings, a smaller
-# leak that leave-one-out allows.
+# - **A.** From more data: every vector rests on more meetings, as it would in a real service.
+# - **B.** From popular movies, which meet the others even more often than before.
+# - **C.** From movies that had no vector before, and it is fair to find them.
+# - **D.** From the answers: each hidden movie has met the history that it is asked about.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The hidden movie stands right behind the end of the history, within the window, so the two have met because of
+# the very pair that is asked for. For a movie with few ratings that one meeting may be most of what its vector knows.
+# The two more ratings a person explain little (A): what matters is which two. Popular movies (B) have met everybody
+# before, and PMI divides by that. C names a part of the same leak: the only ratings of these movies are the hidden
+# ones.
 #
 # </details>
 #

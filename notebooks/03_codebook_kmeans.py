@@ -799,33 +799,58 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague reports a codebook without dead codewords and with a high perplexity. What can still be
+# wrong with it?
+#
+# - **A.** Nothing that matters: all codewords are in use, and about equally.
+# - **B.** It may lose nearly all of the variance.
+# - **C.** The perplexity itself: in a good codebook a few codewords do most of the work.
+# - **D.** It cannot have been fitted to the end, since k-means leaves some codewords dead.
 #
 # <details>
-# <summary>1. A colleague reports a codebook without dead codewords and with high perplexity. What else do you ask?</summary>
+# <summary>Answer to question 1</summary>
 #
-# How much of the variance it loses. Gaussian codewords on the embeddings had no dead codewords and a higher perplexity than
-# k-means, and kept about one per cent. Both measures see only how evenly the movies are shared out. They would be perfect
-# if the movies were dealt out like cards.
+# **B.** Both measures see only how evenly the movies are shared out. They would be perfect if the movies were dealt out
+# like cards, and Gaussian codewords on the embeddings came close to that: none dead, a higher perplexity than k-means,
+# and 0.99 of the variance lost. That is why A is not enough. C turns the measure round: uneven use wastes codewords. D
+# is false, since k-means had no dead codewords here.
 #
 # </details>
 #
-# <details>
-# <summary>2. You add the same vector to every movie and run k-means again from the same rows. What changes?</summary>
+# **Question 2.** You add the same vector to every movie and run k-means again from the same rows. What changes?
 #
-# The centroids, which move by that vector; and nothing else. Distances between movies and centroids stay as they are, so
-# codes and inertia do too, up to rounding. Codewords drawn around the origin without a look at the data do not move along,
-# and get worse.
+# - **A.** The codes, because the nearest codeword depends on the codewords' lengths, and these have changed.
+# - **B.** The inertia, because every movie's vector has another length now.
+# - **C.** The centroids, which all move by the same vector, and nothing else.
+# - **D.** Nothing at all, because the library subtracts the mean before it begins.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **C.** The centroids move by that vector, and so every difference between a movie and a centroid stays as it was, and
+# with it distances, codes and inertia. A looks at one term of the formula: the lengths do change, and so do the dot
+# products, by just as much. B takes the inertia for a sum of lengths; it is one of differences. D is nearly right about
+# how the library computes, but a centroid is a mean of movies, and these have moved.
 #
 # </details>
 #
-# <details>
-# <summary>3. In 384 dimensions, why is a single codeword at the mean better than 256 codewords at random movies?</summary>
+# **Question 3.** For which catalogue would random rows, without any averaging, be nearly as good a codebook as k-means?
 #
-# The squared distance from a movie to the mean is on average the variance. To another random movie it is twice that, since
-# the other movie brings its own peculiarities. Choosing the best of 256 wins some of it back, but on the embeddings not
-# enough: about 1.2 times the variance is left. One averaging step mends it, as the means of groups have hardly any
-# peculiarities.
+# - **A.** Twenty kinds of screws, hundreds of nearly equal ones of each, and a few hundred codewords.
+# - **B.** Vectors of a thousand features, each varying by itself, and a few hundred codewords.
+# - **C.** Vectors that all share a large common part.
+# - **D.** Vectors whose features were all brought to spread 1.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** What is wrong with a row as a codeword is what is peculiar to it, and what averaging earns is to remove that.
+# Where the members of a group hardly differ, a row is as good as its group's mean, and a few hundred draws hit all
+# twenty kinds. In B every row has a thousand peculiarities, as our embeddings have hundreds. A common part (C) moves
+# rows and means alike, so it helps neither. D only decides how much each feature counts.
 #
 # </details>
 #

@@ -1035,33 +1035,61 @@ assert checks.commitment_loss(commitment_loss_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague divides every residual by its own length before its codebook, and adds up the chosen
+# codewords. Every codeword is in use. What has gone wrong?
+#
+# - **A.** Nothing: the codes are those of the residuals as they are, and only the codewords are shorter.
+# - **B.** The gradient now arrives at the latent once for each level.
+# - **C.** The levels can no longer be told apart, so that encoding may begin with any of them.
+# - **D.** The sum is not near the latent, and nothing that is stored can mend it.
 #
 # <details>
-# <summary>1. A colleague normalises every residual to length 1 before its codebook and adds up the codewords. Every codeword is in use. What has gone wrong?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The lengths are gone. The codes are no longer those of the latents, only of directions. The codewords of all levels
-# now have length about 1, so a fine correction weighs as much as the first codeword, and the sum is not near the
-# latent. Dividing every row by its own length is worse than dividing by one number a level, because that number can be
-# stored once and a row's own length cannot be read from the codes.
+# **D.** The codewords of all levels have a length of about 1 now, so a fine correction weighs as much as the first
+# codeword, and the length that a row had cannot be read from its codes. A would be true if all residuals of a level
+# were divided by one number: this can be stored once and multiplied back in. B is about what is subtracted and where
+# the estimator stands, not about scale. C does not follow: each codebook was still made for what the one before left
+# over.
 #
 # </details>
 #
-# <details>
-# <summary>2. In a loop that subtracts the straight-through estimate, what does the commitment loss of the third level teach the encoder?</summary>
+# **Question 2.** In loop (a), which subtracts the straight-through estimate, the commitment loss of level 3 is large.
+# What does it teach the encoder?
 #
-# Nothing. The estimate of level 1 has the gradient of the latent, so their difference has none: for autograd, the
-# residuals at levels 2 and 3 are constants. Their commitment losses still appear in the log, and may be large, but no
-# gradient leaves them for the encoder.
+# - **A.** To bring what two levels leave over closer to the third codebook.
+# - **B.** Nothing: whatever its size, no gradient leaves it for the latents.
+# - **C.** The same as the loss of level 1, which is therefore heard three times.
+# - **D.** Nothing about the latents, but it moves the codewords of level 3 towards them.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The estimate has the gradient of the latent, so the latent minus the estimate has none: for autograd, the
+# residuals at levels 2 and 3 are constants. Their losses appear in the log, and nothing flows back from them. A is what
+# one meant to write, and what (b) and (c) do. C would need a gradient through the first residual, and there is none
+# left. D confuses the two losses: in the commitment loss the codeword is the one that is detached.
 #
 # </details>
 #
-# <details>
-# <summary>3. You move from three levels to six in a loop that sums straight-through estimates, and keep everything else. What else have you changed?</summary>
+# **Question 3.** In loop (b), which adds up straight-through estimates, you go from three levels to six and keep β and
+# Adam. What else have you changed?
 #
-# The balance of the losses. The reconstruction's gradient reaches the encoder six times instead of three, so each
-# level's commitment counts half as much beside it as before. Part of what you then measure as the effect of more
-# levels is the effect of a smaller commitment weight.
+# - **A.** The size of the encoder's steps: they become twice as long.
+# - **B.** The first three codes of every movie, even with the same codebooks.
+# - **C.** The weight of each level's commitment beside the reconstruction: it is half of what it was.
+# - **D.** Nothing: every level brings its own commitment loss, so that the balance stays as it was.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **C.** The reconstruction's gradient arrives six times instead of three, and each level's commitment once, as before.
+# Part of what you then measure as the effect of more levels is the effect of a smaller β. Adam divides a gradient by
+# its own size, so A does not happen, and this is why nobody notices. B is false, since the greedy choice of the first
+# levels does not know what follows. D forgets the copies of the other loss.
 #
 # </details>
 #

@@ -724,31 +724,59 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** On your UMAP of the embeddings the westerns form an island far out at the edge. What may you conclude?
+#
+# - **A.** That westerns are less like other movies than any other genre is.
+# - **B.** That westerns are more alike among themselves than the movies of a larger island.
+# - **C.** That few of the neighbours of a western are something else.
+# - **D.** Nothing: with another seed the westerns might be scattered over the whole map.
 #
 # <details>
-# <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided
-# by the start and by chance. Measure distances in the space that was drawn, or draw again with other settings and see
-# what stays.
+# **C.** An island is a group that few ties join to the rest. How far out it lies, and on which side, was decided by the
+# start and by chance (A), and its size says nothing about how varied it is (B), because every movie is given equally
+# strong ties. D goes too far: other seeds and settings moved the islands of this chapter about, and did not dissolve
+# them, since neighbours are what UMAP does keep.
 #
 # </details>
 #
-# <details>
-# <summary>2. A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?</summary>
+# **Question 2.** A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?
 #
-# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely
-# different order. The sizes of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
+# - **A.** Where its groups lie to each other.
+# - **B.** Nothing to speak of: two points in a thousand are out of place.
+# - **C.** Most points may have strangers beside them, as long as the groups stand in the right order.
+# - **D.** Only the sizes of its groups: the distances between them are what the score measures.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** The score counts strangers among the nearest 15 and looks no further: two maps of this chapter with such a
+# score have their islands in entirely different order. B reads it as a share of points; it is a scaled sum of places. C
+# turns it round: strangers beside a point are the one thing that it would notice. D is half right, for the sizes may be
+# wrong too; but the distances between groups are not looked at either.
 #
 # </details>
 #
-# <details>
-# <summary>3. To show that your codes mean something, you colour a map of the latents by the first code. Why does a sceptic shrug?</summary>
+# **Question 3.** To show that your codes mean something, you colour a map of the latents by the first code, and see
+# clear patches. Why does a sceptic shrug?
 #
-# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by
-# construction, whether or not the latents mean anything. A map that was made without the codes, such as that of the
-# embeddings, can contradict you. A count with shuffled codes beside it is better still.
+# - **A.** Because two dimensions hold only a small share of the variance.
+# - **B.** Because it is one map with one seed, and with another the patches might be gone.
+# - **C.** Because nobody can tell 256 colours apart.
+# - **D.** Because there would be patches even if the codes meant nothing.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** A code is the codeword nearest to the latent, so movies of one code lie together among the latents by
+# construction. A map that was made without the codes, such as that of the embeddings, could have contradicted you, and
+# a count beside shuffled codes is better still. A is true of the shadow on two principal directions, which tries to
+# keep distances; UMAP keeps neighbours. B does not happen, since neighbours are kept with every seed. C is a matter of
+# drawing, and six codes would do.
 #
 # </details>
 #

@@ -564,9 +564,9 @@ print(by_case.round(4).T.to_string())
 # ## What do the codes know?
 #
 # Codes that like movies share should say something about them. Take two attributes: the *decade* of a movie, and its
-# *first-listed genre* (MovieLens lists genres alphabetically, so this is a crude label: an animated comedy counts as
-# Animation). The obvious measure is **purity**: sort the movies by the first codes of their IDs, and ask what share of
-# them has the commonest decade of its group.
+# *first-listed genre* (MovieLens lists genres by the alphabet, IMAX last, so this is a crude label: an animated comedy
+# counts as Animation). The obvious measure is **purity**: sort the movies by the first codes of their IDs, and ask what
+# share of them has the commonest decade of its group.
 
 # %%
 known = torch.tensor((years.notna() & (items["genres"] != "")).tolist())
@@ -885,10 +885,10 @@ for length in range(4):
 # ## What to take away
 #
 # Collisions are no accidents. On this catalogue there are several times more of them than chance would cause, and those
-# who collide are near neighbours: parts of a series, or movies of one year and a like genre. The number of collisions
-# that chance causes has a closed form, the birthday problem with uneven shares. More levels or larger codebooks make
-# collisions rarer, down to the items that have the same vector. The disambiguation code and the nearest free codes
-# leave old IDs alone when movies are appended; the fair share of the last codebook does not.
+# who collide are near neighbours: parts of a series, movies of one year and a like genre, or movies with the same text.
+# The number of collisions that chance causes has a closed form, the birthday problem with uneven shares. More levels or
+# larger codebooks make collisions rarer, down to the items that have the same vector. The disambiguation code and the
+# nearest free codes leave old IDs alone when movies are appended; the fair share of the last codebook does not.
 #
 # What codes know must be held against shuffled labels. Purity and mutual information flatter long prefixes, and pairs
 # do not. Here the codes know the decade best of all, because the text holds the year; without it, they know more of the

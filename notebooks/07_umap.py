@@ -10,9 +10,9 @@
 # # Can one see what a code means?
 #
 # *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
-# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out
-# vectors of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and
-# the residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
+# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that many reach for: it lays out vectors
+# of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and the
+# residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
 # true?
 #
 # A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384
@@ -282,8 +282,8 @@ print(f"{table.shape[1] // 2} maps of {len(table):,} movies")
 
 # %% [markdown]
 # {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists,
-# and it lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is
-# densest.
+# and it lists them by the alphabet (IMAX excepted, which comes last), so that *Toy Story* counts as Adventure. Each
+# name stands where its group is densest.
 
 # %% mystnb={"image": {"alt": "The same map twice. Left, coloured by decade: movies from before 1960 lie at the top, the 1980s at the left edge, and the later decades follow to the right and below. Right, coloured by first genre: comedies form a band above the dramas, action movies lie below them, horror at the lower left."}, "figure": {"caption": "The embeddings make one country with two orders: decades run from the upper left to the right, genres from comedy above to action below. UMAP was told about neither.", "name": "fig-07-country"}}
 by_genre = plots.main_genres(data.items["genres"])

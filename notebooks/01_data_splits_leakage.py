@@ -522,12 +522,12 @@ for part in ("validation", "test"):
 
 # %% [markdown]
 # With equally many ratings from any time, the neighbours do better than with the past by 0.007 on average, and both
-# intervals include zero. They also include the whole gain that we set out to explain. And they are intervals over
-# people only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So two statements should be kept
-# apart. The number that leave-one-out reports for these neighbours is too high for what they could have reached at the
-# time. But whether it is the *future* that helps, or the mere amount of data, this experiment cannot tell. On larger
-# data, with stronger models, the leak was seen to change the order of the models unpredictably {cite}`ji2023leakage`,
-# and the choice of the split to change it too {cite}`gusak2025timetosplit`.
+# intervals include zero. They also include the whole gain that we set out to explain. And they are intervals over people
+# only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So two statements should
+# be kept apart. The number that leave-one-out reports for these neighbours is too high for what they could have reached
+# at the time. But whether it is the *future* that helps, or the mere amount of data, this experiment cannot tell. On
+# larger data, with stronger models, the leak was seen to change the order of the models unpredictably
+# {cite}`ji2023leakage`, and the choice of the split to change it too {cite}`gusak2025timetosplit`.
 #
 # ## One moment for everybody
 #

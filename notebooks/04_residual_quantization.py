@@ -386,9 +386,8 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook).
-# Then it compares: to what share of their
-# root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Then it compares: to what share of
+# their root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
 # would it shorten as many random ones, drawn from a Gaussian with the same covariance?
 
 
@@ -1116,7 +1115,7 @@ assert checks.commitment_loss(commitment_loss_solution)
 # - Ge, He, Ke and Sun (2013), *Optimized Product Quantization for Approximate Nearest Neighbor Search* {cite}`ge2013opq`.
 # - Bengio, Léonard and Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
 #   Computation* {cite}`bengio2013estimating`.
-# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`: straight-through, the losses, and
-#   moving averages.
+# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`:
+#   straight-through, the losses, and moving averages.
 # - Fifty et al. (2024), *Restructuring Vector Quantization with the Rotation Trick* {cite}`fifty2024rotation`.
 # - Jang, Gu and Poole (2017), *Categorical Reparameterization with Gumbel-Softmax* {cite}`jang2017gumbel`.

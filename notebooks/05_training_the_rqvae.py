@@ -712,9 +712,9 @@ assert checks.stop_early(stop_early_solution)
 #
 # ## What's next
 #
-# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is
-# about these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
-# and its commands.
+# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is about
+# these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the
+# options of the library and its commands.
 #
 # ## References
 #

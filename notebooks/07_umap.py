@@ -146,11 +146,11 @@ print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
 # %% [markdown]
 # ## Then springs
 #
-# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance
-# $q = 1 / (1 + a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$
-# say how closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The
-# movies are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss
-# of any yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
+# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance $q = 1 / (1 +
+# a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$ say how
+# closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The movies
+# are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss of any
+# yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
 #
 # There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at
 # random, five for each tie. Ties, too, are drawn, each with its weight as the chance. `steepness` is $a\,d^{2b}$ for a
@@ -686,10 +686,10 @@ assert checks.union(union_solution)
 # %% [markdown]
 # ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
 #
-# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
-# one item's $k$ neighbours,
-# $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the
-# entropy $-\sum_j p_j \log p_j$ (natural logarithm), has a given value.
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of one
+# item's $k$ neighbours, $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own
+# $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the entropy $-\sum_j p_j \log p_j$ (natural
+# logarithm), has a given value.
 #
 # You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k),
 # float64, right to at least four digits. Distances may be tiny, huge, or huge and nearly equal.
@@ -795,7 +795,10 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # ## References
 #
-# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction* {cite}`mcinnes2018umap`.
-# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`: trustworthiness.
+# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction*
+#   {cite}`mcinnes2018umap`.
+# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`:
+#   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
-# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can tell apart.
+# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can
+#   tell apart.

@@ -214,11 +214,11 @@ assert share["first code"] > 1.2 * share["at random"]
 #
 # ## A person becomes a sentence
 #
-# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of a
-# few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person for
-# a test, and the one before it for tuning: no model sees either while it learns. This is called *leave-one-out*, since
-# each test leaves out one movie. It has a flaw that a later chapter repairs: other people's ratings from after the hidden
-# one may be learned from.
+# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of
+# a few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person
+# for a test, and the one before it for *validation*, by which settings are chosen: no model sees either while it
+# learns. This is called *leave-one-out*, since each test leaves out one movie. It has a flaw, to which [chapter
+# 01](01_data_splits_leakage.ipynb) returns: other people's ratings from after the hidden one may be learned from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -311,8 +311,8 @@ assert not torch.isin(written, history).any()  # the person has seen none
 # %% [markdown]
 # ## Without the wait
 #
-# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was made
-# and what it reached on the movies held out for tuning, in **Recall@10**: the share of people whose hidden movie is among
+# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was
+# made and what it reached on the validation movies, in **Recall@10**: the share of people whose hidden movie is among
 # ten recommendations. We take nobody's word for it and measure again.
 
 # %%
@@ -321,7 +321,7 @@ shipped, card = load_recommender("movielens-small-2016")
 shipped_trie = Trie(shipped.ids)
 claimed = card["metrics"]["Validation Recall@10"]
 print(card["command"], "on seed", card["seed"])
-print(f"Recall@10 on the movies for tuning, says the card: {claimed:.3f}")
+print(f"Recall@10 on the validation movies, says the card: {claimed:.3f}")
 
 # %%
 histories, hidden = split.histories_and_targets(split.validation)

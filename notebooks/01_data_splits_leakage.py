@@ -115,7 +115,7 @@ plt.show()
 # {numref}`fig-01-long-tail`, a few hundred movies collect half of the ratings, and thousands share what is left, the
 # *long tail*. A recommender that names only the famous ones is right surprisingly often, and for most of the catalogue
 # there is little to learn from ratings alone. That nobody has fewer than 20 ratings is no accident: people with fewer
-# were left out when the data were published {cite}`harper2015movielens`.
+# were left out when the data was published {cite}`harper2015movielens`.
 #
 # ## A rating is not a viewing
 #

@@ -443,8 +443,8 @@ plt.show()
 #
 # **Step 1: count meetings.** Two movies *meet* each time they stand at most ten places apart in one person's history.
 # One rule must not be broken: only the ratings that a model may learn from count. In the *leave-one-out* split each
-# person's last movie is hidden for a test and the one before it for tuning; a vector that had seen those would tell the
-# answers later.
+# person's last movie is hidden for the test and the one before it for validation; a vector that had seen those would
+# tell the answers later.
 
 # %%
 split = leave_one_out(data)
@@ -645,7 +645,7 @@ def scores_after(last):
 
 # %%
 hits = {}
-for name, positions in [("tuning", split.validation), ("test", split.test)]:
+for name, positions in [("validation", split.validation), ("test", split.test)]:
     histories, hidden = split.histories_and_targets(positions)
     last = torch.stack([history[-1] for history in histories])  # (671,)
     for kind, scores in scores_after(last).items():
@@ -660,12 +660,12 @@ def interval(values):
 
 for (name, kind), values in hits.items():
     low, high = interval(values)
-    print(f"{name:<7} {kind:<11} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
+    print(f"{name:<10} {kind:<11} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
 
-# %% mystnb={"image": {"alt": "Points with vertical bars: Recall at 10 for popularity, words, text, taste and both, on the test and the tuning movies. Taste is highest on both; both lies between it and the others, whose bars overlap."}, "figure": {"caption": "Nearest to the last movie: taste finds more of the hidden movies than text does. Bars are 95 % intervals over 671 people.", "name": "fig-02-recall"}}
+# %% mystnb={"image": {"alt": "Points with vertical bars: Recall at 10 for popularity, words, text, taste and both, on the test and the validation movies. Taste is highest on both; both lies between it and the others, whose bars overlap."}, "figure": {"caption": "Nearest to the last movie: taste finds more of the hidden movies than text does. Bars are 95 % intervals over 671 people.", "name": "fig-02-recall"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 kinds = ["popularity", "words", "text", "taste", "both"]
-for shift, name, marker in [(-0.1, "tuning", "s"), (0.1, "test", "o")]:
+for shift, name, marker in [(-0.1, "validation", "s"), (0.1, "test", "o")]:
     means = torch.stack([hits[name, kind].mean() for kind in kinds])
     ends = torch.tensor([interval(hits[name, kind]) for kind in kinds])
     bars = (ends - means[:, None]).abs().T
@@ -689,13 +689,13 @@ for better, worse in [
     ("text", "popularity"),
     ("both", "taste"),
 ]:
-    for name in ["tuning", "test"]:
+    for name in ["validation", "test"]:
         lead = hits[name, better] - hits[name, worse]
         low, high = interval(lead)
         print(f"{better} − {worse}, {name}: ", end="")
         print(f"{lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
-for name in ["tuning", "test"]:
+for name in ["validation", "test"]:
     assert interval(hits[name, "taste"] - hits[name, "text"]).low > 0
     assert (hits[name, "both"] - hits[name, "taste"]).mean() < 0.01
 
@@ -727,7 +727,7 @@ print(f"taste finds {int(hits['test', 'taste'][blank].sum())} of their targets")
 # For taste, such a movie has a cosine of zero with everything, so that ten others stand before it. Text finds two of
 # the 35: too few to compare with what it finds elsewhere, but not none. The same happens at the other end. The test
 # histories of 20 people end with a movie that was never rated in training (for each of them, the movie that was hidden
-# for tuning): taste then starts from zeros, and can say nothing.
+# for validation): taste then starts from zeros, and can say nothing.
 #
 # So each kind of vector knows what the other does not, and one would like to have both. In `both` one stands after the
 # other, and after standardising, as the RQ-VAE does it, every number counts alike. Why, then, was it no better than
@@ -860,16 +860,16 @@ def weighted_halves_solution(text, taste, share):
 assert checks.weighted_halves(weighted_halves_solution)
 
 joined = weighted_halves_solution(embeddings - mean, taste, 0.5)
-for name, positions in [("tuning", split.validation), ("test", split.test)]:
+for name, positions in [("validation", split.validation), ("test", split.test)]:
     histories, hidden = split.histories_and_targets(positions)
     last = torch.stack([history[-1] for history in histories])
     ranks = ranks_in_scores(joined[last] @ joined.T, hidden, histories)
     alike = recall_at(ranks, 10)
     low, high = interval(alike - hits[name, "both"])
-    print(f"{name:<7} Recall@10 {alike.mean():.3f}, ", end="")
+    print(f"{name:<10} Recall@10 {alike.mean():.3f}, ", end="")
     print(f"ahead of both by [{low:+.3f}, {high:+.3f}]")
     low, high = interval(alike - hits[name, "taste"])
-    print(f"        ahead of taste by [{low:+.3f}, {high:+.3f}]")
+    print(f"           ahead of taste by [{low:+.3f}, {high:+.3f}]")
 
 # %% [markdown]
 # With equal weights, the vectors are ahead of the standardised ones in both tests. Whether they are ahead of taste

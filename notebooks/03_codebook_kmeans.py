@@ -288,10 +288,10 @@ print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
 # %% [markdown]
 # ## What a random codebook costs
 #
-# From here on the codebooks have 256 codewords, and the data are of two kinds. The first are the standardised embeddings,
-# vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small neural network,
-# has squeezed the 384 numbers into 32, the *latents*. Those of the trained RQ-VAE that comes with the library are used
-# here.
+# From here on the codebooks have 256 codewords, and the data is of two kinds. The first are the standardised
+# embeddings, vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small
+# neural network, has squeezed the 384 numbers into 32, the *latents*. Those of the trained RQ-VAE that comes with the
+# library are used here.
 
 # %%
 # NBVAL_CHECK_OUTPUT

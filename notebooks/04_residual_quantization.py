@@ -272,6 +272,7 @@ def effective_dimension(x):
     return float(covariance.trace().square() / covariance.square().sum())
 
 
+# %%
 standardised = model.standardize(embeddings)  # (9066, 384)
 one = single_left(standardised, seed=0)
 for seed in (0, 1):
@@ -331,6 +332,7 @@ def beam_encode(z, codebooks, width):
     return prefixes[:, 0]  # (B, L)
 
 
+# %%
 some = torch.randperm(len(z), generator=seeded(0))[:2000]
 greedy = residual_encode(z[some], codebooks)[1].square().sum(1)
 for width in (1, 2, 4, 16):
@@ -817,6 +819,7 @@ def plain_autoencoder(seed):
     return start
 
 
+# %%
 def fine_tune(start, way, weight, seed, num_steps=30):
     tuned = deepcopy(start)
     books = tuned.quantizer.codebooks

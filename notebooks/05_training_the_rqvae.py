@@ -29,7 +29,7 @@
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
-# | k-means | codewords start at the centres that it finds | [Codebooks by k-means](03_codebook_kmeans.ipynb) |
+# | k-means | codewords start at the centres that it finds | [Codebooks and k-means](03_codebook_kmeans.ipynb) |
 # | residuals, straight-through gradients | they are what is trained here | [Residual quantization](04_residual_quantization.ipynb) |
 # | a training loop in PyTorch | we write one step of it | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
@@ -225,7 +225,8 @@ torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 # movies, 1 when one serves them all. Both are measured on the whole catalogue, and of the three levels the worst
 # counts. The *collision rate* is the share of movies whose three codes an earlier movie has; *variance lost* is the
 # share of the standardised embeddings' variance that cannot be rebuilt. Of the latents, we note the *spread*, their
-# root mean square distance from their mean, and the mean length of what is *left* after the third level.
+# root mean square distance from their mean (of a single number, that is the standard deviation), and the mean length of
+# what is *left* after the third level.
 
 
 # %%

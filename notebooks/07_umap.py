@@ -103,7 +103,7 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 #
 # Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
 # movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
-# dense the data are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
+# dense the data is. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
 # and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
 # instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
 # the weight 1 as well.)

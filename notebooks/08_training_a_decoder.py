@@ -31,7 +31,7 @@
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | semantic IDs | they are the words of the sentence | [Quickstart](00_quickstart.ipynb) |
-# | the leave-one-out split | each person's last movie but one is what we predict | [Data and splits](01_data_splits_leakage.ipynb) |
+# | the leave-one-out split | each person's last movie but one is what we predict | [Data, splits and leakage](01_data_splits_leakage.ipynb) |
 # | softmax, cross-entropy, embeddings in PyTorch | the model is made of them | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
 # **Time:** about 30 minutes to read.
@@ -125,8 +125,8 @@ print(f"{len(ids) / count:.1f} times as many")
 # weights.
 #
 # A model that shall predict the next code must not see it. The *causal mask* therefore sets the scores of all later
-# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a
-# *decoder*.
+# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
+# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.)
 
 
 # %%
@@ -382,7 +382,7 @@ assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 #
 # What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories,
 # computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in [chapter
-# 5](05_training_the_rqvae.ipynb).
+# 05](05_training_the_rqvae.ipynb).
 #
 # How far they move depends on the *learning rate*, which follows a *schedule*. It rises from near zero in a *warm-up*
 # {cite}`vaswani2017attention`, while the weights are still random; then it falls along half a cosine wave
@@ -577,7 +577,7 @@ plt.show()
 # is worse than movie counts. With a stranger's history it is worse than without any: a wrong context is worse than
 # none. And the same 49 movies in random order are worth less than the last five in order. Much of that may be the way
 # in which people rate: they go through lists, and what they rate next was often on the same list. [Chapter
-# 1](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
+# 01](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
 #
 # ## Dropout
 #

@@ -66,7 +66,7 @@ def seeded(seed):
 # ## Writing without a rule
 #
 # The model comes with the library, the people from a small edition of MovieLens {cite}`harper2015movielens`. Each
-# person's history ends before the movie that is held out for tuning, which the model did not learn from.
+# person's history ends before the movie that is held out for validation, which the model did not learn from.
 
 # %%
 # NBVAL_CHECK_OUTPUT

@@ -185,9 +185,9 @@ show(torch.from_numpy(data.item_index([3114])))
 
 # %% [markdown]
 # These are the first eight in the catalogue's order, so their years may be alike for that reason alone. The next cell
-# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common: how far a
-# movie's year lies from the mean of its family, and for how many movies the first-listed genre is the commonest one in
-# their family. For comparison, it deals the movies out at random into families of the same sizes.
+# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common. How far
+# does a movie's year lie from the mean of its family? And for how many movies is the first-listed genre the commonest
+# one in their family? For comparison, it deals the movies out at random into families of the same sizes.
 
 # %%
 genre = data.items["genres"].str.split("|").str[0]

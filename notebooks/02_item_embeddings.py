@@ -344,10 +344,10 @@ plt.show()
 # %% [markdown]
 # For finding neighbours a common part looks harmless, because it raises all cosines. A model that learns to rebuild
 # these vectors is another matter: at first it gains most by rebuilding the mean, which says no more than "this is a
-# movie". The RQ-VAE, the model that will turn vectors into codes, therefore *standardises* before anything else: from
-# each of the 384 features it subtracts the feature's mean, and divides by its spread (the standard deviation), so that
-# no feature counts more because its numbers are larger. A feature that never varies has no spread to divide by, and
-# there are such features:
+# movie". The RQ-VAE, the model that will turn vectors into codes, therefore *standardises* before anything else. From
+# each of the 384 features it subtracts the feature's mean, and divides by its spread (the standard deviation). After
+# that, no feature counts more because its numbers are larger. A feature that never varies has no spread to divide by,
+# and there are such features:
 
 # %%
 # NBVAL_CHECK_OUTPUT

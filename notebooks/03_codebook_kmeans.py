@@ -53,11 +53,11 @@ def seeded(seed):
 # %% [markdown]
 # ## What the codebook sees
 #
-# A **codebook** is a list of *K* vectors, the **codewords**. The **code** of a vector is the position in the list of the
-# codeword nearest to it. The RQ-VAE (residual-quantized variational autoencoder), the model that makes semantic IDs in
-# this book, does not read the embeddings as they are: it *standardises* them, which means that from each of the 384
-# features it subtracts the feature's mean over the catalogue, and divides by the feature's standard deviation, its
-# *spread*. After that every feature that varies has mean 0 and spread 1, and all of them count alike.
+# A **codebook** is a list of *K* vectors, the **codewords**. The **code** of a vector is the position in the list of
+# the codeword nearest to it. The RQ-VAE (residual-quantized variational autoencoder), the model that makes semantic IDs
+# in this book, does not read the embeddings as they are. It *standardises* them: from each of the 384 features it
+# subtracts the feature's mean over the catalogue, and divides by the feature's standard deviation, its *spread*. After
+# that every feature that varies has mean 0 and spread 1, and all of them count alike.
 
 # %%
 # NBVAL_CHECK_OUTPUT

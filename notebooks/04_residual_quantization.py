@@ -453,11 +453,15 @@ assert share_left(z - wrong, z) > 0.5 > 0.1 > share_left(z - right, z)
 #
 # ## Could the levels share a codebook?
 #
-# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here?
-# Four ways to use codebooks of 256 codewords, each over four levels: a codebook of its own for each level; the first
-# level's codebook for all; the same, but shrunk at each level to the length of what is left, the scale being stored;
-# and one codebook placed by k-means on the residuals of the first three levels, pooled, without a scale. A fifth way
-# is a pooled codebook of 1,024, as many vectors as four codebooks have, and ten bits a level instead of eight.
+# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here? We
+# try five ways, each over four levels:
+#
+# - *own*: a codebook of 256 for each level;
+# - *shared*: the first level's codebook for all levels;
+# - *shared, rescaled*: the same, but shrunk at each level to the length of what is left, and the scale stored;
+# - *pooled, 256*: one codebook placed by k-means on the residuals of the first three levels together, without a scale;
+# - *pooled, 1,024*: the same with as many vectors as four codebooks have, and ten bits a level instead of eight.
+#
 # {numref}`fig-04-shared` shows what they leave.
 
 

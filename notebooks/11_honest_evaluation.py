@@ -779,8 +779,9 @@ assert abs(paired_half_width_solution(one, two) - halves[2]) < 0.002
 # ### Exercise 3 · What sampling does to a rank (difficulty ★★★, 20 minutes)
 #
 # A target has the full rank `rank` among `num_items` movies, itself included. Now it is ranked among `num_drawn` movies
-# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is at
-# most `k`? Return a `float`. There are no ties. (`math.comb(n, j)` counts the ways to choose j of n.)
+# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is
+# at most `k`? Return a `float`. There are no ties, and `k` may be larger than the list. (`math.comb(n, j)` counts the
+# ways to choose j of n.)
 
 
 # %%

@@ -153,7 +153,7 @@ print(
     f"{lost:.0%} of the embeddings' variance cannot be rebuilt from the codes"
 )
 
-# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, above a hundred movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
+# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, at about eighty movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for level, level_codes in enumerate(codes.T, 1):
     counts = torch.bincount(level_codes, minlength=256)
@@ -393,7 +393,7 @@ for model, model_ranks in ranks.items():
 
 assert 0.025 < quality["trained here", "Recall@10"][0] < 0.12
 
-# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two nearly coincide, and their bars overlap almost wholly."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
+# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two lie close together, and their bars overlap for the larger part."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 names = ["Recall@10", "NDCG@10"]
 for shift, model, marker in zip((-0.15, 0, 0.15), ranks, "soD", strict=True):

@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import nbformat
 import pytest
 import torch
 
@@ -150,6 +151,18 @@ def test_nothing_else_in_the_chapter_uses_the_stub(exercise: Exercise) -> None:
 def test_the_solution_passes(exercise: Exercise, capsys) -> None:
     assert exercise.check(exercise.function(exercise.solution))
     assert capsys.readouterr().out == RIGHT_SAID
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_executed_chapter_ran_with_its_stubs_unsolved(name: str) -> None:
+    executed = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    said = {
+        cell.source: "".join(output.get("text", "") for output in cell.outputs)
+        for cell in code_cells(executed)
+    }
+    for exercise in exercises_of(name):
+        assert said[exercise.stub] == STUB_SAID
+        assert said[exercise.solution].startswith(RIGHT_SAID)
 
 
 def test_other_right_answers_pass(exercise: Exercise, capsys) -> None:

@@ -321,9 +321,9 @@ print(f"variance, all features together: {spread.square().sum():.2f}")
 # %% [markdown]
 # It is about 0.43. All these texts are of one kind, a title, a year, "Genres:" and a list, and the encoder says so in
 # every vector. Such a cloud of vectors is called *anisotropic*: it does not fill all directions alike. The squared
-# length of a vector, 1, is on average the sum of two parts: the squared length of the mean, 0.43, which is the same for
-# every movie and tells nothing about any of them, and the variance, 0.57, in which all that tells them apart must fit.
-# Subtract the mean, and unrelated movies have cosines around 0, as {numref}`fig-02-cosines` shows.
+# length of a vector, 1, is on average the sum of two parts. One is the squared length of the mean, 0.43, which is the
+# same for every movie and tells nothing about any of them. The other is the variance, 0.57, in which all that tells
+# them apart must fit. Subtract the mean, and unrelated movies have cosines around 0, as {numref}`fig-02-cosines` shows.
 
 # %% mystnb={"image": {"alt": "Two histograms of the cosines of random pairs of movies. That of the embeddings as they are is centred near 0.43 and lies almost wholly above 0.2; that after subtracting the mean is centred at 0 and somewhat wider."}, "figure": {"caption": "As the encoder gives them, two random movies have a cosine of about 0.43; once the common mean is subtracted, it is about 0.", "name": "fig-02-cosines"}}
 some = torch.randperm(num_movies, generator=generator)[:1500]
@@ -460,8 +460,8 @@ print(f"{len(meetings):,} of {math.comb(num_movies, 2):,} pairs ever met")
 
 # %% [markdown]
 # **Step 2: compare with chance.** Popular movies meet everybody. What is telling is whether two movies meet more often
-# than their popularity explains. With *p*(*i*, *j*) the number of times that *i* met *j*, and *p*(*i*) the number of
-# times that *i* met anybody, each divided by the total over all movies, the *pointwise mutual information*, PMI, is the
+# than their popularity explains. Let *p*(*i*, *j*) be the number of times that *i* met *j*, and *p*(*i*) the number of
+# times that *i* met anybody, each divided by the total over all movies. The *pointwise mutual information*, PMI, is the
 # natural logarithm log [ *p*(*i*, *j*) / (*p*(*i*) *p*(*j*)) ]. It is 0 at chance. Below chance it is negative, but
 # there it rests on few counts or none, so it is set to 0. What remains is called *positive PMI*: a 0 in it says "no
 # more often than by chance", and for a pair that never met, whose logarithm would be −∞, it says the same.

@@ -388,9 +388,10 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Then it compares: to what share of
-# their root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
-# would it shorten as many random ones, drawn from a Gaussian with the same covariance?
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Behind the × stand two shares.
+# The first: if a fresh codebook of 256 is placed on these vectors by k-means, how long are the residuals, as a share of
+# the vectors' root mean square length? The second is the same for as many random vectors, drawn from a Gaussian with
+# the same covariance.
 
 
 # %%
@@ -664,10 +665,10 @@ agree = (mine.argmax(1) == nearest(few, first)).double().mean()
 print(f"the nearest codeword has the largest weight in {agree:.0%}")
 
 # %% [markdown]
-# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are
-# large, and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
-# mixture it gets: at 300 many codewords are mixed, at 100 the largest already has a third of the weight, and at 10, and
-# all the more at 1, where the library starts by default, the mixture is a single one.
+# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are large,
+# and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
+# mixture it gets. At 300 many codewords are mixed; at 100 the largest already has a third of the weight; at 10, and all
+# the more at 1, where the library starts by default, the mixture is a single one.
 #
 # ## What you subtract
 #

@@ -354,7 +354,7 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 #
 # - `pretrain`: the autoencoder trains alone for 150 of the 500 steps;
 # - `kmeans`: then k-means starts the codewords, which are random otherwise;
-# - `reset`: a codeword that twenty times its fair share of rows have passed by moves onto a row
+# - `reset`: a codeword that nobody chose while twenty times its fair share of rows went by moves onto a row
 #   {cite}`zeghidour2021soundstream`;
 # - `average`: codewords follow moving averages;
 # - `loss_sum`: the reconstruction loss is summed over features;

@@ -1019,7 +1019,7 @@ assert checks.best_items(best_items_solution)
 # most without a trie?
 #
 # - **A.** One movie for each person, whether they have seen it or not
-# - **B.** Ten tuples for each person, seen or not
+# - **B.** The ten likeliest tuples for each person, whatever they name
 # - **C.** Ten film noirs for each person that they have not seen
 # - **D.** All alike, for 99 in 100 holds at every place of a list
 #

@@ -17,8 +17,8 @@
 #
 # ![The pipeline in two rows. Above: a movie's text becomes an embedding, and an RQ-VAE turns the embedding into a semantic ID of four codes. Below: a user's history, written in semantic IDs, goes through a causal transformer and a beam search on a prefix tree, which writes the semantic ID of the next movie.](../book/assets/pipeline-light.svg)
 #
-# *A movie's text becomes a semantic ID; a history of IDs becomes the next movie. The codes in the picture are illustrative, and
-# tidier than real ones.*
+# *A movie's text becomes a semantic ID; a history of IDs becomes the next movie. The codes in the picture are
+# illustrative, and tidier than real ones.*
 #
 # :::{admonition} What you will learn
 # - how a movie's title and genres become a *semantic ID*, a tuple of four small numbers
@@ -63,9 +63,9 @@ from rqvae_lib.trie import Trie
 # %% [markdown]
 # ## Real movies, real people
 #
-# The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when, and
-# the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one evening
-# what they saw over years, so this is not quite the one watched next.
+# The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when,
+# and the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one
+# evening what they saw over years, so this is not quite the one watched next.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -83,8 +83,8 @@ print(data.texts[toy_story])
 # ## From words to a vector
 #
 # A sentence encoder {cite}`reimers2019sbert` turns each text into an *embedding*: a vector of 384 numbers. It was trained
-# so that texts with similar meanings point in similar directions. The embeddings are stored with the library, so nothing needs to be downloaded. Which movies point in nearly
-# the same direction as *Toy Story*?
+# so that texts with similar meanings point in similar directions. The embeddings are stored with the library, so nothing
+# needs to be downloaded. Which movies point in nearly the same direction as *Toy Story*?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -102,14 +102,14 @@ for movie in similarity.topk(6).indices[1:].tolist():
 # ## From a vector to a semantic ID
 #
 # An **RQ-VAE**, a residual-quantized variational autoencoder {cite}`lee2022rqvae`, shortens the description
-# {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes
-# *residual quantization*: the first *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword*
-# of its list. What is left over, the *residual*, goes to a second codebook, and what is left over from that to a third. A
-# *decoder* must rebuild the embedding from the three codewords alone, so training fills the codebooks with whatever
-# matters most. The three positions in the lists are the movie's codes.
+# {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes *residual quantization*: the first
+# *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword* of its list. What is left over, the
+# *residual*, goes to a second codebook, and what is left over from that to a third. A *decoder* must rebuild the
+# embedding from the three codewords alone, so training fills the codebooks with whatever matters most. The three
+# positions in the lists are the movie's codes.
 #
-# A short training is enough for a first look. The encoder and the decoder begin alone. Then *k-means*, a method that finds
-# the centres of clusters, puts the codewords where the movies are, and from there all of it learns together.
+# A short training is enough for a first look. The encoder and the decoder begin alone. Then *k-means*, a method that
+# finds the centres of clusters, puts the codewords where the movies are, and from there all of it learns together.
 
 # %%
 rqvae, rqvae_log = train_rqvae(
@@ -135,10 +135,10 @@ assert by_hand == codes[toy_story].tolist()  # the text and the library agree
 
 # %% [markdown]
 # A model that turns items into codes is called a *tokenizer*, and two things can go wrong with it. Its codebooks may
-# *collapse*, so that a few codewords serve all movies; and two movies may *collide*, so that they get the same three codes.
-# The first did not happen, as {numref}`fig-00-usage` shows. The second is rare. Every movie therefore gets a fourth code,
-# which counts 0, 1, 2, … among the movies that share the first three: nearly always 0. With it, each ID names exactly one
-# movie.
+# *collapse*, so that a few codewords serve all movies; and two movies may *collide*, so that they get the same three
+# codes. The first did not happen, as {numref}`fig-00-usage` shows. The second is rare. Every movie therefore gets a
+# fourth code, which counts 0, 1, 2, … among the movies that share the first three: nearly always 0. With it, each ID
+# names exactly one movie.
 
 # %%
 ids = SemanticIDs(codes, codebook_sizes=[256, 256, 256])
@@ -153,7 +153,7 @@ print(
     f"{lost:.0%} of the embeddings' variance cannot be rebuilt from the codes"
 )
 
-# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, above a hundred movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
+# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, at about eighty movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for level, level_codes in enumerate(codes.T, 1):
     counts = torch.bincount(level_codes, minlength=256)
@@ -185,9 +185,9 @@ show(torch.from_numpy(data.item_index([3114])))
 
 # %% [markdown]
 # These are the first eight in the catalogue's order, so their years may be alike for that reason alone. The next cell
-# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common: how far a
-# movie's year lies from the mean of its family, and for how many movies the first-listed genre is the commonest one in their
-# family. For comparison, it deals the movies out at random into families of the same sizes.
+# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common. How far
+# does a movie's year lie from the mean of its family? And for how many movies is the first-listed genre the commonest
+# one in their family? For comparison, it deals the movies out at random into families of the same sizes.
 
 # %%
 genre = data.items["genres"].str.split("|").str[0]
@@ -208,17 +208,17 @@ assert distance["first code"] < 0.8 * distance["at random"]
 assert share["first code"] > 1.2 * share["at random"]
 
 # %% [markdown]
-# So the first code knows something of the genre, and much of the year. That is no wonder, since the year stands in the text
-# that was encoded, and it shows a limit too: a semantic ID knows what its embedding knows, whether it matters or not. A
-# sequel made years later can end up in another family.
+# So the first code knows something of the genre, and much of the year. That is no wonder, since the year stands in the
+# text that was encoded, and it shows a limit too: a semantic ID knows what its embedding knows, whether it matters or
+# not. A sequel made years later can end up in another family.
 #
 # ## A person becomes a sentence
 #
-# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of a
-# few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person for a
-# test, and the one before it for tuning: no model sees either while it learns. This is called *leave-one-out*, since each test
-# leaves out one movie. It has a flaw that a later chapter repairs: other people's ratings from after the hidden one may be
-# learned from.
+# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of
+# a few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person
+# for a test, and the one before it for *validation*, by which settings are chosen: no model sees either while it
+# learns. This is called *leave-one-out*, since each test leaves out one movie. It has a flaw, to which [chapter
+# 01](01_data_splits_leakage.ipynb) returns: other people's ratings from after the hidden one may be learned from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -235,10 +235,10 @@ show(history[-5:])
 #
 # A *decoder-only transformer*, the architecture of language models, reads such sentences and learns to continue them. At
 # each position it must guess the next code from all the codes before it. Its loss is the surprise that the true movie
-# causes: −log *p*, where *p* is the probability that the model gave to a code, summed over the movie's four codes and measured
-# in *nats*. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.5 three times, 16.6 nats,
-# because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs almost nothing.) One
-# that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
+# causes: −log *p*, where *p* is the probability that the model gave to a code, summed over the movie's four codes and
+# measured in *nats*. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.5 three times,
+# 16.6 nats, because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs almost
+# nothing.) One that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
 
 # %%
 decoder, decoder_log = train_decoder(
@@ -268,8 +268,8 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and what
-# it costs to keep the encoder near its codewords.
+# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and
+# what it costs to keep the encoder near its codewords.
 #
 # How can a model above the dashed line know more than nothing? It learns which movies people like, but it also gives
 # probability to combinations that name no movie. How much? Let it write freely, one ID for each person, code by code:
@@ -295,10 +295,10 @@ assert sum(exists) < len(exists)
 # %% [markdown]
 # ## Ten recommendations
 #
-# To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code, keeps
-# the fifty best of these beginnings, and so on: a *beam search*. The ten best complete IDs are the recommendations. Left alone
-# it could write four codes that name no movie. Therefore the search walks a *trie*, the tree of all beginnings of existing
-# IDs, and never leaves it. Movies that the person has already rated are cut from the tree first.
+# To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code,
+# keeps the fifty best of these beginnings, and so on: a *beam search*. The ten best complete IDs are the recommendations.
+# Left alone it could write four codes that name no movie. Therefore the search walks a *trie*, the tree of all beginnings
+# of existing IDs, and never leaves it. Movies that the person has already rated are cut from the tree first.
 
 # %%
 trie = Trie(ids)
@@ -311,9 +311,9 @@ assert not torch.isin(written, history).any()  # the person has seen none
 # %% [markdown]
 # ## Without the wait
 #
-# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was made and
-# what it reached on the movies held out for tuning, in **Recall@10**: the share of people whose hidden movie is among ten
-# recommendations. We take nobody's word for it and measure again.
+# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was
+# made and what it reached on the validation movies, in **Recall@10**: the share of people whose hidden movie is among
+# ten recommendations. We take nobody's word for it and measure again.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -321,7 +321,7 @@ shipped, card = load_recommender("movielens-small-2016")
 shipped_trie = Trie(shipped.ids)
 claimed = card["metrics"]["Validation Recall@10"]
 print(card["command"], "on seed", card["seed"])
-print(f"Recall@10 on the movies for tuning, says the card: {claimed:.3f}")
+print(f"Recall@10 on the validation movies, says the card: {claimed:.3f}")
 
 # %%
 histories, hidden = split.histories_and_targets(split.validation)
@@ -346,9 +346,9 @@ for movie in found.items[0].tolist():
 # ## Is it any good?
 #
 # The lists look sensible, but they also look like what everybody likes. So the opponent in this test knows nothing about
-# anybody: it recommends the most popular movies. For each person, a model recommends ten movies out of all that the person has
-# not rated. **Recall@10** we know. **NDCG@10**, the normalised discounted cumulative gain, also asks for the place: a hit
-# counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0.
+# anybody: it recommends the most popular movies. For each person, a model recommends ten movies out of all that the
+# person has not rated. **Recall@10** we know. **NDCG@10**, the normalised discounted cumulative gain, also asks for the
+# place: a hit counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0.
 
 # %%
 histories, hidden = split.histories_and_targets(split.test)
@@ -393,7 +393,7 @@ for model, model_ranks in ranks.items():
 
 assert 0.025 < quality["trained here", "Recall@10"][0] < 0.12
 
-# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two nearly coincide, and their bars overlap almost wholly."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
+# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two lie close together, and their bars overlap for the larger part."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 names = ["Recall@10", "NDCG@10"]
 for shift, model, marker in zip((-0.15, 0, 0.15), ranks, "soD", strict=True):
@@ -425,16 +425,16 @@ assert low > 0  # the shipped model's lead is hardly luck
 # %% [markdown]
 # Where the interval includes zero, nothing was shown. The shipped model's does not.
 #
-# Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary number,
-# such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
+# Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary
+# number, such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
 # 11](11_honest_evaluation.ipynb) makes it.
 #
 # ## Exercises
 #
 # ### Exercise 1 · Shared beginnings (difficulty ★☆☆, 5 minutes)
 #
-# How close are two movies, judged by their IDs alone? Write a function that takes two IDs, tuples of four numbers, and counts
-# the codes which they share from the start, up to the first difference.
+# How close are two movies, judged by their IDs alone? Write a function that takes two IDs, tuples of four numbers, and
+# counts the codes which they share from the start, up to the first difference.
 
 
 # %%
@@ -460,50 +460,77 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A movie has the ID 12-7-200-0. Two others have 12-7-31-0 and 80-7-200-0. Judged by their IDs alone,
+# which of the two is more like it?
+#
+# - **A.** Both equally, since each shares three of its four codes.
+# - **B.** The one with 80-7-200-0: it shares the finest code, which says most about a single movie.
+# - **C.** The one with 12-7-31-0: it shares the first two codes.
+# - **D.** Neither can be said to be, since a code is only a position in a list.
 #
 # <details>
-# <summary>1. Two movies have the IDs 12-7-200-0 and 12-7-31-0. What do you expect of them, and why?</summary>
+# <summary>Answer to question 1</summary>
 #
-# They should be much alike, say in genre, period or theme. Both took the same codeword from the first codebook, which holds
-# the coarse differences, and the same from the second, which refines it. They part only in the third, finest code. The last
-# code says nothing about meaning: it only counts movies that share all the others.
+# **C.** Both movies took the same codeword from the first codebook, which holds the coarse differences, and the same
+# from the second, which refines it; they part only in the third. A counts equal codes wherever they stand. But the 7
+# after 80 describes what another codeword has left over than the 7 after 12 does, and the 0 at the end only counts. For
+# the same reason the 200 of B says nothing without the codes before it. D is true of the numbers themselves, 12 is not
+# near to 13; but equal positions at the first level mean the same codeword.
 #
 # </details>
 #
-# <details>
-# <summary>2. Why does the beam search walk a trie, when a well-trained model could learn which IDs exist?</summary>
+# **Question 2.** After a longer training, a transformer gives 99.9 % of its probability to IDs that exist. What is the
+# trie still good for?
 #
-# Because "learn" means "make likely", not "guarantee". Three codebooks of 256 allow 16.8 million combinations, and at
-# most 9,066 of them belong to a movie. Whatever probability the model gives to the others would end in recommendations that cannot be
-# shown. In the trie they are never considered, so all ten recommendations are real.
+# - **A.** Nothing: one part in a thousand can never reach a list of ten.
+# - **B.** It rules out what is only improbable, and it is where rated movies are cut away.
+# - **C.** It is needed to find out which movie a finished ID belongs to.
+# - **D.** Nothing: a beginning that no movie has is never among the fifty best, so the search drops it by itself.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** Training makes invalid IDs improbable, never impossible. 99.9 % is an average, and for a person about whom the
+# model is unsure, an ID that names nothing may be among the ten best (A). D takes the fifty best for fifty that exist:
+# the search ranks by probability, and a beginning that leads nowhere may be probable. To look up a finished ID (C)
+# takes the catalogue only, not the tree of its beginnings.
 #
 # </details>
 #
-# <details>
-# <summary>3. The shipped transformer's Recall@10 is clearly higher than popularity's. Which doubts remain?</summary>
+# **Question 3.** The shipped model's lead over popularity in Recall@10 has an interval that excludes zero. What has
+# been shown?
 #
-# The first is chance of another kind: the interval covers the choice of people, but one training with one seed is one
-# sample. The second is the opponent: popularity knows nothing about the person, so beating it shows that the model learned
-# something, not that semantic IDs are the best way to recommend. The third is the test itself: leave-one-out lets a model
-# learn from ratings that other people gave after the hidden one.
+# - **A.** That semantic IDs are a better way to recommend than to give each movie an arbitrary number.
+# - **B.** That the model, trained again with another seed, would beat popularity too.
+# - **C.** That in use it would find more of what people rate next month.
+# - **D.** That this model finds more of such hidden movies, by more than the choice of people explains.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The interval answers one doubt: other people might have been drawn. A needs another opponent, a model with
+# arbitrary numbers, since popularity knows nothing of anybody. B needs other trainings: this is one, with one seed. C
+# needs another test: in leave-one-out the model may learn from what other people rated after the hidden movie.
 #
 # </details>
 #
 # ## What to take away
 #
-# A movie can have a name that means something. An RQ-VAE makes it: three codes from coarse to fine, and a fourth that tells
-# apart the few movies which share all three. A transformer that learns to write these names is a recommender, and a search that never leaves
-# the tree of existing names makes every recommendation real. So a model can write the name of your
-# next movie. With ten tries it is right for about one person in thirteen (0.077), where popularity is right for one in
-# twenty-three (0.043); the next question is what it takes to do better.
+# A movie can have a name that means something. An RQ-VAE makes it: three codes from coarse to fine, and a fourth that
+# tells apart the few movies which share all three. A transformer that learns to write these names is a recommender, and a
+# search that never leaves the tree of existing names makes every recommendation real. So a model can write the name of
+# your next movie. With ten tries it is right for about one person in thirteen (0.077), where popularity is right for one
+# in twenty-three (0.043); the next question is what it takes to do better.
 #
 # ## What's next
 #
-# Each step of this page gets a chapter of its own, built by hand first: [the data and its traps](01_data_splits_leakage.ipynb),
-# [embeddings](02_item_embeddings.ipynb), [codebooks and k-means](03_codebook_kmeans.ipynb), [residual
-# quantization](04_residual_quantization.ipynb), [training without collapse](05_training_the_rqvae.ipynb),
-# [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
+# Each step of this page gets a chapter of its own, built by hand first: [the data and its
+# traps](01_data_splits_leakage.ipynb), [embeddings](02_item_embeddings.ipynb), [codebooks and
+# k-means](03_codebook_kmeans.ipynb), [residual quantization](04_residual_quantization.ipynb), [training without
+# collapse](05_training_the_rqvae.ipynb), [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
 # transformer](08_training_a_decoder.ipynb), [the search](09_constrained_generation.ipynb), [other
 # architectures](10_three_architectures.ipynb), and [an honest comparison](11_honest_evaluation.ipynb) with the best
 # alternatives. [How the library is laid out](../book/library_layout.md) shows where each step lives.

@@ -115,7 +115,7 @@ plt.show()
 # {numref}`fig-01-long-tail`, a few hundred movies collect half of the ratings, and thousands share what is left, the
 # *long tail*. A recommender that names only the famous ones is right surprisingly often, and for most of the catalogue
 # there is little to learn from ratings alone. That nobody has fewer than 20 ratings is no accident: people with fewer
-# were left out when the data were published {cite}`harper2015movielens`.
+# were left out when the data was published {cite}`harper2015movielens`.
 #
 # ## A rating is not a viewing
 #
@@ -522,12 +522,12 @@ for part in ("validation", "test"):
 
 # %% [markdown]
 # With equally many ratings from any time, the neighbours do better than with the past by 0.007 on average, and both
-# intervals include zero. They also include the whole gain that we set out to explain. And they are intervals over
-# people only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So two statements should be kept
-# apart. The number that leave-one-out reports for these neighbours is too high for what they could have reached at the
-# time. But whether it is the *future* that helps, or the mere amount of data, this experiment cannot tell. On larger
-# data, with stronger models, the leak was seen to change the order of the models unpredictably {cite}`ji2023leakage`,
-# and the choice of the split to change it too {cite}`gusak2025timetosplit`.
+# intervals include zero. They also include the whole gain that we set out to explain. And they are intervals over people
+# only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So two statements should
+# be kept apart. The number that leave-one-out reports for these neighbours is too high for what they could have reached
+# at the time. But whether it is the *future* that helps, or the mere amount of data, this experiment cannot tell. On
+# larger data, with stronger models, the leak was seen to change the order of the models unpredictably
+# {cite}`ji2023leakage`, and the choice of the split to change it too {cite}`gusak2025timetosplit`.
 #
 # ## One moment for everybody
 #
@@ -870,32 +870,59 @@ assert checks.core_mask(core_mask_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** Two people are tested by leave-one-out. One rated a last movie in 1997, the other in 2015. For whose
+# target does the training part hold more of the future?
+#
+# - **A.** For the one of 1997.
+# - **B.** For the one of 2015, because more had been rated by then.
+# - **C.** For both alike: one movie of each is hidden for the test, and all else is known.
+# - **D.** For neither: a target is the last thing that the person did, so nothing in training comes after it.
 #
 # <details>
-# <summary>1. In leave-one-out, a person's target is the last thing that they did. How can the training part still hold the future?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It holds no future of that person, but that of all others. Everyone's last rating has its own date. Somebody who left
-# in 1996 is tested by a model that has read what others did up to 2016, including ratings of the very movie that is to
-# be guessed.
+# **A.** Nearly all of the training part was rated after 1997, by others. B confuses what lies before a target, which
+# grows with time, with what lies after it. C counts what is hidden, and not when the rest was rated. D looks at the
+# person's own ratings only: the model learns from everybody's, and each person's last rating has a date of its own.
 #
 # </details>
 #
-# <details>
-# <summary>2. A colleague tests on a cut in time and reports a narrow interval, computed over 10,000 targets. What do you ask?</summary>
+# **Question 2.** A colleague tests on a cut in time and reports a narrow interval, computed over 10,000 targets. Which
+# question goes to the heart of it?
 #
-# How many people gave these targets, and how many the busiest of them. Targets of one person are not independent: here
-# 82 people give 10,000 of them, and ten people 43 %. The mean should be taken within each person first, and the
-# interval over people. The answer may move as well as its interval.
+# - **A.** How many movies were ranked, since Recall falls as a catalogue grows?
+# - **B.** How often did the bootstrap draw? For 10,000 targets a thousand draws are too few.
+# - **C.** Were the 10,000 drawn at random from all ratings after the cut?
+# - **D.** How many people gave these targets, and how many of them did the busiest give?
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **D.** The bootstrap takes its values for independent, and hundreds of targets of one person are not. In this chapter
+# 82 people give 10,000 targets, and ten of them 43 %: the interval should be over people, each with one vote. A
+# concerns the height of the number and not its interval. More draws (B) make the ends of the interval smoother, not
+# wider. To draw targets at random (C) would still draw most of them from the same few people.
 #
 # </details>
 #
-# <details>
-# <summary>3. A paper filters its data to the 5-core and then splits. Is the test free of knowledge about the future, if the split cuts time?</summary>
+# **Question 3.** A paper keeps the 5-core of all its data, and then cuts time at one moment. Is its test free of
+# knowledge about the future?
 #
-# No. Whether a movie is in the core was decided with all interactions, also those after the cut. A movie that was
-# hardly rated before the cut is kept because it will be rated later. To be free of it, one would filter on the training
-# part only, and keep the targets that the filter would have dropped.
+# - **A.** Yes: the cut keeps every later rating out of the training part.
+# - **B.** Yes: a filter only takes ratings away, and what is taken away cannot leak.
+# - **C.** No: a movie may be in the core only because of ratings from after the cut.
+# - **D.** No: the core depends on whether users or movies are dropped first.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **C.** Whether a movie is kept was decided with all interactions, later ones included: that it is there at all says
+# that it will be rated often enough. A is right about the ratings and forgets the choice of the movies. B overlooks
+# that a choice carries information too, here about 548 movies. D is false: what has too few now has no more later, so
+# every order ends at the same core.
 #
 # </details>
 #

@@ -272,6 +272,7 @@ def effective_dimension(x):
     return float(covariance.trace().square() / covariance.square().sum())
 
 
+# %%
 standardised = model.standardize(embeddings)  # (9066, 384)
 one = single_left(standardised, seed=0)
 for seed in (0, 1):
@@ -331,6 +332,7 @@ def beam_encode(z, codebooks, width):
     return prefixes[:, 0]  # (B, L)
 
 
+# %%
 some = torch.randperm(len(z), generator=seeded(0))[:2000]
 greedy = residual_encode(z[some], codebooks)[1].square().sum(1)
 for width in (1, 2, 4, 16):
@@ -386,10 +388,10 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook).
-# Then it compares: to what share of their
-# root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
-# would it shorten as many random ones, drawn from a Gaussian with the same covariance?
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Behind the × stand two shares.
+# The first: if a fresh codebook of 256 is placed on these vectors by k-means, how long are the residuals, as a share of
+# the vectors' root mean square length? The second is the same for as many random vectors, drawn from a Gaussian with
+# the same covariance.
 
 
 # %%
@@ -452,11 +454,15 @@ assert share_left(z - wrong, z) > 0.5 > 0.1 > share_left(z - right, z)
 #
 # ## Could the levels share a codebook?
 #
-# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here?
-# Four ways to use codebooks of 256 codewords, each over four levels: a codebook of its own for each level; the first
-# level's codebook for all; the same, but shrunk at each level to the length of what is left, the scale being stored;
-# and one codebook placed by k-means on the residuals of the first three levels, pooled, without a scale. A fifth way
-# is a pooled codebook of 1,024, as many vectors as four codebooks have, and ten bits a level instead of eight.
+# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here? We
+# try five ways, each over four levels:
+#
+# - *own*: a codebook of 256 for each level;
+# - *shared*: the first level's codebook for all levels;
+# - *shared, rescaled*: the same, but shrunk at each level to the length of what is left, and the scale stored;
+# - *pooled, 256*: one codebook placed by k-means on the residuals of the first three levels together, without a scale;
+# - *pooled, 1,024*: the same with as many vectors as four codebooks have, and ten bits a level instead of eight.
+#
 # {numref}`fig-04-shared` shows what they leave.
 
 
@@ -659,10 +665,10 @@ agree = (mine.argmax(1) == nearest(few, first)).double().mean()
 print(f"the nearest codeword has the largest weight in {agree:.0%}")
 
 # %% [markdown]
-# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are
-# large, and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
-# mixture it gets: at 300 many codewords are mixed, at 100 the largest already has a third of the weight, and at 10, and
-# all the more at 1, where the library starts by default, the mixture is a single one.
+# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are large,
+# and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
+# mixture it gets. At 300 many codewords are mixed; at 100 the largest already has a third of the weight; at 10, and all
+# the more at 1, where the library starts by default, the mixture is a single one.
 #
 # ## What you subtract
 #
@@ -818,6 +824,7 @@ def plain_autoencoder(seed):
     return start
 
 
+# %%
 def fine_tune(start, way, weight, seed, num_steps=30):
     tuned = deepcopy(start)
     books = tuned.quantizer.codebooks
@@ -1035,33 +1042,61 @@ assert checks.commitment_loss(commitment_loss_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague divides every residual by its own length before its codebook, and adds up the chosen
+# codewords. Every codeword is in use. What has gone wrong?
+#
+# - **A.** Nothing: the codes are those of the residuals as they are, and only the codewords are shorter.
+# - **B.** The gradient now arrives at the latent once for each level.
+# - **C.** The levels can no longer be told apart, so that encoding may begin with any of them.
+# - **D.** The sum is not near the latent, and nothing that is stored can mend it.
 #
 # <details>
-# <summary>1. A colleague normalises every residual to length 1 before its codebook and adds up the codewords. Every codeword is in use. What has gone wrong?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The lengths are gone. The codes are no longer those of the latents, only of directions. The codewords of all levels
-# now have length about 1, so a fine correction weighs as much as the first codeword, and the sum is not near the
-# latent. Dividing every row by its own length is worse than dividing by one number a level, because that number can be
-# stored once and a row's own length cannot be read from the codes.
+# **D.** The codewords of all levels have a length of about 1 now, so a fine correction weighs as much as the first
+# codeword, and the length that a row had cannot be read from its codes. A would be true if all residuals of a level
+# were divided by one number: this can be stored once and multiplied back in. B is about what is subtracted and where
+# the estimator stands, not about scale. C does not follow: each codebook was still made for what the one before left
+# over.
 #
 # </details>
 #
-# <details>
-# <summary>2. In a loop that subtracts the straight-through estimate, what does the commitment loss of the third level teach the encoder?</summary>
+# **Question 2.** In loop (a), which subtracts the straight-through estimate, the commitment loss of level 3 is large.
+# What does it teach the encoder?
 #
-# Nothing. The estimate of level 1 has the gradient of the latent, so their difference has none: for autograd, the
-# residuals at levels 2 and 3 are constants. Their commitment losses still appear in the log, and may be large, but no
-# gradient leaves them for the encoder.
+# - **A.** To bring what two levels leave over closer to the third codebook.
+# - **B.** Nothing: whatever its size, no gradient leaves it for the latents.
+# - **C.** The same as the loss of level 1, which is therefore heard three times.
+# - **D.** Nothing about the latents, but it moves the codewords of level 3 towards them.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The estimate has the gradient of the latent, so the latent minus the estimate has none: for autograd, the
+# residuals at levels 2 and 3 are constants. Their losses appear in the log, and nothing flows back from them. A is what
+# one meant to write, and what (b) and (c) do. C would need a gradient through the first residual, and there is none
+# left. D confuses the two losses: in the commitment loss the codeword is the one that is detached.
 #
 # </details>
 #
-# <details>
-# <summary>3. You move from three levels to six in a loop that sums straight-through estimates, and keep everything else. What else have you changed?</summary>
+# **Question 3.** In loop (b), which adds up straight-through estimates, you go from three levels to six and keep β and
+# Adam. What else have you changed?
 #
-# The balance of the losses. The reconstruction's gradient reaches the encoder six times instead of three, so each
-# level's commitment counts half as much beside it as before. Part of what you then measure as the effect of more
-# levels is the effect of a smaller commitment weight.
+# - **A.** The size of the encoder's steps: they become twice as long.
+# - **B.** The first three codes of every movie, even with the same codebooks.
+# - **C.** The weight of each level's commitment beside the reconstruction: it is half of what it was.
+# - **D.** Nothing: every level brings its own commitment loss, so that the balance stays as it was.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **C.** The reconstruction's gradient arrives six times instead of three, and each level's commitment once, as before.
+# Part of what you then measure as the effect of more levels is the effect of a smaller β. Adam divides a gradient by
+# its own size, so A does not happen, and this is why nobody notices. B is false, since the greedy choice of the first
+# levels does not know what follows. D forgets the copies of the other loss.
 #
 # </details>
 #
@@ -1088,7 +1123,7 @@ assert checks.commitment_loss(commitment_loss_solution)
 # - Ge, He, Ke and Sun (2013), *Optimized Product Quantization for Approximate Nearest Neighbor Search* {cite}`ge2013opq`.
 # - Bengio, Léonard and Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
 #   Computation* {cite}`bengio2013estimating`.
-# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`: straight-through, the losses, and
-#   moving averages.
+# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`:
+#   straight-through, the losses, and moving averages.
 # - Fifty et al. (2024), *Restructuring Vector Quantization with the Rotation Trick* {cite}`fifty2024rotation`.
 # - Jang, Gu and Poole (2017), *Categorical Reparameterization with Gumbel-Softmax* {cite}`jang2017gumbel`.

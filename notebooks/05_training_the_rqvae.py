@@ -29,7 +29,7 @@
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
-# | k-means | codewords start at the centres that it finds | [Codebooks by k-means](03_codebook_kmeans.ipynb) |
+# | k-means | codewords start at the centres that it finds | [Codebooks and k-means](03_codebook_kmeans.ipynb) |
 # | residuals, straight-through gradients | they are what is trained here | [Residual quantization](04_residual_quantization.ipynb) |
 # | a training loop in PyTorch | we write one step of it | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
@@ -225,7 +225,8 @@ torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 # movies, 1 when one serves them all. Both are measured on the whole catalogue, and of the three levels the worst
 # counts. The *collision rate* is the share of movies whose three codes an earlier movie has; *variance lost* is the
 # share of the standardised embeddings' variance that cannot be rebuilt. Of the latents, we note the *spread*, their
-# root mean square distance from their mean, and the mean length of what is *left* after the third level.
+# root mean square distance from their mean (of a single number, that is the standard deviation), and the mean length of
+# what is *left* after the third level.
 
 
 # %%
@@ -353,7 +354,7 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 #
 # - `pretrain`: the autoencoder trains alone for 150 of the 500 steps;
 # - `kmeans`: then k-means starts the codewords, which are random otherwise;
-# - `reset`: a codeword that twenty times its fair share of rows have passed by moves onto a row
+# - `reset`: a codeword that nobody chose while twenty times its fair share of rows went by moves onto a row
 #   {cite}`zeghidour2021soundstream`;
 # - `average`: codewords follow moving averages;
 # - `loss_sum`: the reconstruction loss is summed over features;
@@ -645,32 +646,59 @@ assert checks.stop_early(stop_early_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague's quantization loss has fallen to zero after 50 steps, and the whole loss is falling too.
+# What do you say?
+#
+# - **A.** Congratulations: the latents lie on codewords, so quantizing costs nothing any more.
+# - **B.** Wait for the other loss: as long as reconstruction gets better, the codes get better too.
+# - **C.** A loss of zero has no gradient, so the codewords have stopped too early.
+# - **D.** Show me the perplexity first, and then we shall see.
 #
 # <details>
-# <summary>1. A colleague's quantization loss has fallen to zero after 50 steps. Should you congratulate?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Not before you have seen the perplexity. The loss is zero when every latent vector lies on a codeword, and the
-# cheapest way there is one point and one codeword for all movies. Ask for the variance lost as well: in a collapse it
-# is 1.
+# **D.** The cheapest way to a quantization loss of zero is one point and one codeword for all movies, and then the
+# perplexity is 1 and the variance lost is 1. A is true of the latents and says nothing of the movies: they may all lie
+# on the same codeword. B was just what happened to the bare recipe, whose loss fell while it collapsed. C mistakes the
+# symptom: that nothing is left to learn about the codewords is what a collapse looks like.
 #
 # </details>
 #
-# <details>
-# <summary>2. You change to embeddings of 768 numbers and a program that averages its loss over features. What happens to the balance?</summary>
+# **Question 2.** Your program averages the reconstruction loss over the 384 features and sums the commitment loss,
+# weighted by β. Which β gives the balance that this chapter has with a sum and 0.25?
 #
-# Averaging divides the reconstruction loss by 768 instead of 384, while the commitment loss, in the latent space, stays
-# as it was. Its weight has doubled without anybody having changed it. With a sum, more features count for more, and β
-# does not have to make up for the average.
+# - **A.** 0.25, because an optimiser such as AdamW does not care about the scale of a loss
+# - **B.** 0.25 / 384, about 0.00065
+# - **C.** 0.25 · 384 = 96
+# - **D.** 0.25 · 384 / 32 = 3
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The average is 384 times smaller than the sum, so the other term must become smaller by the same factor. A is
+# right about a factor of the whole loss; here the factor is on one term, and it changes the balance. C goes the wrong
+# way: 96 is what a β of 0.25 beside an average would amount to beside a sum. D is the same for a program that averages
+# both losses.
 #
 # </details>
 #
-# <details>
-# <summary>3. With reset as the only remedy, all codewords are used and hardly any movies collide. Why is that no good tokenizer?</summary>
+# **Question 3.** With reset as the only remedy, all codewords are in use and hardly any movies collide. Why is that no
+# good tokenizer?
 #
-# Because it loses nearly all of the variance. The codes differ, but the decoder can say next to nothing of a movie from
-# them. Names that differ at random would have as few collisions; what makes an ID semantic is that something can be
-# read from it.
+# - **A.** The codes tell movies apart, but hardly anything about a movie can be rebuilt from them.
+# - **B.** Since codewords keep being moved, a movie's ID depends on the day.
+# - **C.** The codewords are used too evenly: similar movies need a few common codes.
+# - **D.** It is a good one. Names that differ are what a tokenizer is for.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** It loses about 97 % of the variance. Names drawn at random would be as different (D); what makes an ID semantic
+# is that something can be read from it. Codewords move in every training, and stand still when it is over (B). Even use
+# is no fault (C): the full recipe has a higher perplexity still, and keeps a third of the variance.
 #
 # </details>
 #
@@ -685,9 +713,9 @@ assert checks.stop_early(stop_early_solution)
 #
 # ## What's next
 #
-# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is
-# about these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
-# and its commands.
+# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is about
+# these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the
+# options of the library and its commands.
 #
 # ## References
 #

@@ -564,9 +564,9 @@ print(by_case.round(4).T.to_string())
 # ## What do the codes know?
 #
 # Codes that like movies share should say something about them. Take two attributes: the *decade* of a movie, and its
-# *first-listed genre* (MovieLens lists genres alphabetically, so this is a crude label: an animated comedy counts as
-# Animation). The obvious measure is **purity**: sort the movies by the first codes of their IDs, and ask what share of
-# them has the commonest decade of its group.
+# *first-listed genre* (MovieLens lists genres by the alphabet, IMAX last, so this is a crude label: an animated comedy
+# counts as Animation). The obvious measure is **purity**: sort the movies by the first codes of their IDs, and ask what
+# share of them has the commonest decade of its group.
 
 # %%
 known = torch.tensor((years.notna() & (items["genres"] != "")).tolist())
@@ -826,41 +826,69 @@ for length in range(4):
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A new tokenizer has exactly as many collisions as chance would cause. What is this?
+#
+# - **A.** As good as it gets: the birthday problem sets a floor below which no tokenizer can come.
+# - **B.** A sign that the levels know nothing of each other, and so the best use of the codebooks.
+# - **C.** A reason to ask whether the codes still say which movies are alike.
+# - **D.** A failure, since training has to go on until nothing collides.
 #
 # <details>
-# <summary>1. A colleague's new tokenizer has exactly as many collisions as chance. Is that the best one can hope for?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It is a warning. Like movies should get like codes, so some neighbours will meet; codes that collide no more than
-# chance may have stopped to say which movies are alike. Look at what a prefix says of an attribute, beside its control.
-# (A remedy can bring collisions below chance, and then the number says nothing about the tokenizer any more.)
+# **C.** Like movies should get like codes, so near neighbours will meet more often than chance has it; codes that do
+# not may have stopped to describe. Look at what a prefix says of an attribute, beside its control. A takes chance for a
+# law: a remedy brings the number to zero. B says something that would follow if codes were drawn by chance, which is
+# just the fear. D asks for what no tokenizer can do where two texts are equal.
 #
 # </details>
 #
-# <details>
-# <summary>2. A report says: with all three codes, 99.8 % of the movies are in a group of their own decade. What do you ask?</summary>
+# **Question 2.** A report says: with all three codes, 99.8 % of the movies are of the commonest decade in their group.
+# What follows from it?
 #
-# What it is with shuffled labels, and how many movies are alone in their group. Someone who is alone always agrees with
-# himself. Ask for pairs: of the movies that share a prefix, how many agree, against how many of all pairs.
+# - **A.** The codes know the decade nearly perfectly.
+# - **B.** Next to nothing, as long as there is no control beside it.
+# - **C.** The third code is the one that knows the decade, since with fewer codes the share was lower.
+# - **D.** The year stood in the text that was encoded.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** With three codes nearly every movie is alone in its group, and whoever is alone agrees with himself: with
+# shuffled labels the share is as high. Ask for pairs: of the movies that share a prefix, how many agree, against how
+# many of all pairs. A and C read a number that rises with the length of the prefix whatever the codes know. D may be
+# true, and this number would be the same if it were not.
 #
 # </details>
 #
-# <details>
-# <summary>3. You may choose between a disambiguation code and moving movies to the nearest free codes. What speaks for each?</summary>
+# **Question 3.** Every week you append new movies. A recommender has learned the old IDs, and IDs must not become
+# longer; a few movies may be described a little worse. Which remedy do you take?
 #
-# The disambiguation code keeps every learned code, always works, and does so for equal texts too; but it makes all IDs
-# longer by a code that says nothing of the movie. The nearest free codes keep the IDs short and cost a few movies some
-# accuracy. Both leave old IDs alone when movies are appended.
+# - **A.** The nearest free codes.
+# - **B.** The disambiguation code.
+# - **C.** The fair share of the last codebook, done again each week.
+# - **D.** A larger last codebook, so that none is needed.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** A movie's codes then depend on earlier movies only, so old IDs stay, and no code is added; the price is a
+# little more distance for those that move. B keeps old IDs too, and makes every ID longer by one. C deals out the codes
+# of all that collide anew, and so renames old movies. D needs a new tokenizer, which renames everybody, and movies with
+# equal texts would still collide.
 #
 # </details>
 #
 # ## What to take away
 #
 # Collisions are no accidents. On this catalogue there are several times more of them than chance would cause, and those
-# who collide are near neighbours: parts of a series, or movies of one year and a like genre. The number of collisions
-# that chance causes has a closed form, the birthday problem with uneven shares. More levels or larger codebooks make
-# collisions rarer, down to the items that have the same vector. The disambiguation code and the nearest free codes
-# leave old IDs alone when movies are appended; the fair share of the last codebook does not.
+# who collide are near neighbours: parts of a series, movies of one year and a like genre, or movies with the same text.
+# The number of collisions that chance causes has a closed form, the birthday problem with uneven shares. More levels or
+# larger codebooks make collisions rarer, down to the items that have the same vector. The disambiguation code and the
+# nearest free codes leave old IDs alone when movies are appended; the fair share of the last codebook does not.
 #
 # What codes know must be held against shuffled labels. Purity and mutual information flatter long prefixes, and pairs
 # do not. Here the codes know the decade best of all, because the text holds the year; without it, they know more of the

@@ -10,9 +10,9 @@
 # # Can one see what a code means?
 #
 # *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
-# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out
-# vectors of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and
-# the residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
+# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that many reach for: it lays out vectors
+# of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and the
+# residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
 # true?
 #
 # A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384
@@ -103,7 +103,7 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 #
 # Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
 # movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
-# dense the data are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
+# dense the data is. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
 # and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
 # instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
 # the weight 1 as well.)
@@ -146,11 +146,11 @@ print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
 # %% [markdown]
 # ## Then springs
 #
-# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance
-# $q = 1 / (1 + a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$
-# say how closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The
-# movies are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss
-# of any yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
+# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance $q = 1 / (1 +
+# a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$ say how
+# closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The movies
+# are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss of any
+# yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
 #
 # There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at
 # random, five for each tie. Ties, too, are drawn, each with its weight as the chance. `steepness` is $a\,d^{2b}$ for a
@@ -282,8 +282,8 @@ print(f"{table.shape[1] // 2} maps of {len(table):,} movies")
 
 # %% [markdown]
 # {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists,
-# and it lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is
-# densest.
+# and it lists them by the alphabet (IMAX excepted, which comes last), so that *Toy Story* counts as Adventure. Each
+# name stands where its group is densest.
 
 # %% mystnb={"image": {"alt": "The same map twice. Left, coloured by decade: movies from before 1960 lie at the top, the 1980s at the left edge, and the later decades follow to the right and below. Right, coloured by first genre: comedies form a band above the dramas, action movies lie below them, horror at the lower left."}, "figure": {"caption": "The embeddings make one country with two orders: decades run from the upper left to the right, genres from comedy above to action below. UMAP was told about neither.", "name": "fig-07-country"}}
 by_genre = plots.main_genres(data.items["genres"])
@@ -686,10 +686,10 @@ assert checks.union(union_solution)
 # %% [markdown]
 # ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
 #
-# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
-# one item's $k$ neighbours,
-# $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the
-# entropy $-\sum_j p_j \log p_j$ (natural logarithm), has a given value.
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of one
+# item's $k$ neighbours, $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own
+# $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the entropy $-\sum_j p_j \log p_j$ (natural
+# logarithm), has a given value.
 #
 # You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k),
 # float64, right to at least four digits. Distances may be tiny, huge, or huge and nearly equal.
@@ -724,31 +724,59 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** On your UMAP of the embeddings the westerns form an island far out at the edge. What may you conclude?
+#
+# - **A.** That westerns are less like other movies than any other genre is.
+# - **B.** That westerns are more alike among themselves than the movies of a larger island.
+# - **C.** That few of the neighbours of a western are something else.
+# - **D.** Nothing: with another seed the westerns might be scattered over the whole map.
 #
 # <details>
-# <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided
-# by the start and by chance. Measure distances in the space that was drawn, or draw again with other settings and see
-# what stays.
+# **C.** An island is a group that few ties join to the rest. How far out it lies, and on which side, was decided by the
+# start and by chance (A), and its size says nothing about how varied it is (B), because every movie is given equally
+# strong ties. D goes too far: other seeds and settings moved the islands of this chapter about, and did not dissolve
+# them, since neighbours are what UMAP does keep.
 #
 # </details>
 #
-# <details>
-# <summary>2. A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?</summary>
+# **Question 2.** A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?
 #
-# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely
-# different order. The sizes of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
+# - **A.** Where its groups lie to each other.
+# - **B.** Nothing to speak of: two points in a thousand are out of place.
+# - **C.** Most points may have strangers beside them, as long as the groups stand in the right order.
+# - **D.** Only the sizes of its groups: the distances between them are what the score measures.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** The score counts strangers among the nearest 15 and looks no further: two maps of this chapter with such a
+# score have their islands in entirely different order. B reads it as a share of points; it is a scaled sum of places. C
+# turns it round: strangers beside a point are the one thing that it would notice. D is half right, for the sizes may be
+# wrong too; but the distances between groups are not looked at either.
 #
 # </details>
 #
-# <details>
-# <summary>3. To show that your codes mean something, you colour a map of the latents by the first code. Why does a sceptic shrug?</summary>
+# **Question 3.** To show that your codes mean something, you colour a map of the latents by the first code, and see
+# clear patches. Why does a sceptic shrug?
 #
-# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by
-# construction, whether or not the latents mean anything. A map that was made without the codes, such as that of the
-# embeddings, can contradict you. A count with shuffled codes beside it is better still.
+# - **A.** Because two dimensions hold only a small share of the variance.
+# - **B.** Because it is one map with one seed, and with another the patches might be gone.
+# - **C.** Because nobody can tell 256 colours apart.
+# - **D.** Because there would be patches even if the codes meant nothing.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** A code is the codeword nearest to the latent, so movies of one code lie together among the latents by
+# construction. A map that was made without the codes, such as that of the embeddings, could have contradicted you, and
+# a count beside shuffled codes is better still. A is true of the shadow on two principal directions, which tries to
+# keep distances; UMAP keeps neighbours. B does not happen, since neighbours are kept with every seed. C is a matter of
+# drawing, and six codes would do.
 #
 # </details>
 #
@@ -767,7 +795,10 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # ## References
 #
-# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction* {cite}`mcinnes2018umap`.
-# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`: trustworthiness.
+# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction*
+#   {cite}`mcinnes2018umap`.
+# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`:
+#   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
-# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can tell apart.
+# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can
+#   tell apart.

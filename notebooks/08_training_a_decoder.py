@@ -31,7 +31,7 @@
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | semantic IDs | they are the words of the sentence | [Quickstart](00_quickstart.ipynb) |
-# | the leave-one-out split | each person's last movie but one is what we predict | [Data and splits](01_data_splits_leakage.ipynb) |
+# | the leave-one-out split | each person's last movie but one is what we predict | [Data, splits and leakage](01_data_splits_leakage.ipynb) |
 # | softmax, cross-entropy, embeddings in PyTorch | the model is made of them | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
 # **Time:** about 30 minutes to read.
@@ -125,8 +125,8 @@ print(f"{len(ids) / count:.1f} times as many")
 # weights.
 #
 # A model that shall predict the next code must not see it. The *causal mask* therefore sets the scores of all later
-# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a
-# *decoder*.
+# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
+# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.)
 
 
 # %%
@@ -382,7 +382,7 @@ assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 #
 # What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories,
 # computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in [chapter
-# 5](05_training_the_rqvae.ipynb).
+# 05](05_training_the_rqvae.ipynb).
 #
 # How far they move depends on the *learning rate*, which follows a *schedule*. It rises from near zero in a *warm-up*
 # {cite}`vaswani2017attention`, while the weights are still random; then it falls along half a cosine wave
@@ -577,7 +577,7 @@ plt.show()
 # is worse than movie counts. With a stranger's history it is worse than without any: a wrong context is worse than
 # none. And the same 49 movies in random order are worth less than the last five in order. Much of that may be the way
 # in which people rate: they go through lists, and what they rate next was often on the same list. [Chapter
-# 1](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
+# 01](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
 #
 # ## Dropout
 #
@@ -868,34 +868,60 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** On the same catalogue with the same IDs, a colleague's decoder has a validation loss of 9.0 nats, and
+# yours has 9.7. Whose recommends better?
+#
+# - **A.** The colleague's, since a lower loss means that the true movies are more probable.
+# - **B.** It cannot be told: the difference may lie in what the search makes unimportant.
+# - **C.** Yours: the lower loss is a sign of overfitting.
+# - **D.** Neither: a blind guess has 9.11, so both have learned next to nothing.
 #
 # <details>
-# <summary>1. A colleague's decoder has a validation loss of 9.0 nats on this catalogue, yours has 9.7. Whose recommends better?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It cannot be told. The loss over all codes mixes two things: how well the model guesses the movie, and how well it
-# knows which IDs exist. A search in the tree of existing IDs makes the second unimportant. Ask for the loss among
-# existing IDs, or better for the Recall of both on the same people. And ask whether both speak the same IDs: with
-# another tokenizer the codes, and so the losses by level, are different ones.
+# **B.** The loss over all codes mixes two things: how well the model guesses the movie, and how well it knows which IDs
+# exist. The search makes the second unimportant, and it may be all of the difference. So A does not follow; ask for the
+# loss among existing IDs, or better for the Recall of both on the same people. C would show in the distance between
+# training and validation loss. D forgets that the blind guesser was handed the catalogue for nothing: our decoder
+# stands at 9.68, and recommends better than popularity.
 #
 # </details>
 #
-# <details>
-# <summary>2. What would happen if the causal mask were forgotten in training, but not in use?</summary>
+# **Question 2.** What happens if the causal mask is forgotten in training, but not in use?
 #
-# The training loss would fall towards zero, because each code that is to be predicted can be read one place further
-# on. The model would learn to copy it from there. In use there is nothing further on to be copied, and the
-# recommendations would be worthless. A training loss that is far too good is a reason to test the mask: change a
-# later token, and see whether an earlier output moves.
+# - **A.** The training loss falls close to zero, and the recommendations are worthless.
+# - **B.** Training costs more time, and the model that comes out is the same.
+# - **C.** The model gets better, since it has learned from both sides, as an encoder does.
+# - **D.** The training loss stays high, since the future confuses the model.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Each code that is to be predicted could be read one place further on, so the model learns to copy it from
+# there. In use there is nothing to be copied. A training loss that is far too good is a reason to test the mask: change
+# a later token, and see whether an earlier output moves. B takes the mask for a saving of work. C holds for a model
+# that is asked about a movie outside of what it reads. D overlooks how useful it is to know the answer.
 #
 # </details>
 #
-# <details>
-# <summary>3. Why does a decoder-only model get so many more targets out of the same batch than an encoder–decoder?</summary>
+# **Question 3.** Both architectures read the same 32 windows of fifty movies. Why does the decoder-only model get so
+# many more targets out of them than the encoder–decoder?
 #
-# Its mask hides from each position what comes after, so each movie in the window is a fair question, asked about the
-# movies before it. An encoder looks in both directions. Whatever it has read can no longer be asked for, so each
-# window gives one target.
+# - **A.** It writes four codes a movie, and each of them is a target.
+# - **B.** It has half of the blocks, so that it takes more steps in the same time.
+# - **C.** The encoder–decoder reads shorter windows.
+# - **D.** In it, no place knows what comes after, so that each movie is still a question.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** A movie can be asked for only where it has not been read. The causal mask hides from each place all that
+# follows, so each movie of the window is asked for from those before it. An encoder looks in both directions, so what
+# it has read is known, and one movie a window is left to be asked for. A is true of both. B and C are about the
+# trainings that were made, and here the windows are the same.
 #
 # </details>
 #

@@ -66,7 +66,7 @@ def seeded(seed):
 # ## Writing without a rule
 #
 # The model comes with the library, the people from a small edition of MovieLens {cite}`harper2015movielens`. Each
-# person's history ends before the movie that is held out for tuning, which the model did not learn from.
+# person's history ends before the movie that is held out for validation, which the model did not learn from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1012,30 +1012,60 @@ assert checks.best_items(best_items_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** For 99 people in 100, a model's likeliest tuple names a movie. Which list would nevertheless suffer
+# most without a trie?
+#
+# - **A.** One movie for each person, whether they have seen it or not
+# - **B.** The ten likeliest tuples for each person, whatever they name
+# - **C.** Ten film noirs for each person that they have not seen
+# - **D.** All alike, for 99 in 100 holds at every place of a list
 #
 # <details>
-# <summary>1. Nearly all of a model's likeliest tuples name a movie. May one do without the trie?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Not safely. The likeliest tuple of each person may exist while half of the probability lies on tuples that do not.
-# Where the likeliest ones are not wanted, because they were seen, or are of another genre, the search goes further
-# down, and more names are invalid there. And one empty place in a list is one too many.
+# **C.** What is not wanted is struck out, so the search has to go further down, and further down more of the tuples
+# name nothing; and few of those that name something are film noirs. A is what the 99 describe. In B more is invalid
+# than in A, but nothing is struck out. D takes the likeliest tuple for any tuple: of sampled ones, more than half named
+# no movie.
 #
 # </details>
 #
-# <details>
-# <summary>2. A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the cost of one beam search, and what to that of exact scoring?</summary>
+# **Question 2.** A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the
+# number of tokens that the model reads for one person?
 #
-# The search reads the history and three tokens for each beam, and scores the codes of one level for each beam. None of
-# these depends on the number of movies. Exact scoring reads every prefix once, so it grows with the catalogue.
+# - **A.** It grows tenfold for the beam search as well as for exact scoring.
+# - **B.** It stays the same for the beam search and grows for exact scoring.
+# - **C.** It grows for the beam search, since the tree has more branches, and stays the same for exact scoring.
+# - **D.** It stays the same for both, since the IDs are as long as before.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The search reads the history, and three tokens for each beam; the number of movies is in neither. Exact scoring
+# reads every distinct prefix once, and more movies have more prefixes. A takes the search for a walk through the whole
+# tree. C overlooks that the search looks at the children of the prefixes that it holds, and it holds as many as it has
+# beams. D forgets that exact scoring reads the IDs of all movies.
 #
 # </details>
 #
-# <details>
-# <summary>3. A search with 50 beams returns ten movies, the tenth with a probability of 0.03. Is anything better left in the catalogue?</summary>
+# **Question 3.** Two searches with 50 beams return ten movies each. For one person the tenth has a probability of 0.03,
+# for another 0.01. For whom is it certain that nothing better was left out?
 #
-# No. A better movie would have prefixes above 0.03 at every level. At most 33 prefixes of a level can be above 0.03, so
-# all of them were among the 50 beams, and the search would have found it.
+# - **A.** For both: fifty beams are enough for ten movies.
+# - **B.** For neither: a prefix that was dropped never comes back.
+# - **C.** For the second, since smaller probabilities were searched there.
+# - **D.** For the first: 0.03 is more than one in fifty, and 0.01 is not.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** Fewer than 50 prefixes of a level can have more than 1/50 = 0.02, since together they have 1 at most. What
+# beats 0.03 has prefixes above 0.03, so these were all among the beams. Below 0.02 there may be more prefixes than
+# beams. A is a rule of thumb and proves nothing. B is true, and yet what was dropped can be bounded. C has it the wrong
+# way round: the smaller the tenth, the more might have been missed.
 #
 # </details>
 #

@@ -822,8 +822,9 @@ assert abs(paired_half_width_solution(one, two) - halves[2]) < 0.002
 # ### Exercise 3 · What sampling does to a rank (difficulty ★★★, 20 minutes)
 #
 # A target has the full rank `rank` among `num_items` movies, itself included. Now it is ranked among `num_drawn` movies
-# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is at
-# most `k`? Return a `float`. There are no ties. (`math.comb(n, j)` counts the ways to choose j of n.)
+# only, drawn evenly from the others without putting them back, and itself. How probable is it that its sampled rank is
+# at most `k`? Return a `float`. There are no ties, and `k` may be larger than the list. (`math.comb(n, j)` counts the
+# ways to choose j of n.)
 
 
 # %%
@@ -854,31 +855,61 @@ for rank in (10, 100, 500, 1000):
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** Two models have Recalls of 0.120 and 0.130 on the same 671 people, and their intervals overlap. Is the
+# second one better?
+#
+# - **A.** No: where intervals overlap there is no difference.
+# - **B.** Yes: both were asked about the same people, and it found more of the movies.
+# - **C.** That is open, until the difference is taken person by person.
+# - **D.** That is open, until there are more seeds. People are the smaller part of the uncertainty.
 #
 # <details>
-# <summary>1. Two models have Recalls of 0.120 and 0.130 on the same 671 people, and their intervals overlap. Is the second better?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The overlap does not say. Take the difference person by person, and its interval: it is narrower the more often both
-# find the same person's movie. If that interval, too, includes zero, then these people cannot tell.
+# **C.** The two intervals contain what is hard about these people, which both models share; in the difference it
+# cancels, and the interval of the difference is narrower the more often both find the same person's movie. If it, too,
+# includes zero, these people cannot tell. A reads a missing proof as a proof of the opposite. B forgets that other
+# people might have been asked. D has the parts the wrong way round: in this chapter the interval over people is wider
+# than the spread over seeds.
 #
 # </details>
 #
-# <details>
-# <summary>2. A paper compares its model, tuned on sixty settings, with the SASRec number of an earlier paper. What may have happened?</summary>
+# **Question 2.** A paper compares its own model, tuned on sixty settings, with the number that an earlier paper reports
+# for SASRec on the same data and split. What can the comparison show?
 #
-# The best of sixty is compared with whatever somebody once reported, perhaps with another loss, another filter or another
-# way to break ties. Here twelve settings alone move a model by more than the best trials of two models differ. Only
-# equal trials on the same data compare the models and not the effort.
+# - **A.** That the best of sixty trials is above one reported trial.
+# - **B.** That its model is the better one, since a published number cannot have been chosen in its favour.
+# - **C.** That SASRec profits less from tuning.
+# - **D.** That its model has overfitted, as whoever tries sixty settings does.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Model and effort cannot be told apart: here twelve settings alone move a model by more than the best trials of two
+# models differ, and an earlier paper may have had another loss, or broken ties in another way. Equal trials on the same
+# data compare the models. B is wrong because the choice was made on the other side. For C, SASRec would have to be
+# tuned. D does not follow either, if the settings were chosen on validation movies and the test was looked at once.
 #
 # </details>
 #
-# <details>
-# <summary>3. Would it help to rank against 1,000 drawn movies instead of 100?</summary>
+# **Question 3.** Somebody ranks each target against 1,000 drawn movies instead of 100, of 9,066 in all. What is gained?
 #
-# It moves the number towards the full ranking, and still answers another question: a target that has ten better movies
-# among nine thousand is usually found on the first place among a thousand. With a catalogue that fits in memory, rank
-# against all of it.
+# - **A.** All that is needed: with a thousand, models come in the order of the full ranking.
+# - **B.** Narrower intervals around the same numbers.
+# - **C.** Nothing: a sampled metric is the same whatever the number of movies that are drawn.
+# - **D.** Something, but the first ten places are still hardly looked at.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The number moves towards the full ranking. But of the ten better movies that keep a target from the first ten
+# of all, only one in nine is drawn: about one on average, so that the target is among the first three nine times in
+# ten. Where it stands on a list of ten still hardly matters, so the order of the models may still be another one (A).
+# The numbers do change with how many are drawn (B, C): a hundred movies hold few that could be better, a thousand hold
+# more. With a catalogue that fits in memory, rank against all of it.
 #
 # </details>
 #

@@ -75,7 +75,8 @@ def core_mask(function: Callable[[Tensor, Tensor, int], Tensor]) -> bool:
             Case(
                 (*square, 2),
                 torch.tensor([True, True, True, True, False]),
-                "a user with one interaction goes, one with exactly k stays",
+                "a user with one interaction goes, one with exactly k stays; and once the last "
+                "users are gone, `bincount` counts to the end only if `minlength` says so",
             ),
             Case(
                 (*rare_movie, 2),

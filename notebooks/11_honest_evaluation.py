@@ -25,8 +25,8 @@
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
-# | the two splits | a result is about one of them | [Data and splits](01_data_splits_leakage.ipynb) |
-# | a decoder over semantic IDs | it is one of the models that are judged | [Training a decoder](08_training_a_decoder.ipynb) |
+# | the two splits | a result is about one of them | [Chapter 01](01_data_splits_leakage.ipynb) |
+# | a decoder over semantic IDs | it is one of the models that are judged | [Chapter 08](08_training_a_decoder.ipynb) |
 # | means and standard deviations | an interval is made of them | any introduction to statistics |
 #
 # **Time:** about 30 minutes to read.
@@ -134,7 +134,7 @@ assert gain > 0.4
 # seven with reasonable effort, and six of these were often outdone by simple methods such as this one, tuned.
 #
 # **SASRec** {cite}`kang2018sasrec` is the opponent that matters most: a causal transformer like the decoder of [chapter
-# 8](08_training_a_decoder.ipynb), but every movie is a single token with a vector of its own. There are no codes and no
+# 08](08_training_a_decoder.ipynb), but every movie is a single token with a vector of its own. There are no codes and no
 # search. The output behind the last movie, multiplied with each movie's vector, scores the whole catalogue. The library
 # trains it with the surprise at the true next movie among *all* movies, at every position (full cross-entropy), since
 # Klenitskiy and Vasilev {cite}`klenitskiy2023dross` found that the original's comparison with a single drawn movie
@@ -374,7 +374,7 @@ plt.show()
 #
 # The panels agree on much and disagree on the top. In leave-one-out, SASRec and the RQ-Transformer have three times
 # popularity's Recall. With one moment for everybody, where training knows only 10 of the 82 people ([chapter
-# 1](01_data_splits_leakage.ipynb)), both are still ahead of popularity, as the two last lines above say, but by far less,
+# 01](01_data_splits_leakage.ipynb)), both are still ahead of popularity, as the two last lines above say, but by far less,
 # and SASRec leads. To know how a model would do in a service, the second panel is the one to look at.
 #
 # ## Equal trials
@@ -386,7 +386,7 @@ plt.show()
 # tried the same twelve settings on five models and both splits: learning rate, weight decay, two kinds of dropout and the
 # number of steps. It measured NDCG@10 on the validation movies of the split, and each model keeps its best. One of the
 # five is the RQ-Transformer over other IDs: the tokenizer of *text and taste* read, besides the texts, vectors of who
-# chose what in the split's training part ([chapter 2](02_item_embeddings.ipynb)).
+# chose what in the split's training part ([chapter 02](02_item_embeddings.ipynb)).
 #
 # The other rows of {numref}`fig-11-models` had no trials. They take the RQ-Transformer's settings, so they may be better
 # than they look. What that can cost is seen in the decoder-only model, which is there twice: with settings of its own,
@@ -543,6 +543,8 @@ print(f"drawn {evenly[chosen]:.3f} and {evenly['popularity']:.3f}")
 for how in ("evenly", "by popularity"):
     moved = int((places["full"] != places[how]).sum())
     print(f"drawn {how}: {moved} of {len(places)} models change their place")
+rare = (popularity < 20).double().mean()
+print(f"{rare:.0%} of the catalogue have fewer than 20 ratings in training")
 assert full[chosen] > full["popularity"]
 assert evenly[chosen] < evenly["popularity"]
 
@@ -551,7 +553,7 @@ assert evenly[chosen] < evenly["popularity"]
 # best setting of item-kNN has twice the Recall of popularity, and falls *below* it when the hundred are drawn evenly.
 # Whoever tuned item-kNN by the sampled number would let it hear the whole history, which in the full ranking is the worst
 # choice. And between SASRec and the RQ-Transformer, which the full ranking calls a tie, the sampled one declares a clear
-# winner. The reason is that a hundred evenly drawn movies are nearly all obscure. To place the target above these is easy
+# winner. The reason is that a hundred evenly drawn movies are nearly all obscure, as the last line says. To place the target above these is easy
 # for any model that knows what is popular, and says nothing of the first ten of nine thousand. A service shows the best of
 # *all* movies, so this book ranks among all.
 #

@@ -10,10 +10,11 @@
 # # Where should 256 codewords stand?
 #
 # A semantic ID describes a movie by a few small numbers. Each number is a position in a list of vectors, and the vector
-# at that position stands for the movie. If the list has 256 vectors and the catalogue 9,066 movies, each vector must
-# stand for about 35 movies at once. Which 256 vectors should these be? It is tempting to begin with random ones and to
-# leave the rest to training. This chapter places the vectors before any training, measures what a random beginning costs,
-# and finds that the usual warning sign, vectors which no movie uses, can be silent while nearly everything is lost.
+# at that position stands for the movie. This chapter is about the first of these numbers. If its list has 256 vectors
+# and the catalogue 9,066 movies, each vector must stand for about 35 movies at once. Which 256 vectors should these be?
+# It is tempting to begin with random ones and to leave the rest to training. This chapter places the vectors before any
+# training, measures what a random beginning costs, and finds that the usual warning sign, vectors which no movie uses,
+# can be silent while nearly everything is lost.
 #
 # :::{admonition} What you will learn
 # - what a codebook is, and how one matrix product finds the nearest codeword of every movie
@@ -192,8 +193,8 @@ def families(result, x, which):
 families(library, flat, range(8))
 
 # %% [markdown]
-# Two directions are enough to put most of the comedies into a few families, and old movies apart from new ones. The
-# closest movies can nevertheless be odd neighbours, for what the other directions say about them is not on the map.
+# Two directions are enough to make three of the families mostly comedies, and to set old movies apart from new ones.
+# The closest movies can nevertheless be odd neighbours, for what the other directions say about them is not on the map.
 #
 # Does every start end equally well? Five sets of eight random movies each take twenty-five steps.
 
@@ -219,9 +220,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# It does not: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill from where it starts, and
-# stops in the valley that it finds. Finding the best of all valleys is a problem that nobody knows how to solve quickly;
-# choosing the start with care is the practical answer.
+# Not every start ends equally well: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill
+# from where it starts, and stops in the valley that it finds. Finding the best of all valleys is a problem that nobody
+# knows how to solve quickly; choosing the start with care is the practical answer.
 #
 # ## A better start: k-means++
 #
@@ -290,8 +291,8 @@ print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
 #
 # From here on the codebooks have 256 codewords, and the data is of two kinds. The first are the standardised
 # embeddings, vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small
-# neural network, has squeezed the 384 numbers into 32, the *latents*. Those of the trained RQ-VAE that comes with the
-# library are used here.
+# neural network, has squeezed the 384 numbers into 32, the *latents*, from which a second network, the *decoder*,
+# rebuilds the 384. Those of the trained RQ-VAE that comes with the library are used here.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -303,12 +304,12 @@ for name, x in spaces.items():
     print(name, tuple(x.shape))
 
 # %% [markdown]
-# Three measures judge a codebook. The first is the share of **dead** codewords, which no movie uses. The second is the
-# **perplexity** of the codes: the exponential of their entropy, $\exp(-\sum_k p_k \log p_k)$, where $p_k$ is the share of
-# movies that have code $k$. It counts the codewords in real use: 256 if all are used equally, 1 if one serves all movies.
-# The third is the **variance lost**: the inertia, divided by the inertia of a single codeword at the mean of all movies.
-# 0 is perfect, and a codebook that loses 1 is no better than knowing nothing about a movie. (The *variance* of vectors is
-# their mean squared distance from their mean.)
+# Three measures judge a codebook. The first is the share of **dead** codewords, which no movie uses (the library gives
+# the share of the others, the *utilisation*). The second is the **perplexity** of the codes: the exponential of their
+# entropy, $\exp(-\sum_k p_k \log p_k)$, where $p_k$ is the share of movies that have code $k$. It counts the codewords
+# in real use: 256 if all are used equally, 1 if one serves all movies. The third is the **variance lost**: the inertia,
+# divided by the inertia of a single codeword at the mean of all movies. 0 is perfect, and a codebook that loses 1 is no
+# better than knowing nothing about a movie. (The *variance* of vectors is their mean squared distance from their mean.)
 
 
 # %%
@@ -466,13 +467,13 @@ assert groups["embeddings", "Gaussian"] > 0.8
 assert groups["latents", "Gaussian"] > 0.4
 
 # %% [markdown]
-# (Even groups that were dealt out lose a little less than 1, because each movie is itself a part of the mean that stands
-# for it.) The Gaussian groups are better than those, but clearly worse than those of k-means: 0.88 against 0.71, and 0.51
-# against 0.19. A random codebook groups movies by a few accidents of direction. Training that begins with a random
-# codebook starts from these groups, and what it makes of them is a matter for the chapter on [training the
-# RQ-VAE](05_training_the_rqvae.ipynb). What can be said here is that k-means makes the better beginning and is cheap:
-# eleven assignments, ten averages, and a start whose 256 comparisons with all movies take about as much arithmetic as one
-# assignment more.
+# (Even groups that were dealt out lose a little less than 1, because each movie is itself a part of the mean that
+# stands for it.) The Gaussian groups are better than those, but clearly worse than those of k-means: 0.88 against 0.71,
+# and 0.51 against 0.19. A random codebook groups movies by a few accidents of direction. Training that begins with a
+# random codebook starts from these groups, and what it makes of them is a matter for the chapter on [training the
+# RQ-VAE](05_training_the_rqvae.ipynb). What can be said here is that k-means makes the better beginning and is cheap.
+# Ten steps take eleven assignments and ten averages. The start compares each codeword that it draws with all movies,
+# which takes about as much arithmetic as one more assignment.
 #
 # ## Which details matter
 #
@@ -512,9 +513,10 @@ plt.show()
 # library's default.
 #
 # The other two choices are compared next. With several *candidates*, k-means++ draws more than one movie for each
-# codeword and keeps the one that lowers the inertia most; two plus the logarithm of *K*, here seven, is a common number.
-# And TIGER {cite}`rajput2023tiger`, the model that this book follows, runs k-means on the first training batch only, as
-# SoundStream {cite}`zeghidour2021soundstream` had done for sound. A batch of 1,024 movies is drawn at random here.
+# codeword and keeps the one that lowers the inertia most; two plus the natural logarithm of *K*, rounded down, here
+# seven, is a common number. And TIGER {cite}`rajput2023tiger`, the model that this book follows, runs k-means on the
+# first training batch only, as SoundStream {cite}`zeghidour2021soundstream` had done for sound. A batch of 1,024 movies
+# is drawn at random here.
 
 
 # %%
@@ -557,10 +559,10 @@ for space, x in spaces.items():
 # latents: a mean of four movies still carries much of what is peculiar to these four. The library therefore shows k-means
 # the whole catalogue.
 #
-# These latents have one flaw as a testing ground. They were trained for long, together with codebooks to which the
-# encoder was pulled. When an RQ-VAE is trained, k-means runs once, after a few hundred steps of the encoder and decoder
-# alone. The library's snapshot after 1,000 further steps is closer to that moment, though codebooks have pulled on it,
-# too.
+# These latents have one flaw as a testing ground. They were trained for long, together with codebooks, and a part of
+# the loss pulled every latent towards its codewords. When an RQ-VAE is trained, k-means runs once, after a few hundred
+# steps of the encoder and decoder alone. The library's snapshot after 1,000 further steps is closer to that moment,
+# though codebooks have pulled on it, too.
 
 # %%
 young, _ = load_rqvae("movielens-small-2016-1k")
@@ -583,17 +585,18 @@ assert abs(young_lost["7 candidates"] / young_lost["1 candidate"] - 1) < 0.02
 assert young_lost["one batch"] > 1.15 * young_lost["1 candidate"]
 
 # %% [markdown]
-# On young latents a random start is worse still: nearly half of the Gaussian codewords are dead, and they lose more than
-# the mean alone would. (Young latents have a large common mean; the next section returns to what that does.) The batch
-# costs a quarter here. Seven candidates are worth less than one per cent. The library therefore draws only one when it
-# starts an RQ-VAE. It draws seven, and takes twenty-five steps, for a model without an encoder, whose codewords stand
-# among the embeddings and are not trained further.
+# On young latents a random start is worse still: nearly half of the Gaussian codewords are dead, and they lose more
+# than the mean alone would. (Young latents have a large common mean; the next section returns to what that does.) The
+# batch costs a quarter here. Seven candidates are worth less than one per cent. As these latents are near the moment
+# when k-means runs, the library draws only one when it starts an RQ-VAE. It draws seven, and takes twenty-five steps,
+# for *residual k-means*, a tokenizer without an encoder, whose codewords stand among the embeddings and are not trained
+# further.
 #
 # ## Does the mean take the first codebook?
 #
 # Sentence embeddings have a large common part: all these texts are about movies, and they all point a little in one
-# direction. One might fear that this common part takes up the first codebook, since every codeword would have to contain
-# it, and that it has to be subtracted first. Is that so?
+# direction. An ID has several codebooks, one for each of its numbers. One might fear that the common part takes up the
+# first of them, since every codeword would have to contain it, and that it has to be subtracted before. Is that so?
 
 # %%
 centred = embeddings - mean
@@ -626,9 +629,10 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
 #
 # Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of
 # them are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have
-# length 1. With the mean left in, even codewords at the origin would lose 1/0.57 = 1.76, for 0.57 is the variance. With
-# the mean out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the
-# mean.) So the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
+# length 1, and the mean takes 43 % of its square, so the variance is 0.57. With the mean left in, even codewords at the
+# origin would lose 1/0.57 = 1.76, and codewords of length 1 in random directions lie farther off still. With the mean
+# out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the mean.) So
+# the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
 #
 # The other half of standardising, the division by the spread, does change the codes: it decides how much each feature
 # counts. By how much do the spreads differ, among the features that vary at all?
@@ -863,10 +867,11 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 #
 # A codebook is a list of vectors, a code is the position of the nearest, and one matrix product finds the codes of a
 # whole catalogue. The 256 codewords should stand at the means of 256 groups of similar movies. Lloyd's algorithm finds
-# such means by assigning and averaging; ten steps suffice; and what matters more than the cleverness of the start is that
-# it sees the whole catalogue. Gaussian codewords, by contrast, lost 0.97 to 0.99 of the variance of the standardised
-# embeddings and of the trained latents, and more than all of it elsewhere, where k-means lost 0.71 and 0.19. Count dead
-# codewords and perplexity by all means, and always measure what is lost beside them.
+# such means by assigning and averaging; ten steps suffice; and what matters more than the cleverness of the start is
+# that it sees the whole catalogue. Gaussian codewords, by contrast, lost 0.97 to 0.99 of the variance of the
+# standardised embeddings and of the trained latents, where k-means lost 0.71 and 0.19. On young latents and on the
+# embeddings as they are, they lost more than all of it. Count dead codewords and perplexity by all means, and always
+# measure what is lost beside them.
 #
 # Even the best of these codebooks lost 0.70 of the variance of the embeddings. A single code is a coarse description.
 #

@@ -62,9 +62,10 @@ def seeded(seed):
 # ## One codebook is not enough
 #
 # The vectors of this chapter are *latents*: 32 numbers a movie, which an encoder makes from the 384 numbers of the
-# movie's embedding. It belongs to the library's shipped *RQ-VAE*, an autoencoder with a residual quantizer between
-# encoder and decoder, as [the next chapter](05_training_the_rqvae.ipynb) trains it; here it is a given. With it come
-# three codebooks of 256 **codewords**. (`NBVAL_CHECK_OUTPUT` tells the book's tests to run a cell again and compare.)
+# movie's embedding. The encoder belongs to the library's shipped *RQ-VAE*. There a residual quantizer replaces the
+# latent by a sum of codewords, from which a *decoder* rebuilds the 384 numbers. [The next
+# chapter](05_training_the_rqvae.ipynb) trains such a model; here it is a given. With it come three codebooks of 256
+# **codewords**. (`NBVAL_CHECK_OUTPUT` tells the book's tests to run a cell again and compare.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -136,9 +137,9 @@ for level in (1, 2, 3):
 assert alone > 0.98
 
 # %% [markdown]
-# Here too nearly every movie ends with a triple of codes that it has to itself, and five in six have their pair to
-# themselves. The difference lies in the *parts*: they are shared. A codeword serves 35 movies on average (9,066 / 256),
-# learns its place from all of them, and says that they have something in common.
+# Nearly every movie has its triple of codes to itself, as it would have its codeword in the huge codebook, and five in
+# six have even their pair to themselves. The difference lies in the *parts*: they are shared. A codeword serves 35
+# movies on average (9,066 / 256), learns its place from all of them, and says that they have something in common.
 #
 # ## A movie, level by level
 #
@@ -173,9 +174,9 @@ for level in (1, 2, 3):
 # ## How much each level leaves
 #
 # How much is left can be measured for all movies: the squared lengths of the residuals, as a share of the squared
-# lengths of what was to be coded. To compare fairly with other ways of spending the same bits, all codebooks of the
-# next cell are placed by k-means on the same latents, whose mean is first removed (what k-means leaves over, in squared
-# distances, is called its *inertia*). {numref}`fig-04-levels` compares:
+# lengths of what was to be coded. To compare fairly with other ways of spending as many bits or as many vectors, all
+# codebooks of the next cell are placed by k-means on the same latents, whose mean is first removed (what k-means leaves
+# over, in squared distances, is called its *inertia*). {numref}`fig-04-levels` compares:
 #
 # - residual quantization with three codebooks of 256 codewords, 24 bits a movie;
 # - *product quantization* {cite}`jegou2011product`, which cuts the 32 numbers into three parts and gives each part a
@@ -297,9 +298,8 @@ print(f"decoded from codes: {model.variance_lost(embeddings, codes):.3f}")
 
 # %% [markdown]
 # Residual quantization leaves the least again (the single codebook was placed once only), but that is more than half,
-# and 0.72 of movies that it has not seen. It is not a matter of bits: they are 24 here and there, and 32 real numbers
-# hold more than that too. One thing that differs is the spread: the latents have an effective dimension of 12, the
-# features one of 89.
+# and 0.72 of movies that it has not seen. It is not a matter of bits, for there are 24 in both cases. One thing that
+# differs is the spread: the latents have an effective dimension of 12, the features one of 89.
 #
 # That is the motive for an encoder: to choose what is kept, and to make vectors in which it can be coded. What it
 # leaves out is lost as well, so the fair comparison is made in the features, by the last two lines. The shipped model
@@ -356,9 +356,9 @@ for movie in data.item_index([1, 3114, 78499]).tolist():
 
 # %% [markdown]
 # The greedy choice is hard to beat here: a beam of 16 finds something better for about one movie in nine, lowers the
-# error by about 1.4 %, and gains little on a beam of 4. The library stays greedy, because that is cheaper. The first
-# codes are no reason, since the beam changed 4 of 2,000. Similar latents mostly start alike either way: 97 % of these
-# movies share the first code with the nearest other one. But the three *Toy Story* films have three first codes.
+# error by about 1.4 %, and gains little on a beam of 4. The library stays greedy, because that is cheaper. For the
+# first codes it hardly matters: the beam changed 4 of 2,000. Similar latents mostly start alike either way: 97 % of
+# these movies share the first code with the nearest other one. But the three *Toy Story* films have three first codes.
 #
 # The *order* of the levels is part of the greedy choice. A sum does not depend on the order of its terms, so decoding
 # does not care. Encoding does:
@@ -382,16 +382,16 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # %% [markdown]
 # Each other order leaves more: 0.07 if only the last two change places, and in reverse 0.26, five times as much as in
 # the right one. There the coarse codebook comes last, and its codewords are too long for what is left. That is a part
-# of the harm: shortened by 0.7, they leave 0.16. And for seven movies in eight at least, the codes are other codes.
-# Whoever encodes must keep to the order in which the codebooks were made.
+# of the harm: shortened by 0.7, they leave 0.16. And at least 88 % of the movies get other codes. Whoever encodes must
+# keep to the order in which the codebooks were made.
 #
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Behind the × stand two shares.
-# The first: if a fresh codebook of 256 is placed on these vectors by k-means, how long are the residuals, as a share of
-# the vectors' root mean square length? The second is the same for as many random vectors, drawn from a Gaussian with
-# the same covariance.
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Behind the × stand two ratios.
+# For the first, a fresh codebook of 256 is placed on these vectors by k-means, and the root mean square length of what
+# it leaves is divided by that of the vectors. The second is the same for as many random vectors, drawn from a Gaussian
+# with the same covariance.
 
 
 # %%
@@ -455,7 +455,7 @@ assert share_left(z - wrong, z) > 0.5 > 0.1 > share_left(z - right, z)
 # ## Could the levels share a codebook?
 #
 # Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here? We
-# try five ways, each over four levels:
+# try five ways, each over four levels, on the latents with their mean left in:
 #
 # - *own*: a codebook of 256 for each level;
 # - *shared*: the first level's codebook for all levels;
@@ -613,7 +613,7 @@ for ax, name, estimator in zip(
 plt.show()
 
 # %% [markdown]
-# The rotation depends on where the origin is, and the origin of a residual is the codeword chosen at the level before.
+# The rotation depends on where the origin is, and the origin of a residual is the sum of the codewords chosen before.
 # For this reason it matters to which pair of vectors the trick is applied. The library applies it once, to the latent
 # and the whole sum. For the shipped model the two point in almost the same direction, so that both estimators say
 # almost the same of the decoder's gradients:
@@ -668,7 +668,7 @@ print(f"the nearest codeword has the largest weight in {agree:.0%}")
 # The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are large,
 # and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
 # mixture it gets. At 300 many codewords are mixed; at 100 the largest already has a third of the weight; at 10, and all
-# the more at 1, where the library starts by default, the mixture is a single one.
+# the more at 1, where the library starts by default, the mixture is a single codeword.
 #
 # ## What you subtract
 #
@@ -798,10 +798,10 @@ for way in "ab":
 # %% [markdown]
 # For this model, and these 256 movies, the encoder's gradient under (b) is about three times as long as under (c) and
 # points elsewhere, at a cosine of about 0.9; under (a) the length is nearly the same and the cosine about 0.95. Does it
-# matter? A short training shows the direction. So that none of the loops is at home where it starts, it starts from an
-# autoencoder that has been trained for 200 steps without any quantizer, with codebooks that k-means places in its
-# latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30 steps under each loop.
-# Every fourth movie is measured, for two seeds. The last line is (c) with β / 3.
+# matter? A short training shows the direction. So that no loop has an advantage from the beginning, training starts
+# from an autoencoder that has been trained for 200 steps without any quantizer, with codebooks that k-means places in
+# its latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30 steps under each loop.
+# Every fourth movie is measured, for two seeds. Each seed prints five lines, the last of them for (c) with β / 3.
 
 
 # %%
@@ -868,13 +868,14 @@ for seed in (0, 1):
 # the loops train different encoders. Whether the recommendations of a whole training get better or worse is not shown
 # by this, and is not claimed here.
 #
-# Which of the three do people use? As of the versions that we read: `EdoardoBotta/RQ-VAE-Recommender` subtracts the
-# level's output, `res = res - emb`, which with its straight-through mode is (a); an earlier version of the same file
-# subtracts `emb.detach()`, as (b) does. `lucidrains/vector-quantize-pytorch`, version 1.32.0, subtracts
-# `quantized.detach()` and adds up the levels' outputs, which with straight-through is (b). So does
-# `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that something would crash: each is a training objective
-# that can be defended. But the same $\beta$ weighs different things in them, and a $\beta$ that was tuned in one should
-# not be carried over to another. The library does (c), and so the loss is the one that is on paper:
+# Which of the three do people use? Three repositories, as of the versions that we read:
+# `EdoardoBotta/RQ-VAE-Recommender` subtracts the level's output, `res = res - emb`, which with its straight-through
+# mode is (a); an earlier version of the same file subtracts `emb.detach()`, as (b) does.
+# `lucidrains/vector-quantize-pytorch`, version 1.32.0, subtracts `quantized.detach()` and adds up the levels' outputs,
+# which with straight-through is (b). So does `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that
+# something would crash: each is a training objective that can be defended. But the same $\beta$ weighs different things
+# in them, and a $\beta$ that was tuned in one should not be carried over to another. The library does (c), and so the
+# loss is the one that is on paper:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -902,7 +903,8 @@ for estimator in ("straight-through", "rotation"):
 #
 # $$\sum_{l} \lVert \mathrm{sg}[r_l] - e_l\rVert^2 + \beta\,\lVert r_l - \mathrm{sg}[e_l]\rVert^2.$$
 #
-# The two have the same value and different gradients. By hand, and by the module:
+# The two have the same value and different gradients. By hand, and by the module (`dead_after=0` leaves codewords that
+# nobody chooses where they are):
 
 # %%
 learner = ResidualQuantizer(3, 256, 32, learning="gradient", dead_after=0)

@@ -63,8 +63,9 @@ embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 # encoder's output {cite}`vandenoord2017vqvae`. Which of the two moves is decided by `detach`, which holds the other one
 # still.
 #
-# The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never vary
-# and stay at 0.
+# `new_rqvae` makes a model with random weights and lets k-means place the codewords in the latents that these weights
+# give. The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never
+# vary and stay at 0.
 
 # %%
 model = new_rqvae(embeddings, RQVAEConfig(384, learning="gradient"), seed=0)
@@ -180,7 +181,7 @@ torch.testing.assert_close(by_hand.state_dict(), by_library.state_dict())
 # ## A short training, watched
 #
 # The whole recipe has three parts. The autoencoder trains **alone**, without a quantizer, until movies lie apart. Then
-# **k-means** puts the codewords at the centres of the latents, level by level. Then all of it trains **together**.
+# **k-means** puts the codewords anew at the centres of the latents, level by level. Then all of it trains **together**.
 # `train_rqvae` does this; here it is in the open, with a place for a function that looks at the model.
 
 
@@ -298,11 +299,12 @@ assert growth > 0
 # %% [markdown]
 # Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the
 # mean of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the
-# lowest value that these latents allow. In the first 50 steps the latents draw together a little, so the loss stands
-# still though more is left over. From there on they spread: a far larger term, reconstruction, pays the encoder for
-# telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
-# squared spread grows by nearly as much as the loss does. The rest is probably delay, since the codewords follow an
-# average of the past; as the learning rate falls towards the end, they catch up.
+# lowest value that these latents allow. In the first 50 steps the latents draw together a little, and the loss stands
+# still. (The table's `left` rises meanwhile, but it is the third level's alone, while the loss adds up all three.) From
+# there on they spread: a far larger term, reconstruction, pays the encoder for telling movies apart, and longer vectors
+# leave longer residuals. Squared lengths are what the loss counts, and the squared spread grows by nearly as much as
+# the loss does. The rest is probably delay, since the codewords follow an average of the past; as the learning rate
+# falls towards the end, they catch up.
 #
 # The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and
 # a fall is no comfort: the loss is zero in a perfect collapse. This was one seed, and a rise of a tenth; the long
@@ -310,9 +312,9 @@ assert growth > 0
 #
 # ## Collapse
 #
-# Now for the silence. The *bare* recipe has none of the library's precautions: no steps of the autoencoder alone,
-# random codewords, which learn by gradient, no help for those that nobody chooses, a loss averaged over features,
-# inputs as they are.
+# Now for the silent failure. The *bare* recipe has none of the library's precautions: no steps of the autoencoder
+# alone, random codewords, which learn by gradient, no help for those that nobody chooses, a loss averaged over
+# features, inputs as they are.
 
 # %%
 torch.manual_seed(0)
@@ -354,8 +356,8 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 #
 # - `pretrain`: the autoencoder trains alone for 150 of the 500 steps;
 # - `kmeans`: then k-means starts the codewords, which are random otherwise;
-# - `reset`: a codeword that nobody chose while twenty times its fair share of rows went by moves onto a row
-#   {cite}`zeghidour2021soundstream`;
+# - `reset`: a codeword's fair share is one row in 256; if nobody has chosen it while twenty shares, 5,120 rows, went
+#   by, it moves onto a row of the batch {cite}`zeghidour2021soundstream`;
 # - `average`: codewords follow moving averages;
 # - `loss_sum`: the reconstruction loss is summed over features;
 # - `standardise`: each feature has mean 0 and spread 1.
@@ -411,13 +413,13 @@ plt.show()
 # after a good start.
 #
 # **Some remedies stand in for each other.** Without the start, reset fills the codebooks; without reset, the start
-# does. Without both, two thirds or more of the codewords of the worst level stay unused, and collisions are more than
-# ten times as many. Leaving out one at a time would not have shown it.
+# does. Without both, about 70 % of the codewords of the worst level stay unused, and collisions are more than ten times
+# as many. Leaving out one at a time would not have shown it.
 #
 # **Most remedies alone are worth nothing.** Five of the six alone end in the same total collapse as none. Together they
 # are worth more. The sum and standardisation act on the same balance: with both, the reconstruction loss starts at 381,
 # and with one alone, at about 1 or less, it does not outweigh the commitment. These two without the other four leave
-# most codewords of the first level unused, and so do pretraining and k-means without the others. But all four together,
+# most codewords of the worst level unused, and so do pretraining and k-means without the others. But all four together,
 # `without reset+average`, are nearly as good as the whole recipe: their variance lost is higher by less than 0.01.
 #
 # **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full
@@ -432,7 +434,8 @@ plt.show()
 # ## From 1,000 to 500,000 steps
 #
 # The library ships four snapshots of one long training with batches of 64 movies; [Training a
-# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew.
+# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew. The `lengths` are
+# means: of what enters the quantizer, and of what is left after each level.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -473,9 +476,9 @@ plt.show()
 # {numref}`fig-05-longer` shows: the gain is steady, and each part of it costs several times as much as the one before.
 # Collisions tell another story. They more than double up to 100,000 steps and come back to where they began, while
 # perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for. Two
-# sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The final fall of the
-# learning rate, for which the snapshots before the last have not waited, is a likely reason for the recovery; one
-# training cannot prove it.
+# sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The earlier snapshots were
+# taken before the learning rate had fallen far. Its fall at the end is a likely reason for the recovery; one training
+# cannot prove it.
 #
 # The printed lengths show the movement of the last section at full size. What enters the quantizer grows from about
 # 11.5 to 20.5, and what is left after three levels from about 2.7 to 4.4.
@@ -499,17 +502,17 @@ print(f"collisions: {kmeans_found.collision_rate:.2%}")
 print(f"variance lost: {kmeans_found.variance_lost:.1%}")
 
 # %%
-users = torch.bincount(kmeans_codes[:, 2], minlength=256)
-rare = users <= 5  # (256,), codewords of the third level
+served = torch.bincount(kmeans_codes[:, 2], minlength=256)  # movies each
+rare = served <= 5  # (256,), codewords of the third level
 with torch.no_grad():
     two_levels = kmeans.quantizer.decode(kmeans_codes[:, :2])
     residual = kmeans.standardize(embeddings) - two_levels
     lengths = kmeans.quantizer.codebooks[2].norm(dim=1)
 print(f"third level: {int(rare.sum())} codewords serve 5 movies or fewer,")
-print(f"the fullest serves {int(users.max()):,} of {len(embeddings):,}")
+print(f"the fullest serves {int(served.max()):,} of {len(embeddings):,}")
 print(f"mean length of the residuals: {residual.norm(dim=1).mean():.1f}")
 print(f"of rare codewords: {lengths[rare].mean():.1f},", end=" ")
-print(f"of the fullest: {lengths[users.argmax()]:.1f}")
+print(f"of the fullest: {lengths[served.argmax()]:.1f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -526,8 +529,9 @@ five = pd.read_csv("results/05_tokenizers.csv").groupby("tokenizer").mean()
 print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 
 # %% [markdown]
-# The last table holds means of five seeds, the RQ-VAE after 2,000 steps of 256. R-KMeans loses *less* of the variance,
-# and nine times as many of its movies collide. Is that a contradiction?
+# The last table, made by `rqvae-lib compare-tokenizers`, holds means of five seeds, the RQ-VAE after 2,000 steps with
+# batches of 256 movies. R-KMeans loses *less* of the variance, and nine times as many of its movies collide. Is that a
+# contradiction?
 #
 # It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie.
 # Each codeword of R-KMeans is a point in the space of the embeddings itself, 384 free numbers, placed where the squared
@@ -544,7 +548,8 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # a codeword stay together. The RQ-VAE's latents move during training, its codewords with them, and its levels stay in
 # even use.
 #
-# Which is better depends on what follows: R-KMeans for a good picture today, the RQ-VAE for names that differ.
+# Which is better depends on what follows: R-KMeans for a close picture of each movie without training, the RQ-VAE for
+# names that differ.
 #
 # ## What to look at when it goes wrong
 #
@@ -617,9 +622,9 @@ assert collapsed_levels_solution(bare.assign(embeddings), 256, 0.5) == [1, 2, 3]
 # ### Exercise 3 · When to stop (difficulty ★★☆, 10 minutes)
 #
 # *Early stopping* keeps the weights that measured best and gives up after `patience` measurements in a row without a
-# new best. You get the measurements in order, lower being better. Return two numbers, counted from 1: the measurement
-# whose weights are kept, and how many were made. A measurement may be `nan`, which is never a best one. Remember that
-# at step 100,000 nobody knows what comes at 500,000.
+# new best. You get the measurements in order, lower being better. Return two numbers: the number, counted from 1, of
+# the measurement whose weights are kept, and how many were made when it gave up or the list ended. A measurement may be
+# `nan`, which is never a best one. Remember that at step 100,000 nobody knows what comes at 500,000.
 
 
 # %%
@@ -708,8 +713,8 @@ assert checks.stop_early(stop_early_solution)
 # movies. Perplexity and utilisation show a collapse, the variance lost shows whether the codes mean anything, and a
 # rising quantization loss shows only that the latents spread. In 500 steps on this catalogue no remedy was
 # indispensable and none was enough alone. Three things together were: a loss summed over features, standardised inputs,
-# and a start from an autoencoder that had trained alone, whose latents k-means gave codewords. Of the start, the
-# training alone mattered much more than k-means, which the reset of dead codewords could replace.
+# and a start from an autoencoder that had trained alone, with codewords placed in its latents by k-means. Of the start,
+# the training alone mattered much more than k-means, which the reset of dead codewords could replace.
 #
 # ## What's next
 #

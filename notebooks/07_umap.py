@@ -81,8 +81,9 @@ codes = rqvae.assign(embeddings)  # (9066, 3)
 # UMAP gives up on distances altogether. It asks for one thing only: **neighbours should stay neighbours**.
 #
 # So the first step is a graph. Each movie names its 14 nearest others, by Euclidean distance between standardised
-# embeddings. (umap-learn, the program that people use, calls this 15, because it counts the movie itself.) The
-# library's function finds them exactly; for a hundred movies the obvious way is as good.
+# embeddings: from each feature its mean is subtracted, and the rest is divided by the standard deviation. (umap-learn,
+# the program that people use, calls this 15, because it counts the movie itself.) The library's function finds them
+# exactly; for a hundred movies the obvious way is as good.
 
 # %%
 near = nearest_neighbours(x, 14)  # indices and distances, (9066, 14)
@@ -101,12 +102,12 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 #
 # $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$
 #
-# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
-# movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
-# dense the data is. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
-# and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
-# instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
-# the weight 1 as well.)
+# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$, a
+# value that UMAP's authors chose. A movie in a crowd and a movie far from everyone thus end up with equally strong
+# ties: UMAP forgets, on purpose, how dense the data is. There is no formula for $\sigma$, but the sum grows with it, so
+# *bisection* finds it: keep a lower and an upper bound, try the middle, and move one of the bounds there. As long as
+# there is no upper bound, double instead. (Four movies have a twin with the same text, at distance 0. The twin does not
+# count as the nearest; it gets the weight 1 as well.)
 
 
 # %%
@@ -139,6 +140,7 @@ rows = torch.arange(len(x)).repeat_interleave(14)
 named = scipy.sparse.csr_array(
     (weights.flatten(), (rows, near.indices.flatten())), (len(x), len(x))
 )
+# For a csr_array, * multiplies entry by entry; @ is the matrix product.
 graph = named + named.T - named * named.T
 ties = scipy.sparse.triu(graph).tocoo()  # each tie once
 print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
@@ -187,10 +189,10 @@ shadow = x @ directions.T  # (9066, 2)
 by_hand = lay_out(ties, shadow)
 
 # %% [markdown]
-# That is the heart of UMAP. Its authors' program walks through the ties one by one, moves the two ends at once,
-# and starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our
-# exact neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200
-# epochs, seed 0.
+# That is the heart of UMAP. Its authors' program walks through the ties one by one, moves the two ends at once, and
+# starts from a *spectral* layout instead of the shadow: its coordinates are eigenvectors of a matrix of the graph,
+# those that change least along the ties. We hand it our exact neighbours; left alone it searches for them
+# approximately. The settings: 15 neighbours, `min_dist` 0.1, 200 epochs, seed 0.
 
 # %%
 itself = torch.arange(len(x))[:, None]
@@ -209,7 +211,8 @@ print(f"umap-learn: a = {reducer._a:.3f}, b = {reducer._b:.3f}")
 # %% [markdown]
 # The graphs agree, weight for weight. (umap-learn forgets ties weaker than 1/200, which it would hardly draw once in
 # 200 epochs, so we forget them, too, before comparing.) The layouts cannot agree: chance decides too much.
-# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made.
+# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made. (`by_decade` is a `Groups`
+# of the library: the names of the groups, the group of each movie, and colours for light and for dark pages.)
 
 # %% mystnb={"image": {"alt": "Three maps of the movies, coloured by decade. In the shadow the decades lie in blurred layers over one another. The other two maps also go from old to new, with clearer borders and denser clumps; their outlines differ."}, "figure": {"caption": "A few dozen lines by hand and umap-learn draw different outlines of the same country. Both separate the decades more clearly than the shadow on the two principal directions.", "name": "fig-07-three"}}
 by_decade = plots.decades(data.items["year"])
@@ -325,14 +328,12 @@ for name, neighbours in {
 
 # %% [markdown]
 # The map keeps nearly all of the agreement about decades. Of genres it loses more than a quarter of what the truth has
-# above chance, and of first codes more than a third: two dimensions have no room for everything.
+# above chance (0.46 in place of 0.56, with 0.20 at random), and of first codes more than a third.
 #
 # ## Codes on a map that does not know them
 #
 # Now the codes. This map was made without them, which makes it an honest judge: if a code means something, its movies
-# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies. (A `Groups` of
-# the library holds, for one way of sorting movies, the names of the groups, the group of each movie, and colours for
-# light and for dark pages.)
+# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies.
 
 # %%
 first = codes[:, 0]
@@ -363,8 +364,8 @@ plots.scatter(ax, country, by_code, names=by_code.labels[:6], size=sizes_drawn)
 plt.show()
 
 # %% [markdown]
-# And the other 250? Of the squared distances of all movies from the map's centre, which share is left when one measures
-# from the centre of each code's own movies instead? Chance gives nearly 1.
+# And the other 250? Add up the squared distances of all movies from the map's centre, and then each movie's from the
+# centre of the movies with its own code: what share of the first sum is the second? Chance gives nearly 1.
 
 
 # %%
@@ -475,9 +476,9 @@ plt.show()
 
 # %% [markdown]
 # That was one island of 256. For the whole catalogue we ask: when the sum of the first few codewords stands for a
-# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps was
-# drawn of the latents *and* of these sums: how far apart do they lie there, compared with the way to another movie,
-# drawn at random?
+# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps holds
+# the latents *and* these sums as points: how far does a movie's sum lie from its latent there, compared with another
+# movie, drawn at random?
 
 # %%
 whole = map_of("whole")
@@ -530,8 +531,8 @@ for level, part in enumerate((torch.zeros_like(latents), *sums)):
 # %% [markdown]
 # These numbers are counted in 32 dimensions, not on the maps. Nine in ten neighbours of a latent share its decade. Take
 # the first codeword away, and it is hardly more than among movies drawn at random, for which it was 0.20 above; genres
-# fall nearly as far. What remains still tells single movies apart, as the last section showed. But it is hardly about
-# decades any more, and little about these genres.
+# fall to 0.26, where chance gave 0.20 as well. What remains still tells single movies apart, as the last section
+# showed. But it is hardly about decades any more, and little about these genres.
 #
 # The discs carry a warning, too. UMAP draws *something* whatever it is given: nothing in the picture says whether an
 # even disc hides a structure that two dimensions cannot show, or has none.
@@ -539,8 +540,8 @@ for level, part in enumerate((torch.zeros_like(latents), *sums)):
 # ## What the map does not say
 #
 # Now for the distances. {numref}`fig-07-warning` holds four maps of the same latents: the one above; another seed; 5
-# neighbours in the place of 15; and the map for which the sums of codewords were drawn along with the latents, without
-# those sums. The same six codes are marked on each.
+# neighbours in the place of 15; and the map from above that has the sums of codewords as further points, not shown
+# here. The same six codes are marked on each.
 
 # %% mystnb={"image": {"alt": "Four archipelagos. In the first two, which differ in the seed, the six marked codes lie in similar places. With 5 neighbours, and with the codewords drawn along, the islands lie evenly spread and the six codes are elsewhere, in another order."}, "figure": {"caption": "The same latents four times. The islands are the same, and where they lie changes with the settings.", "name": "fig-07-warning"}}
 warned = {
@@ -591,8 +592,8 @@ print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
 # another matter. The first two maps have them partly in order, and agree with each other more than with the truth: both
 # started from the same spectral layout. With 5 neighbours, or with the codewords along, next to nothing of the order is
 # left, and yet the trustworthiness does not fall by a hundredth, because it looks at the 15 nearest and not beyond.
-# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond the
-# island, whose largest has 79 movies, and that map has the best order of the five. It is still far from right.
+# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond any
+# island, the largest of which has 79 movies, and that map has the best order of the five. It is still far from right.
 #
 # Sizes do no better: no correlation reaches beyond 0.2 in either direction, and most are negative, which would make the
 # more varied codes the smaller islands. It is what the weights would make one expect: every movie has equally strong

@@ -12,7 +12,7 @@
 # A language model writes the next word. Could a recommender write the next movie in the same way? For that, a movie
 # needs a name made of a few letters from a small alphabet, and similar movies should have names that start alike. This
 # page gives 9,066 movies such names, teaches a small transformer to write them, and asks it which movie 671 people rated
-# next. The ratings are real, and apart from the movies' embeddings and one trained model, which come with the library,
+# next. The ratings are real, and apart from the movies' embeddings and two trained models, which come with the library,
 # everything is computed on this page, without a network.
 #
 # ![The pipeline in two rows. Above: a movie's text becomes an embedding, and an RQ-VAE turns the embedding into a semantic ID of four codes. Below: a user's history, written in semantic IDs, goes through a causal transformer and a beam search on a prefix tree, which writes the semantic ID of the next movie.](../book/assets/pipeline-light.svg)
@@ -92,7 +92,7 @@ embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 similarity = (
     embeddings @ embeddings[toy_story]
 )  # cosine, since each vector has length 1
-for movie in similarity.topk(6).indices[1:].tolist():
+for movie in similarity.topk(6).indices[1:].tolist():  # without itself
     print(data.titles[movie])
 
 # %% [markdown]
@@ -108,8 +108,9 @@ for movie in similarity.topk(6).indices[1:].tolist():
 # embedding from the three codewords alone, so training fills the codebooks with whatever matters most. The three
 # positions in the lists are the movie's codes.
 #
-# A short training is enough for a first look. The encoder and the decoder begin alone. Then *k-means*, a method that
-# finds the centres of clusters, puts the codewords where the movies are, and from there all of it learns together.
+# A short training is enough for a first look. The encoder and the decoder begin without codebooks. Then *k-means*, a
+# method that finds the centres of clusters, puts the codewords where the movies are, and from there all of it learns
+# together.
 
 # %%
 rqvae, rqvae_log = train_rqvae(
@@ -146,7 +147,8 @@ usage = code_usage(codes, 256)
 
 assert usage.utilisation.min() > 0.97
 assert ids.collision_rate < 0.02
-print(f"codewords in use, by level: {usage.utilisation.numpy().round(3)}")
+in_use = ", ".join(f"{share:.1%}" for share in usage.utilisation.tolist())
+print(f"share of the codewords in use, by level: {in_use}")
 print(f"{ids.collision_rate:.1%} of the movies collide with an earlier one")
 lost = rqvae.variance_lost(embeddings, codes)
 print(
@@ -163,6 +165,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# Short names have a price, as the line about the variance says: from three codes, less than half of what tells the
+# embeddings apart can be rebuilt. [Chapter 05](05_training_the_rqvae.ipynb) trains for longer, and keeps more.
+#
 # ## What does a code mean?
 #
 # Nobody told the first codebook what to look for. Which movies share the first code of *Toy Story*?
@@ -186,8 +191,9 @@ show(torch.from_numpy(data.item_index([3114])))
 # %% [markdown]
 # These are the first eight in the catalogue's order, so their years may be alike for that reason alone. The next cell
 # therefore measures over the whole catalogue what such a family, the movies with one first code, has in common. How far
-# does a movie's year lie from the mean of its family? And for how many movies is the first-listed genre the commonest
-# one in their family? For comparison, it deals the movies out at random into families of the same sizes.
+# does a movie's year lie from the mean of its family? And for how many movies is the first-listed genre (the lists are
+# alphabetical) the commonest one in their family? For comparison, it deals the movies out at random into families of the
+# same sizes.
 
 # %%
 genre = data.items["genres"].str.split("|").str[0]
@@ -199,10 +205,11 @@ at_random = first_code[torch.randperm(len(codes), generator=generator)]
 distance, share = {}, {}
 for name, family_of in [("first code", first_code), ("at random", at_random)]:
     mean_year = year.groupby(family_of).transform("mean")
-    main_genre = genre.groupby(family_of).transform(lambda g: g.mode()[0])
+    commonest = genre.groupby(family_of).transform(lambda g: g.mode()[0])
     distance[name] = (year - mean_year).abs().mean()
-    share[name] = (genre == main_genre).mean()
-    print(f"{name}: {distance[name]:4.1f} years, {share[name]:.0%} main genre")
+    share[name] = (genre == commonest).mean()
+    print(f"{name}: {distance[name]:.1f} years from the family's mean;", end="")
+    print(f" {share[name]:.0%} have its commonest genre")
 
 assert distance["first code"] < 0.8 * distance["at random"]
 assert share["first code"] > 1.2 * share["at random"]
@@ -233,12 +240,13 @@ show(history[-5:])
 # %% [markdown]
 # ## Learning to write the next movie
 #
-# A *decoder-only transformer*, the architecture of language models, reads such sentences and learns to continue them. At
-# each position it must guess the next code from all the codes before it. Its loss is the surprise that the true movie
-# causes: −log *p*, where *p* is the probability that the model gave to a code, summed over the movie's four codes and
-# measured in *nats*. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.5 three times,
-# 16.6 nats, because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs almost
-# nothing.) One that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
+# A *decoder-only transformer*, the architecture of language models, reads such sentences and learns to continue them. (It
+# is no part of the RQ-VAE, and from here on `decoder` in the code means this transformer.) At each position it must guess
+# the next code from all the codes before it. Its loss is the surprise that the true movie causes: −log *p*, where *p* is
+# the probability that the model gave to a code, summed over the movie's four codes and measured in *nats*, the unit of
+# the natural logarithm. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.545 three
+# times, 16.6 nats, because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs
+# almost nothing.) One that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
 
 # %%
 decoder, decoder_log = train_decoder(
@@ -254,6 +262,7 @@ decoder, decoder_log = train_decoder(
     ),
     progress=False,
 )
+print(f"loss from {decoder_log[0].loss:.1f} to {decoder_log[-1].loss:.1f}")
 
 # %% mystnb={"image": {"alt": "Two line charts. Left: the loss of the RQ-VAE over its training steps. Right: the loss of the transformer in nats a movie, which falls steeply from above the dotted line at 16.6 and then slowly towards the dashed line at 9.1."}, "figure": {"caption": "The transformer starts out taking every combination of codes for a movie, the dotted line, and within 400 steps covers more than half of the way to the dashed line, which is knowing the 9,066 real IDs and nothing else.", "name": "fig-00-losses"}}
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
@@ -268,11 +277,12 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and
-# what it costs to keep the encoder near its codewords.
+# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, which the RQ-VAE first scales to a
+# spread of 1 each, and what it costs to keep the encoder near its codewords.
 #
-# How can a model above the dashed line know more than nothing? It learns which movies people like, but it also gives
-# probability to combinations that name no movie. How much? Let it write freely, one ID for each person, code by code:
+# The transformer's loss ends above the dashed line. Has it learned nothing of what people like? It may have, but it also
+# gives probability to combinations that name no movie, and pays for that. How much? Let it write freely, one ID for each
+# person, code by code. (The model can continue several beginnings of an ID at once. Here each person has one, number 0.)
 
 # %%
 histories, _ = split.histories_and_targets(split.validation)
@@ -281,7 +291,7 @@ with torch.no_grad():
     state = decoder.encode_history(histories)
     written = []
     for _ in range(4):
-        chances = decoder.next_code_logits(state)[:, 0].softmax(1)  # (671, 256)
+        chances = decoder.next_code_logits(state)[:, 0].softmax(1)
         code = chances.multinomial(1, generator=generator)  # (671, 1)
         state = decoder.extend(state, torch.zeros_like(code), code)
         written.append(code)
@@ -348,7 +358,8 @@ for movie in found.items[0].tolist():
 # The lists look sensible, but they also look like what everybody likes. So the opponent in this test knows nothing about
 # anybody: it recommends the most popular movies. For each person, a model recommends ten movies out of all that the
 # person has not rated. **Recall@10** we know. **NDCG@10**, the normalised discounted cumulative gain, also asks for the
-# place: a hit counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0.
+# place: a hit counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0. In the code
+# that place is the hidden movie's *rank*.
 
 # %%
 histories, hidden = split.histories_and_targets(split.test)

@@ -60,6 +60,11 @@ def unheard_of(function: Callable[[Tensor, Tensor, Tensor], int]) -> bool:
                 2,
                 "a rating of the same second is not earlier",
             ),
+            Case(
+                (movies, times, torch.tensor([1, 3])),
+                1,
+                "another target's rating counts too, where it is earlier: leave none of them out",
+            ),
         ],
     )
 

@@ -39,6 +39,13 @@ def same_second_is_earlier(movies, times, targets):
     return int((earlier.sum(1) == 1).sum())
 
 
+def unheard_of_in_training(movies, times, targets):
+    known = torch.ones(len(movies), dtype=torch.bool)
+    known[targets] = False
+    earlier = known & (movies == movies[targets, None]) & (times < times[targets, None])
+    return int((~earlier.any(1)).sum())
+
+
 def next_users_begin(offsets):
     return offsets[1:]
 
@@ -88,6 +95,7 @@ WRONG = {
         (never_elsewhere, "comes later"),
         (first_rating_in_array, "order by time"),
         (same_second_is_earlier, "of the same second"),
+        (unheard_of_in_training, "another target's rating counts"),
     ],
     "core_mask": [
         (core_of_more_than_k, "exactly k stays"),

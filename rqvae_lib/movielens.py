@@ -161,8 +161,8 @@ def _read_100k(folder: Path, name: str) -> Dataset:
     for row, number in zip(rows, numbers, strict=True):
         if set(row[5:]) - {"0", "1"}:
             raise ValueError(
-                f"{path}, line {number}: a genre is {'|'.join(row[5:])[:80]!r}, expected 0 or 1 in each "
-                "column: unpack the file again"
+                f"{path}, line {number}: a genre is {'|'.join(row[5:])[:80]!r}, expected 0 or 1 in "
+                "each column: unpack the file again"
             )
         # One movie is called "unknown", and its genre too: nothing is known of it.
         title, year = _title_and_year(row[1]) if row[1] != "unknown" else (None, None)
@@ -185,8 +185,7 @@ def _read_csv(folder: Path, name: str) -> Dataset:
             if reader.line_num == 1 and row != header:
                 raise ValueError(
                     f"{path}, line 1: found the columns {','.join(row)[:80]!r}, expected "
-                    f"{','.join(header)!r}: unpack the file "
-                    "again"
+                    f"{','.join(header)!r}: unpack the file again"
                 )
             if len(row) != 3:
                 raise ValueError(

@@ -10,6 +10,7 @@ the module (the table in book/library_layout.md), or its notebook imports it.
 """
 
 import ast
+import importlib
 import inspect
 import io
 import re
@@ -128,6 +129,25 @@ def comment_on(node: ast.stmt, comments: dict[int, str], lines: list[str]) -> st
     return "" if re.match(r"noqa|type:|isort|---", words) else words
 
 
+def decorators(node: ast.FunctionDef) -> set[str]:
+    """The names that a function's decorators begin with: `app` of `@app.command(…)`."""
+    return {ast.unparse(decorator).split(".")[0] for decorator in node.decorator_list}
+
+
+def public_bases(node: ast.ClassDef) -> list[str]:
+    """The bases of a class that tell a reader something."""
+    return [name for name in map(ast.unparse, node.bases) if name not in {"NamedTuple", "Protocol"}]
+
+
+def parts_of(full: str) -> str:
+    """The signature of a class that is known by its parts; theirs stand below it, one by one."""
+    module, _, name = full.rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    if not has_fields(cls):
+        return ""
+    return f"({', '.join(getattr(cls, '_fields', ()) or cls.__dataclass_fields__)})"
+
+
 def has_fields(cls: type) -> bool:
     """Whether a class is a dataclass or a named tuple: its annotations are its parts."""
     return hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")
@@ -144,7 +164,9 @@ def fields_of(cls: type) -> list[tuple[str, str, str]]:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             written = ast.unparse(part.annotation)
             if part.value is not None:
-                written += f" = {ast.unparse(part.value)}"
+                default = ast.unparse(part.value)
+                default = re.sub(r"field\(default_factory=(\w+)\)", r"\1()", default)
+                written += f" = {default}"
             found.append((part.target.id, written, comment_on(part, comments, lines)))
     return found
 
@@ -182,9 +204,12 @@ class LibraryAPI(Table):
         for name, node in public_names(ast.parse(source)):
             full = f"{PACKAGE}.{module}.{name}"
             if isinstance(node, ast.FunctionDef):
-                lines += [f".. autofunction:: {full}", ""]
+                # A command's signature is for typer; its options stand on the page of commands.
+                signature = "(...)" if node.decorator_list and "app" in decorators(node) else ""
+                lines += [f".. autofunction:: {full}{signature}", ""]
             elif isinstance(node, ast.ClassDef):
-                lines += [f".. autoclass:: {full}", "   :members:", ""]
+                lines += [f".. autoclass:: {full}{parts_of(full)}", "   :members:"]
+                lines += ["   :show-inheritance:", ""] if public_bases(node) else [""]
             else:
                 lines += [f".. py:data:: {name}", f"   :module: {PACKAGE}.{module}"]
                 value = ast.unparse(node.value) if getattr(node, "value", None) else ""

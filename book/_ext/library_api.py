@@ -145,7 +145,8 @@ def parts_of(full: str) -> str:
     cls = getattr(importlib.import_module(module), name)
     if not has_fields(cls):
         return ""
-    return f"({', '.join(getattr(cls, '_fields', ()) or cls.__dataclass_fields__)})"
+    parts = getattr(cls, "_fields", ()) or tuple(cls.__dataclass_fields__)
+    return f"({', '.join(parts)})" if len(parts) <= 5 else "(...)"
 
 
 def has_fields(cls: type) -> bool:
@@ -254,7 +255,7 @@ def add_fields_and_links(
             lines.clear()  # what dataclass and NamedTuple write where there is no docstring
         lines.append("")
         for field, written, comment in fields_of(item):
-            lines += [f"``{field}``: ``{written}``", f"   {comment or '…'}", ""]
+            lines += [f"``{field}: {written}``", f"   {comment}" if comment else "", ""]
 
 
 def skip_fields(

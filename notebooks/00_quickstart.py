@@ -268,7 +268,7 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and what
+# {numref}`fig-00-losses` shows both losses. The RQ-VAE's has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and what
 # it costs to keep the encoder near its codewords.
 #
 # How can a model above the dashed line know more than nothing? It learns which movies people like, but it also gives
@@ -407,7 +407,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Two overlapping intervals do not mean a tie. All models were asked about the same people, and some of these are easy for
+# In {numref}`fig-00-quality` the bars overlap. Two overlapping intervals do not mean a tie. All models were asked about the same people, and some of these are easy for
 # every model. That shared luck widens each interval, but it cancels in the *difference*, taken person by person:
 
 # %%

@@ -673,7 +673,7 @@ print(
 assert halves[2] < apart
 
 # %% [markdown]
-# The goal was not reached. In leave-one-out the two are equal as far as 671 people can tell: a third of a hundredth ahead
+# The goal was not reached ({numref}`fig-11-honest`). In leave-one-out the two are equal as far as 671 people can tell: a third of a hundredth ahead
 # in Recall@10, level in NDCG@10. But the intervals reach from about −0.013 and −0.011 up, below the margin. A difference of a
 # hundredth against us has not been excluded, so we may not claim to be as good; all that we may say is that no difference was
 # found. With one moment for everybody the answer is clearer, and against us: about a hundredth behind in Recall@10, on 82 people, with an interval

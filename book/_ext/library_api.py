@@ -241,6 +241,11 @@ def add_fields_and_links(
             ),
             line,
         )
+        lines[number] = re.sub(
+            r"\barXiv (\d{4}\.\d{4,5})\b",
+            r"`arXiv \1 <https://arxiv.org/abs/\1>`__",
+            lines[number],
+        )
     if what in {"attribute", "property"} and lines and lines[-1].startswith(":type: "):
         # "The first code of each item: (N,) int64" is a sentence, no type and a description.
         lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]

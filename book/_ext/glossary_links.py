@@ -1,9 +1,9 @@
 """The first use of each of the glossary's terms in a chapter leads to the glossary.
 
-The notebooks carry no markup for it: JupyterLab would show a role that it does not know, and a role
-would have to move whenever a paragraph does. The terms are found when a page is written. A word that
-is also an everyday one is linked only where the chapter sets it in italics or bold, this book's mark
-of a new term.
+The notebooks carry no markup for it: JupyterLab would show a role that it does not know, and a
+role would have to move whenever a paragraph does. The terms are found when a page is written. A
+word that is also an everyday one is linked only where the chapter sets it in italics or bold, this
+book's mark of a new term.
 """
 
 import re
@@ -13,7 +13,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
-# "The code below", "in rank order", "this chapter tries": these mean the term only where they are stressed.
+# "The code below", "in rank order", "this chapter tries": the term only where it is stressed.
 EVERYDAY = {
     "code",
     "collapse",
@@ -59,7 +59,7 @@ LEFT_ALONE = (
 
 
 def pattern(terms: list[str]) -> re.Pattern[str]:
-    """Any of the terms, singular or plural, the longest first; capitals matter where a term has some."""
+    """Any of the terms, singular or plural, the longest first; a capital in a term matters."""
     forms = []
     for term in sorted(terms, key=len, reverse=True):
         form = re.escape(term).replace(r"\ ", r"\s+").replace("'", "['’]")

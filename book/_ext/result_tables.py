@@ -7,7 +7,8 @@
 
 One row for each value of the columns `by`, the mean of the others over all that is left, mostly
 seeds, and their standard deviation where there are several. Without `columns`, all numbers are
-shown; a column that a table lacks is left out, and one that is text shows what it holds. `where`
+shown; with `-`, only how many rows there are. A column that a table lacks is left out, and one that
+is text shows what it holds. `where`
 keeps the rows in which a column is filled. Below stands what is recorded of the table's origin.
 
 `{shipped-recommenders}`: what the cards of the models that come with the library say.
@@ -30,26 +31,28 @@ from tables import read_origin  # noqa: E402
 
 
 def shown(values: pd.Series) -> str:
-    """A column of one group: the mean, with the standard deviation of several; texts as they are."""
+    """A column of one group: the mean and the standard deviation of several; texts as they are."""
     known = values.dropna()
     if known.empty:
         return "–"
     if not pd.api.types.is_numeric_dtype(values):
         return ", ".join(sorted({str(value) for value in known}))
     mean = known.mean()
-    digits = 0 if abs(mean) >= 1000 else 4 if abs(mean) < 1 else 2
-    deviation = f" ± {known.std():,.{digits}f}" if known.nunique() > 1 else ""
+    digits = 0 if abs(mean) >= 100 else 4 if abs(mean) < 1 else 2
+    deviation = f"\u00a0±\u00a0{known.std():,.{digits}f}" if known.nunique() > 1 else ""
     return f"{mean:,.{digits}f}{deviation}"
 
 
 def summary(frame: pd.DataFrame, by: list[str], columns: list[str]) -> list[str]:
     """The Markdown table: a row for each group, in the order in which they are met."""
     by = [name for name in by if name in frame]
-    columns = [name for name in columns if name in frame]
-    if not columns:
+    wanted = columns
+    columns = [name for name in wanted if name in frame]
+    if not wanted:
         columns = [name for name in frame if name not in (*by, *NOT_MEASURED)]
     heads = [f"`{name}`" for name in (*by, *columns)]
-    rows = [f"| {' | '.join(heads)} | rows |", "| --- |" + " ---: |" * len(heads)]
+    aligned = "| " + "--- | " * len(by) + "---: | " * (len(columns) + 1)
+    rows = [f"| {' | '.join(heads)} | rows |", aligned.rstrip()]
     for key, group in frame.groupby(by, sort=False, dropna=False):
         cells = [*map(str, key), *(shown(group[name]) for name in columns), str(len(group))]
         rows.append(f"| {' | '.join(cells)} |")

@@ -1,11 +1,11 @@
-"""Write book/_ext/inventories/*.inv: where other projects document the names that our reference uses.
+"""Write book/_ext/inventories/*.inv: where other projects document the names that we mention.
 
     python book/_tools/inventories.py
 
-A project's own inventory has thousands of names and lies on its server; a book that builds without a
-network needs the few that its reference pages mention. Each line below is a name as Sphinx meets it
-in a signature of ours, the page that describes it, and, where Sphinx meets a private name, the
-public one that stands on that page. A new type in a signature fails `make book`; it gets a line here.
+A project's own inventory has thousands of names and lies on its server; a book that builds without
+a network needs the few that its reference pages mention. Each line below is a name as Sphinx meets
+it in a signature of ours, the page that describes it, and, where Sphinx meets a private name, the
+public one that stands on that page. A new type in a signature fails `make book`; it gets a line.
 """
 
 import zlib

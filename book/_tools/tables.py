@@ -45,7 +45,7 @@ def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
 
 
 def note_origin(path: Path) -> None:
-    """Write NAME.json beside NAME.csv: the day, the machine and the versions of what was measured."""
+    """Write NAME.json beside NAME.csv: day, machine and versions of what was measured."""
     origin = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),  # of the table that this is about
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -27,6 +27,7 @@ from library_api import (
     modules_of_chapters,
     modules_of_page,
     public_names,
+    signature,
 )
 from notebooks import code_cells, read_source, source_names
 from result_tables import origin, shown, summary
@@ -183,6 +184,19 @@ def test_every_command_and_option_is_described(built_book: Path) -> None:
                 assert any(parameter.name in term.lower() for term in terms), f"{name}: {terms}"
             elif parameter.name != "help":
                 assert set(parameter.opts) & terms, f"{name}: {parameter.opts}"
+
+
+@pytest.mark.parametrize(
+    ("written", "marked"),
+    [
+        ("-k, --top INTEGER RANGE", "`-k`, `--top` INTEGER RANGE"),
+        ("--split <leave-one-out|timestamp>", "`--split` leave-one-out | timestamp"),
+        ("--resume", "`--resume`"),
+        ("[models]...", "`[models]...`"),
+    ],
+)
+def test_an_options_names_are_set_as_code(written: str, marked: str) -> None:
+    assert signature(written) == marked
 
 
 # The glossary

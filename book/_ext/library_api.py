@@ -296,10 +296,15 @@ class CommandReference(Table):
                 if parameter.name == "help":
                     continue
                 written, said = parameter.get_help_record(context)
-                option, _, value = written.partition(" ")
-                value = value.replace("|", " | ").strip("<>")  # so that a narrow page can break it
-                lines += [f"`{option}` {value}".rstrip(), *definition(said), ""]
+                lines += [signature(written), *definition(said), ""]
         return lines
+
+
+def signature(written: str) -> str:
+    """An option as its help writes it, `-k, --top INTEGER`: names as code, the value beside them."""
+    names, value = re.fullmatch(r"((?:--?\w[\w-]*(?:, | / )?)+|\S+)\s*(.*)", written).groups()
+    names = re.sub(r"--?\w[\w-]*", r"`\g<0>`", names) if names.startswith("-") else f"`{names}`"
+    return f"{names} {value.replace('|', ' | ').strip('<>')}".rstrip()  # a narrow page can break it
 
 
 def definition(text: str) -> list[str]:

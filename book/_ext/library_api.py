@@ -301,7 +301,7 @@ class CommandReference(Table):
 
 
 def signature(written: str) -> str:
-    """An option as its help writes it, `-k, --top INTEGER`: names as code, the value beside them."""
+    """An option as its help writes it, `-k, --top INTEGER`: its names as code, then the value."""
     names, value = re.fullmatch(r"((?:--?\w[\w-]*(?:, | / )?)+|\S+)\s*(.*)", written).groups()
     names = re.sub(r"--?\w[\w-]*", r"`\g<0>`", names) if names.startswith("-") else f"`{names}`"
     return f"{names} {value.replace('|', ' | ').strip('<>')}".rstrip()  # a narrow page can break it

@@ -277,8 +277,8 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, which the RQ-VAE first scales to a
-# spread of 1 each, and what it costs to keep the encoder near its codewords.
+# {numref}`fig-00-losses` shows both losses. The RQ-VAE's has no such marks. It adds the squared errors of all 384
+# features, which the RQ-VAE first scales to a spread of 1 each, and what it costs to keep the encoder near its codewords.
 #
 # The transformer's loss ends above the dashed line. Has it learned nothing of what people like? It may have, but it also
 # gives probability to combinations that name no movie, and pays for that. How much? Let it write freely, one ID for each
@@ -418,7 +418,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Two overlapping intervals do not mean a tie. All models were asked about the same people, and some of these are easy for
+# In {numref}`fig-00-quality` the bars overlap. Two overlapping intervals do not mean a tie. All models were asked about the same people, and some of these are easy for
 # every model. That shared luck widens each interval, but it cancels in the *difference*, taken person by person:
 
 # %%

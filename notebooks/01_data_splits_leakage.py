@@ -534,8 +534,8 @@ for part in ("validation", "test"):
 #
 # ## One moment for everybody
 #
-# A test that cannot know the future cuts time at the same moment for everybody. What happened before the moment is for
-# learning. What happened later is for testing. We need two such moments, since validation must lie between the two: the
+# A test that cannot know the future cuts time at the same moment for everybody, which makes it a *timestamp split*. What
+# happened before the moment is for learning. What happened later is for testing. We need two such moments, since validation must lie between the two: the
 # first when 80 % of all interactions are over, the second when 90 % are. A moment is a whole second of the data, and
 # everything in that second counts as later, so that a tie never straddles the cut.
 #

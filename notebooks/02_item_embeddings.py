@@ -441,7 +441,7 @@ plt.show()
 #
 # ## What people know
 #
-# Now for the other kind of vector. It does not read. It looks at the histories and holds that movies are alike when
+# Now for the other kind, the *collaborative vector*. It does not read. It looks at the histories and holds that movies are alike when
 # they keep the same company. The recipe comes from words: those which occur in the same sentences have similar
 # meanings, and counting how often they meet gives good word vectors {cite}`levy2014neural`. It has three steps.
 #

@@ -95,8 +95,8 @@ print(f"the map shows {kept:.0%} of the variance")
 
 # %% [markdown]
 # The map shows a small share of what there is to see, but it is enough to watch the method. As codewords we take eight
-# movies drawn at random. The squared distance between a movie $x$ and a codeword $c$ is the sum of the squared
-# differences of their numbers, written $\lVert x - c\rVert^2$:
+# movies drawn at random. The squared distance between a movie $x$ and a codeword $e$ is the sum of the squared
+# differences of their numbers, written $\lVert x - e\rVert^2$:
 
 # %%
 eight = flat[torch.randperm(len(flat), generator=seeded(0))[:8]]  # (8, 2)
@@ -109,7 +109,7 @@ codes = distances.argmin(1)  # (9066,)
 # codewords and 384 features it would hold 9,066 · 256 · 384 numbers, about 3.6 gigabytes in single precision. Multiplying
 # the square out avoids the table:
 #
-# $$\lVert x - c\rVert^2 = \lVert x\rVert^2 - 2\,x\cdot c + \lVert c\rVert^2.$$
+# $$\lVert x - e\rVert^2 = \lVert x\rVert^2 - 2\,x\cdot e + \lVert e\rVert^2.$$ (eq-nearest)
 #
 # The middle term, for all pairs at once, is *one matrix product*, the operation that processors are best at. The first
 # term is the same for every codeword, so it cannot change which of them is nearest, and we drop it. Halving what is left
@@ -220,7 +220,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Not every start ends equally well: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill
+# {numref}`fig-03-lloyd` says no: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill
 # from where it starts, and stops in the valley that it finds. Finding the best of all valleys is a problem that nobody
 # knows how to solve quickly; choosing the start with care is the practical answer.
 #
@@ -509,7 +509,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Ten steps do nearly all that can be done. For a start that training will move anyway they are enough, and they are the
+# Ten steps do nearly all that can be done ({numref}`fig-03-steps`). For a start that training will move anyway they are enough, and they are the
 # library's default.
 #
 # The other two choices are compared next. With several *candidates*, k-means++ draws more than one movie for each
@@ -623,7 +623,7 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
 
 # %% [markdown]
 # The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by
-# the same vector, and leaves every difference $x - c$ as it was. From the same rows, the movies get the same codes, up to
+# the same vector, and leaves every difference $x - e$ as it was. From the same rows, the movies get the same codes, up to
 # rounding. (The function by hand is used here because the library's k-means subtracts the mean first: near the origin,
 # the rounding errors of the dot products are smallest.)
 #

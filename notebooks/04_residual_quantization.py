@@ -90,7 +90,7 @@ print(f"as three: {3 * 256 * 32 * 4 / 1e3:.0f} kB")
 # **Residual quantization** {cite}`lee2022rqvae` spends 768 vectors differently. The first codebook replaces $z$ by
 # its nearest codeword. The difference, the **residual**, goes to the second codebook, and what is left of it to the
 # third. The vector that the codes stand for is the *sum* of the chosen codewords. In general, *L* codebooks of *K*
-# codewords reach $K^L$ sums for the price of $L \cdot K$ vectors.
+# codewords, one a *level*, reach $K^L$ sums for the price of $L \cdot K$ vectors.
 
 
 # %%
@@ -561,7 +561,7 @@ assert torch.equal(library_value, q)
 # {cite}`fifty2024rotation` treats $q$ as a rotated and stretched $z$, and sends the gradient back by the same
 # rotation and stretch. With the unit vectors $u$ of $z$ and $v$ of $q$, and $w$ of $u + v$,
 #
-# $$\lambda R = \frac{\lVert q\rVert}{\lVert z\rVert} \left(I - 2\,w w^\top + 2\,v u^\top\right)$$
+# $$\lambda R = \frac{\lVert q\rVert}{\lVert z\rVert} \left(I - 2\,w w^\top + 2\,v u^\top\right)$$ (eq-rotation)
 #
 # carries $z$ onto $q$: the first two terms mirror $u$ onto $-v$, and the third adds $2v$. The matrix is held
 # constant, so a gradient $g$ at $q$ becomes $\lambda R^\top g$ at $z$. For one movie, with the matrix written out:
@@ -901,7 +901,7 @@ for estimator in ("straight-through", "rotation"):
 # The first is a loss of their own: the **codebook loss** pulls each chosen codeword towards what it has to stand for,
 # and the commitment loss pulls the other end:
 #
-# $$\sum_{l} \lVert \mathrm{sg}[r_l] - e_l\rVert^2 + \beta\,\lVert r_l - \mathrm{sg}[e_l]\rVert^2.$$
+# $$\sum_{l} \lVert \mathrm{sg}[r_l] - e_l\rVert^2 + \beta\,\lVert r_l - \mathrm{sg}[e_l]\rVert^2.$$ (eq-quantization)
 #
 # The two have the same value and different gradients. By hand, and by the module (`dead_after=0` leaves codewords that
 # nobody chooses where they are):

@@ -203,7 +203,7 @@ plt.show()
 # code with probability $\sum_k p_k^2$. If the $L$ levels know nothing of each other, these multiply. With $p_{lk}$ for
 # the share of code *k* at level *l*, the expected number of colliding pairs is
 #
-# $$E = \frac{N(N-1)}{2} \prod_{l=1}^{L} \sum_{k} p_{lk}^2.$$
+# $$E = \frac{N(N-1)}{2} \prod_{l=1}^{L} \sum_{k} p_{lk}^2.$$ (eq-collisions)
 
 # %%
 pairs = math.comb(N, 2)
@@ -217,8 +217,9 @@ print(f"colliding pairs: {expected:.1f} by chance, {found} found")
 
 # %% [markdown]
 # If all 256 codes of each level were in equal use, one pair in 256 would agree. Ours are not quite even, and chance has
-# a little more to do. Can we believe the formula? Let the computer draw: 1,000 catalogues in which each movie gets, at
-# each level by itself, the code of some movie drawn at random. {numref}`fig-06-birthday` will show them all.
+# a little more to do. Can we believe the formula, {eq}`eq-collisions`? Let the computer draw: 1,000 catalogues in which
+# each movie gets, at each level by itself, the code of some movie drawn at random. {numref}`fig-06-birthday` will show
+# them all.
 
 # %%
 digits = torch.tensor([256 * 256, 256, 1])  # three codes as one number

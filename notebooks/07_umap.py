@@ -100,7 +100,7 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 # %% [markdown]
 # Not all 14 count alike. The nearest neighbour, at distance $\rho$, gets the weight 1, and one at distance $d$
 #
-# $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$
+# $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$ (eq-ties)
 #
 # Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$, a
 # value that UMAP's authors chose. A movie in a crowd and a movie far from everyone thus end up with equally strong
@@ -801,5 +801,5 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`:
 #   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
-# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can
-#   tell apart.
+# - Okabe and Ito (2008), *Color Universal Design* {cite}`okabe2008color`: the colours of groups, which people who see red
+#   and green alike can tell apart.

@@ -713,7 +713,7 @@ print(
 assert halves[2] < apart
 
 # %% [markdown]
-# In leave-one-out the goal is reached. The RQ-Transformer over the IDs of this book is about half a hundredth ahead of the
+# In leave-one-out the goal is reached ({numref}`fig-11-honest`). The RQ-Transformer over the IDs of this book is about half a hundredth ahead of the
 # tuned SASRec in both measures, and the intervals stay above the margin. They include zero: it is as good, and has not
 # been shown to be better.
 #

@@ -51,7 +51,7 @@ class Recommender(nn.Module):
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; no row is empty.
-            Which of them are targets, each architecture says.
+                Which of them are targets, each architecture says.
 
         Returns:
             shape (), float32.

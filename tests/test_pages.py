@@ -26,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
+TROUBLES = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "rqvae_lib"
 PRETRAINED = LIBRARY / "pretrained"
 
@@ -127,6 +128,7 @@ def test_readme_names_every_command() -> None:
     [
         *commands_in(README),
         *commands_in(TOKENIZERS),
+        *commands_in(TROUBLES),
         "rqvae-lib train-decoder --tokenizer random",
         "rqvae-lib train-rqvae --start-from pretrained --steps 1000",
     ],

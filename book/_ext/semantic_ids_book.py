@@ -44,8 +44,14 @@ class Table(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
+        return self.parsed()
+
+    def parsed(self, match_titles: bool = False) -> list[nodes.Node]:
+        """Read what `markdown` wrote; with `match_titles` it may have headings."""
         section = nodes.container()
-        self.state.nested_parse(StringList(self.markdown()), self.content_offset, section)
+        self.state.nested_parse(
+            StringList(self.markdown()), self.content_offset, section, match_titles
+        )
         return section.children
 
 

@@ -5,8 +5,14 @@ file, byte for byte, whatever rows were added to it.
 """
 
 import csv
+import datetime
+import hashlib
+import json
+import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +33,7 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> list[Row]:
 
 
 def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
-    """Write a table; an interruption leaves the old one whole."""
+    """Write a table, and beside it where and when; an interruption leaves the old one whole."""
     with (
         write_atomically(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -35,6 +41,27 @@ def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    note_origin(path)
+
+
+def note_origin(path: Path) -> None:
+    """Write NAME.json beside NAME.csv: day, machine and versions of what was measured."""
+    origin = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),  # of the table that this is about
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.system()}, {platform.machine()}",
+        "versions": {"Python": platform.python_version(), "torch": metadata.version("torch")},
+    }
+    with write_atomically(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+
+
+def read_origin(path: Path) -> dict[str, Any]:
+    """Return what is recorded of this very table; empty where nothing is."""
+    beside = path.with_suffix(".json")
+    origin = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    same = origin.get("sha256") == hashlib.sha256(path.read_bytes()).hexdigest()
+    return origin if same else {}
 
 
 def replace_rows(

@@ -76,6 +76,8 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int
         kind = stat.S_IFMT(member.external_attr >> 16)
         if path.is_absolute() or "\\" in member.filename or re.match("[A-Za-z]:", str(path)):
             what = "has a path that is not relative"
+        elif not path.parts:
+            what = "has no name"
         elif ".." in path.parts:
             what = "leads out of the folder"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -41,6 +41,7 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """
     check_there(path)
     number = total = 0
+    empty = True
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # Split at line feeds only: in Latin-1 text, U+0085 is a letter like any other.
@@ -62,12 +63,13 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
                         f"text, expected that encoding: {AGAIN}"
                     ) from error
                 if line := line.removesuffix("\n").removesuffix("\r"):
+                    empty = False
                     yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path} is not a whole gzip file ({error}, after line {number}): {AGAIN}"
         ) from error
-    if not total:  # a .gz of nothing
+    if empty:  # a .gz of nothing, or nothing but line ends
         raise ValueError(f"{path} is empty, expected at least one line: {AGAIN}")
 
 

@@ -301,6 +301,7 @@ BAD_FILES = [
     ("csv", put("ratings.csv", b"user,item\n1,2\n"), "found the columns 'user,item', expected"),
     ("csv", put("ratings.csv", b"userId,movieId,rating,timestamp\n"), "ratings.csv has no rows"),
     ("csv", put("movies.csv", b"movieId;title;genres\n"), "line 1: found the columns"),
+    ("csv", put("ratings.csv", b"\n\r\n"), "ratings.csv is empty, expected at least one line"),
     ("csv", appended("movies.csv", b"9,Too, many,Drama"), "line 6: found 4 fields, expected 3"),
     ("csv", appended("movies.csv", b'9,"Open,Drama'), "movies.csv, line 6: unexpected end"),
     ("csv", appended("movies.csv", b"9,\xe9,Drama"), "line 6: byte 3 is not UTF-8 text"),

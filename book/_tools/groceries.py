@@ -1,4 +1,4 @@
-"""Make the small catalogue of groceries that chapter 13 reads, notebooks/groceries/. For maintainers.
+"""Make the catalogue of groceries that chapter 13 reads, notebooks/groceries/. For maintainers.
 
 The source is The Complete Journey by 84.51°: what 2,469 households bought in one year at one
 retailer. Brad Boehmke and Steven M. Mortimer publish it as the R package `completejourney`, under
@@ -14,8 +14,11 @@ This writes
     interactions.parquet    household_id, product_id, bought_at: the first time that a household
                             bought a product; by household, then in the order of the source
     items.csv               product_id, type, category, department, brand, size; by product_id
+    new_interactions.parquet, new_items.csv
+                            likewise, of the ten products that came next: sold since September, too
+                            late to be bought by 100 households, and by the most of all such
     embeddings.safetensors  all-MiniLM-L6-v2 of the texts that chapter 13 makes of the items, each
-                            text once, in the order in which the items first need them
+                            text once, in the order in which items and then new items need them
     PROVENANCE.json         where all that came from, and the sha256 of each file
 
 What is left out: products without a type, coupons and other rows that are no goods, what a
@@ -50,6 +53,7 @@ COMMANDS = [
     "PYTHONPATH=build/completejourney python book/_tools/groceries.py",
 ]
 HOUSEHOLDS_A_PRODUCT, PRODUCTS_A_HOUSEHOLD = 100, 10
+NEW_SINCE, NUM_NEW = "2017-09-01", 10
 
 
 def read_source() -> dict[str, pd.DataFrame]:
@@ -76,13 +80,17 @@ def read_source() -> dict[str, pd.DataFrame]:
 
 
 def first_purchases(transactions: pd.DataFrame, products: pd.DataFrame) -> pd.DataFrame:
-    """Return each household's first purchase of each product that is kept, in order."""
+    """Return each household's first purchase of each product, household by household, in order."""
     goods = products.dropna(subset=["product_type", "product_category"])
     goods = goods[~goods["product_category"].str.startswith("COUPON")]
     bought = transactions[transactions["product_id"].isin(goods["product_id"])]
     # The source is in the order of time, and a basket's rows stand together.
     bought = bought.sort_values("household_id", kind="stable")
-    bought = bought.drop_duplicates(["household_id", "product_id"])
+    return bought.drop_duplicates(["household_id", "product_id"])
+
+
+def core(bought: pd.DataFrame) -> pd.DataFrame:
+    """Return the purchases of products and households that are met often enough."""
     while True:
         households = bought.groupby("product_id")["household_id"].transform("size")
         own = bought.groupby("household_id")["product_id"].transform("size")
@@ -90,6 +98,15 @@ def first_purchases(transactions: pd.DataFrame, products: pd.DataFrame) -> pd.Da
         if kept.all():
             return bought
         bought = bought[kept]
+
+
+def new_products(bought: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the purchases of the most bought new products, by the households that are kept."""
+    ours = bought[bought["household_id"].isin(kept["household_id"])]
+    sold = ours.groupby("product_id")["transaction_timestamp"].agg(["min", "size"])
+    late = sold[(sold["min"] >= NEW_SINCE) & ~sold.index.isin(kept["product_id"])]
+    chosen = late.sort_values("size", ascending=False, kind="stable").index[:NUM_NEW]
+    return ours[ours["product_id"].isin(chosen)]
 
 
 def describe(products: pd.DataFrame, bought: pd.DataFrame) -> pd.DataFrame:
@@ -144,16 +161,23 @@ def sha256(path: Path) -> str:
 def main() -> None:
     """Write the four files, each in one step, and print their sizes."""
     source = read_source()
-    bought = first_purchases(source["transactions"], source["products"])
-    items = describe(source["products"], bought)
-    write_interactions(FOLDER / "interactions.parquet", bought)
-    with write_atomically(FOLDER / "items.csv") as temporary:
-        items.to_csv(temporary, index=False, lineterminator="\n")
-    texts = list(dict.fromkeys(texts_of(items)))  # many products have the same
+    everything = first_purchases(source["transactions"], source["products"])
+    bought = core(everything)
+    new = new_products(everything, bought)
+    all_texts: list[str] = []
+    files = []
+    for prefix, part in (("", bought), ("new_", new)):
+        items = describe(source["products"], part)
+        write_interactions(FOLDER / f"{prefix}interactions.parquet", part)
+        with write_atomically(FOLDER / f"{prefix}items.csv") as temporary:
+            items.to_csv(temporary, index=False, lineterminator="\n")
+        all_texts += texts_of(items)
+        files += [f"{prefix}interactions.parquet", f"{prefix}items.csv"]
+    texts = list(dict.fromkeys(all_texts))  # many products have the same
     vectors = encode_texts(texts, show_progress=True)
     save_embeddings(FOLDER / "embeddings.safetensors", vectors, texts, DEFAULT_MODEL, "groceries")
 
-    files = ["interactions.parquet", "items.csv", "embeddings.safetensors"]
+    files.append("embeddings.safetensors")
     provenance = {
         "what": "An extract of The Complete Journey by 84.51°, licence CC0",
         "source": {
@@ -169,7 +193,7 @@ def main() -> None:
         "commands": COMMANDS,
         "counts": {
             "households": bought["household_id"].nunique(),
-            "products": len(items),
+            "products": bought["product_id"].nunique(),
             "texts": len(texts),
             "first purchases": len(bought),
         },

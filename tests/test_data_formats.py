@@ -412,6 +412,12 @@ def test_bad_items_get_their_sentence(changes: dict[str, object], says: str) -> 
         Dataset.from_tables(**tables(items=pd.DataFrame(columns)))
 
 
+def test_an_unknown_item_is_named_as_its_table_writes_it() -> None:
+    met, items = pd.DataFrame({"user_id": [1], "item_id": [5]}), pd.DataFrame({"item_id": [4]})
+    with pytest.raises(ValueError, match="interactions, row 0: item_id 5 is not in items"):
+        Dataset.from_tables(met, items)
+
+
 BAD_TABLES = [
     ("a.csv", b"", "a.csv is empty"),
     ("a.csv", b"user_id,item_id\n", "a.csv has no rows"),

@@ -213,7 +213,7 @@ assert leak["shuffled"] < 1
 
 # %% mystnb={"image": {"alt": "Two pairs of bars, Recall at 10. With the rows as filed, the most popular products reach 0.034 and the most popular with a higher number 0.073. With the baskets shuffled, they reach 0.048 and 0.033. Each bar has a 95 percent interval of about a hundredth to each side."}, "figure": {"caption": "With the rows as they were filed, a rule that knows only that numbers rise within a basket finds twice as many products as popularity does. Once each basket is shuffled, the same rule is worse than popularity.", "name": "fig-13-order"}}
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-for place, (order, rules) in enumerate(found.items()):
+for place, rules in enumerate(found.values()):
     for shift, (rule, hits) in zip((-0.2, 0.2), rules.items(), strict=True):
         half = 1.96 * hits.std() / len(hits) ** 0.5
         colour = "C0" if shift < 0 else "C1"

@@ -77,7 +77,7 @@ def tied_share(function: Callable[[list[Any], list[Any]], float]) -> bool:
 
 
 def family_counts(function: Callable[[Tensor, list[int], list[Tensor]], list[int]]) -> bool:
-    """Check how many items of a new item's family, by the longest known prefix, are in histories."""
+    """Check how many items that share a new item's longest known prefix are in each history."""
     codes = tensor([[3, 1, 4], [3, 1, 5], [3, 2, 4], [0, 1, 4], [3, 1, 4]])
     everybody = [tensor([0, 1, 2]), tensor([3]), tensor([], dtype=codes.dtype), tensor([4, 0, 3])]
     return passes(
@@ -91,8 +91,8 @@ def family_counts(function: Callable[[Tensor, list[int], list[Tensor]], list[int
             Case(
                 (codes, [3, 1, 9], everybody),
                 [2, 0, 0, 2],
-                "nobody has 3-1-9, but items 0, 1 and 4 begin with 3-1: drop the last code and look "
-                "again",
+                "nobody has 3-1-9, but items 0, 1 and 4 begin with 3-1: drop the last code and "
+                "look again",
             ),
             Case(
                 (codes, [3, 9, 4], everybody),

@@ -12,12 +12,16 @@ from typer.testing import CliRunner
 
 from conftest import ROOT
 from groceries import FOLDER, HOUSEHOLDS_A_PRODUCT, PRODUCTS_A_HOUSEHOLD, core, texts_of
-from groceries_study import COLUMNS, load
+from groceries_study import COLUMNS, RESULTS, SHORT, load
 from notebooks import read_source
+from rqvae_lib.baselines import Popularity
 from rqvae_lib.cli import app
+from rqvae_lib.comparison import evaluate
 from rqvae_lib.content import DEFAULT_MODEL, save_embeddings
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.id_files import read_ids
+from rqvae_lib.item_knn import ItemKNN
+from rqvae_lib.splits import leave_one_out
 
 PAGE = ROOT / "notebooks" / "13_your_own_catalogue.py"
 
@@ -34,6 +38,15 @@ def test_the_files_are_those_of_the_provenance() -> None:
     bought = pd.read_parquet(FOLDER / "interactions.parquet")
     assert provenance["counts"]["first purchases"] == len(bought)
     assert provenance["counts"]["households"] == bought["household_id"].nunique()
+    page = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
+    new = pd.read_parquet(FOLDER / "new_interactions.parquet")
+    for said in (
+        f"| households | {provenance['counts']['households']:,}, of the source's 2,469 |",
+        f"| products | {provenance['counts']['products']:,}, each",
+        f"| first purchases | {len(bought):,}, each",
+        f"the {len(new)} first purchases of them |",
+    ):
+        assert said in page
 
 
 def test_the_extract_holds_first_purchases_of_a_core() -> None:
@@ -63,6 +76,26 @@ def test_the_page_and_the_study_make_the_same_texts() -> None:
     exec(cells[0].split("items = ")[0], scope)
     items = pd.read_csv(FOLDER / "items.csv")
     assert scope["texts_of"](items).tolist() == texts_of(items)  # type: ignore[operator]
+
+
+def test_the_results_are_of_these_data() -> None:
+    """What needs no training is measured again; the rest was measured on the same split."""
+    results = pd.read_csv(RESULTS).set_index(["model", "steps", "part"])
+    data, _ = load()
+    split = leave_one_out(data)
+    models = {
+        "popularity": Popularity(split.train, data.num_items),
+        "item-kNN, last 1": ItemKNN(split.train, data.num_items, last=1),
+    }
+    for name, model in models.items():
+        for part, positions in (("validation", split.validation), ("test", split.test)):
+            found = evaluate(model, split, positions, data.num_items)
+            for column, metric in (("recall_10", "Recall"), ("ndcg_10", "NDCG")):
+                assert results.loc[(name, 0, part), column] == pytest.approx(
+                    found.mean(metric, 10).mean, abs=1e-4
+                )
+    kinds = {name for name, steps, _ in results.index if steps == SHORT}
+    assert len(kinds) == 6
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -12,9 +12,7 @@ the products by chance: the same collisions, no meaning.
 
 import csv
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -23,7 +21,7 @@ from torch import Tensor
 from groceries import FOLDER, texts_of
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.collaborative import collaborative_vectors
-from rqvae_lib.comparison import Evaluation, evaluate
+from rqvae_lib.comparison import ScoresItems, evaluate
 from rqvae_lib.content import read_embeddings
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import write_atomically
@@ -36,6 +34,7 @@ from rqvae_lib.recipes import (
     train_rqvae,
     train_sasrec,
 )
+from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.sasrec import SASRecConfig
@@ -93,9 +92,11 @@ def main() -> None:
 
     rows: list[dict[str, object]] = []
 
-    def measure(model: object, name: str, steps: int, seconds: float, rate: float | None) -> None:
+    def measure(
+        model: Recommender | ScoresItems, name: str, steps: int, rate: float | None
+    ) -> None:
         for part, positions in (("validation", split.validation), ("test", split.test)):
-            found: Evaluation = evaluate(model, split, positions, data.num_items)
+            found = evaluate(model, split, positions, data.num_items)
             recall, ndcg = found.mean("Recall", 10), found.mean("NDCG", 10)
             rows.append(
                 {
@@ -107,30 +108,26 @@ def main() -> None:
                     "high": f"{recall.interval.high:.4f}",
                     "ndcg_10": f"{ndcg.mean:.4f}",
                     "collision_rate": "" if rate is None else f"{rate:.4f}",
-                    "seconds": f"{seconds:.0f}",
                 }
             )
             print(*rows[-1].values(), flush=True)
 
-    measure(Popularity(split.train, data.num_items), "popularity", 0, 0, None)
+    measure(Popularity(split.train, data.num_items), "popularity", 0, None)
     for last in (None, 20, 5, 1):
         knn = ItemKNN(split.train, data.num_items, last=last)
-        measure(knn, f"item-kNN, last {last or 'all'}", 0, 0, None)
+        measure(knn, f"item-kNN, last {last or 'all'}", 0, None)
     for steps, chosen in ((SHORT, list(ids)), (LONG, ["text, RQ-VAE"])):
         training = replace(DECODER_TRAINING, num_steps=steps)
-        start = time.perf_counter()
         config = SASRecConfig(num_items=data.num_items)
         sasrec, _ = train_sasrec(split.train, config, training, progress=False)
-        measure(sasrec, "SASRec", steps, time.perf_counter() - start, None)
+        measure(sasrec, "SASRec", steps, None)
         for name in chosen:
             catalogue = ids[name]
-            start = time.perf_counter()
             model, _ = train_decoder(
                 catalogue, split.train, RQTransformerConfig(), training, progress=False
             )
-            seconds = time.perf_counter() - start
-            measure(model, f"RQ-Transformer, {name}", steps, seconds, catalogue.collision_rate)
-    with write_atomically(RESULTS) as temporary, Path(temporary).open("w", newline="") as file:
+            measure(model, f"RQ-Transformer, {name}", steps, catalogue.collision_rate)
+    with write_atomically(RESULTS) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

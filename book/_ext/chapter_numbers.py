@@ -2,7 +2,7 @@
 
 Sphinx counts on from chapter to chapter, so `notebooks/13_name` would be number 12 while there is
 no chapter 12, and its figures, too. What it counted is corrected before figures take their numbers
-from it, so the counting itself is wrapped, as sphinx-multitoc-numbering replaces it.
+from it, so the counting itself is wrapped: that of sphinx-external-toc, which has the last word.
 """
 
 import re
@@ -10,15 +10,15 @@ import re
 from sphinx.addnodes import compact_paragraph
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.environment.collectors.toctree import TocTreeCollector
+from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 CHAPTER = re.compile(r"notebooks/(\d\d)_\w+")
 
 
 def number_by_file_name(app: Sphinx) -> None:
-    count = TocTreeCollector.assign_section_numbers
+    count = TocTreeCollectorWithStyles.assign_section_numbers
 
-    def assign(self: TocTreeCollector, env: BuildEnvironment) -> list[str]:
+    def assign(self: TocTreeCollectorWithStyles, env: BuildEnvironment) -> list[str]:
         before = env.toc_secnumbers  # the collector puts another in its place
         count(self, env)
         for name, numbers in env.toc_secnumbers.items():
@@ -34,7 +34,7 @@ def number_by_file_name(app: Sphinx) -> None:
                     node["secnumber"] = [first, *node["secnumber"][1:]]
         return [name for name, numbers in env.toc_secnumbers.items() if numbers != before.get(name)]
 
-    TocTreeCollector.assign_section_numbers = assign
+    TocTreeCollectorWithStyles.assign_section_numbers = assign
 
 
 def setup(app: Sphinx) -> dict[str, object]:

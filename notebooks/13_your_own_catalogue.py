@@ -38,6 +38,7 @@
 
 # %%
 import tempfile
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def attempt(purchases, **how):
     try:
         Dataset.from_tables(purchases, items, **how)
     except ValueError as error:
-        print(error, "\n")
+        print(textwrap.fill(str(error), 78), "\n")
 
 
 some = bought.head(3).reset_index(drop=True)
@@ -581,7 +582,7 @@ better = sum(
 print(f"the family finds more buyers than activity for {better} of 10")
 
 # %% [markdown]
-# Offering a newcomer to the most active households finds three times as many buyers as chance, and that needs no ID at
+# Offering a newcomer to the most active households finds over three times as many buyers as chance, and that needs no ID at
 # all. The family adds a little to it, for most of the ten. On a thousand offers this is a difference of about a dozen
 # buyers, which may be luck; who needs to know should test it on more than ten products. So the ID of a new product is a
 # reasonable first guess about it, and no more. (TIGER {cite}`rajput2023tiger` recommends new items in a similar way, by
@@ -617,14 +618,22 @@ assert read_again.checksum == data.checksum
 # In that folder, these commands do what this page did, and leave their results in `runs`:
 #
 # ```bash
-# rqvae-lib train-rqvae --interactions interactions.parquet --items items.csv --embeddings embeddings.safetensors --codebook-size 64 --steps 500
-# rqvae-lib inference-rqvae --interactions interactions.parquet --items items.csv --embeddings embeddings.safetensors
-# rqvae-lib train-decoder --interactions interactions.parquet --items items.csv --embeddings embeddings.safetensors --architecture rq-transformer --steps 300
-# rqvae-lib evaluate popularity item-knn runs/decoder.safetensors --interactions interactions.parquet --items items.csv
-# rqvae-lib recommend --user 1 --genre PRODUCE --interactions interactions.parquet --items items.csv
+# rqvae-lib train-rqvae --interactions interactions.parquet \
+#     --items items.csv --embeddings embeddings.safetensors \
+#     --codebook-size 64 --steps 500
+# rqvae-lib inference-rqvae --interactions interactions.parquet \
+#     --items items.csv --embeddings embeddings.safetensors
+# rqvae-lib train-decoder --interactions interactions.parquet \
+#     --items items.csv --embeddings embeddings.safetensors \
+#     --architecture rq-transformer --steps 300
+# rqvae-lib evaluate popularity item-knn runs/decoder.safetensors \
+#     --interactions interactions.parquet --items items.csv
+# rqvae-lib recommend --user 1 --genre PRODUCE \
+#     --interactions interactions.parquet --items items.csv
 # ```
 #
-# The last one recommends fruit and vegetables only. Without `--embeddings`, `train-rqvae --content collaborative` makes the
+# The last one recommends fruit and vegetables only. Since the tables have the names `interactions` and `items`, `--dataset .`
+# would do for both. Without `--embeddings`, `train-rqvae --content collaborative` makes the
 # codes from who bought what, which needs no texts at all. A test runs these lines, with fewer steps.
 #
 # ## Exercises

@@ -113,8 +113,8 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
     block = re.search(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert block
-    commands = [shlex.split(line.removeprefix("# ")) for line in block[1].splitlines()[:-1]]
-    commands = [command for command in commands if command]
+    text = re.sub("^# ", "", block[1].rpartition("\n")[0], flags=re.MULTILINE)
+    commands = [shlex.split(line) for line in text.replace("\\\n", " ").splitlines()]
     said = []
     for program, *words in commands:
         assert program == "rqvae-lib"

@@ -927,8 +927,9 @@ for rank in (10, 100, 500, 1000):
 #
 # ## What's next
 #
-# The models, and the table of this chapter for a catalogue of your own, are one command away: `rqvae-lib evaluate`. [How
-# the library is laid out](../book/library_layout.md) shows where each part of this chapter lives.
+# The models, and the table of this chapter for a catalogue of your own, are one command away: `rqvae-lib evaluate`. [Chapter
+# 13](13_your_own_catalogue.ipynb) goes the whole way with another catalogue, of groceries, from two files on. [How the library
+# is laid out](../book/library_layout.md) shows where each part of this chapter lives.
 #
 # ## References
 #

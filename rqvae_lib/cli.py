@@ -6,7 +6,7 @@
     rqvae-lib train-decoder       histories, written in semantic IDs → a recommender
     rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
     rqvae-lib evaluate            all of them on the same targets
-    rqvae-lib recommend --user 1  a history → movies
+    rqvae-lib recommend --user 1  a history → items
 
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
 

@@ -51,14 +51,14 @@ def recommend_command(
             show_default=False,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many movies.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")] = 10,
     beams: Annotated[
         int, typer.Option(min=1, help="Prefixes kept a level; more is closer to exact.")
     ] = 50,
     genre: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only movies of this genre; given again, of any of these.", metavar="NAME"
+            help="Only items of this genre; given again, of any of these.", metavar="NAME"
         ),
     ] = None,
     temperature: Annotated[
@@ -67,12 +67,12 @@ def recommend_command(
     max_per_prefix: Annotated[
         int | None,
         typer.Option(
-            min=1, help="At most so many movies with one first code; needs more beams than movies."
+            min=1, help="At most so many items with one first code; needs more beams than items."
         ),
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Recommend movies that a user has not had yet, with their titles."""
+    """Recommend items that a user has not had yet, with their titles."""
     check_device(device)
     dataset = open_dataset(dataset_name, interactions, items)
     allowed = _items_of(genre, dataset) if genre else None
@@ -100,7 +100,7 @@ def recommend_command(
         max_per_prefix=max_per_prefix,
     )
 
-    typer.echo("The last movies of the history:")
+    typer.echo("The last items of the history:")
     for item in past[-5:].tolist():
         typer.echo(f"    {dataset.titles[item]}")
     typer.echo("Recommended:")

@@ -83,7 +83,7 @@ def train_decoder_command(
     valid_only: Annotated[
         bool,
         typer.Option(
-            "--valid-only", help="Learn to choose among the codes that lead to a movie, not all."
+            "--valid-only", help="Learn to choose among the codes that lead to an item, not all."
         ),
     ] = False,
     prefix_embeddings: Annotated[
@@ -101,10 +101,10 @@ def train_decoder_command(
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
-    """Train a transformer to write the semantic ID of a user's next movie.
+    """Train a transformer to write the semantic ID of a user's next item.
 
     Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
-    usual split, leave-one-out, these are each user's last movie but one. Writes
+    usual split, leave-one-out, these are each user's last item but one. Writes
     decoder.safetensors, and decoder-state.safetensors to resume from.
     """
     path = output / DECODER_FILE
@@ -224,7 +224,7 @@ def _config_of(
         if valid_only:
             raise ValueError(
                 f"--valid-only is not for the {name}, which always chooses among the codes that "
-                "lead to a movie: leave it out"
+                "lead to an item: leave it out"
             )
         return config(**shared, prefix_embeddings=prefix_embeddings)
     if not prefix_embeddings:

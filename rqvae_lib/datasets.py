@@ -246,9 +246,10 @@ class Dataset:
         rows = _positions(listed["item_id"], met["item_id"])
         if (rows < 0).any():
             row = int((rows < 0).argmax())
+            (unknown,) = met["item_id"].iloc[[row]].tolist()  # 5, not np.int64(5)
             raise ValueError(
                 f"{called(interactions, 'interactions')}, row {row}: item_id "
-                f"{met['item_id'].iloc[row]!r} is not in {called(items, 'items')}, expected one "
+                f"{unknown!r} is not in {called(items, 'items')}, expected one "
                 "of its items: add the item, or drop the row"
             )
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():

@@ -12,7 +12,7 @@ import csv
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ class IDTable(NamedTuple):
     """What a file of IDs holds, in catalogue order: row i of each is item i."""
 
     ids: SemanticIDs
-    item_ids: NDArray[np.int64]  # (N,), the data set's own ids
+    item_ids: NDArray[Any]  # (N,), the data set's own ids: int64, or Python strings
     titles: list[str]
 
 
@@ -50,7 +50,11 @@ def write_ids(path: Path, frame: pd.DataFrame) -> None:
     with write_atomically(path) as temporary:
         if path.suffix == ".csv":
             # Python's csv leaves a lone carriage return bare, where readers would end the row.
-            returns = bool(frame["title"].str.contains("\r", regex=False).any())
+            returns = any(
+                pd.api.types.is_string_dtype(frame[name].dtype)
+                and frame[name].str.contains("\r", regex=False).any()
+                for name in ("item_id", "title")
+            )
             frame.to_csv(
                 temporary,
                 index=False,
@@ -70,15 +74,17 @@ def check_ending(path: Path) -> None:
 def read_ids(
     path: Path,
     codebook_sizes: Sequence[int],
-    item_ids: Sequence[int] | NDArray[np.int64] | None = None,
+    item_ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
 ) -> IDTable:
     """Read a table that `write_ids` wrote, and check all of it.
 
     Args:
         path: a .csv or .parquet file. Its rows may stand in another order than `item_ids`.
         codebook_sizes: K of each level, length L; the file does not say them.
-        item_ids: the own ids of the items that must be there, (N,), each once, in catalogue order.
-            Without them, the file's rows are the catalogue and its order.
+        item_ids: the own ids of the items that must be there, (N,), each once, in catalogue order:
+            all whole numbers, or all text. Without them, the file's rows are the catalogue and its
+            order, and its ids are what they are in a .parquet file; in a .csv they are numbers if
+            all of them are whole numbers, else text, so that "007" is not 7.
 
     Returns:
         The same catalogue, by the same `sha256`, as the one that was written.
@@ -91,7 +97,7 @@ def read_ids(
     check_ending(path)
     codes = [f"code_{level}" for level in range(1, len(codebook_sizes) + 1)]
     frame = _read(path, ["item_id", "title", *codes, "disambiguation", "semantic_id"])
-    found = {name: _integers(path, frame, name) for name in ("item_id", *codes, "disambiguation")}
+    found = {name: _integers(path, frame, name) for name in (*codes, "disambiguation")}
     for name, size in zip(codes, codebook_sizes, strict=True):
         outside = (found[name] < 0) | (found[name] >= size)
         if outside.any():
@@ -99,9 +105,10 @@ def read_ids(
             raise _wrong(
                 path, row, name, found[name][row], f"a code of its codebook, 0 to {size - 1}"
             )
-    own = found["item_id"]
+    wanted = None if item_ids is None else _of_one_type(item_ids)
+    own = _own_ids(path, frame, wanted)
     _check_unique(path, own)
-    rows = _rows_of(path, own, own if item_ids is None else np.asarray(item_ids, dtype=np.int64))
+    rows = _rows_of(path, own, own if wanted is None else wanted)
     ids = SemanticIDs(
         torch.from_numpy(np.stack([found[name][rows] for name in codes], 1)), codebook_sizes
     )
@@ -212,7 +219,42 @@ def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
     raise _wrong(path, row, name, column[row], "a whole number")
 
 
-def _check_unique(path: Path, item_ids: NDArray[np.int64]) -> None:
+def _of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
+    """Return ids that a caller gave as an array of int64 or of Python strings."""
+    listed = np.asarray(item_ids, dtype=object)
+    if all(isinstance(one, str) for one in listed):
+        return listed
+    for row, one in enumerate(listed):
+        if isinstance(one, bool) or not isinstance(one, int | np.integer):
+            raise ValueError(
+                f"item_ids[{row}] is {_short(one)!r}, expected whole numbers, or text for all: "
+                "pass the item_id column of the data set's items"
+            )
+    return listed.astype(np.int64)
+
+
+def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the column of ids as (N,) int64 or Python strings, of the type that is wanted."""
+    column = frame["item_id"]
+    if wanted is not None and wanted.dtype == np.int64:
+        return _integers(path, frame, "item_id")
+    if pd.api.types.is_integer_dtype(column.dtype) and wanted is None:
+        return _integers(path, frame, "item_id")
+    text = column.astype(str)
+    blank = (column.isna() | (text.str.strip() == "")).to_numpy(bool)
+    if blank.any():
+        raise _wrong(path, int(blank.argmax()), "item_id", "", "an id")
+    written = path.suffix == ".csv" and text.str.fullmatch("0|-?[1-9][0-9]{0,18}").all()
+    if wanted is None and written:
+        numbers = [int(one) for one in text]
+        if min(numbers) >= -(2**63) and max(numbers) < 2**63:
+            return np.array(numbers, dtype=np.int64)
+    if wanted is None and not pd.api.types.is_string_dtype(column.dtype):
+        raise _wrong(path, 0, "item_id", column[0], "a whole number or a text")
+    return text.to_numpy(dtype=object)
+
+
+def _check_unique(path: Path, item_ids: NDArray[Any]) -> None:
     """Raise ValueError at the first row of an item that an earlier row holds."""
     repeated = pd.Series(item_ids).duplicated().to_numpy()
     if repeated.any():
@@ -222,7 +264,7 @@ def _check_unique(path: Path, item_ids: NDArray[np.int64]) -> None:
         raise _wrong(path, row, "item_id", item_ids[row], expected)
 
 
-def _rows_of(path: Path, found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rows_of(path: Path, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
     """Return the row of each wanted item, (N,); refuse a file with an item too many or too few."""
     rows = pd.Index(found).get_indexer(pd.Index(wanted))
     if (rows < 0).any():

@@ -86,6 +86,7 @@ def _similarities(
     table = sparse.csr_array(
         (np.ones(len(train.items)), train.items.numpy(), train.offsets.numpy()),
         shape=(len(train), num_items),
+        copy=True,  # what follows sorts each row in place, and these are the caller's histories
     )
     table.sum_duplicates()
     table.data[:] = 1  # had it or not; how often does not count

@@ -4,7 +4,7 @@ A file of a shop's or a library's is seldom quite what its owner believes. Each 
 it is read, and the first row that is wrong is named, with what it holds. Rows are counted from 0,
 without the header, as pandas counts them.
 
-Used by: `Dataset.from_tables`.
+Used by: `Dataset.from_tables`. Derived in: chapter 13.
 """
 
 import warnings

@@ -41,7 +41,6 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """
     check_there(path)
     number = total = 0
-    empty = True
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # Split at line feeds only: in Latin-1 text, U+0085 is a letter like any other.
@@ -63,13 +62,12 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
                         f"text, expected that encoding: {AGAIN}"
                     ) from error
                 if line := line.removesuffix("\n").removesuffix("\r"):
-                    empty = False
                     yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path} is not a whole gzip file ({error}, after line {number}): {AGAIN}"
         ) from error
-    if empty:  # a .gz of nothing, or nothing but line ends
+    if not total:  # a .gz of nothing
         raise ValueError(f"{path} is empty, expected at least one line: {AGAIN}")
 
 
@@ -166,7 +164,9 @@ def _parse(path: Path, dtypes: Mapping[str, str], separator: str, header: bool) 
 
 
 def _check_header(path: Path, names: tuple[str, ...], separator: str) -> None:
-    number, line = next(lines(path))
+    number, line = next(lines(path), (0, ""))
+    if not line:
+        raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
     if line.split(separator) != list(names):
         raise ValueError(
             f"{path}, line {number}: found the columns {line[:80]!r}, expected "

@@ -11,6 +11,7 @@ from rqvae_lib.checkpoints import load_recommender, load_rqvae
 from rqvae_lib.cli import app
 from rqvae_lib.content import read_embeddings
 from rqvae_lib.datasets import Dataset
+from rqvae_lib.id_files import read_ids
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.splits import split_by_name
 
@@ -63,8 +64,15 @@ def test_the_pipeline_runs_on_own_tables(content: list[str], split: str, where: 
     assert table["item_id"].tolist() == dataset.items["item_id"].tolist()
     codes = table[["code_1", "code_2", "code_3"]].to_numpy()
     assert (codes == model.assign(vectors).numpy()).all()
+    back = read_ids(Path("runs/semantic_ids.csv"), [8] * 3, dataset.items["item_id"].to_numpy())
+    assert back.item_ids.tolist() == dataset.items["item_id"].tolist()
+    assert (back.ids.codes.numpy() == codes).all()
     run("train-decoder", *where, *embeddings, "--split", split, "--steps", 2)
     assert load_recommender("runs/decoder.safetensors")[1]["split"] == split
+    run("train-sasrec", *where, "--split", split, "--steps", 2)
+    names = ["popularity", "item-knn", "runs/decoder.safetensors", "runs/sasrec.safetensors"]
+    said = run("evaluate", *names, *where, "--split", split)
+    assert all(f"\n{name} " in said for name in names)
     for whom in (["--user", "user07"], ["--history", "item03,item05"]):
         assert "Untitled item" in run("recommend", *where, *whom, "-k", 3).split("Recommended")[1]
 
@@ -73,6 +81,18 @@ def test_a_tokenizer_that_may_know_what_is_held_out_is_refused(where: list[str])
     run("train-rqvae", *where, "--content", "collaborative", "--steps", 1, "--codebook-size", 8)
     with pytest.raises(ValueError, match="train one with --split timestamp"):
         run("train-decoder", *where, "--split", "timestamp", "--steps", 1)
+
+
+def test_tokenizers_are_compared_on_tables_without_words(where: list[str]) -> None:
+    """Three levels of 256 codewords need as many items: three times these."""
+    clicks = [pd.read_csv("clicks.csv") for _ in range(3)]
+    for number, part in enumerate(clicks):
+        part["item_id"] += f"-{number}"
+    pd.concat(clicks).to_csv("many.csv", index=False)
+    where = ["--interactions", "many.csv", "--content", "collaborative"]
+    said = run("compare-tokenizers", *where, "--seeds", 1, "--steps", 2)
+    assert "RQ-VAE" in said
+    assert "R-KMeans" in said
 
 
 def test_without_texts_or_embeddings_the_sentence_says_what_to_do(where: list[str]) -> None:

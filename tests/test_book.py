@@ -53,6 +53,19 @@ def test_page_was_built_and_has_a_title(built_book: Path, page: str) -> None:
     assert html_of(built_book, page).find("h1") is not None
 
 
+def test_chapters_and_figures_have_the_number_of_their_file(built_book: Path, page: str) -> None:
+    chapter = re.match(r"notebooks/0*([1-9]\d*)_", page)
+    if not chapter:
+        return
+    html = html_of(built_book, page)
+    captions = [tag.text for tag in html.select("figcaption .caption-number")]
+    assert captions
+    assert all(text.startswith(f"Fig. {chapter[1]}.") for text in captions)
+    entry = html.select_one(".bd-sidebar-primary a[href='#']")
+    assert entry is not None
+    assert entry.text.strip().startswith(f"{chapter[1]}. ")
+
+
 def test_index_leads_to_the_first_page(built_book: Path) -> None:
     assert f"{toc_pages()[0]}.html" in (built_book / "index.html").read_text(encoding="utf-8")
 

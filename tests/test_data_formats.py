@@ -301,7 +301,7 @@ BAD_FILES = [
     ("csv", put("ratings.csv", b"user,item\n1,2\n"), "found the columns 'user,item', expected"),
     ("csv", put("ratings.csv", b"userId,movieId,rating,timestamp\n"), "ratings.csv has no rows"),
     ("csv", put("movies.csv", b"movieId;title;genres\n"), "line 1: found the columns"),
-    ("csv", put("ratings.csv", b"\n\r\n"), "ratings.csv is empty, expected at least one line"),
+    ("csv", put("ratings.csv", b"\n\r\n"), "ratings.csv has no rows, expected at least one"),
     ("csv", appended("movies.csv", b"9,Too, many,Drama"), "line 6: found 4 fields, expected 3"),
     ("csv", appended("movies.csv", b'9,"Open,Drama'), "movies.csv, line 6: unexpected end"),
     ("csv", appended("movies.csv", b"9,\xe9,Drama"), "line 6: byte 3 is not UTF-8 text"),
@@ -411,6 +411,12 @@ def test_bad_items_get_their_sentence(changes: dict[str, object], says: str) -> 
     columns = {name: values for name, values in (ITEMS | changes).items() if values}
     with pytest.raises(ValueError, match=re.escape(says)):
         Dataset.from_tables(**tables(items=pd.DataFrame(columns)))
+
+
+def test_an_unknown_item_is_named_as_its_table_writes_it() -> None:
+    met, items = pd.DataFrame({"user_id": [1], "item_id": [5]}), pd.DataFrame({"item_id": [4]})
+    with pytest.raises(ValueError, match="interactions, row 0: item_id 5 is not in items"):
+        Dataset.from_tables(met, items)
 
 
 BAD_TABLES = [

@@ -79,8 +79,9 @@ def test_any_catalogue_comes_back(
     row = st.tuples(*(st.integers(0, size - 1) for size in sizes))
     rows = data.draw(st.lists(row, min_size=1, max_size=12))
     size = {"min_size": len(rows), "max_size": len(rows)}
-    own = data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, **size))
     text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+    kinds = [st.integers(-(2**63), 2**63 - 1), text.filter(str.strip).map(lambda one: one + "x")]
+    own = data.draw(st.one_of(*(st.lists(kind, unique=True, **size) for kind in kinds)))
     titles = data.draw(st.lists(text, **size))
     ids = SemanticIDs(torch.tensor(rows), sizes)
     path = tmp_path_factory.mktemp("ids") / f"ids{ending}"
@@ -96,6 +97,44 @@ def test_any_catalogue_comes_back(
     assert back.ids.sha256 == ids.sha256
     assert back.item_ids.tolist() == own
     assert back.titles == titles
+
+
+@ENDINGS
+@pytest.mark.parametrize("own", [["b", "a"], ["007", "7"], ["10", "x"], ["a\rb", "a\nb"]])
+def test_ids_may_be_text(tmp_path: Path, ending: str, own: list[str]) -> None:
+    ids = SemanticIDs(CODES[:2], SIZES)
+    path = tmp_path / f"ids{ending}"
+    write_ids(path, ids.to_frame(np.array(own, dtype=object), TITLES[:2]).iloc[::-1])
+    back = read_ids(path, SIZES, item_ids=own)
+    assert back.item_ids.tolist() == own
+    assert back.ids.sha256 == ids.sha256
+    assert read_ids(path, SIZES).item_ids.tolist() == own[::-1]
+    with pytest.raises(ValueError, match=r"column 'item_id': item c is missing"):
+        read_ids(path, SIZES, item_ids=[*own, "c"])
+
+
+def test_text_of_digits_is_text_where_the_file_or_the_catalogue_says_so(tmp_path: Path) -> None:
+    ids, own = SemanticIDs(CODES[:2], SIZES), ["7", "10"]
+    for ending in (".csv", ".parquet"):
+        for written in (np.array(own, dtype=object), np.array([7, 10])):
+            path = tmp_path / f"ids{ending}"
+            write_ids(path, ids.to_frame(written, TITLES[:2]))
+            assert read_ids(path, SIZES, item_ids=own).item_ids.tolist() == own
+            assert read_ids(path, SIZES, item_ids=[7, 10]).item_ids.tolist() == [7, 10]
+            as_text = ending == ".parquet" and written.dtype == object
+            assert read_ids(path, SIZES).item_ids.tolist() == (own if as_text else [7, 10])
+
+
+@ENDINGS
+def test_a_spoilt_number_is_named_where_the_catalogue_has_numbers(
+    tmp_path: Path, ending: str
+) -> None:
+    for found in ("Alien", str(2**63)):
+        path = spoilt(tmp_path / f"ids{ending}", put(2, "item_id", found))
+        with pytest.raises(ValueError, match=f"row 2, column 'item_id': found '{found}', .* whole"):
+            read_ids(path, SIZES, item_ids=ITEM_IDS)
+    with pytest.raises(ValueError, match=r"item_ids\[1\] is 'a', expected whole numbers, or text"):
+        read_ids(path, SIZES, item_ids=[1, "a"])  # type: ignore[list-item]
 
 
 def test_a_csv_from_a_spreadsheet_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
@@ -127,10 +166,11 @@ BAD_TABLES = {
     "a code too high": (put(3, "code_2", 2), "row 3, column 'code_2': found '2', .* 0 to 1"),
     "a code below 0": (put(0, "code_1", -1), "row 0, column 'code_1': found '-1', .* 0 to 2"),
     "a fraction": (put(4, "code_1", 1.5), "row 4, column 'code_1': found '1.5', .* whole number"),
-    "a word": (put(2, "item_id", "Alien"), "row 2, column 'item_id': found 'Alien', .* whole"),
+    "a word": (put(2, "code_1", "Alien"), "row 2, column 'code_1': found 'Alien', .* whole"),
+    "no id": (put(2, "item_id", " "), "row 2, column 'item_id': found '', expected an id"),
     "an empty field": (put(1, "code_2", ""), "row 1, column 'code_2': found '', .* whole number"),
     "digits of another script": (put(1, "code_2", "١"), "row 1, column 'code_2': .* whole"),
-    "a number past int64": (put(2, "item_id", str(2**63)), f"row 2, .* found '{2**63}', .* whole"),
+    "a number past int64": (put(2, "code_1", str(2**63)), f"row 2, .* found '{2**63}', .* whole"),
     "a wrong last code": (
         put(2, "disambiguation", 0),
         "row 2, column 'disambiguation': found '0', expected 1, .* order of items",

@@ -58,6 +58,14 @@ def test_only_the_last_items_are_heard_and_one_had_twice_counts_twice() -> None:
     assert float(full[3]) == pytest.approx(2 / 2**0.5)
 
 
+def test_the_histories_stay_as_they_were() -> None:
+    """Whoever counts items first and trains on the same histories next needs their order."""
+    items, offsets = torch.tensor([3, 1, 3, 2, 0]), torch.tensor([0, 3, 5])
+    ItemKNN(Histories(items, offsets), 4)
+    assert items.tolist() == [3, 1, 3, 2, 0]
+    assert offsets.tolist() == [0, 3, 5]
+
+
 def test_nobody_and_nothing() -> None:
     model = ItemKNN(histories_of([[], []]), 3)
     assert model.scores([]).shape == (0, 3)

@@ -155,12 +155,13 @@ def test_key_counts_the_parts_of_a_module_that_are_not_python(tiny: Path) -> Non
     assert key_of(tiny, "from rqvae_lib import other") != before
 
 
-def test_key_counts_the_results_that_the_code_names(tiny: Path) -> None:
-    results = tiny / "notebooks" / "results"
+@pytest.mark.parametrize("folder", ["results", "groceries"])
+def test_key_counts_the_files_beside_it_that_the_code_names(tiny: Path, folder: str) -> None:
+    results = tiny / "notebooks" / folder
     results.mkdir()
     for name in ("named.csv", "other.csv"):
         (results / name).write_text("1\n")
-    code = "open('results/named.csv')"
+    code = f"open('{folder}/named.csv')"
     before = key_of(tiny, code)
     (results / "other.csv").write_text("2\n")
     assert key_of(tiny, code) == before

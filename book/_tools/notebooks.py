@@ -131,11 +131,11 @@ def parts_of(module: Path) -> list[Path]:
 
 
 def data_files(root: Path, code: str) -> list[Path]:
-    """Every data file and checkpoint of the package, and the results that the code names."""
+    """Every data file and checkpoint of the package, and those beside it that the code names."""
     folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained")
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    results = (root / "notebooks" / "results").glob("*")
-    files += [path for path in results if f"results/{path.name}" in code]
+    beside = (root / "notebooks").glob("[!.]*/*")  # results, a chapter's own catalogue
+    files += [path for path in beside if f"{path.parent.name}/{path.name}" in code]
     return sorted(path for path in files if path.suffix not in {".py", ".pyc"})
 
 

@@ -271,9 +271,9 @@ print(f"found by both: {both:.0f} people")
 #
 #     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 #
-# which trained each model of this book on five seeds, with the settings that the next section explains. (It takes hours
-# on a processor, so most of it ran on a GPU.) It wrote two files: the means of each training, and the Recall@10 and
-# NDCG@10 of each person who has any. We look at two splits.
+# which trained each model of this book on five seeds (the encoder–decoder on fewer), with the settings that the next
+# section explains. It takes hours on a processor, so most of it ran on a GPU. It wrote two files: the means of each
+# training, and the Recall@10 and NDCG@10 of each person who has any. We look at two splits.
 # *Leave-one-out* hides each person's last movie. *Timestamp* hides what was rated after one moment, the same for
 # all {cite}`ji2023leakage`. There, some people have hundreds of targets. So that the busiest do not decide everything,
 # the mean of each person is taken first, and each person has one vote.

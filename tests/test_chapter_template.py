@@ -9,7 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 from conftest import ROOT
-from notebooks import code_cells, read_source, source_names
+from notebooks import code_cells, is_first_cell, read_source, source_names
 
 TEMPLATE = ROOT / "book" / "_tools" / "chapter_template.py"
 TAIL = ["Exercises", "Self-check", "What to take away", "What's next", "References"]
@@ -55,7 +55,8 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
         found.append("a table `| You need | Why | Where |` names what the reader needs")
     if not re.search(r"^\*\*Time:\*\* about \d+ minutes to read\.$", text, re.M):
         found.append("a paragraph says `**Time:** about N minutes to read.`")
-    if not code_cells(notebook) or "import " not in code_cells(notebook)[0].source:
+    own = [cell for cell in code_cells(notebook) if not is_first_cell(cell)]
+    if not own or "import " not in own[0].source:
         found.append("the first code cell holds the imports")
     sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
     if sections[-len(TAIL) :] != TAIL:

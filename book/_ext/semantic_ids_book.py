@@ -1,20 +1,24 @@
-"""Four things that the pages of this book ask of Sphinx.
+"""What the pages of this book ask of Sphinx.
 
 - `{execution-times}`: the table of measured seconds, from book/execution_times.json;
 - `{package-versions}`: the installed and the pinned version of the named packages;
 - the measured seconds in each chapter's head: the paragraph that starts with "Time:" gets one more
   sentence. The notebook itself stays free of roles that JupyterLab cannot show;
-- a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode.
+- a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode;
+- the launch buttons go while _config.yml names no repository: the theme would fail without one;
+- the entries of the bibliography are a list for screen readers, too.
 """
 
 import json
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -118,9 +122,25 @@ class DarkTwin(SphinxTransform):
                 image.parent.insert(image.parent.index(image) + 1, twin)
 
 
+def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
+    """Without `repository: url` there is nothing to launch; sphinx_book_theme 1.3 would raise."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options["launch_buttons"] = {}
+
+
+def mend_roles(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Docutils 0.21 puts entries of a role that ARIA 1.3 withdrew into a list without items."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("package-versions", PackageVersions)
     app.add_transform(DarkTwin)
     app.connect("doctree-read", add_measured_time)
+    app.connect("config-inited", launch_only_from_a_repository)
+    app.connect("html-page-context", mend_roles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,71 +3,18 @@
 Skips when no Chromium is found, and says so; REQUIRE_BROWSER=1 turns that into a failure.
 """
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from conftest import toc_pages
+from conftest import NARROW, WIDE, Watched, site_pages
 from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.content import load_embeddings
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.semantic_ids import SemanticIDs
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")  # not longer: its event loop would be in the way of nbval's kernels
-def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        reason = f"no browser: none of {', '.join(NAMES)} is on the PATH"
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{reason}, but REQUIRE_BROWSER=1")
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """A browser page that remembers what went wrong and what it asked for."""
-
-    def __init__(self, browser: Browser, viewport: dict[str, int], scheme: str) -> None:
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        self.page: Page = self.context.new_page()
-        self.errors: list[str] = []
-        self.remote: list[str] = []
-        self.page.on("console", lambda message: self._console(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url}"))
-        self.page.on("request", self._request)
-
-    def _console(self, kind: str, text: str) -> None:
-        if kind == "error":
-            self.errors.append(text)
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:", "about:")):
-            self.remote.append(request.url)
-
-    def open(self, path: Path, query: str = "") -> Page:
-        self.page.goto(path.resolve().as_uri() + query, wait_until="load")
-        return self.page
 
 
 @pytest.fixture
@@ -80,7 +27,7 @@ def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watche
 SETTINGS = [(size, scheme) for size in (WIDE, NARROW) for scheme in ("light", "dark")]
 
 
-@pytest.mark.parametrize("name", toc_pages())
+@pytest.mark.parametrize("name", site_pages())
 @pytest.mark.parametrize(
     "watched",
     SETTINGS,

@@ -77,7 +77,7 @@ class PackageVersions(Table):
         self.env.note_dependency(LOCK)
         lines = (Path(self.env.srcdir) / LOCK).read_text(encoding="utf-8").splitlines()
         pinned = dict(line.split("==") for line in lines if "==" in line)
-        rows = ["| | Installed | Pinned |", "| --- | --- | --- |"]
+        rows = ["| Package | Installed | Pinned |", "| --- | --- | --- |"]
         rows.append(f"| Python | {platform.python_version()} | 3.11 or newer |")
         for name in self.arguments:
             rows.append(f"| {name} | {metadata.version(name)} | {pinned.get(name, 'not pinned')} |")

@@ -4,8 +4,13 @@ Skips when no Chromium is found, and says so; REQUIRE_BROWSER=1 turns that into 
 """
 
 import re
+import statistics
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -55,6 +60,56 @@ def test_page(watched: Watched, built_book: Path, name: str) -> None:
     assert page.evaluate(broken) == []
     assert watched.errors == []
     assert watched.remote == []
+
+
+@pytest.fixture
+def served(built_book: Path) -> Iterator[str]:
+    """The address of the book on this machine, as a web server shows it."""
+    handler = partial(SilentHandler, directory=str(built_book))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_search_over_http_needs_nothing_from_elsewhere(watched: Watched, served: str) -> None:
+    """From the field of a chapter to a hit with an excerpt, and on to the page of the hit."""
+    page = watched.page
+    page.goto(f"{served}notebooks/00_quickstart.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("residual quantization")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li p.context", timeout=20_000)
+    hit = page.locator("#search-results li a").first
+    assert "notebooks/" in hit.get_attribute("href")
+    hit.click()
+    page.wait_for_url(f"{served}notebooks/*")
+    assert "quantiz" in page.locator("article").inner_text()
+    assert watched.errors == []
+    assert [address for address in watched.remote if not address.startswith(served)] == []
+
+
+def test_pages_are_light(watched: Watched, built_book: Path) -> None:
+    """With all that they load, each counted as if it were the first page that somebody opens."""
+    loaded: set[str] = set()
+    watched.page.on("request", lambda request: loaded.add(request.url))
+    megabytes = {}
+    for name in site_pages():
+        loaded.clear()
+        watched.open(built_book / f"{name}.html")
+        paths = {unquote(urlsplit(url).path) for url in loaded if url.startswith("file:")}
+        megabytes[name] = sum(Path(path).stat().st_size for path in paths) / 1e6
+    median, heaviest = statistics.median(megabytes.values()), max(megabytes, key=megabytes.get)
+    weights = f"median {median:.2f} MB; {heaviest} {megabytes[heaviest]:.2f} MB"
+    print(weights)
+    assert min(megabytes.values()) > 0.5, "the styles and scripts were not counted"
+    assert median <= 4, weights
+    assert megabytes[heaviest] <= 8, weights
 
 
 def test_search_finds_the_subject(watched: Watched, built_book: Path) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from conftest import NARROW, WIDE, Watched, site_pages
 
 # Colours hardly depend on the width and structure not on the colours, so most pages are looked at
-# twice: wide and light, narrow and dark. These few, which hold all that the others have, four times.
+# twice: wide and light, narrow and dark. These few, which hold all that others have, four times.
 EVERY_KIND = ("book/preface", "notebooks/00_quickstart", "notebooks/07_umap", "search")
 STILL = "* { animation: none !important; transition: none !important; }"
 

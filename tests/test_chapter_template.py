@@ -66,6 +66,11 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
     for title, body in zip(sections, re.split(r"^## .+$", text, flags=re.M)[1:], strict=True):
         if not body.strip() and title in TAIL:
             found.append(f"the section {title} is empty")
+        if title == "What's next" and not re.search(r"\]\(\S+\.(ipynb|md)\)", body):
+            found.append("What's next links to the page that comes next")
+        entries = re.findall(r"^- .+(?:\n  .+)*", body, re.MULTILINE)
+        if title == "References" and not (entries and all("{cite}" in entry for entry in entries)):
+            found.append("the references are a list, and each entry carries its {cite}")
     return found
 
 
@@ -168,6 +173,9 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ("| You need |", "| Needed |", "You need"),
         ("about 15 minutes to read", "a while", "Time:"),
         ("## What's next", "## Outlook", "the last sections"),
+        ("[Codebooks](03_codebooks.ipynb) asks", "A later chapter asks", "comes next"),
+        (" {cite}`lloyd1982least`", "", "carries its {cite}"),
+        ("# - Lloyd, ", "# Lloyd, ", "the references are a list"),
         ("★☆☆, 5 minutes", "easy", "difficulty"),
         ("Exercise 1 ·", "Exercise 2 ·", "numbered from 1"),
         ('raise NotImplementedError("your turn")', "return 0", "a stub raises"),

@@ -61,7 +61,7 @@ test: .venv  ## lint, types, unit tests, every notebook once, the book and its p
 fuzz: .venv  ## spoil files of every format, SECONDS=300 each, and see that the readers refuse them well
 	@echo "== fuzz: tests/fuzz/fuzz_*.py, $(SECONDS) seconds each"
 	@set -e; for target in tests/fuzz/fuzz_*.py; do \
-		echo "$$target"; PYTHONPATH=. $(BIN)/python $$target --seconds $(SECONDS) --seed $(SEED); done
+		echo "$$target"; PYTHONPATH=.:tests $(BIN)/python $$target --seconds $(SECONDS) --seed $(SEED); done
 
 kill: .venv  ## kill the commands that write KILLS=50 times, and see that every file is whole
 	@echo "== kill: tests/kill.py"

@@ -12,13 +12,13 @@
 # A language model writes the next word. Could a recommender write the next movie in the same way? For that, a movie
 # needs a name made of a few letters from a small alphabet, and similar movies should have names that start alike. This
 # page gives 9,066 movies such names, teaches a small transformer to write them, and asks it which movie 671 people rated
-# next. The ratings are real, and apart from the movies' embeddings and one trained model, which come with the library,
+# next. The ratings are real, and apart from the movies' embeddings and two trained models, which come with the library,
 # everything is computed on this page, without a network.
 #
 # ![The pipeline in two rows. Above: a movie's text becomes an embedding, and an RQ-VAE turns the embedding into a semantic ID of four codes. Below: a user's history, written in semantic IDs, goes through a causal transformer and a beam search on a prefix tree, which writes the semantic ID of the next movie.](../book/assets/pipeline-light.svg)
 #
-# *A movie's text becomes a semantic ID; a history of IDs becomes the next movie. The codes in the picture are illustrative, and
-# tidier than real ones.*
+# *A movie's text becomes a semantic ID; a history of IDs becomes the next movie. The codes in the picture are
+# illustrative, and tidier than real ones.*
 #
 # :::{admonition} What you will learn
 # - how a movie's title and genres become a *semantic ID*, a tuple of four small numbers
@@ -63,9 +63,9 @@ from rqvae_lib.trie import Trie
 # %% [markdown]
 # ## Real movies, real people
 #
-# The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when, and
-# the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one evening
-# what they saw over years, so this is not quite the one watched next.
+# The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when,
+# and the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one
+# evening what they saw over years, so this is not quite the one watched next.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -83,8 +83,8 @@ print(data.texts[toy_story])
 # ## From words to a vector
 #
 # A sentence encoder {cite}`reimers2019sbert` turns each text into an *embedding*: a vector of 384 numbers. It was trained
-# so that texts with similar meanings point in similar directions. The embeddings are stored with the library, so nothing needs to be downloaded. Which movies point in nearly
-# the same direction as *Toy Story*?
+# so that texts with similar meanings point in similar directions. The embeddings are stored with the library, so nothing
+# needs to be downloaded. Which movies point in nearly the same direction as *Toy Story*?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -92,7 +92,7 @@ embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 similarity = (
     embeddings @ embeddings[toy_story]
 )  # cosine, since each vector has length 1
-for movie in similarity.topk(6).indices[1:].tolist():
+for movie in similarity.topk(6).indices[1:].tolist():  # without itself
     print(data.titles[movie])
 
 # %% [markdown]
@@ -102,14 +102,15 @@ for movie in similarity.topk(6).indices[1:].tolist():
 # ## From a vector to a semantic ID
 #
 # An **RQ-VAE**, a residual-quantized variational autoencoder {cite}`lee2022rqvae`, shortens the description
-# {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes
-# *residual quantization*: the first *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword*
-# of its list. What is left over, the *residual*, goes to a second codebook, and what is left over from that to a third. A
-# *decoder* must rebuild the embedding from the three codewords alone, so training fills the codebooks with whatever
-# matters most. The three positions in the lists are the movie's codes.
+# {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes *residual quantization*: the first
+# *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword* of its list. What is left over, the
+# *residual*, goes to a second codebook, and what is left over from that to a third. A *decoder* must rebuild the
+# embedding from the three codewords alone, so training fills the codebooks with whatever matters most. The three
+# positions in the lists are the movie's codes.
 #
-# A short training is enough for a first look. The encoder and the decoder begin alone. Then *k-means*, a method that finds
-# the centres of clusters, puts the codewords where the movies are, and from there all of it learns together.
+# A short training is enough for a first look. The encoder and the decoder begin without codebooks. Then *k-means*, a
+# method that finds the centres of clusters, puts the codewords where the movies are, and from there all of it learns
+# together.
 
 # %%
 rqvae, rqvae_log = train_rqvae(
@@ -135,10 +136,10 @@ assert by_hand == codes[toy_story].tolist()  # the text and the library agree
 
 # %% [markdown]
 # A model that turns items into codes is called a *tokenizer*, and two things can go wrong with it. Its codebooks may
-# *collapse*, so that a few codewords serve all movies; and two movies may *collide*, so that they get the same three codes.
-# The first did not happen, as {numref}`fig-00-usage` shows. The second is rare. Every movie therefore gets a fourth code,
-# which counts 0, 1, 2, … among the movies that share the first three: nearly always 0. With it, each ID names exactly one
-# movie.
+# *collapse*, so that a few codewords serve all movies; and two movies may *collide*, so that they get the same three
+# codes. The first did not happen, as {numref}`fig-00-usage` shows. The second is rare. Every movie therefore gets a
+# fourth code, which counts 0, 1, 2, … among the movies that share the first three: nearly always 0. With it, each ID
+# names exactly one movie.
 
 # %%
 ids = SemanticIDs(codes, codebook_sizes=[256, 256, 256])
@@ -146,14 +147,15 @@ usage = code_usage(codes, 256)
 
 assert usage.utilisation.min() > 0.97
 assert ids.collision_rate < 0.02
-print(f"codewords in use, by level: {usage.utilisation.numpy().round(3)}")
+in_use = ", ".join(f"{share:.1%}" for share in usage.utilisation.tolist())
+print(f"share of the codewords in use, by level: {in_use}")
 print(f"{ids.collision_rate:.1%} of the movies collide with an earlier one")
 lost = rqvae.variance_lost(embeddings, codes)
 print(
     f"{lost:.0%} of the embeddings' variance cannot be rebuilt from the codes"
 )
 
-# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, above a hundred movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
+# %% mystnb={"image": {"alt": "Three curves, one per level of the quantizer, of how many movies each of the 256 codewords got, from the most to the least used. Level 1 starts highest, at about eighty movies, and drops quickly; levels 2 and 3 start lower. All then fall slowly, and none reaches zero before the end."}, "figure": {"caption": "No codebook has collapsed: at every level nearly all 256 codewords serve some movies, and none serves more than a small share of the 9,066.", "name": "fig-00-usage"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for level, level_codes in enumerate(codes.T, 1):
     counts = torch.bincount(level_codes, minlength=256)
@@ -163,6 +165,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# Short names have a price, as the line about the variance says: from three codes, less than half of what tells the
+# embeddings apart can be rebuilt. [Chapter 05](05_training_the_rqvae.ipynb) trains for longer, and keeps more.
+#
 # ## What does a code mean?
 #
 # Nobody told the first codebook what to look for. Which movies share the first code of *Toy Story*?
@@ -185,9 +190,10 @@ show(torch.from_numpy(data.item_index([3114])))
 
 # %% [markdown]
 # These are the first eight in the catalogue's order, so their years may be alike for that reason alone. The next cell
-# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common: how far a
-# movie's year lies from the mean of its family, and for how many movies the first-listed genre is the commonest one in their
-# family. For comparison, it deals the movies out at random into families of the same sizes.
+# therefore measures over the whole catalogue what such a family, the movies with one first code, has in common. How far
+# does a movie's year lie from the mean of its family? And for how many movies is the first-listed genre (the lists are
+# alphabetical) the commonest one in their family? For comparison, it deals the movies out at random into families of the
+# same sizes.
 
 # %%
 genre = data.items["genres"].str.split("|").str[0]
@@ -199,26 +205,27 @@ at_random = first_code[torch.randperm(len(codes), generator=generator)]
 distance, share = {}, {}
 for name, family_of in [("first code", first_code), ("at random", at_random)]:
     mean_year = year.groupby(family_of).transform("mean")
-    main_genre = genre.groupby(family_of).transform(lambda g: g.mode()[0])
+    commonest = genre.groupby(family_of).transform(lambda g: g.mode()[0])
     distance[name] = (year - mean_year).abs().mean()
-    share[name] = (genre == main_genre).mean()
-    print(f"{name}: {distance[name]:4.1f} years, {share[name]:.0%} main genre")
+    share[name] = (genre == commonest).mean()
+    print(f"{name}: {distance[name]:.1f} years from the family's mean;", end="")
+    print(f" {share[name]:.0%} have its commonest genre")
 
 assert distance["first code"] < 0.8 * distance["at random"]
 assert share["first code"] > 1.2 * share["at random"]
 
 # %% [markdown]
-# So the first code knows something of the genre, and much of the year. That is no wonder, since the year stands in the text
-# that was encoded, and it shows a limit too: a semantic ID knows what its embedding knows, whether it matters or not. A
-# sequel made years later can end up in another family.
+# So the first code knows something of the genre, and much of the year. That is no wonder, since the year stands in the
+# text that was encoded, and it shows a limit too: a semantic ID knows what its embedding knows, whether it matters or
+# not. A sequel made years later can end up in another family.
 #
 # ## A person becomes a sentence
 #
-# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of a
-# few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person for a
-# test, and the one before it for tuning: no model sees either while it learns. This is called *leave-one-out*, since each test
-# leaves out one movie. It has a flaw that a later chapter repairs: other people's ratings from after the hidden one may be
-# learned from.
+# Sort a person's ratings by time, replace each movie by its ID, and the history reads like a sentence in a language of
+# a few hundred letters: 256 for each of the three levels, and the counting ones. We hide the last movie of each person
+# for a test, and the one before it for *validation*, by which settings are chosen: no model sees either while it
+# learns. This is called *leave-one-out*, since each test leaves out one movie. It has a flaw, to which [chapter
+# 01](01_data_splits_leakage.ipynb) returns: other people's ratings from after the hidden one may be learned from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -233,12 +240,13 @@ show(history[-5:])
 # %% [markdown]
 # ## Learning to write the next movie
 #
-# A *decoder-only transformer*, the architecture of language models, reads such sentences and learns to continue them. At
-# each position it must guess the next code from all the codes before it. Its loss is the surprise that the true movie
-# causes: −log *p*, where *p* is the probability that the model gave to a code, summed over the movie's four codes and measured
-# in *nats*. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.5 three times, 16.6 nats,
-# because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs almost nothing.) One
-# that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
+# A *decoder-only transformer*, the architecture of language models, reads such sentences and learns to continue them. (It
+# is no part of the RQ-VAE, and from here on `decoder` in the code means this transformer.) At each position it must guess
+# the next code from all the codes before it. Its loss is the surprise that the true movie causes: −log *p*, where *p* is
+# the probability that the model gave to a code, summed over the movie's four codes and measured in *nats*, the unit of
+# the natural logarithm. Two marks help to read it. A model that guesses each code blindly pays log 256 = 5.545 three
+# times, 16.6 nats, because it takes every combination for a movie. (The fourth code is nearly always 0 and soon costs
+# almost nothing.) One that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
 
 # %%
 decoder, decoder_log = train_decoder(
@@ -254,6 +262,7 @@ decoder, decoder_log = train_decoder(
     ),
     progress=False,
 )
+print(f"loss from {decoder_log[0].loss:.1f} to {decoder_log[-1].loss:.1f}")
 
 # %% mystnb={"image": {"alt": "Two line charts. Left: the loss of the RQ-VAE over its training steps. Right: the loss of the transformer in nats a movie, which falls steeply from above the dotted line at 16.6 and then slowly towards the dashed line at 9.1."}, "figure": {"caption": "The transformer starts out taking every combination of codes for a movie, the dotted line, and within 400 steps covers more than half of the way to the dashed line, which is knowing the 9,066 real IDs and nothing else.", "name": "fig-00-losses"}}
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
@@ -268,11 +277,12 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, each scaled to a spread of 1, and what
-# it costs to keep the encoder near its codewords.
+# The RQ-VAE's loss has no such marks. It adds the squared errors of all 384 features, which the RQ-VAE first scales to a
+# spread of 1 each, and what it costs to keep the encoder near its codewords.
 #
-# How can a model above the dashed line know more than nothing? It learns which movies people like, but it also gives
-# probability to combinations that name no movie. How much? Let it write freely, one ID for each person, code by code:
+# The transformer's loss ends above the dashed line. Has it learned nothing of what people like? It may have, but it also
+# gives probability to combinations that name no movie, and pays for that. How much? Let it write freely, one ID for each
+# person, code by code. (The model can continue several beginnings of an ID at once. Here each person has one, number 0.)
 
 # %%
 histories, _ = split.histories_and_targets(split.validation)
@@ -281,7 +291,7 @@ with torch.no_grad():
     state = decoder.encode_history(histories)
     written = []
     for _ in range(4):
-        chances = decoder.next_code_logits(state)[:, 0].softmax(1)  # (671, 256)
+        chances = decoder.next_code_logits(state)[:, 0].softmax(1)
         code = chances.multinomial(1, generator=generator)  # (671, 1)
         state = decoder.extend(state, torch.zeros_like(code), code)
         written.append(code)
@@ -295,10 +305,10 @@ assert sum(exists) < len(exists)
 # %% [markdown]
 # ## Ten recommendations
 #
-# To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code, keeps
-# the fifty best of these beginnings, and so on: a *beam search*. The ten best complete IDs are the recommendations. Left alone
-# it could write four codes that name no movie. Therefore the search walks a *trie*, the tree of all beginnings of existing
-# IDs, and never leaves it. Movies that the person has already rated are cut from the tree first.
+# To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code,
+# keeps the fifty best of these beginnings, and so on: a *beam search*. The ten best complete IDs are the recommendations.
+# Left alone it could write four codes that name no movie. Therefore the search walks a *trie*, the tree of all beginnings
+# of existing IDs, and never leaves it. Movies that the person has already rated are cut from the tree first.
 
 # %%
 trie = Trie(ids)
@@ -311,9 +321,9 @@ assert not torch.isin(written, history).any()  # the person has seen none
 # %% [markdown]
 # ## Without the wait
 #
-# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was made and
-# what it reached on the movies held out for tuning, in **Recall@10**: the share of people whose hidden movie is among ten
-# recommendations. We take nobody's word for it and measure again.
+# The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was
+# made and what it reached on the validation movies, in **Recall@10**: the share of people whose hidden movie is among
+# ten recommendations. We take nobody's word for it and measure again.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -321,7 +331,7 @@ shipped, card = load_recommender("movielens-small-2016")
 shipped_trie = Trie(shipped.ids)
 claimed = card["metrics"]["Validation Recall@10"]
 print(card["command"], "on seed", card["seed"])
-print(f"Recall@10 on the movies for tuning, says the card: {claimed:.3f}")
+print(f"Recall@10 on the validation movies, says the card: {claimed:.3f}")
 
 # %%
 histories, hidden = split.histories_and_targets(split.validation)
@@ -346,9 +356,10 @@ for movie in found.items[0].tolist():
 # ## Is it any good?
 #
 # The lists look sensible, but they also look like what everybody likes. So the opponent in this test knows nothing about
-# anybody: it recommends the most popular movies. For each person, a model recommends ten movies out of all that the person has
-# not rated. **Recall@10** we know. **NDCG@10**, the normalised discounted cumulative gain, also asks for the place: a hit
-# counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0.
+# anybody: it recommends the most popular movies. For each person, a model recommends ten movies out of all that the
+# person has not rated. **Recall@10** we know. **NDCG@10**, the normalised discounted cumulative gain, also asks for the
+# place: a hit counts 1 at the first place and less further down, 1 / log₂(1 + place), and a miss counts 0. In the code
+# that place is the hidden movie's *rank*.
 
 # %%
 histories, hidden = split.histories_and_targets(split.test)
@@ -393,7 +404,7 @@ for model, model_ranks in ranks.items():
 
 assert 0.025 < quality["trained here", "Recall@10"][0] < 0.12
 
-# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two nearly coincide, and their bars overlap almost wholly."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
+# %% mystnb={"image": {"alt": "Points with vertical bars for Recall at 10 on the left and NDCG at 10 on the right, each for popularity, the transformer trained on this page and the shipped one. In both groups the shipped model is the highest; the other two lie close together, and their bars overlap for the larger part."}, "figure": {"caption": "The transformer that was trained for longer finds the most hidden movies; the one trained on this page cannot be told from popularity. Bars are 95 % intervals over 671 people.", "name": "fig-00-quality"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 names = ["Recall@10", "NDCG@10"]
 for shift, model, marker in zip((-0.15, 0, 0.15), ranks, "soD", strict=True):
@@ -425,16 +436,16 @@ assert low > 0  # the shipped model's lead is hardly luck
 # %% [markdown]
 # Where the interval includes zero, nothing was shown. The shipped model's does not.
 #
-# Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary number,
-# such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
+# Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary
+# number, such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
 # 11](11_honest_evaluation.ipynb) makes it.
 #
 # ## Exercises
 #
 # ### Exercise 1 · Shared beginnings (difficulty ★☆☆, 5 minutes)
 #
-# How close are two movies, judged by their IDs alone? Write a function that takes two IDs, tuples of four numbers, and counts
-# the codes which they share from the start, up to the first difference.
+# How close are two movies, judged by their IDs alone? Write a function that takes two IDs, tuples of four numbers, and
+# counts the codes which they share from the start, up to the first difference.
 
 
 # %%
@@ -460,50 +471,77 @@ assert checks.shared_prefix_length(shared_prefix_length_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A movie has the ID 12-7-200-0. Two others have 12-7-31-0 and 80-7-200-0. Judged by their IDs alone,
+# which of the two is more like it?
+#
+# - **A.** Both equally, since each shares three of its four codes.
+# - **B.** The one with 80-7-200-0: it shares the finest code, which says most about a single movie.
+# - **C.** The one with 12-7-31-0: it shares the first two codes.
+# - **D.** Neither can be said to be, since a code is only a position in a list.
 #
 # <details>
-# <summary>1. Two movies have the IDs 12-7-200-0 and 12-7-31-0. What do you expect of them, and why?</summary>
+# <summary>Answer to question 1</summary>
 #
-# They should be much alike, say in genre, period or theme. Both took the same codeword from the first codebook, which holds
-# the coarse differences, and the same from the second, which refines it. They part only in the third, finest code. The last
-# code says nothing about meaning: it only counts movies that share all the others.
+# **C.** Both movies took the same codeword from the first codebook, which holds the coarse differences, and the same
+# from the second, which refines it; they part only in the third. A counts equal codes wherever they stand. But the 7
+# after 80 describes what another codeword has left over than the 7 after 12 does, and the 0 at the end only counts. For
+# the same reason the 200 of B says nothing without the codes before it. D is true of the numbers themselves, 12 is not
+# near to 13; but equal positions at the first level mean the same codeword.
 #
 # </details>
 #
-# <details>
-# <summary>2. Why does the beam search walk a trie, when a well-trained model could learn which IDs exist?</summary>
+# **Question 2.** After a longer training, a transformer gives 99.9 % of its probability to IDs that exist. What is the
+# trie still good for?
 #
-# Because "learn" means "make likely", not "guarantee". Three codebooks of 256 allow 16.8 million combinations, and at
-# most 9,066 of them belong to a movie. Whatever probability the model gives to the others would end in recommendations that cannot be
-# shown. In the trie they are never considered, so all ten recommendations are real.
+# - **A.** Nothing: one part in a thousand can never reach a list of ten.
+# - **B.** It rules out what is only improbable, and it is where rated movies are cut away.
+# - **C.** It is needed to find out which movie a finished ID belongs to.
+# - **D.** Nothing: a beginning that no movie has is never among the fifty best, so the search drops it by itself.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** Training makes invalid IDs improbable, never impossible. 99.9 % is an average, and for a person about whom the
+# model is unsure, an ID that names nothing may be among the ten best (A). D takes the fifty best for fifty that exist:
+# the search ranks by probability, and a beginning that leads nowhere may be probable. To look up a finished ID (C)
+# takes the catalogue only, not the tree of its beginnings.
 #
 # </details>
 #
-# <details>
-# <summary>3. The shipped transformer's Recall@10 is clearly higher than popularity's. Which doubts remain?</summary>
+# **Question 3.** The shipped model's lead over popularity in Recall@10 has an interval that excludes zero. What has
+# been shown?
 #
-# The first is chance of another kind: the interval covers the choice of people, but one training with one seed is one
-# sample. The second is the opponent: popularity knows nothing about the person, so beating it shows that the model learned
-# something, not that semantic IDs are the best way to recommend. The third is the test itself: leave-one-out lets a model
-# learn from ratings that other people gave after the hidden one.
+# - **A.** That semantic IDs are a better way to recommend than to give each movie an arbitrary number.
+# - **B.** That the model, trained again with another seed, would beat popularity too.
+# - **C.** That in use it would find more of what people rate next month.
+# - **D.** That this model finds more of such hidden movies, by more than the choice of people explains.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The interval answers one doubt: other people might have been drawn. A needs another opponent, a model with
+# arbitrary numbers, since popularity knows nothing of anybody. B needs other trainings: this is one, with one seed. C
+# needs another test: in leave-one-out the model may learn from what other people rated after the hidden movie.
 #
 # </details>
 #
 # ## What to take away
 #
-# A movie can have a name that means something. An RQ-VAE makes it: three codes from coarse to fine, and a fourth that tells
-# apart the few movies which share all three. A transformer that learns to write these names is a recommender, and a search that never leaves
-# the tree of existing names makes every recommendation real. So a model can write the name of your
-# next movie. With ten tries it is right for about one person in thirteen (0.077), where popularity is right for one in
-# twenty-three (0.043); the next question is what it takes to do better.
+# A movie can have a name that means something. An RQ-VAE makes it: three codes from coarse to fine, and a fourth that
+# tells apart the few movies which share all three. A transformer that learns to write these names is a recommender, and a
+# search that never leaves the tree of existing names makes every recommendation real. So a model can write the name of
+# your next movie. With ten tries it is right for about one person in thirteen (0.077), where popularity is right for one
+# in twenty-three (0.043); the next question is what it takes to do better.
 #
 # ## What's next
 #
-# Each step of this page gets a chapter of its own, built by hand first: [the data and its traps](01_data_splits_leakage.ipynb),
-# [embeddings](02_item_embeddings.ipynb), [codebooks and k-means](03_codebook_kmeans.ipynb), [residual
-# quantization](04_residual_quantization.ipynb), [training without collapse](05_training_the_rqvae.ipynb),
-# [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
+# Each step of this page gets a chapter of its own, built by hand first: [the data and its
+# traps](01_data_splits_leakage.ipynb), [embeddings](02_item_embeddings.ipynb), [codebooks and
+# k-means](03_codebook_kmeans.ipynb), [residual quantization](04_residual_quantization.ipynb), [training without
+# collapse](05_training_the_rqvae.ipynb), [collisions](06_collisions.ipynb), [a map of the codes](07_umap.ipynb), [the
 # transformer](08_training_a_decoder.ipynb), [the search](09_constrained_generation.ipynb), [other
 # architectures](10_three_architectures.ipynb), and [an honest comparison](11_honest_evaluation.ipynb) with the best
 # alternatives. [How the library is laid out](../book/library_layout.md) shows where each step lives.

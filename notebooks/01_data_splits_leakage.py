@@ -86,7 +86,8 @@ for row in data.items.index[no_title]:
 item = torch.tensor(data.interactions["item"].to_numpy())  # (E,)
 times = torch.tensor(data.interactions["timestamp"].to_numpy())  # (E,)
 user_ids = torch.tensor(data.interactions["user_id"].to_numpy())  # (E,)
-user = torch.searchsorted(torch.tensor(data.user_ids), user_ids)  # 0 … 670
+sorted_ids = torch.tensor(data.user_ids)  # (U,), each person once
+user = torch.searchsorted(sorted_ids, user_ids)  # an id's place: 0 … 670
 
 ratings_of_movie = torch.bincount(item, minlength=movies)  # (N,)
 ratings_of_person = torch.bincount(user, minlength=people)  # (U,)
@@ -115,7 +116,7 @@ plt.show()
 # {numref}`fig-01-long-tail`, a few hundred movies collect half of the ratings, and thousands share what is left, the
 # *long tail*. A recommender that names only the famous ones is right surprisingly often, and for most of the catalogue
 # there is little to learn from ratings alone. That nobody has fewer than 20 ratings is no accident: people with fewer
-# were left out when the data were published {cite}`harper2015movielens`.
+# were left out when the data was published {cite}`harper2015movielens`.
 #
 # ## A rating is not a viewing
 #
@@ -172,16 +173,16 @@ ends = torch.bincount(user).cumsum(0)  # one past each person's last rating
 print(f"ratings that share a second with another: {tied.double().mean():.0%}")
 print(f"last movies that a tie decides: {int(ties_before[ends - 1].sum())}")
 print(f"that is {ties_before[ends - 1].double().mean():.0%} of the people")
-rising = item.diff()[ties_before[1:]] > 0  # next to the one it is tied with
-print(f"pairs of neighbours in ties: {len(rising):,},", end=" ")
-print(f"with a rising movie number: {int(rising.sum()):,}")
+rising = item.diff()[ties_before[1:]] > 0  # item index above that of before
+print(f"ratings tied with the row before: {len(rising):,},", end=" ")
+print(f"of a later movie in the catalogue: {int(rising.sum()):,}")
 
 # %% [markdown]
 # For 127 people, about a fifth, it is the file and not the clock that says which movie was last. A program whose sort
 # does not keep the order of equal rows (one that is not *stable*) may test other movies than we do. The library
-# therefore sorts by person, then time, and leaves ties in the order of the source. In this source, all ties
-# stand in the order of the movies' numbers, so the last of a tie is the movie with the highest number. That says nothing
-# of which was clicked last, but it is the same for everybody.
+# therefore sorts by person, then time, and leaves ties in the order of the source. In this source, all ties stand in the
+# order of the catalogue, so the last of a tie is the movie with the highest item index. That says nothing of which was
+# clicked last, but it is the same for everybody.
 #
 # ## One flat array
 #
@@ -331,10 +332,10 @@ for movie in top[earliest].tolist():
     print(" ", data.titles[movie])
 
 # %% [markdown]
-# There is *The Matrix*, fifth on the list of April 1996. So a leak is not simply an advantage. It shows a model the
-# fans that a movie would win, and it fills the list with movies that did not exist yet. That holds for half of the 639
-# at least, the 322 that were released in a later year. Of the others we cannot say it: that nobody among 671 people had
-# rated a movie does not mean that it was not there.
+# There is *The Matrix*, fifth on the list of April 1996. So a leak is not simply an advantage. It shows a model the fans
+# that a movie would win, and it also fills the list with movies that did not exist yet: half of the 639 at least, the 322
+# that were released in a later year. Of the others we cannot say it: that nobody among 671 people had rated a movie does
+# not mean that it was not there.
 #
 # ## Does it matter?
 #
@@ -343,10 +344,12 @@ for movie in top[earliest].tolist():
 # does. The second may use those training interactions only that happened before the target. Everything else is the
 # same: the targets, the histories, the movies that compete.
 #
-# The recommenders are popularity and two kinds of *neighbours*. These look for people who rated the same movies, and
-# let each of them vote for everything they rated. A neighbour's weight is the number of shared movies, squared, over
-# the number of movies the neighbour rated. The second kind looks at the ten latest movies of the history only. Training
-# interactions are sorted by time, across all people, so that the past is the beginning of the array.
+# The recommenders are popularity and two kinds of *neighbours*. These look for people who rated the same movies, and let
+# each of them vote for everything they rated. A neighbour's weight is the number of shared movies, squared, over the
+# number of movies the neighbour rated: whoever shares much counts most, and whoever rated everything counts little.
+# (People are their own neighbours too, but vote only for what they have rated, which is not recommended again.) The
+# second kind looks at the ten latest movies of the history only. Training interactions are sorted by time, across all
+# people, so that the past is the beginning of the array.
 
 
 # %%
@@ -484,12 +487,12 @@ print(int((future & only_later).sum()))
 
 # %% [markdown]
 # Not from movies that had yet to come: of the 87 targets that training meets only later, one was found. So what it adds
-# must concern movies that training already knew. This raises a doubt about our own experiment. To take away the future
-# is to take away data, half of it for the median target. Would *any* loss of that size have cost as much? As a control,
-# we put the people of the training part in a random queue, whatever their years, and give the recommender the ratings
-# of those at its head: exactly as many as it had from the past. Five seeds give five queues. If only the amount
-# matters, this should do no better than the past alone; if the date matters, it should do better, since it too holds
-# later ratings.
+# must concern movies that training already knew. This raises a doubt about our own experiment. To take away the future is
+# to take away data, half of it for the median target. Would *any* loss of that size have cost as much? As a control, we
+# put the people of the training part in a random queue, whatever their years, and give the recommender the ratings of
+# those at its head: exactly as many as it had from the past. (Ratings drawn one by one would thin out every list that
+# neighbours vote with.) Five seeds give five queues. If only the amount matters, a queue should do no better than the
+# past alone; if the date matters, it should do better, since a queue too holds later ratings.
 
 
 # %%
@@ -522,12 +525,12 @@ for part in ("validation", "test"):
 
 # %% [markdown]
 # With equally many ratings from any time, the neighbours do better than with the past by 0.007 on average, and both
-# intervals include zero. They also include the whole gain that we set out to explain. And they are intervals over
-# people only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So two statements should be kept
-# apart. The number that leave-one-out reports for these neighbours is too high for what they could have reached at the
-# time. But whether it is the *future* that helps, or the mere amount of data, this experiment cannot tell. On larger
-# data, with stronger models, the leak was seen to change the order of the models unpredictably {cite}`ji2023leakage`,
-# and the choice of the split to change it too {cite}`gusak2025timetosplit`.
+# intervals include zero. They also include the whole gain of 0.019 and 0.018 that we set out to explain. And they are
+# intervals over people only: which queue was drawn moves the result as well, by up to 0.020 between two of the five. So
+# two statements should be kept apart. The number that leave-one-out reports for these neighbours is too high for what
+# they could have reached at the time. But whether it is the *future* that helps, or the mere amount of data, this
+# experiment cannot tell. On larger data, with stronger models, the leak was seen to change the order of the models
+# unpredictably {cite}`ji2023leakage`, and the choice of the split to change it too {cite}`gusak2025timetosplit`.
 #
 # ## One moment for everybody
 #
@@ -538,7 +541,7 @@ for part in ("validation", "test"):
 #
 # Which history belongs to a target? Here the split is *rolling*: the history is all that the same person did before the
 # target, also after the cut. A service works like this: its model was trained some time ago (here more than three years
-# before the last targets), and it still reads what its users did this morning.
+# before the first test target), and it still reads what its users did this morning.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -686,10 +689,11 @@ print(f"that validation did not see either: {unknown.double().mean():.0%}")
 #
 # ## Only what is met often enough
 #
-# Many papers, among them that of SASRec, a much-used model of sequences {cite}`kang2018sasrec`, first drop what is
-# rare. Drop the movies with fewer than five ratings, and some people may be left with fewer than five; drop these, and
-# other movies fall below. What remains when nothing more has to go is the **5-core**, in general the *k-core*
-# {cite}`seidman1983network`. The order of the steps does not matter: what has too few now has no more later.
+# Many papers, among them that of SASRec, a much-used model of sequences {cite}`kang2018sasrec`, first drop what is rare.
+# Drop the movies with fewer than five ratings, and some people may be left with fewer than five; drop these, and other
+# movies fall below. What remains when nothing more has to go is the **5-core**, in general the *k-core*
+# {cite}`seidman1983network`. The order of the steps does not matter: what has too few ratings now gains none by further
+# steps, so it goes sooner or later, in any order.
 
 
 # %%
@@ -812,8 +816,9 @@ assert torch.equal(test_positions_solution(offsets), split.test)
 # ### Exercise 2 · Nobody had heard of it (difficulty ★★☆, 10 minutes)
 #
 # For how many targets had nobody rated the movie at an *earlier* second? Write a function that takes the movie of each
-# interaction, its time, and the positions of the targets, and returns that number. The interactions are sorted by user,
-# so the order of the positions is not the order of time.
+# interaction, its time, and the positions of the targets, and returns that number. Every interaction counts as a rating,
+# those at the targets' positions too. The interactions are sorted by user, so the order of the positions is not the order
+# of time.
 
 
 # %%
@@ -870,32 +875,59 @@ assert checks.core_mask(core_mask_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** Two people are tested by leave-one-out. One rated a last movie in 1997, the other in 2015. For whose
+# target does the training part hold more of the future?
+#
+# - **A.** For the one of 1997.
+# - **B.** For the one of 2015, because more had been rated by then.
+# - **C.** For both alike: one movie of each is hidden for the test, and all else is known.
+# - **D.** For neither: a target is the last thing that the person did, so nothing in training comes after it.
 #
 # <details>
-# <summary>1. In leave-one-out, a person's target is the last thing that they did. How can the training part still hold the future?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It holds no future of that person, but that of all others. Everyone's last rating has its own date. Somebody who left
-# in 1996 is tested by a model that has read what others did up to 2016, including ratings of the very movie that is to
-# be guessed.
+# **A.** Nearly all of the training part was rated after 1997, by others. B confuses what lies before a target, which
+# grows with time, with what lies after it. C counts what is hidden, and not when the rest was rated. D looks at the
+# person's own ratings only: the model learns from everybody's, and each person's last rating has a date of its own.
 #
 # </details>
 #
-# <details>
-# <summary>2. A colleague tests on a cut in time and reports a narrow interval, computed over 10,000 targets. What do you ask?</summary>
+# **Question 2.** A colleague tests on a cut in time and reports a narrow interval, computed over 10,000 targets. Which
+# question goes to the heart of it?
 #
-# How many people gave these targets, and how many the busiest of them. Targets of one person are not independent: here
-# 82 people give 10,000 of them, and ten people 43 %. The mean should be taken within each person first, and the
-# interval over people. The answer may move as well as its interval.
+# - **A.** How many movies were ranked, since Recall falls as a catalogue grows?
+# - **B.** How often did the bootstrap draw? For 10,000 targets a thousand draws are too few.
+# - **C.** Were the 10,000 drawn at random from all ratings after the cut?
+# - **D.** How many people gave these targets, and how many of them did the busiest give?
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **D.** The bootstrap takes its values for independent, and hundreds of targets of one person are not. In this chapter
+# 82 people give 10,000 targets, and ten of them 43 %: the interval should be over people, each with one vote. A
+# concerns the height of the number and not its interval. More draws (B) make the ends of the interval smoother, not
+# wider. To draw targets at random (C) would still draw most of them from the same few people.
 #
 # </details>
 #
-# <details>
-# <summary>3. A paper filters its data to the 5-core and then splits. Is the test free of knowledge about the future, if the split cuts time?</summary>
+# **Question 3.** A paper keeps the 5-core of all its data, and then cuts time at one moment. Is its test free of
+# knowledge about the future?
 #
-# No. Whether a movie is in the core was decided with all interactions, also those after the cut. A movie that was
-# hardly rated before the cut is kept because it will be rated later. To be free of it, one would filter on the training
-# part only, and keep the targets that the filter would have dropped.
+# - **A.** Yes: the cut keeps every later rating out of the training part.
+# - **B.** Yes: a filter only takes ratings away, and what is taken away cannot leak.
+# - **C.** No: a movie may be in the core only because of ratings from after the cut.
+# - **D.** No: the core depends on whether users or movies are dropped first.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **C.** Whether a movie is kept was decided with all interactions, later ones included: that it is there at all says
+# that it will be rated often enough. A is right about the ratings and forgets the choice of the movies. B overlooks
+# that a choice carries information too, here about 548 movies. D is false: what has too few now has no more later, so
+# every order ends at the same core.
 #
 # </details>
 #

@@ -171,8 +171,9 @@ print(pooled, pooled / pooled.norm())
 
 # %% [markdown]
 # The library ships these embeddings for its 9,066 movies, so no encoder needs to be installed or downloaded to read on.
-# (The last section before the exercises says how to make them for another catalogue.) All have length 1, so the cosine
-# of two of them is just their dot product.
+# (The last section before the exercises says how to make them for another catalogue.) They are stored with 16 bits a
+# number, so the checks below allow for rounding. All have length 1, so the cosine of two of them is just their dot
+# product.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -203,7 +204,8 @@ def all_cosines(vectors):
 
 
 def ten_nearest(similarity):
-    return similarity.fill_diagonal_(-2).topk(10).indices  # (N, 10)
+    similarity.fill_diagonal_(-2)  # in place: no movie is its own neighbour
+    return similarity.topk(10).indices  # (N, 10)
 
 
 neighbours = {
@@ -235,11 +237,13 @@ show("Toy Story (1995)", "words", "text")
 
 # %%
 show("Reservoir Dogs (1992)", "words", "text")
+for word in ["reservoir", "dogs", "1992"]:
+    print(f"{word} in {texts_with[word]} texts")
 
 # %% [markdown]
-# Here counting fails completely. "Dogs" is the rarest word that this text shares with any other, so every neighbour has
-# dogs in its title. For the encoder, crime, thriller and 1992 matter more, and it finds crime and suspense of the same
-# year. But it fails elsewhere:
+# Here counting fails completely. "Reservoir" stands in no other text, and of the words that do, "dogs" is by far the
+# rarest, so every neighbour has dogs in its title. For the encoder, crime, thriller and 1992 matter more, and it finds
+# crime and suspense of the same year. But it fails elsewhere:
 
 # %%
 show("Heat (1995)", "text")
@@ -321,9 +325,9 @@ print(f"variance, all features together: {spread.square().sum():.2f}")
 # %% [markdown]
 # It is about 0.43. All these texts are of one kind, a title, a year, "Genres:" and a list, and the encoder says so in
 # every vector. Such a cloud of vectors is called *anisotropic*: it does not fill all directions alike. The squared
-# length of a vector, 1, is on average the sum of two parts: the squared length of the mean, 0.43, which is the same for
-# every movie and tells nothing about any of them, and the variance, 0.57, in which all that tells them apart must fit.
-# Subtract the mean, and unrelated movies have cosines around 0, as {numref}`fig-02-cosines` shows.
+# length of a vector, 1, is on average the sum of two parts. One is the squared length of the mean, 0.43, which is the
+# same for every movie and tells nothing about any of them. The other is the variance, 0.57, in which all that tells
+# them apart must fit. Subtract the mean, and unrelated movies have cosines around 0, as {numref}`fig-02-cosines` shows.
 
 # %% mystnb={"image": {"alt": "Two histograms of the cosines of random pairs of movies. That of the embeddings as they are is centred near 0.43 and lies almost wholly above 0.2; that after subtracting the mean is centred at 0 and somewhat wider."}, "figure": {"caption": "As the encoder gives them, two random movies have a cosine of about 0.43; once the common mean is subtracted, it is about 0.", "name": "fig-02-cosines"}}
 some = torch.randperm(num_movies, generator=generator)[:1500]
@@ -344,10 +348,10 @@ plt.show()
 # %% [markdown]
 # For finding neighbours a common part looks harmless, because it raises all cosines. A model that learns to rebuild
 # these vectors is another matter: at first it gains most by rebuilding the mean, which says no more than "this is a
-# movie". The RQ-VAE, the model that will turn vectors into codes, therefore *standardises* before anything else: from
-# each of the 384 features it subtracts the feature's mean, and divides by its spread (the standard deviation), so that
-# no feature counts more because its numbers are larger. A feature that never varies has no spread to divide by, and
-# there are such features:
+# movie". The RQ-VAE, the model that will turn vectors into codes, therefore *standardises* before anything else. From
+# each of the 384 features it subtracts the feature's mean, and divides by its spread (the standard deviation). After
+# that, no feature counts more because its numbers are larger. A feature that never varies has no spread to divide by,
+# and there are such features:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -374,10 +378,10 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# Does this change who is whose neighbour? More than a quarter of the ten do change, and nearly as many when the mean is
-# subtracted and nothing else is done. One effect is easy to see. Some movies are neighbours of very many others. Such
-# *hubs* are a known trouble of vectors with many dimensions {cite}`radovanovic2010hubs`, and a common part makes it
-# worse: whoever is near to the mean is near to everybody.
+# Does this change who is whose neighbour? Of text's ten, the next cell finds that 72 % are kept, so more than a quarter
+# do change; and 73 % when the mean is subtracted and nothing else is done. One effect is easy to see. Some movies are
+# neighbours of very many others. Such *hubs* are a known trouble of vectors with many dimensions
+# {cite}`radovanovic2010hubs`, and a common part makes it worse: whoever is near to the mean is near to everybody.
 
 
 # %%
@@ -404,9 +408,9 @@ for kind in ["text", "mean subtracted", "standardised"]:
 # standardising is a small matter. What it is worth to a quantizer, the chapters on
 # [codebooks](03_codebook_kmeans.ipynb) and on [training](05_training_the_rqvae.ipynb) measure.
 #
-# How many numbers does such a vector really hold? The *principal directions* answer: the first is the direction in
-# which the vectors vary most, the second the one among those perpendicular to it, and so on. The squared singular
-# values of the centred matrix, divided by the number of movies, are the variances along them.
+# How many numbers does such a vector really hold? The *principal directions* answer: the first is the direction in which
+# the vectors vary most, the second the one among those perpendicular to it, and so on. The squared singular values of the
+# centred matrix, divided by the number of movies, are the variances along them; in a share, that number cancels.
 # {numref}`fig-02-spectrum` adds them up.
 
 # %%
@@ -443,8 +447,8 @@ plt.show()
 #
 # **Step 1: count meetings.** Two movies *meet* each time they stand at most ten places apart in one person's history.
 # One rule must not be broken: only the ratings that a model may learn from count. In the *leave-one-out* split each
-# person's last movie is hidden for a test and the one before it for tuning; a vector that had seen those would tell the
-# answers later.
+# person's last movie is hidden for the test and the one before it for validation; a vector that had seen those would
+# tell the answers later.
 
 # %%
 split = leave_one_out(data)
@@ -460,11 +464,12 @@ print(f"{len(meetings):,} of {math.comb(num_movies, 2):,} pairs ever met")
 
 # %% [markdown]
 # **Step 2: compare with chance.** Popular movies meet everybody. What is telling is whether two movies meet more often
-# than their popularity explains. With *p*(*i*, *j*) the number of times that *i* met *j*, and *p*(*i*) the number of
-# times that *i* met anybody, each divided by the total over all movies, the *pointwise mutual information*, PMI, is the
-# natural logarithm log [ *p*(*i*, *j*) / (*p*(*i*) *p*(*j*)) ]. It is 0 at chance. Below chance it is negative, but
-# there it rests on few counts or none, so it is set to 0. What remains is called *positive PMI*: a 0 in it says "no
-# more often than by chance", and for a pair that never met, whose logarithm would be −∞, it says the same.
+# than their popularity explains. Let *p*(*i*, *j*) be the number of times that *i* met *j*, and *p*(*i*) the number of
+# times that *i* met anybody. Both are divided by the same total: how often all movies met anybody, which counts each
+# meeting twice, once from either side. The *pointwise mutual information*, PMI, is the natural logarithm log [ *p*(*i*,
+# *j*) / (*p*(*i*) *p*(*j*)) ]. It is 0 at chance. Below chance it is negative, but there it rests on few counts or none,
+# so it is set to 0. What remains is called *positive PMI*: a 0 in it says "no more often than by chance", and for a pair
+# that never met, whose logarithm would be −∞, it says the same.
 
 # %%
 of_movie = Counter()
@@ -502,13 +507,14 @@ assert abs(as_matrix(meetings) - counts).max() == 0
 assert abs(as_matrix(information) - positive_pmi(counts)).max() < 1e-12
 
 # %% [markdown]
-# **Step 3: shorten.** A row of this matrix describes a movie by 9,066 numbers, most of them zero. The *truncated
-# singular value decomposition* finds the best short stand-in. It writes the matrix as *U S Vᵀ*, where *U* and *V* have
-# perpendicular columns of length 1 and *S* is diagonal, and keeps the largest values of *S*. A movie's vector is its
-# row of *U* times √*S*, a weighting that works well for words {cite}`levy2015improving`. NumPy decomposes a small
-# matrix exactly. Take the movies with a hundred ratings or more, and 8 numbers for each. `new_index` gives these movies
-# their rows in the small matrix, and −1 to all others. Each history is translated, its −1s are dropped, and what is
-# left of all histories is laid end to end again, with a number for each place where one ends.
+# **Step 3: shorten.** A row of this matrix describes a movie by 9,066 numbers, most of them zero. The *truncated singular
+# value decomposition* finds the best short stand-in. It writes the matrix as *U S Vᵀ*, where *U* and *V* have
+# perpendicular columns of length 1 and *S* is diagonal, and keeps the largest values of *S*. A movie's vector is its row
+# of *U* times √*S*, a weighting that works well for words {cite}`levy2015improving`. NumPy decomposes a matrix
+# completely, which takes too long for this one, so by hand we make a small one: of the movies with a hundred ratings or
+# more, with 8 numbers for each. `new_index` gives these movies their rows in the small matrix, and −1 to all others. Each
+# history is translated, its −1s are dropped, and what is left of all histories is laid end to end again. As in [chapter
+# 01](01_data_splits_leakage.ipynb), offsets say where each begins.
 
 # %%
 popularity = popularity_scores(split.train, num_movies)  # (9066,)
@@ -517,8 +523,8 @@ new_index = torch.full((num_movies,), -1)
 new_index[often] = torch.arange(len(often))
 parts = [new_index[split.train[u]] for u in range(len(split.train))]
 parts = [part[part >= 0] for part in parts]
-ends = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
-small = Histories(torch.cat(parts), ends)
+offsets = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+small = Histories(torch.cat(parts), offsets)
 
 matrix = positive_pmi(cooccurrences(small, len(often), 10)).toarray()
 left, strength, _ = np.linalg.svd(matrix)
@@ -588,9 +594,9 @@ print(f"rated at most four times: {int((popularity <= 4).sum()):,}")
 
 # %% [markdown]
 # A movie that nobody has rated yet has a vector of zeros, which is near to nothing. This is the *cold start*, and 55
-# movies suffer from it here, those whose only ratings are hidden ones. In a real catalogue everything new is in this
-# state, but has a text. And three movies in five were rated four times or less, so that what taste says of them rests
-# on four people at most.
+# movies suffer from it here, those whose every rating is hidden. In a real catalogue everything new is in this state, but
+# has a text. And three movies in five were rated four times or less, so that what taste says of them rests on four people
+# at most.
 #
 # How much do both opinions agree?
 
@@ -645,7 +651,7 @@ def scores_after(last):
 
 # %%
 hits = {}
-for name, positions in [("tuning", split.validation), ("test", split.test)]:
+for name, positions in [("validation", split.validation), ("test", split.test)]:
     histories, hidden = split.histories_and_targets(positions)
     last = torch.stack([history[-1] for history in histories])  # (671,)
     for kind, scores in scores_after(last).items():
@@ -660,12 +666,12 @@ def interval(values):
 
 for (name, kind), values in hits.items():
     low, high = interval(values)
-    print(f"{name:<7} {kind:<11} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
+    print(f"{name:<10} {kind:<11} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
 
-# %% mystnb={"image": {"alt": "Points with vertical bars: Recall at 10 for popularity, words, text, taste and both, on the test and the tuning movies. Taste is highest on both; both lies between it and the others, whose bars overlap."}, "figure": {"caption": "Nearest to the last movie: taste finds more of the hidden movies than text does. Bars are 95 % intervals over 671 people.", "name": "fig-02-recall"}}
+# %% mystnb={"image": {"alt": "Points with vertical bars: Recall at 10 for popularity, words, text, taste and both, on the test and the validation movies. Taste is highest on both; both lies between it and the others, whose bars overlap."}, "figure": {"caption": "Nearest to the last movie: taste finds more of the hidden movies than text does. Bars are 95 % intervals over 671 people.", "name": "fig-02-recall"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 kinds = ["popularity", "words", "text", "taste", "both"]
-for shift, name, marker in [(-0.1, "tuning", "s"), (0.1, "test", "o")]:
+for shift, name, marker in [(-0.1, "validation", "s"), (0.1, "test", "o")]:
     means = torch.stack([hits[name, kind].mean() for kind in kinds])
     ends = torch.tensor([interval(hits[name, kind]) for kind in kinds])
     bars = (ends - means[:, None]).abs().T
@@ -689,21 +695,22 @@ for better, worse in [
     ("text", "popularity"),
     ("both", "taste"),
 ]:
-    for name in ["tuning", "test"]:
+    for name in ["validation", "test"]:
         lead = hits[name, better] - hits[name, worse]
         low, high = interval(lead)
         print(f"{better} − {worse}, {name}: ", end="")
         print(f"{lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
-for name in ["tuning", "test"]:
+for name in ["validation", "test"]:
     assert interval(hits[name, "taste"] - hits[name, "text"]).low > 0
     assert (hits[name, "both"] - hits[name, "taste"]).mean() < 0.01
 
 # %% [markdown]
-# Taste beats text in both tests, and the intervals of the lead stay above zero. Its lead over popularity is about 0.03
-# in both, with intervals that begin just above zero: probably real, and not large. Text cannot be told from popularity,
-# and it cannot be told from counting words either, though its neighbours looked so much better by genre and decade. A
-# vector may keep faithfully what its text says, and the text may still not say what somebody will rate next.
+# Taste beats text in both tests, and the intervals of the lead stay above zero. Its lead over popularity is about 0.03 in
+# both, with intervals that begin just above zero: probably real, and not large. Text cannot be told from popularity, and
+# it cannot be told from counting words either, though its neighbours looked so much better by genre and decade. (An end
+# printed as +0.000 is zero itself: on the validation movies counting words was, if anything, ahead.) A vector may keep
+# faithfully what its text says, and the text may still not say what somebody will rate next.
 #
 # Three doubts remain. The same 671 people were asked in both tests, so these are not two independent samples. In the
 # leave-one-out split the taste vectors know ratings that other people gave after the hidden one. And what is guessed
@@ -727,7 +734,7 @@ print(f"taste finds {int(hits['test', 'taste'][blank].sum())} of their targets")
 # For taste, such a movie has a cosine of zero with everything, so that ten others stand before it. Text finds two of
 # the 35: too few to compare with what it finds elsewhere, but not none. The same happens at the other end. The test
 # histories of 20 people end with a movie that was never rated in training (for each of them, the movie that was hidden
-# for tuning): taste then starts from zeros, and can say nothing.
+# for validation): taste then starts from zeros, and can say nothing.
 #
 # So each kind of vector knows what the other does not, and one would like to have both. In `both` one stands after the
 # other, and after standardising, as the RQ-VAE does it, every number counts alike. Why, then, was it no better than
@@ -768,7 +775,7 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "embeddings.safetensors"
     save_embeddings(path, vectors, texts, "an encoder", "furniture")
     again = read_embeddings(path, texts)
-    torch.testing.assert_close(again, vectors, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(again, vectors, rtol=1e-3, atol=1e-3)  # 16 bits
     try:
         read_embeddings(path, sorted(texts))
     except ValueError:
@@ -835,9 +842,9 @@ assert checks.positive_pmi(positive_pmi_solution)
 # %% [markdown]
 # ### Exercise 3 · Two halves, weighted (difficulty ★★☆, 15 minutes)
 #
-# In `both`, standardised, text has 381 features that vary and taste has 64, so text outvotes taste. Write a function
-# that joins text vectors, (N, D), and taste vectors, (N, C), of any lengths into vectors of shape (N, D + C), text
-# first, such that the dot product of two of them is a weighted mean of two cosines: `share` times their text cosine
+# In `both`, standardised, text has 381 features that vary and taste has 64, so text outvotes taste. Write a function that
+# joins text vectors, (N, D), and taste vectors, (N, C), of any lengths into vectors of shape (N, D + C), text first, such
+# that the dot product of two of them is a weighted mean of two cosines: `share`, between 0 and 1, times their text cosine
 # plus `1 - share` times their taste cosine. A half that is zero stays zero. The folded solution goes on to measure what
 # comes of equal weights, with the mean subtracted from the text vectors first.
 
@@ -860,16 +867,16 @@ def weighted_halves_solution(text, taste, share):
 assert checks.weighted_halves(weighted_halves_solution)
 
 joined = weighted_halves_solution(embeddings - mean, taste, 0.5)
-for name, positions in [("tuning", split.validation), ("test", split.test)]:
+for name, positions in [("validation", split.validation), ("test", split.test)]:
     histories, hidden = split.histories_and_targets(positions)
     last = torch.stack([history[-1] for history in histories])
     ranks = ranks_in_scores(joined[last] @ joined.T, hidden, histories)
     alike = recall_at(ranks, 10)
     low, high = interval(alike - hits[name, "both"])
-    print(f"{name:<7} Recall@10 {alike.mean():.3f}, ", end="")
+    print(f"{name:<10} Recall@10 {alike.mean():.3f}, ", end="")
     print(f"ahead of both by [{low:+.3f}, {high:+.3f}]")
     low, high = interval(alike - hits[name, "taste"])
-    print(f"        ahead of taste by [{low:+.3f}, {high:+.3f}]")
+    print(f"           ahead of taste by [{low:+.3f}, {high:+.3f}]")
 
 # %% [markdown]
 # With equal weights, the vectors are ahead of the standardised ones in both tests. Whether they are ahead of taste
@@ -878,34 +885,61 @@ for name, positions in [("tuning", split.validation), ("test", split.test)]:
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** As the encoder gives them, the embeddings of two movies have a cosine of 0.43. What does this say
+# about the two?
+#
+# - **A.** They resemble each other somewhat, since unrelated vectors would have a cosine of 0.
+# - **B.** Nothing in particular: it is what two movies have on average.
+# - **C.** They share nearly half of the words of their texts.
+# - **D.** They are nobody's neighbours, since neighbours have cosines near 1.
 #
 # <details>
-# <summary>1. Two random movies have a cosine of 0.43. Does this say that movies resemble each other?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Only that their texts do. All are built alike, and the encoder puts what they have in common into every vector. The
-# number depends on the encoder and on the catalogue, so a cosine alone is neither high nor low: it must be compared
-# with that of random pairs. Without the mean, the same pairs have a cosine of about 0.
+# **B.** All these texts are built alike, and the encoder puts what they have in common into every vector, so random
+# pairs have about 0.43. A cosine must be compared with that of random pairs; with the mean subtracted, it is 0 for
+# these that one expects, and A would be right. C would be a statement about bags of words, and roughly even there. D
+# cannot be told from one number: a neighbour is whoever has the largest cosine, however large that is.
 #
 # </details>
 #
-# <details>
-# <summary>2. By genre and decade, the encoder was far better than counting words; at guessing the next movie it was not. How can both be true?</summary>
+# **Question 2.** By genre and decade the encoder's neighbours were far better than those of counted words. At guessing
+# the next movie the two could not be told apart. What explains both?
 #
-# The first measure asks how well a vector keeps what the text says, since genre and year stand in it. The second asks
-# whether that helps to find the one movie that a person rates next, among thousands. Many movies share a decade and a
-# genre with the last one, and the text does not say which of them people seek out. A measure that is computed from the
-# input rewards faithfulness, not usefulness.
+# - **A.** The first measure asks for what stands in the text, the second for what people do.
+# - **B.** The encoder's vectors have a large common part, which spoils a ranking but leaves the neighbours alone.
+# - **C.** Counting words keeps the titles, and titles are what decides about the next movie.
+# - **D.** 671 people were too few, and with more of them the encoder would have won.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Genre and year are part of the text, so the first measure rewards a vector that keeps the text well. Whether
+# the text says which of many similar movies a person rates next is another question. B cannot be: the ranking of the
+# second test is the list of neighbours, only longer. C was not measured, and counting words did not win either. D may
+# turn out either way; what 671 people cannot tell is no evidence for one side.
 #
 # </details>
 #
-# <details>
-# <summary>3. Somebody makes collaborative vectors from all ratings, hidden ones included, and reports a much higher Recall. What went wrong?</summary>
+# **Question 3.** Somebody makes collaborative vectors from all ratings, the hidden ones included, and reports a much
+# higher Recall. Where does the gain come from?
 #
-# The hidden movie stands right after the last movie of the history, so within the window: the two have met once more
-# because of the very pair that is asked for. For a movie with few ratings, that one meeting may be most of what its
-# vector knows. The test then measures memory. Even the correct vectors know other people's later ratings, a smaller
-# leak that leave-one-out allows.
+# - **A.** From more data: every vector rests on more meetings, as it would in a real service.
+# - **B.** From popular movies, which meet the others even more often than before.
+# - **C.** From movies that had no vector before, and it is fair to find them.
+# - **D.** From the answers: each hidden movie has met the history that it is asked about.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** The hidden movie stands right behind the end of the history, within the window, so the two have met because of
+# the very pair that is asked for. For a movie with few ratings that one meeting may be most of what its vector knows.
+# The two more ratings a person explain little (A): what matters is which two. Popular movies (B) have met everybody
+# before, and PMI divides by that. C names a part of the same leak: the only ratings of these movies are the hidden
+# ones.
 #
 # </details>
 #
@@ -918,9 +952,9 @@ for name, positions in [("tuning", split.validation), ("test", split.test)]:
 # unreliable for a rare one. To put one after the other does not make them equal partners. The RQ-VAE removes the common
 # mean before it quantizes; the next chapters measure what that is worth.
 #
-# Whatever is not in the vector will not be in the codes, and what is not in the codes no recommender over these codes
-# can learn about an item it has not met. So the choice of vectors is the first decision about a recommender, and not a
-# detail of its preparation.
+# Whatever is not in the vector will not be in the codes. A recommender that writes these codes may still learn it from
+# the ratings of an item, but of an item without ratings it knows the codes alone. So the choice of vectors is the first
+# decision about a recommender, and not a detail of its preparation.
 #
 # ## What's next
 #

@@ -9,11 +9,12 @@
 # %% [markdown]
 # # Where should 256 codewords stand?
 #
-# A semantic ID describes a movie by a few small numbers. Each number is a position in a list of vectors, and the vector at
-# that position stands for the movie. If the list has 256 vectors and the catalogue 9,066 movies, each vector must stand for
-# about 35 movies at once. Which 256 vectors should these be? It is tempting to begin with random ones and to leave the rest
-# to training. This chapter places the vectors before any training, measures what a random beginning costs, and finds that the usual
-# warning sign, vectors which no movie uses, can be silent while nearly everything is lost.
+# A semantic ID describes a movie by a few small numbers. Each number is a position in a list of vectors, and the vector
+# at that position stands for the movie. This chapter is about the first of these numbers. If its list has 256 vectors
+# and the catalogue 9,066 movies, each vector must stand for about 35 movies at once. Which 256 vectors should these be?
+# It is tempting to begin with random ones and to leave the rest to training. This chapter places the vectors before any
+# training, measures what a random beginning costs, and finds that the usual warning sign, vectors which no movie uses,
+# can be silent while nearly everything is lost.
 #
 # :::{admonition} What you will learn
 # - what a codebook is, and how one matrix product finds the nearest codeword of every movie
@@ -53,11 +54,11 @@ def seeded(seed):
 # %% [markdown]
 # ## What the codebook sees
 #
-# A **codebook** is a list of *K* vectors, the **codewords**. The **code** of a vector is the position in the list of the
-# codeword nearest to it. The RQ-VAE (residual-quantized variational autoencoder), the model that makes semantic IDs in this
-# book, does not read the embeddings as they are: it *standardises* them, which means that from each of the 384 features it
-# subtracts the feature's mean over the catalogue, and divides by the feature's standard deviation, its *spread*. After that
-# every feature that varies has mean 0 and spread 1, and all of them count alike.
+# A **codebook** is a list of *K* vectors, the **codewords**. The **code** of a vector is the position in the list of
+# the codeword nearest to it. The RQ-VAE (residual-quantized variational autoencoder), the model that makes semantic IDs
+# in this book, does not read the embeddings as they are. It *standardises* them: from each of the 384 features it
+# subtracts the feature's mean over the catalogue, and divides by the feature's standard deviation, its *spread*. After
+# that every feature that varies has mean 0 and spread 1, and all of them count alike.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -72,8 +73,8 @@ print(f"{len(embeddings):,} movies, {embeddings.shape[1]} features")
 print(f"{constant.sum()} features are the same for every movie")
 
 # %% [markdown]
-# Features that never vary have spread 0, and dividing by it would fill the matrix with NaN. They carry nothing, so a spread
-# of 1 leaves them at zero. The library's RQ-VAE standardises in the same way:
+# Features that never vary have spread 0, and dividing by it would fill the matrix with NaN. They carry nothing, so a
+# spread of 1 leaves them at zero. The library's RQ-VAE standardises in the same way:
 
 # %%
 rqvae, _ = load_rqvae("movielens-small-2016")
@@ -94,8 +95,8 @@ print(f"the map shows {kept:.0%} of the variance")
 
 # %% [markdown]
 # The map shows a small share of what there is to see, but it is enough to watch the method. As codewords we take eight
-# movies drawn at random. The squared distance between a movie $x$ and a codeword $c$ is the sum of the squared differences
-# of their numbers, written $\lVert x - c\rVert^2$:
+# movies drawn at random. The squared distance between a movie $x$ and a codeword $c$ is the sum of the squared
+# differences of their numbers, written $\lVert x - c\rVert^2$:
 
 # %%
 eight = flat[torch.randperm(len(flat), generator=seeded(0))[:8]]  # (8, 2)
@@ -110,9 +111,9 @@ codes = distances.argmin(1)  # (9066,)
 #
 # $$\lVert x - c\rVert^2 = \lVert x\rVert^2 - 2\,x\cdot c + \lVert c\rVert^2.$$
 #
-# The middle term, for all pairs at once, is *one matrix product*, the operation that processors are best at. The first term
-# is the same for every codeword, so it cannot change which of them is nearest, and we drop it. Halving what is left changes
-# no order either:
+# The middle term, for all pairs at once, is *one matrix product*, the operation that processors are best at. The first
+# term is the same for every codeword, so it cannot change which of them is nearest, and we drop it. Halving what is left
+# changes no order either:
 
 # %%
 scores = eight.square().sum(1) / 2 - flat @ eight.T  # (9066, 8)
@@ -122,13 +123,14 @@ assert torch.equal(nearest(flat, eight), codes)  # the library's version
 
 # %% [markdown]
 # The library's `nearest` does just this, with one more thought. The table of scores is written once and read once. For
-# the whole catalogue it would not fit in the processor's fast memory, its *cache*. Therefore
-# `nearest` takes a block of 1,024 rows at a time, whose 1,024 · 256 scores take one megabyte.
+# the whole catalogue it would not fit in the processor's fast memory, its *cache*. Therefore `nearest` takes a block of
+# 1,024 rows at a time, whose 1,024 · 256 scores take one megabyte.
 #
 # ## Assign, average, repeat
 #
-# Eight random movies are not the best eight codewords. How good they are is measured by the **inertia**: the sum, over all
-# movies, of the squared distance to the nearest codeword. It is what is lost when each movie is replaced by its codeword.
+# Eight random movies are not the best eight codewords. How good they are is measured by the **inertia**: the sum, over
+# all movies, of the squared distance to the nearest codeword. It is what is lost when each movie is replaced by its
+# codeword.
 #
 # Two things can lower it. With the codewords fixed, no choice of codes beats the nearest ones. With the codes fixed, no
 # codeword serves its movies better than their mean, since the mean is the point with the least sum of squared distances.
@@ -168,8 +170,8 @@ ax.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
-# Which movies ended up together? For each codeword, the next cell prints how many movies it has, the commonest first-listed
-# genre among them and its share, the median year, and the two movies closest to the codeword.
+# Which movies ended up together? For each codeword, the next cell prints how many movies it has, the commonest
+# first-listed genre among them and its share, the median year, and the two movies closest to the codeword.
 
 # %%
 genre = data.items["genres"].str.split("|").str[0]
@@ -191,8 +193,8 @@ def families(result, x, which):
 families(library, flat, range(8))
 
 # %% [markdown]
-# Two directions are enough to put most of the comedies into a few families, and old movies apart from new ones. The closest
-# movies can nevertheless be odd neighbours, for what the other directions say about them is not on the map.
+# Two directions are enough to make three of the families mostly comedies, and to set old movies apart from new ones.
+# The closest movies can nevertheless be odd neighbours, for what the other directions say about them is not on the map.
 #
 # Does every start end equally well? Five sets of eight random movies each take twenty-five steps.
 
@@ -218,16 +220,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# It does not: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill from where it starts, and
-# stops in the valley that it finds. Finding the best of all valleys is a problem that nobody knows how to solve quickly;
-# choosing the start with care is the practical answer.
+# Not every start ends equally well: here the worst end is about 3 % above the best. Lloyd's algorithm walks downhill
+# from where it starts, and stops in the valley that it finds. Finding the best of all valleys is a problem that nobody
+# knows how to solve quickly; choosing the start with care is the practical answer.
 #
 # ## A better start: k-means++
 #
-# Random movies crowd where movies are dense, and two codewords in one crowd share the work that one could do. **k-means++**
-# {cite}`arthur2007kmeanspp` draws the codewords one after another. The first is any movie. Each further one is a movie
-# drawn with a probability *proportional to its squared distance* from the nearest codeword so far. A movie that is already
-# well served is hardly ever drawn, and one that is far from all codewords is likely.
+# Random movies crowd where movies are dense, and two codewords in one crowd share the work that one could do.
+# **k-means++** {cite}`arthur2007kmeanspp` draws the codewords one after another. The first is any movie. Each further one
+# is a movie drawn with a probability *proportional to its squared distance* from the nearest codeword so far. A movie
+# that is already well served is hardly ever drawn, and one that is far from all codewords is likely.
 #
 # To draw with given weights, put the weights end to end on a line, throw a uniform random number onto it, and see whose
 # stretch it hits: the cumulative sum says where each stretch ends.
@@ -252,9 +254,9 @@ by_hand = plus_plus(flat, 8, seeded(0))
 assert torch.equal(by_hand, kmeans_plus_plus(flat, 8, generator=seeded(0)))
 
 # %% [markdown]
-# From the same seed the library draws the same movies, all eight of them. (The shape and the precision of the throws are the
-# library's, so that both draw alike.) Its version can do one more thing: draw several
-# *candidates* for each codeword and keep the one that lowers the inertia most. We shall see below what that is worth.
+# From the same seed the library draws the same movies, all eight of them. (The shape and the precision of the throws are
+# the library's, so that both draw alike.) Its version can do one more thing: draw several *candidates* for each codeword
+# and keep the one that lowers the inertia most. We shall see below what that is worth.
 #
 # ## When a cluster has nobody
 #
@@ -287,9 +289,10 @@ print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
 # %% [markdown]
 # ## What a random codebook costs
 #
-# From here on the codebooks have 256 codewords, and the data are of two kinds. The first are the standardised embeddings,
-# vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small neural network, has
-# squeezed the 384 numbers into 32, the *latents*. Those of the trained RQ-VAE that comes with the library are used here.
+# From here on the codebooks have 256 codewords, and the data is of two kinds. The first are the standardised
+# embeddings, vectors of 384 numbers. The second are what the codebooks of an RQ-VAE really get: its encoder, a small
+# neural network, has squeezed the 384 numbers into 32, the *latents*, from which a second network, the *decoder*,
+# rebuilds the 384. Those of the trained RQ-VAE that comes with the library are used here.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -301,12 +304,12 @@ for name, x in spaces.items():
     print(name, tuple(x.shape))
 
 # %% [markdown]
-# Three measures judge a codebook. The first is the share of **dead** codewords, which no movie uses. The second is the
-# **perplexity** of the codes: the exponential of their entropy, $\exp(-\sum_k p_k \log p_k)$, where $p_k$ is the share of
-# movies that have code $k$. It counts the codewords in real use: 256 if all are used equally, 1 if one serves all movies.
-# The third is the **variance lost**: the inertia, divided by the inertia of a single codeword at the mean of all movies. 0
-# is perfect, and a codebook that loses 1 is no better than knowing nothing about a movie. (The *variance* of vectors is their
-# mean squared distance from their mean.)
+# Three measures judge a codebook. The first is the share of **dead** codewords, which no movie uses (the library gives
+# the share of the others, the *utilisation*). The second is the **perplexity** of the codes: the exponential of their
+# entropy, $\exp(-\sum_k p_k \log p_k)$, where $p_k$ is the share of movies that have code $k$. It counts the codewords
+# in real use: 256 if all are used equally, 1 if one serves all movies. The third is the **variance lost**: the inertia,
+# divided by the inertia of a single codeword at the mean of all movies. 0 is perfect, and a codebook that loses 1 is no
+# better than knowing nothing about a movie. (The *variance* of vectors is their mean squared distance from their mean.)
 
 
 # %%
@@ -403,9 +406,9 @@ assert results["embeddings", "Gaussian"][:, 0].max() < 0.02
 assert results["latents", "Gaussian"][:, 0].min() > 0.1
 
 # %% [markdown]
-# {numref}`fig-03-starts` shows the last column. Look at the Gaussian codewords on the embeddings. None of them is dead, and
-# their perplexity is the highest in the upper half of the table. By the two usual measures this is the best codebook there,
-# and yet it loses 0.99 of the variance: it knows next to nothing. Lengths explain most of it.
+# {numref}`fig-03-starts` shows the last column. Look at the Gaussian codewords on the embeddings. None of them is dead,
+# and their perplexity is the highest in the upper half of the table. By the two usual measures this is the best codebook
+# there, and yet it loses 0.99 of the variance: it knows next to nothing. Lengths explain most of it.
 
 # %%
 for space, x in spaces.items():
@@ -420,22 +423,21 @@ for space, x in spaces.items():
     print(f"  dead if all were of length 1: {sum(dead) / 3:.0%}")
 
 # %% [markdown]
-# All 256 codewords lie close together around the origin, like a handful of sand in the middle of a hall, and the movies are
-# far out along the walls. The grains are about equally far from the middle, and each of them is the nearest for movies in
-# some direction, so all are in use; but from each of them it is about as far to the walls as from the middle of the hall. In the latents the codewords are just as
-# far from the movies, and a fifth of them are dead as well. Part of the reason is that with fewer numbers the lengths of
-# random vectors differ more, and a short one is easily overshadowed by longer ones in a similar direction: with equal
-# lengths, 12 % are dead instead of 20 %. The rest we leave unexplained.
+# All 256 codewords lie close together around the origin, like a handful of sand in the middle of a hall, and the movies
+# are far out along the walls. The grains are about equally far from the middle, and each of them is the nearest for
+# movies in some direction, so all are in use; but from each of them it is about as far to the walls as from the middle of
+# the hall. In the latents the codewords are just as far from the movies, and a fifth of them are dead as well. Part of
+# the reason is that with fewer numbers the lengths of random vectors differ more, and a short one is easily overshadowed
+# by longer ones in a similar direction: with equal lengths, 12 % are dead instead of 20 %. The rest we leave unexplained.
 #
 # The random movies hold the second surprise. On the embeddings they lose 1.2, *more* than a single codeword at the mean,
 # although each is a real movie. The squared distance of two movies drawn at random is, on average, twice the variance,
 # because both bring along everything that is peculiar to them. The nearest of 256 random movies is still 1.2 times the
-# variance away. A movie
-# is a poor stand-in for another movie; a *mean* of movies is a good one, for what is peculiar averages out. That is why one
-# half of Lloyd's algorithm, the averaging, earns so much here, and why k-means++, which also picks movies, does no better
-# than random ones on the embeddings. After ten steps the two starts are about level in both spaces: 0.71 on the embeddings,
-# 0.19 to 0.20 on the latents. With one candidate a draw, the careful start that helps on textbook examples hardly shows
-# here.
+# variance away. A movie is a poor stand-in for another movie; a *mean* of movies is a good one, for what is peculiar
+# averages out. That is why one half of Lloyd's algorithm, the averaging, earns so much here, and why k-means++, which
+# also picks movies, does no better than random ones on the embeddings. After ten steps the two starts are about level in
+# both spaces: 0.71 on the embeddings, 0.19 to 0.20 on the latents. With one candidate a draw, the careful start that
+# helps on textbook examples hardly shows here.
 #
 # One objection remains. If the Gaussian codewords are only in the wrong *places*, training will move them. So leave the
 # codes as they are, and put each codeword at the mean of the movies that chose it. What is then lost is the fault of the
@@ -465,17 +467,18 @@ assert groups["embeddings", "Gaussian"] > 0.8
 assert groups["latents", "Gaussian"] > 0.4
 
 # %% [markdown]
-# (Even groups that were dealt out lose a little less than 1, because each movie is itself a part of the mean that stands
-# for it.) The Gaussian groups are better than those, but clearly worse than those of k-means: 0.88 against 0.71, and 0.51
-# against 0.19. A random codebook groups movies by a few accidents of direction. Training that begins with a random codebook starts from
-# these groups, and what it makes of them is a matter for the chapter on [training the RQ-VAE](05_training_the_rqvae.ipynb). What can be said here
-# is that k-means makes the better beginning and is cheap: eleven assignments, ten averages, and a start whose 256
-# comparisons with all movies take about as much arithmetic as one assignment more.
+# (Even groups that were dealt out lose a little less than 1, because each movie is itself a part of the mean that
+# stands for it.) The Gaussian groups are better than those, but clearly worse than those of k-means: 0.88 against 0.71,
+# and 0.51 against 0.19. A random codebook groups movies by a few accidents of direction. Training that begins with a
+# random codebook starts from these groups, and what it makes of them is a matter for the chapter on [training the
+# RQ-VAE](05_training_the_rqvae.ipynb). What can be said here is that k-means makes the better beginning and is cheap.
+# Ten steps take eleven assignments and ten averages. The start compares each codeword that it draws with all movies,
+# which takes about as much arithmetic as one more assignment.
 #
 # ## Which details matter
 #
-# Three choices are left: how many steps, how many candidates, and how many movies the start looks at. The steps first, with
-# three seeds as before.
+# Three choices are left: how many steps, how many candidates, and how many movies the start looks at. The steps first,
+# with three seeds as before.
 
 # %%
 steps = [1, 2, 5, 10, 25]
@@ -509,10 +512,11 @@ plt.show()
 # Ten steps do nearly all that can be done. For a start that training will move anyway they are enough, and they are the
 # library's default.
 #
-# The other two choices are compared next. With several *candidates*, k-means++ draws more than one movie for each codeword
-# and keeps the one that lowers the inertia most; two plus the logarithm of *K*, here seven, is a common number. And TIGER
-# {cite}`rajput2023tiger`, the model that this book follows, runs k-means on the first training batch only, as SoundStream
-# {cite}`zeghidour2021soundstream` had done for sound. A batch of 1,024 movies is drawn at random here.
+# The other two choices are compared next. With several *candidates*, k-means++ draws more than one movie for each
+# codeword and keeps the one that lowers the inertia most; two plus the natural logarithm of *K*, rounded down, here
+# seven, is a common number. And TIGER {cite}`rajput2023tiger`, the model that this book follows, runs k-means on the
+# first training batch only, as SoundStream {cite}`zeghidour2021soundstream` had done for sound. A batch of 1,024 movies
+# is drawn at random here.
 
 
 # %%
@@ -547,17 +551,18 @@ for space, x in spaces.items():
 
 # %% [markdown]
 # Seven candidates lose about one per cent less than one on the embeddings and nearly four per cent less on these latents,
-# and they are ahead with all three seeds. They also share the movies out more evenly. That is a modest gain, paid for with
-# a slower start.
+# and they are ahead with all three seeds. They also share the movies out more evenly. That is a modest gain, paid for
+# with a slower start.
 #
 # The batch makes the larger difference. Its 256 codewords fit their 1,024 movies, four to a codeword, and then serve a
 # catalogue that they have mostly not seen. They lose about a fifth more on the embeddings and two fifths more on the
 # latents: a mean of four movies still carries much of what is peculiar to these four. The library therefore shows k-means
 # the whole catalogue.
 #
-# These latents have one flaw as a testing ground. They were trained for long, together with codebooks to which the encoder
-# was pulled. When an RQ-VAE is trained, k-means runs once, after a few hundred steps of the encoder and decoder alone. The
-# library's snapshot after 1,000 further steps is closer to that moment, though codebooks have pulled on it, too.
+# These latents have one flaw as a testing ground. They were trained for long, together with codebooks, and a part of
+# the loss pulled every latent towards its codewords. When an RQ-VAE is trained, k-means runs once, after a few hundred
+# steps of the encoder and decoder alone. The library's snapshot after 1,000 further steps is closer to that moment,
+# though codebooks have pulled on it, too.
 
 # %%
 young, _ = load_rqvae("movielens-small-2016-1k")
@@ -580,17 +585,18 @@ assert abs(young_lost["7 candidates"] / young_lost["1 candidate"] - 1) < 0.02
 assert young_lost["one batch"] > 1.15 * young_lost["1 candidate"]
 
 # %% [markdown]
-# On young latents a random start is worse still: nearly half of the Gaussian codewords are dead, and they lose more than
-# the mean alone would. (Young latents have a large common mean; the next section returns to what that does.) The batch
-# costs a quarter here. Seven candidates are worth less than one per cent. The library therefore draws only one when it
-# starts an RQ-VAE. It draws seven, and takes twenty-five steps, for a model without an encoder, whose codewords stand among
-# the embeddings and are not trained further.
+# On young latents a random start is worse still: nearly half of the Gaussian codewords are dead, and they lose more
+# than the mean alone would. (Young latents have a large common mean; the next section returns to what that does.) The
+# batch costs a quarter here. Seven candidates are worth less than one per cent. As these latents are near the moment
+# when k-means runs, the library draws only one when it starts an RQ-VAE. It draws seven, and takes twenty-five steps,
+# for *residual k-means*, a tokenizer without an encoder, whose codewords stand among the embeddings and are not trained
+# further.
 #
 # ## Does the mean take the first codebook?
 #
 # Sentence embeddings have a large common part: all these texts are about movies, and they all point a little in one
-# direction. One might fear that this common part takes up the first codebook, since every codeword would have to contain
-# it, and that it has to be subtracted first. Is that so?
+# direction. An ID has several codebooks, one for each of its numbers. One might fear that the common part takes up the
+# first of them, since every codeword would have to contain it, and that it has to be subtracted before. Is that so?
 
 # %%
 centred = embeddings - mean
@@ -616,16 +622,17 @@ for name, x in [("as they are", embeddings), ("centred", centred)]:
     )
 
 # %% [markdown]
-# The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by the
-# same vector, and leaves every difference $x - c$ as it was. From the same rows, the movies get the same codes, up to
-# rounding. (The function by hand is used here because the library's k-means subtracts the mean first: near the origin, the
-# rounding errors of the dot products are smallest.)
+# The common part is large, and k-means does not mind it at all. Moving all movies by the same vector moves all means by
+# the same vector, and leaves every difference $x - c$ as it was. From the same rows, the movies get the same codes, up to
+# rounding. (The function by hand is used here because the library's k-means subtracts the mean first: near the origin,
+# the rounding errors of the dot products are smallest.)
 #
-# Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of them
-# are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have
-# length 1. With the mean left in, even codewords at the origin would lose 1/0.57 = 1.76, for 0.57 is the variance. With
-# the mean out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the
-# mean.) So the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
+# Gaussian codewords do mind, for they stand around the origin wherever the movies are. With the mean left in, half of
+# them are dead, and the movies crowd onto a few; taking it out helps, and does not make them good. (The embeddings have
+# length 1, and the mean takes 43 % of its square, so the variance is 0.57. With the mean left in, even codewords at the
+# origin would lose 1/0.57 = 1.76, and codewords of length 1 in random directions lie farther off still. With the mean
+# out, the codewords are too long: their length is 1, while a movie lies about $\sqrt{0.57} = 0.75$ from the mean.) So
+# the warning is true of a codebook that starts at random, and irrelevant for one that starts with k-means.
 #
 # The other half of standardising, the division by the spread, does change the codes: it decides how much each feature
 # counts. By how much do the spreads differ, among the features that vary at all?
@@ -650,9 +657,10 @@ sixteen = kmeans(x, 16, generator=seeded(0), num_candidates=7)
 families(sixteen, x, range(16))
 
 # %% [markdown]
-# Several families can be named at sight: documentaries, horror films, recent comedies, comedies of the eighties, old films
-# of every kind. In others no genre reaches one half, and in some of them it is a period that unites the movies. Titles leave a mark of their own:
-# the movie closest to the centre of the family with the median year 2011 is called *2012*.
+# Several families can be named at sight: documentaries, horror films, recent comedies, comedies of the eighties, old
+# films of every kind. In others no genre reaches one half, and in some of them it is a period that unites the movies.
+# Titles leave a mark of their own: the movie closest to the centre of the family with the median year 2011 is called
+# *2012*.
 #
 # Now the 256 codewords of a codebook of the usual size, those that seven candidates and ten steps gave above.
 
@@ -713,17 +721,18 @@ for (space, seed), result in careful.items():
 
 # %% [markdown]
 # The mean distance in years falls from about 14.5 to about 4, and the share of the main genre rises from one third to two
-# thirds, with no one having named a genre or a year to k-means. On the latents the years come closer still, to about 2, at
-# the same share of genres. Neither is a miracle, since title, year and genres are the text that was encoded. A codebook
-# keeps what varies most in its vectors, whether or not it matters to the person who is to be recommended a movie.
+# thirds, with no one having named a genre or a year to k-means. On the latents the years come closer still, to about 2,
+# at the same share of genres. Neither is a miracle, since title, year and genres are the text that was encoded. A
+# codebook keeps what varies most in its vectors, whether or not it matters to the person who is to be recommended a
+# movie.
 #
 # ## Exercises
 #
 # ### Exercise 1 · A careful average (difficulty ★☆☆, 10 minutes)
 #
-# Write the averaging half of Lloyd's algorithm so that it survives a cluster without movies. The function takes the movies
-# `x`, shape (N, D), their codes, shape (N,), and the present codebook, shape (K, D). It returns the next codebook: each
-# codeword at the mean of its movies, and a codeword without movies where it was.
+# Write the averaging half of Lloyd's algorithm so that it survives a cluster without movies. The function takes the
+# movies `x`, shape (N, D), their codes, shape (N,), and the present codebook, shape (K, D). It returns the next codebook:
+# each codeword at the mean of its movies, and a codeword without movies where it was.
 
 
 # %%
@@ -748,8 +757,8 @@ assert checks.update(update_solution)
 #
 # A movie that lies halfway between two codewords gets one of the two by a hair, and a small change of its embedding would
 # give it another code. Write a function that takes movies `x`, shape (N, D), and a codebook, shape (K, D) with *K* at
-# least 2. It returns, for each movie, the squared distance to the second-nearest codeword minus the squared distance to the
-# nearest: shape (N,). Do not compute $\lVert x\rVert^2$: it is not needed here either.
+# least 2. It returns, for each movie, the squared distance to the second-nearest codeword minus the squared distance to
+# the nearest: shape (N,). Do not compute $\lVert x\rVert^2$: it is not needed here either.
 
 
 # %%
@@ -799,56 +808,83 @@ assert checks.draw_probabilities(draw_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague reports a codebook without dead codewords and with a high perplexity. What can still be
+# wrong with it?
+#
+# - **A.** Nothing that matters: all codewords are in use, and about equally.
+# - **B.** It may lose nearly all of the variance.
+# - **C.** The perplexity itself: in a good codebook a few codewords do most of the work.
+# - **D.** It cannot have been fitted to the end, since k-means leaves some codewords dead.
 #
 # <details>
-# <summary>1. A colleague reports a codebook without dead codewords and with high perplexity. What else do you ask?</summary>
+# <summary>Answer to question 1</summary>
 #
-# How much of the variance it loses. Gaussian codewords on the embeddings had no dead codewords and a higher perplexity than
-# k-means, and kept about one per cent. Both measures see only how evenly the movies are shared out. They would be perfect
-# if the movies were dealt out like cards.
+# **B.** Both measures see only how evenly the movies are shared out. They would be perfect if the movies were dealt out
+# like cards, and Gaussian codewords on the embeddings came close to that: none dead, a higher perplexity than k-means,
+# and 0.99 of the variance lost. That is why A is not enough. C turns the measure round: uneven use wastes codewords. D
+# is false, since k-means had no dead codewords here.
 #
 # </details>
 #
-# <details>
-# <summary>2. You add the same vector to every movie and run k-means again from the same rows. What changes?</summary>
+# **Question 2.** You add the same vector to every movie and run k-means again from the same rows. What changes?
 #
-# The centroids, which move by that vector; and nothing else. Distances between movies and centroids stay as they are, so
-# codes and inertia do too, up to rounding. Codewords drawn around the origin without a look at the data do not move along,
-# and get worse.
+# - **A.** The codes, because the nearest codeword depends on the codewords' lengths, and these have changed.
+# - **B.** The inertia, because every movie's vector has another length now.
+# - **C.** The centroids, which all move by the same vector, and nothing else.
+# - **D.** Nothing at all, because the library subtracts the mean before it begins.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **C.** The centroids move by that vector, and so every difference between a movie and a centroid stays as it was, and
+# with it distances, codes and inertia. A looks at one term of the formula: the lengths do change, and so do the dot
+# products, by just as much. B takes the inertia for a sum of lengths; it is one of differences. D is nearly right about
+# how the library computes, but a centroid is a mean of movies, and these have moved.
 #
 # </details>
 #
-# <details>
-# <summary>3. In 384 dimensions, why is a single codeword at the mean better than 256 codewords at random movies?</summary>
+# **Question 3.** For which catalogue would random rows, without any averaging, be nearly as good a codebook as k-means?
 #
-# The squared distance from a movie to the mean is on average the variance. To another random movie it is twice that, since
-# the other movie brings its own peculiarities. Choosing the best of 256 wins some of it back, but on the embeddings not
-# enough: about 1.2 times the variance is left. One averaging step mends it, as the means of groups have hardly any
-# peculiarities.
+# - **A.** Twenty kinds of screws, hundreds of nearly equal ones of each, and a few hundred codewords.
+# - **B.** Vectors of a thousand features, each varying by itself, and a few hundred codewords.
+# - **C.** Vectors that all share a large common part.
+# - **D.** Vectors whose features were all brought to spread 1.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** What is wrong with a row as a codeword is what is peculiar to it, and what averaging earns is to remove that.
+# Where the members of a group hardly differ, a row is as good as its group's mean, and a few hundred draws hit all
+# twenty kinds. In B every row has a thousand peculiarities, as our embeddings have hundreds. A common part (C) moves
+# rows and means alike, so it helps neither. D only decides how much each feature counts.
 #
 # </details>
 #
 # ## What to take away
 #
-# A codebook is a list of vectors, a code is the position of the nearest, and one matrix product finds the codes of a whole
-# catalogue. The 256 codewords should stand at the means of 256 groups of similar movies. Lloyd's algorithm finds such means
-# by assigning and averaging; ten steps suffice; and what matters more than the cleverness of the start is that it sees the
-# whole catalogue. Gaussian codewords, by contrast, lost 0.97 to 0.99 of the variance of the standardised embeddings and of
-# the trained latents, and more than all of it elsewhere, where k-means lost 0.71 and 0.19. Count dead codewords and perplexity by all means, and always measure what is lost
-# beside them.
+# A codebook is a list of vectors, a code is the position of the nearest, and one matrix product finds the codes of a
+# whole catalogue. The 256 codewords should stand at the means of 256 groups of similar movies. Lloyd's algorithm finds
+# such means by assigning and averaging; ten steps suffice; and what matters more than the cleverness of the start is
+# that it sees the whole catalogue. Gaussian codewords, by contrast, lost 0.97 to 0.99 of the variance of the
+# standardised embeddings and of the trained latents, where k-means lost 0.71 and 0.19. On young latents and on the
+# embeddings as they are, they lost more than all of it. Count dead codewords and perplexity by all means, and always
+# measure what is lost beside them.
 #
 # Even the best of these codebooks lost 0.70 of the variance of the embeddings. A single code is a coarse description.
 #
 # ## What's next
 #
-# A movie minus its codeword leaves something over. [Residual quantization](04_residual_quantization.ipynb) gives this rest
-# a codebook of its own, and the rest of the rest another. [Training the RQ-VAE](05_training_the_rqvae.ipynb) then moves the
-# codewords, and the space in which they stand.
+# A movie minus its codeword leaves something over. [Residual quantization](04_residual_quantization.ipynb) gives this
+# rest a codebook of its own, and the rest of the rest another. [Training the RQ-VAE](05_training_the_rqvae.ipynb) then
+# moves the codewords, and the space in which they stand.
 #
 # ## References
 #
 # - Lloyd (1982), *Least Squares Quantization in PCM* {cite}`lloyd1982least`: assign and average.
 # - Arthur and Vassilvitskii (2007), *k-means++: The Advantages of Careful Seeding* {cite}`arthur2007kmeanspp`.
 # - Zeghidour et al. (2021), *SoundStream* {cite}`zeghidour2021soundstream`: k-means as the start of residual codebooks.
-# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: the same for semantic IDs.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: the same for semantic
+#   IDs.

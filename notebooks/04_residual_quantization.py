@@ -62,9 +62,10 @@ def seeded(seed):
 # ## One codebook is not enough
 #
 # The vectors of this chapter are *latents*: 32 numbers a movie, which an encoder makes from the 384 numbers of the
-# movie's embedding. It belongs to the library's shipped *RQ-VAE*, an autoencoder with a residual quantizer between
-# encoder and decoder, as [the next chapter](05_training_the_rqvae.ipynb) trains it; here it is a given. With it come
-# three codebooks of 256 **codewords**. (`NBVAL_CHECK_OUTPUT` tells the book's tests to run a cell again and compare.)
+# movie's embedding. The encoder belongs to the library's shipped *RQ-VAE*. There a residual quantizer replaces the
+# latent by a sum of codewords, from which a *decoder* rebuilds the 384 numbers. [The next
+# chapter](05_training_the_rqvae.ipynb) trains such a model; here it is a given. With it come three codebooks of 256
+# **codewords**. (`NBVAL_CHECK_OUTPUT` tells the book's tests to run a cell again and compare.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -136,9 +137,9 @@ for level in (1, 2, 3):
 assert alone > 0.98
 
 # %% [markdown]
-# Here too nearly every movie ends with a triple of codes that it has to itself, and five in six have their pair to
-# themselves. The difference lies in the *parts*: they are shared. A codeword serves 35 movies on average (9,066 / 256),
-# learns its place from all of them, and says that they have something in common.
+# Nearly every movie has its triple of codes to itself, as it would have its codeword in the huge codebook, and five in
+# six have even their pair to themselves. The difference lies in the *parts*: they are shared. A codeword serves 35
+# movies on average (9,066 / 256), learns its place from all of them, and says that they have something in common.
 #
 # ## A movie, level by level
 #
@@ -173,9 +174,9 @@ for level in (1, 2, 3):
 # ## How much each level leaves
 #
 # How much is left can be measured for all movies: the squared lengths of the residuals, as a share of the squared
-# lengths of what was to be coded. To compare fairly with other ways of spending the same bits, all codebooks of the
-# next cell are placed by k-means on the same latents, whose mean is first removed (what k-means leaves over, in squared
-# distances, is called its *inertia*). {numref}`fig-04-levels` compares:
+# lengths of what was to be coded. To compare fairly with other ways of spending as many bits or as many vectors, all
+# codebooks of the next cell are placed by k-means on the same latents, whose mean is first removed (what k-means leaves
+# over, in squared distances, is called its *inertia*). {numref}`fig-04-levels` compares:
 #
 # - residual quantization with three codebooks of 256 codewords, 24 bits a movie;
 # - *product quantization* {cite}`jegou2011product`, which cuts the 32 numbers into three parts and gives each part a
@@ -272,6 +273,7 @@ def effective_dimension(x):
     return float(covariance.trace().square() / covariance.square().sum())
 
 
+# %%
 standardised = model.standardize(embeddings)  # (9066, 384)
 one = single_left(standardised, seed=0)
 for seed in (0, 1):
@@ -296,9 +298,8 @@ print(f"decoded from codes: {model.variance_lost(embeddings, codes):.3f}")
 
 # %% [markdown]
 # Residual quantization leaves the least again (the single codebook was placed once only), but that is more than half,
-# and 0.72 of movies that it has not seen. It is not a matter of bits: they are 24 here and there, and 32 real numbers
-# hold more than that too. One thing that differs is the spread: the latents have an effective dimension of 12, the
-# features one of 89.
+# and 0.72 of movies that it has not seen. It is not a matter of bits, for there are 24 in both cases. One thing that
+# differs is the spread: the latents have an effective dimension of 12, the features one of 89.
 #
 # That is the motive for an encoder: to choose what is kept, and to make vectors in which it can be coded. What it
 # leaves out is lost as well, so the fair comparison is made in the features, by the last two lines. The shipped model
@@ -331,6 +332,7 @@ def beam_encode(z, codebooks, width):
     return prefixes[:, 0]  # (B, L)
 
 
+# %%
 some = torch.randperm(len(z), generator=seeded(0))[:2000]
 greedy = residual_encode(z[some], codebooks)[1].square().sum(1)
 for width in (1, 2, 4, 16):
@@ -354,9 +356,9 @@ for movie in data.item_index([1, 3114, 78499]).tolist():
 
 # %% [markdown]
 # The greedy choice is hard to beat here: a beam of 16 finds something better for about one movie in nine, lowers the
-# error by about 1.4 %, and gains little on a beam of 4. The library stays greedy, because that is cheaper. The first
-# codes are no reason, since the beam changed 4 of 2,000. Similar latents mostly start alike either way: 97 % of these
-# movies share the first code with the nearest other one. But the three *Toy Story* films have three first codes.
+# error by about 1.4 %, and gains little on a beam of 4. The library stays greedy, because that is cheaper. For the
+# first codes it hardly matters: the beam changed 4 of 2,000. Similar latents mostly start alike either way: 97 % of
+# these movies share the first code with the nearest other one. But the three *Toy Story* films have three first codes.
 #
 # The *order* of the levels is part of the greedy choice. A sum does not depend on the order of its terms, so decoding
 # does not care. Encoding does:
@@ -380,16 +382,16 @@ print(f"3-2-1, its last codebook × 0.7: {share_left(left, z):.3f}")
 # %% [markdown]
 # Each other order leaves more: 0.07 if only the last two change places, and in reverse 0.26, five times as much as in
 # the right one. There the coarse codebook comes last, and its codewords are too long for what is left. That is a part
-# of the harm: shortened by 0.7, they leave 0.16. And for seven movies in eight at least, the codes are other codes.
-# Whoever encodes must keep to the order in which the codebooks were made.
+# of the harm: shortened by 0.7, they leave 0.16. And at least 88 % of the movies get other codes. Whoever encodes must
+# keep to the order in which the codebooks were made.
 #
 # ## Why the levels share a scale
 #
 # What do the three codebooks look like? The next cell prints the mean length of what reaches each level, its effective
-# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook).
-# Then it compares: to what share of their
-# root mean square length would a fresh codebook of 256, placed by k-means, shorten these vectors, and to what share
-# would it shorten as many random ones, drawn from a Gaussian with the same covariance?
+# dimension, and the mean length of the level's codewords (`nan`: no fourth codebook). Behind the × stand two ratios.
+# For the first, a fresh codebook of 256 is placed on these vectors by k-means, and the root mean square length of what
+# it leaves is divided by that of the vectors. The second is the same for as many random vectors, drawn from a Gaussian
+# with the same covariance.
 
 
 # %%
@@ -452,11 +454,15 @@ assert share_left(z - wrong, z) > 0.5 > 0.1 > share_left(z - right, z)
 #
 # ## Could the levels share a codebook?
 #
-# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here?
-# Four ways to use codebooks of 256 codewords, each over four levels: a codebook of its own for each level; the first
-# level's codebook for all; the same, but shrunk at each level to the length of what is left, the scale being stored;
-# and one codebook placed by k-means on the residuals of the first three levels, pooled, without a scale. A fifth way
-# is a pooled codebook of 1,024, as many vectors as four codebooks have, and ten bits a level instead of eight.
+# Lee et al. {cite}`lee2022rqvae` use one codebook for all levels of their image tokenizer. Is that possible here? We
+# try five ways, each over four levels, on the latents with their mean left in:
+#
+# - *own*: a codebook of 256 for each level;
+# - *shared*: the first level's codebook for all levels;
+# - *shared, rescaled*: the same, but shrunk at each level to the length of what is left, and the scale stored;
+# - *pooled, 256*: one codebook placed by k-means on the residuals of the first three levels together, without a scale;
+# - *pooled, 1,024*: the same with as many vectors as four codebooks have, and ten bits a level instead of eight.
+#
 # {numref}`fig-04-shared` shows what they leave.
 
 
@@ -607,7 +613,7 @@ for ax, name, estimator in zip(
 plt.show()
 
 # %% [markdown]
-# The rotation depends on where the origin is, and the origin of a residual is the codeword chosen at the level before.
+# The rotation depends on where the origin is, and the origin of a residual is the sum of the codewords chosen before.
 # For this reason it matters to which pair of vectors the trick is applied. The library applies it once, to the latent
 # and the whole sum. For the shipped model the two point in almost the same direction, so that both estimators say
 # almost the same of the decoder's gradients:
@@ -659,10 +665,10 @@ agree = (mine.argmax(1) == nearest(few, first)).double().mean()
 print(f"the nearest codeword has the largest weight in {agree:.0%}")
 
 # %% [markdown]
-# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are
-# large, and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
-# mixture it gets: at 300 many codewords are mixed, at 100 the largest already has a third of the weight, and at 10, and
-# all the more at 1, where the library starts by default, the mixture is a single one.
+# The temperature is a squared distance, so here too the scale counts. In these latents the squared distances are large,
+# and noise of size one hardly ever changes which codeword is first. The temperature decides only how much of the
+# mixture it gets. At 300 many codewords are mixed; at 100 the largest already has a third of the weight; at 10, and all
+# the more at 1, where the library starts by default, the mixture is a single codeword.
 #
 # ## What you subtract
 #
@@ -792,10 +798,10 @@ for way in "ab":
 # %% [markdown]
 # For this model, and these 256 movies, the encoder's gradient under (b) is about three times as long as under (c) and
 # points elsewhere, at a cosine of about 0.9; under (a) the length is nearly the same and the cosine about 0.95. Does it
-# matter? A short training shows the direction. So that none of the loops is at home where it starts, it starts from an
-# autoencoder that has been trained for 200 steps without any quantizer, with codebooks that k-means places in its
-# latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30 steps under each loop.
-# Every fourth movie is measured, for two seeds. The last line is (c) with β / 3.
+# matter? A short training shows the direction. So that no loop has an advantage from the beginning, training starts
+# from an autoencoder that has been trained for 200 steps without any quantizer, with codebooks that k-means places in
+# its latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30 steps under each loop.
+# Every fourth movie is measured, for two seeds. Each seed prints five lines, the last of them for (c) with β / 3.
 
 
 # %%
@@ -818,6 +824,7 @@ def plain_autoencoder(seed):
     return start
 
 
+# %%
 def fine_tune(start, way, weight, seed, num_steps=30):
     tuned = deepcopy(start)
     books = tuned.quantizer.codebooks
@@ -861,13 +868,14 @@ for seed in (0, 1):
 # the loops train different encoders. Whether the recommendations of a whole training get better or worse is not shown
 # by this, and is not claimed here.
 #
-# Which of the three do people use? As of the versions that we read: `EdoardoBotta/RQ-VAE-Recommender` subtracts the
-# level's output, `res = res - emb`, which with its straight-through mode is (a); an earlier version of the same file
-# subtracts `emb.detach()`, as (b) does. `lucidrains/vector-quantize-pytorch`, version 1.32.0, subtracts
-# `quantized.detach()` and adds up the levels' outputs, which with straight-through is (b). So does
-# `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that something would crash: each is a training objective
-# that can be defended. But the same $\beta$ weighs different things in them, and a $\beta$ that was tuned in one should
-# not be carried over to another. The library does (c), and so the loss is the one that is on paper:
+# Which of the three do people use? Three repositories, as of the versions that we read:
+# `EdoardoBotta/RQ-VAE-Recommender` subtracts the level's output, `res = res - emb`, which with its straight-through
+# mode is (a); an earlier version of the same file subtracts `emb.detach()`, as (b) does.
+# `lucidrains/vector-quantize-pytorch`, version 1.32.0, subtracts `quantized.detach()` and adds up the levels' outputs,
+# which with straight-through is (b). So does `eugeneyan/semantic-ids-llm`. None is a mistake in the sense that
+# something would crash: each is a training objective that can be defended. But the same $\beta$ weighs different things
+# in them, and a $\beta$ that was tuned in one should not be carried over to another. The library does (c), and so the
+# loss is the one that is on paper:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -895,7 +903,8 @@ for estimator in ("straight-through", "rotation"):
 #
 # $$\sum_{l} \lVert \mathrm{sg}[r_l] - e_l\rVert^2 + \beta\,\lVert r_l - \mathrm{sg}[e_l]\rVert^2.$$
 #
-# The two have the same value and different gradients. By hand, and by the module:
+# The two have the same value and different gradients. By hand, and by the module (`dead_after=0` leaves codewords that
+# nobody chooses where they are):
 
 # %%
 learner = ResidualQuantizer(3, 256, 32, learning="gradient", dead_after=0)
@@ -1035,33 +1044,61 @@ assert checks.commitment_loss(commitment_loss_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague divides every residual by its own length before its codebook, and adds up the chosen
+# codewords. Every codeword is in use. What has gone wrong?
+#
+# - **A.** Nothing: the codes are those of the residuals as they are, and only the codewords are shorter.
+# - **B.** The gradient now arrives at the latent once for each level.
+# - **C.** The levels can no longer be told apart, so that encoding may begin with any of them.
+# - **D.** The sum is not near the latent, and nothing that is stored can mend it.
 #
 # <details>
-# <summary>1. A colleague normalises every residual to length 1 before its codebook and adds up the codewords. Every codeword is in use. What has gone wrong?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The lengths are gone. The codes are no longer those of the latents, only of directions. The codewords of all levels
-# now have length about 1, so a fine correction weighs as much as the first codeword, and the sum is not near the
-# latent. Dividing every row by its own length is worse than dividing by one number a level, because that number can be
-# stored once and a row's own length cannot be read from the codes.
+# **D.** The codewords of all levels have a length of about 1 now, so a fine correction weighs as much as the first
+# codeword, and the length that a row had cannot be read from its codes. A would be true if all residuals of a level
+# were divided by one number: this can be stored once and multiplied back in. B is about what is subtracted and where
+# the estimator stands, not about scale. C does not follow: each codebook was still made for what the one before left
+# over.
 #
 # </details>
 #
-# <details>
-# <summary>2. In a loop that subtracts the straight-through estimate, what does the commitment loss of the third level teach the encoder?</summary>
+# **Question 2.** In loop (a), which subtracts the straight-through estimate, the commitment loss of level 3 is large.
+# What does it teach the encoder?
 #
-# Nothing. The estimate of level 1 has the gradient of the latent, so their difference has none: for autograd, the
-# residuals at levels 2 and 3 are constants. Their commitment losses still appear in the log, and may be large, but no
-# gradient leaves them for the encoder.
+# - **A.** To bring what two levels leave over closer to the third codebook.
+# - **B.** Nothing: whatever its size, no gradient leaves it for the latents.
+# - **C.** The same as the loss of level 1, which is therefore heard three times.
+# - **D.** Nothing about the latents, but it moves the codewords of level 3 towards them.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The estimate has the gradient of the latent, so the latent minus the estimate has none: for autograd, the
+# residuals at levels 2 and 3 are constants. Their losses appear in the log, and nothing flows back from them. A is what
+# one meant to write, and what (b) and (c) do. C would need a gradient through the first residual, and there is none
+# left. D confuses the two losses: in the commitment loss the codeword is the one that is detached.
 #
 # </details>
 #
-# <details>
-# <summary>3. You move from three levels to six in a loop that sums straight-through estimates, and keep everything else. What else have you changed?</summary>
+# **Question 3.** In loop (b), which adds up straight-through estimates, you go from three levels to six and keep β and
+# Adam. What else have you changed?
 #
-# The balance of the losses. The reconstruction's gradient reaches the encoder six times instead of three, so each
-# level's commitment counts half as much beside it as before. Part of what you then measure as the effect of more
-# levels is the effect of a smaller commitment weight.
+# - **A.** The size of the encoder's steps: they become twice as long.
+# - **B.** The first three codes of every movie, even with the same codebooks.
+# - **C.** The weight of each level's commitment beside the reconstruction: it is half of what it was.
+# - **D.** Nothing: every level brings its own commitment loss, so that the balance stays as it was.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **C.** The reconstruction's gradient arrives six times instead of three, and each level's commitment once, as before.
+# Part of what you then measure as the effect of more levels is the effect of a smaller β. Adam divides a gradient by
+# its own size, so A does not happen, and this is why nobody notices. B is false, since the greedy choice of the first
+# levels does not know what follows. D forgets the copies of the other loss.
 #
 # </details>
 #
@@ -1088,7 +1125,7 @@ assert checks.commitment_loss(commitment_loss_solution)
 # - Ge, He, Ke and Sun (2013), *Optimized Product Quantization for Approximate Nearest Neighbor Search* {cite}`ge2013opq`.
 # - Bengio, Léonard and Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
 #   Computation* {cite}`bengio2013estimating`.
-# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`: straight-through, the losses, and
-#   moving averages.
+# - van den Oord, Vinyals and Kavukcuoglu (2017), *Neural Discrete Representation Learning* {cite}`vandenoord2017vqvae`:
+#   straight-through, the losses, and moving averages.
 # - Fifty et al. (2024), *Restructuring Vector Quantization with the Rotation Trick* {cite}`fifty2024rotation`.
 # - Jang, Gu and Poole (2017), *Categorical Reparameterization with Gumbel-Softmax* {cite}`jang2017gumbel`.

@@ -29,7 +29,7 @@
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
-# | k-means | codewords start at the centres that it finds | [Codebooks by k-means](03_codebook_kmeans.ipynb) |
+# | k-means | codewords start at the centres that it finds | [Codebooks and k-means](03_codebook_kmeans.ipynb) |
 # | residuals, straight-through gradients | they are what is trained here | [Residual quantization](04_residual_quantization.ipynb) |
 # | a training loop in PyTorch | we write one step of it | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
@@ -63,8 +63,9 @@ embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 # encoder's output {cite}`vandenoord2017vqvae`. Which of the two moves is decided by `detach`, which holds the other one
 # still.
 #
-# The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never vary
-# and stay at 0.
+# `new_rqvae` makes a model with random weights and lets k-means place the codewords in the latents that these weights
+# give. The features are *standardised* first: each has mean 0 and spread 1 over the catalogue, but for three that never
+# vary and stay at 0.
 
 # %%
 model = new_rqvae(embeddings, RQVAEConfig(384, learning="gradient"), seed=0)
@@ -180,7 +181,7 @@ torch.testing.assert_close(by_hand.state_dict(), by_library.state_dict())
 # ## A short training, watched
 #
 # The whole recipe has three parts. The autoencoder trains **alone**, without a quantizer, until movies lie apart. Then
-# **k-means** puts the codewords at the centres of the latents, level by level. Then all of it trains **together**.
+# **k-means** puts the codewords anew at the centres of the latents, level by level. Then all of it trains **together**.
 # `train_rqvae` does this; here it is in the open, with a place for a function that looks at the model.
 
 
@@ -225,7 +226,8 @@ torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 # movies, 1 when one serves them all. Both are measured on the whole catalogue, and of the three levels the worst
 # counts. The *collision rate* is the share of movies whose three codes an earlier movie has; *variance lost* is the
 # share of the standardised embeddings' variance that cannot be rebuilt. Of the latents, we note the *spread*, their
-# root mean square distance from their mean, and the mean length of what is *left* after the third level.
+# root mean square distance from their mean (of a single number, that is the standard deviation), and the mean length of
+# what is *left* after the third level.
 
 
 # %%
@@ -297,11 +299,12 @@ assert growth > 0
 # %% [markdown]
 # Nothing is wrong. k-means makes exactly this loss small, for latents that stand still: it puts each codeword at the
 # mean of its residuals, and no other place has a smaller mean squared distance to them. So the loss starts near the
-# lowest value that these latents allow. In the first 50 steps the latents draw together a little, so the loss stands
-# still though more is left over. From there on they spread: a far larger term, reconstruction, pays the encoder for
-# telling movies apart, and longer vectors leave longer residuals. Squared lengths are what the loss counts, and the
-# squared spread grows by nearly as much as the loss does. The rest is probably delay, since the codewords follow an
-# average of the past; as the learning rate falls towards the end, they catch up.
+# lowest value that these latents allow. In the first 50 steps the latents draw together a little, and the loss stands
+# still. (The table's `left` rises meanwhile, but it is the third level's alone, while the loss adds up all three.) From
+# there on they spread: a far larger term, reconstruction, pays the encoder for telling movies apart, and longer vectors
+# leave longer residuals. Squared lengths are what the loss counts, and the squared spread grows by nearly as much as
+# the loss does. The rest is probably delay, since the codewords follow an average of the past; as the learning rate
+# falls towards the end, they catch up.
 #
 # The encoder pays little and gains much, as the cell shows. A rise of the quantization loss is therefore no alarm, and
 # a fall is no comfort: the loss is zero in a perfect collapse. This was one seed, and a rise of a tenth; the long
@@ -309,9 +312,9 @@ assert growth > 0
 #
 # ## Collapse
 #
-# Now for the silence. The *bare* recipe has none of the library's precautions: no steps of the autoencoder alone,
-# random codewords, which learn by gradient, no help for those that nobody chooses, a loss averaged over features,
-# inputs as they are.
+# Now for the silent failure. The *bare* recipe has none of the library's precautions: no steps of the autoencoder
+# alone, random codewords, which learn by gradient, no help for those that nobody chooses, a loss averaged over
+# features, inputs as they are.
 
 # %%
 torch.manual_seed(0)
@@ -353,8 +356,8 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 #
 # - `pretrain`: the autoencoder trains alone for 150 of the 500 steps;
 # - `kmeans`: then k-means starts the codewords, which are random otherwise;
-# - `reset`: a codeword that twenty times its fair share of rows have passed by moves onto a row
-#   {cite}`zeghidour2021soundstream`;
+# - `reset`: a codeword's fair share is one row in 256; if nobody has chosen it while twenty shares, 5,120 rows, went
+#   by, it moves onto a row of the batch {cite}`zeghidour2021soundstream`;
 # - `average`: codewords follow moving averages;
 # - `loss_sum`: the reconstruction loss is summed over features;
 # - `standardise`: each feature has mean 0 and spread 1.
@@ -410,13 +413,13 @@ plt.show()
 # after a good start.
 #
 # **Some remedies stand in for each other.** Without the start, reset fills the codebooks; without reset, the start
-# does. Without both, two thirds or more of the codewords of the worst level stay unused, and collisions are more than
-# ten times as many. Leaving out one at a time would not have shown it.
+# does. Without both, about 70 % of the codewords of the worst level stay unused, and collisions are more than ten times
+# as many. Leaving out one at a time would not have shown it.
 #
 # **Most remedies alone are worth nothing.** Five of the six alone end in the same total collapse as none. Together they
 # are worth more. The sum and standardisation act on the same balance: with both, the reconstruction loss starts at 381,
 # and with one alone, at about 1 or less, it does not outweigh the commitment. These two without the other four leave
-# most codewords of the first level unused, and so do pretraining and k-means without the others. But all four together,
+# most codewords of the worst level unused, and so do pretraining and k-means without the others. But all four together,
 # `without reset+average`, are nearly as good as the whole recipe: their variance lost is higher by less than 0.01.
 #
 # **Codes in use are not yet good codes.** `reset` alone fills the codebooks and has as few collisions as the full
@@ -431,7 +434,8 @@ plt.show()
 # ## From 1,000 to 500,000 steps
 #
 # The library ships four snapshots of one long training with batches of 64 movies; [Training a
-# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew.
+# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew. The `lengths` are
+# means: of what enters the quantizer, and of what is left after each level.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -472,9 +476,9 @@ plt.show()
 # {numref}`fig-05-longer` shows: the gain is steady, and each part of it costs several times as much as the one before.
 # Collisions tell another story. They more than double up to 100,000 steps and come back to where they began, while
 # perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for. Two
-# sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The final fall of the
-# learning rate, for which the snapshots before the last have not waited, is a likely reason for the recovery; one
-# training cannot prove it.
+# sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The earlier snapshots were
+# taken before the learning rate had fallen far. Its fall at the end is a likely reason for the recovery; one training
+# cannot prove it.
 #
 # The printed lengths show the movement of the last section at full size. What enters the quantizer grows from about
 # 11.5 to 20.5, and what is left after three levels from about 2.7 to 4.4.
@@ -498,17 +502,17 @@ print(f"collisions: {kmeans_found.collision_rate:.2%}")
 print(f"variance lost: {kmeans_found.variance_lost:.1%}")
 
 # %%
-users = torch.bincount(kmeans_codes[:, 2], minlength=256)
-rare = users <= 5  # (256,), codewords of the third level
+served = torch.bincount(kmeans_codes[:, 2], minlength=256)  # movies each
+rare = served <= 5  # (256,), codewords of the third level
 with torch.no_grad():
     two_levels = kmeans.quantizer.decode(kmeans_codes[:, :2])
     residual = kmeans.standardize(embeddings) - two_levels
     lengths = kmeans.quantizer.codebooks[2].norm(dim=1)
 print(f"third level: {int(rare.sum())} codewords serve 5 movies or fewer,")
-print(f"the fullest serves {int(users.max()):,} of {len(embeddings):,}")
+print(f"the fullest serves {int(served.max()):,} of {len(embeddings):,}")
 print(f"mean length of the residuals: {residual.norm(dim=1).mean():.1f}")
 print(f"of rare codewords: {lengths[rare].mean():.1f},", end=" ")
-print(f"of the fullest: {lengths[users.argmax()]:.1f}")
+print(f"of the fullest: {lengths[served.argmax()]:.1f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -525,8 +529,9 @@ five = pd.read_csv("results/05_tokenizers.csv").groupby("tokenizer").mean()
 print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 
 # %% [markdown]
-# The last table holds means of five seeds, the RQ-VAE after 2,000 steps of 256. R-KMeans loses *less* of the variance,
-# and nine times as many of its movies collide. Is that a contradiction?
+# The last table, made by `rqvae-lib compare-tokenizers`, holds means of five seeds, the RQ-VAE after 2,000 steps with
+# batches of 256 movies. R-KMeans loses *less* of the variance, and nine times as many of its movies collide. Is that a
+# contradiction?
 #
 # It is not, because the two numbers ask different things. Variance asks how far the rebuilt point is from the movie.
 # Each codeword of R-KMeans is a point in the space of the embeddings itself, 384 free numbers, placed where the squared
@@ -543,7 +548,8 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # a codeword stay together. The RQ-VAE's latents move during training, its codewords with them, and its levels stay in
 # even use.
 #
-# Which is better depends on what follows: R-KMeans for a good picture today, the RQ-VAE for names that differ.
+# Which is better depends on what follows: R-KMeans for a close picture of each movie without training, the RQ-VAE for
+# names that differ.
 #
 # ## What to look at when it goes wrong
 #
@@ -616,9 +622,9 @@ assert collapsed_levels_solution(bare.assign(embeddings), 256, 0.5) == [1, 2, 3]
 # ### Exercise 3 · When to stop (difficulty ★★☆, 10 minutes)
 #
 # *Early stopping* keeps the weights that measured best and gives up after `patience` measurements in a row without a
-# new best. You get the measurements in order, lower being better. Return two numbers, counted from 1: the measurement
-# whose weights are kept, and how many were made. A measurement may be `nan`, which is never a best one. Remember that
-# at step 100,000 nobody knows what comes at 500,000.
+# new best. You get the measurements in order, lower being better. Return two numbers: the number, counted from 1, of
+# the measurement whose weights are kept, and how many were made when it gave up or the list ended. A measurement may be
+# `nan`, which is never a best one. Remember that at step 100,000 nobody knows what comes at 500,000.
 
 
 # %%
@@ -645,32 +651,59 @@ assert checks.stop_early(stop_early_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A colleague's quantization loss has fallen to zero after 50 steps, and the whole loss is falling too.
+# What do you say?
+#
+# - **A.** Congratulations: the latents lie on codewords, so quantizing costs nothing any more.
+# - **B.** Wait for the other loss: as long as reconstruction gets better, the codes get better too.
+# - **C.** A loss of zero has no gradient, so the codewords have stopped too early.
+# - **D.** Show me the perplexity first, and then we shall see.
 #
 # <details>
-# <summary>1. A colleague's quantization loss has fallen to zero after 50 steps. Should you congratulate?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Not before you have seen the perplexity. The loss is zero when every latent vector lies on a codeword, and the
-# cheapest way there is one point and one codeword for all movies. Ask for the variance lost as well: in a collapse it
-# is 1.
+# **D.** The cheapest way to a quantization loss of zero is one point and one codeword for all movies, and then the
+# perplexity is 1 and the variance lost is 1. A is true of the latents and says nothing of the movies: they may all lie
+# on the same codeword. B was just what happened to the bare recipe, whose loss fell while it collapsed. C mistakes the
+# symptom: that nothing is left to learn about the codewords is what a collapse looks like.
 #
 # </details>
 #
-# <details>
-# <summary>2. You change to embeddings of 768 numbers and a program that averages its loss over features. What happens to the balance?</summary>
+# **Question 2.** Your program averages the reconstruction loss over the 384 features and sums the commitment loss,
+# weighted by β. Which β gives the balance that this chapter has with a sum and 0.25?
 #
-# Averaging divides the reconstruction loss by 768 instead of 384, while the commitment loss, in the latent space, stays
-# as it was. Its weight has doubled without anybody having changed it. With a sum, more features count for more, and β
-# does not have to make up for the average.
+# - **A.** 0.25, because an optimiser such as AdamW does not care about the scale of a loss
+# - **B.** 0.25 / 384, about 0.00065
+# - **C.** 0.25 · 384 = 96
+# - **D.** 0.25 · 384 / 32 = 3
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The average is 384 times smaller than the sum, so the other term must become smaller by the same factor. A is
+# right about a factor of the whole loss; here the factor is on one term, and it changes the balance. C goes the wrong
+# way: 96 is what a β of 0.25 beside an average would amount to beside a sum. D is the same for a program that averages
+# both losses.
 #
 # </details>
 #
-# <details>
-# <summary>3. With reset as the only remedy, all codewords are used and hardly any movies collide. Why is that no good tokenizer?</summary>
+# **Question 3.** With reset as the only remedy, all codewords are in use and hardly any movies collide. Why is that no
+# good tokenizer?
 #
-# Because it loses nearly all of the variance. The codes differ, but the decoder can say next to nothing of a movie from
-# them. Names that differ at random would have as few collisions; what makes an ID semantic is that something can be
-# read from it.
+# - **A.** The codes tell movies apart, but hardly anything about a movie can be rebuilt from them.
+# - **B.** Since codewords keep being moved, a movie's ID depends on the day.
+# - **C.** The codewords are used too evenly: similar movies need a few common codes.
+# - **D.** It is a good one. Names that differ are what a tokenizer is for.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** It loses about 97 % of the variance. Names drawn at random would be as different (D); what makes an ID semantic
+# is that something can be read from it. Codewords move in every training, and stand still when it is over (B). Even use
+# is no fault (C): the full recipe has a higher perplexity still, and keeps a third of the variance.
 #
 # </details>
 #
@@ -680,14 +713,14 @@ assert checks.stop_early(stop_early_solution)
 # movies. Perplexity and utilisation show a collapse, the variance lost shows whether the codes mean anything, and a
 # rising quantization loss shows only that the latents spread. In 500 steps on this catalogue no remedy was
 # indispensable and none was enough alone. Three things together were: a loss summed over features, standardised inputs,
-# and a start from an autoencoder that had trained alone, whose latents k-means gave codewords. Of the start, the
-# training alone mattered much more than k-means, which the reset of dead codewords could replace.
+# and a start from an autoencoder that had trained alone, with codewords placed in its latents by k-means. Of the start,
+# the training alone mattered much more than k-means, which the reset of dead codewords could replace.
 #
 # ## What's next
 #
-# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is
-# about these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the options of the library
-# and its commands.
+# The codes are good and still not unique: some movies share all three. [The next chapter](06_collisions.ipynb) is about
+# these collisions and the fourth code that resolves them. [Training a tokenizer](../book/tokenizers.md) has all the
+# options of the library and its commands.
 #
 # ## References
 #

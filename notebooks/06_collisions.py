@@ -20,8 +20,9 @@
 # and genres, into a few *codes*. An *RQ-VAE* {cite}`rajput2023tiger` first squeezes the embedding into a *latent*
 # vector of 32 numbers. Then the first *codebook*, a list of 256 vectors called *codewords*, replaces the latent by its
 # nearest codeword; the second codebook does the same with what is left over, the *residual*, and the third with what is
-# left after that. The three choices are the codes. *R-KMeans* does without the squeezing: it places the codewords by
-# k-means on the embeddings themselves, level after level.
+# left after that. The three choices are the codes. A *decoder* rebuilds the embedding from the sum of the three
+# codewords, and the share of the variance that it cannot rebuild is the *variance lost*. *R-KMeans* does without the
+# squeezing: it places the codewords by k-means on the embeddings themselves, level after level.
 #
 # :::{admonition} What you will learn
 # - which movies collide, and whether a person would mind
@@ -95,7 +96,8 @@ print(f"the largest group has {max(map(len, shared))}")
 # %% [markdown]
 # The library does it for the whole catalogue at once. `SemanticIDs` is the catalogue of IDs, and its `collision_groups`
 # are our drawers with more than one movie. The **collision rate** is the share of movies whose codes an earlier movie
-# has: those that would vanish if each triple could keep only one.
+# has: those that would vanish if each triple could keep only one. Wherever this chapter says what percentage of the
+# movies collide, it means this rate.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -127,9 +129,9 @@ for group in same_year:
     print(f"{years[group[0]]}  {genres}")
 
 # %% [markdown]
-# Each of the eight is in this list: its movies are of one year, and have a genre in common. *The Recruit* and
-# *S.W.A.T.* are action thrillers of 2003, but nobody would call one by the other's name. (The ninth in the list is a
-# series whose two parts came out in the same year.)
+# Each of the eight is in this list, which keeps the order of the groups above: its movies are of one year, and have a
+# genre in common. *The Recruit* and *S.W.A.T.* are action thrillers of 2003, but nobody would call one by the other's
+# name. (The ninth in the list is a series whose two parts came out in the same year.)
 #
 # The untitled movies are a case of their own. Their texts are equal, letter by letter, and so are their embeddings:
 
@@ -141,9 +143,8 @@ for first, second in same_text:
     print(repr(data.texts[first]))
 
 # %% [markdown]
-# No tokenizer that reads only these embeddings can tell such movies apart, however many codes it has. A collision rate
-# of 0 is out of reach here: these two pairs collide whatever we do, and only something that does not come from the text
-# can separate them.
+# No tokenizer that reads only these embeddings can tell such movies apart, however many codes it has. Only something
+# that does not come from the text can separate these two pairs, such as the order of the catalogue.
 #
 # ### Neighbours collide
 #
@@ -199,7 +200,8 @@ plt.show()
 # of *pairs* that counts: 23 people are 253 pairs, and each pair gets its chance {cite}`feller1968introduction`. With
 # *N* movies there are $N(N-1)/2$ pairs. If all codes of a level were drawn by chance, each movie's by itself, two
 # movies would get code *k* with probability $p_k^2$, where $p_k$ is the share of movies that have it, and some equal
-# code with probability $\sum_k p_k^2$. If the levels know nothing of each other, these multiply:
+# code with probability $\sum_k p_k^2$. If the $L$ levels know nothing of each other, these multiply. With $p_{lk}$ for
+# the share of code *k* at level *l*, the expected number of colliding pairs is
 #
 # $$E = \frac{N(N-1)}{2} \prod_{l=1}^{L} \sum_{k} p_{lk}^2.$$
 
@@ -237,8 +239,8 @@ assert abs(drawn_pairs.mean() - expected) < 4 * error
 # %% [markdown]
 # The library's `expected_collision_rate` answers the same question for the rate instead of the pairs, exactly and for
 # any number of levels. A triple of probability $p$ is drawn by nobody with probability $(1-p)^N$, so the expected
-# number of different triples is $\sum 1-(1-p)^N$, and all other movies collide. There are 16.8 million triples, but few
-# different probabilities, and equal ones are summed at once.
+# number of different triples is $\sum (1-(1-p)^N)$ over all triples, and all other movies collide. There are 16.8
+# million triples, but few different probabilities, and equal ones are summed at once.
 
 # %%
 by_chance = expected_collision_rate(codes)
@@ -295,15 +297,15 @@ print(f"to name a movie takes {math.log2(N):.2f} bits")
 
 # %% [markdown]
 # The first code carries nearly its full 8 bits, the second 5, and the third a fraction of one. That sounds like waste,
-# but look at the second line: codes that were drawn independently do just the same. With so few movies most pairs of
-# codes belong to one movie already, and then nothing is left for the third code to say. The bound is $\log_2 N$, and
-# not the codebook. So a small conditional entropy at the last level is no sign of a bad codebook, unless it is smaller
-# than that of drawn codes.
+# but look at the second line: codes that were drawn independently do just the same. With so few movies, most pairs of
+# codes in use belong to one movie already, and then nothing is left for the third code to say. The bound is $\log_2 N$,
+# and not the codebook. So a small conditional entropy at the last level is no sign of a bad codebook, unless it is
+# smaller than that of drawn codes.
 #
 # How do collisions depend on the sizes? The table `06_grid.csv` holds R-KMeans with 16 to 256 codewords and one to four
-# levels, three seeds each, and for each of them what `expected_collision_rate` says of chance. (Its first levels are
-# the same however many follow.) {numref}`fig-06-grid` draws it. It was made, like all tables of this chapter, by
-# `python book/_tools/collision_study.py`.
+# levels, three seeds each, and for each of them what `expected_collision_rate` says of chance. (Its levels are placed
+# one after another, so the first two are the same whether or not others follow.) {numref}`fig-06-grid` draws it. It was
+# made, like all tables of this chapter, by `python book/_tools/collision_study.py`.
 
 # %%
 grid = pd.read_csv("results/06_grid.csv")
@@ -313,7 +315,7 @@ kmeans = mean.loc["R-KMeans"]
 found_rates = kmeans["collision_rate"].unstack()
 random_rates = kmeans["random_rate"].unstack()
 
-# %% mystnb={"image": {"alt": "Two heat maps with codebook sizes 16 to 256 as rows and one to four levels as columns. With one level nearly all movies collide in both. For R-KMeans with 256 codewords the rate falls to 22 percent at two levels, 1.8 at three and 0.2 at four; by chance to lower values at each level."}, "figure": {"caption": "More codewords and more levels mean fewer collisions, for R-KMeans (left) as for codes drawn by chance with the same use of the codebooks (right). The gap between the two widens with every level.", "name": "fig-06-grid"}}
+# %% mystnb={"image": {"alt": "Two heat maps with codebook sizes 16 to 256 as rows and one to four levels as columns. With one level nearly all movies collide in both. For R-KMeans with 256 codewords the rate falls to 22 percent at two levels, 1.8 at three and 0.2 at four; by chance to lower values at each level."}, "figure": {"caption": "More codewords and more levels mean fewer collisions, for R-KMeans (left) as for codes drawn by chance with the same use of the codebooks (right). The factor between the two grows with every level.", "name": "fig-06-grid"}}
 fig, axes = plt.subplots(
     1, 2, figsize=(6, 3.2), sharey=True, layout="constrained"
 )
@@ -350,10 +352,10 @@ print(percent.join(lost).loc["R-KMeans"].loc[[64, 256]].to_string())
 # %% [markdown]
 # ## Does the tokenizer matter?
 #
-# All of this was one tokenizer at a time. `06_methods.csv` compares the RQ-VAE (500 steps of 256 movies, after 300 of
-# the autoencoder alone) with R-KMeans on five seeds, both with three levels of 256. The third party is *shuffled
-# codes*: the codes of each level dealt out anew among the movies. They use the codebooks exactly as much, and know
-# nothing. {numref}`fig-06-methods` shows every seed.
+# All of this was one tokenizer at a time. `06_methods.csv` compares the RQ-VAE (500 steps of 256 movies, after 300
+# without codebooks) with R-KMeans on five seeds, both with three levels of 256. The third party is *shuffled codes*:
+# the codes of each level dealt out anew among the movies. They use the codebooks exactly as much, and know nothing.
+# {numref}`fig-06-methods` shows every seed.
 
 # %%
 methods = pd.read_csv("results/06_methods.csv")
@@ -381,7 +383,8 @@ plt.show()
 # %% [markdown]
 # As {numref}`fig-06-methods` shows, no seed of R-KMeans comes near one of the RQ-VAE: 1.3 % to 2.6 % of the movies
 # collide against 0.2 % to 0.3 %. Yet R-KMeans loses less of the variance, 0.49 against 0.61. It describes better and
-# names worse. The shuffled codes tell two reasons apart. Dealt out anew, the codes of R-KMeans still collide in 0.47 %,
+# names worse. (The shipped RQ-VAE, trained for [500,000 steps](05_training_the_rqvae.ipynb), loses 0.40, as is printed
+# below.) The shuffled codes tell two reasons apart. Dealt out anew, the codes of R-KMeans still collide in 0.47 %,
 # those of the RQ-VAE in 0.03 %, and since shuffled codes know nothing, this difference can only come from how evenly
 # the codewords are used. What remains is likeness: each tokenizer collides several times as often as its shuffled
 # codes.
@@ -426,9 +429,10 @@ assert movies == ids.with_prefix(prefix).tolist() == series.tolist()
 #
 # ### The nearest free codes
 #
-# The second remedy moves a movie whose codes are taken to codes that nobody has: those whose codewords add up to the
-# point nearest to the movie's latent vector. By hand, let us keep the first two codes and try the 256 codewords of the
-# third level, the nearest first.
+# The second remedy goes through the movies in order. It moves a movie whose codes an earlier one has to codes that no
+# earlier one has: those whose codewords add up to the point nearest to the movie's latent vector. (A later movie that
+# wanted them is moved in its turn.) By hand, let us keep the first two codes and try the 256 codewords of the third
+# level, the nearest first.
 
 # %%
 latents = rqvae.encode(embeddings)  # (9066, 32)
@@ -463,10 +467,11 @@ print(f"with 16 beams: {wider.added_error.sum():.1f}")
 # ### A fair share of the last codebook
 #
 # The third remedy comes from LC-Rec {cite}`zheng2024lcrec`. All movies that collide take part, and their last codes are
-# dealt out anew such that every codeword of the last level gets the same number of them. Among all ways to do so it
-# takes the one with the least total squared distance. This is a problem of *optimal transport*; Sinkhorn's algorithm
-# {cite}`cuturi2013sinkhorn` solves it by putting a price on crowded codewords and raising the price until the crowd has
-# moved. Those that still collide do it again.
+# dealt out anew such that every codeword of the last level gets an equal part of them. (There are fewer such movies
+# than codewords here, so fractions of movies are dealt, and each movie takes the codeword with most of it.) Among all
+# ways to do so it takes the one with the least total squared distance. This is a problem of *optimal transport*;
+# Sinkhorn's algorithm {cite}`cuturi2013sinkhorn` solves it by putting a price on crowded codewords and raising the
+# price until the crowd has moved. Those that still collide do it again.
 
 # %%
 before = (latents - rqvae.quantizer.decode(codes)).square().sum(1)  # (9066,)
@@ -555,18 +560,18 @@ print(by_case.round(4).T.to_string())
 # %% [markdown]
 # Movies that the tokenizer has not seen are described less well than if it had seen them, and it matters *which* they
 # are. Of random ones R-KMeans loses 59 % of the variance instead of 49 %, the RQ-VAE 66 % instead of 61 %. Of the
-# newest both lose more, 68 % and 76 %. A random tenth is like the rest. The newest tenth is not, for one thing because
-# its texts hold years that the others do not; whether that is the reason was not tested. Collisions follow: of the
-# newest movies 1.1 % (RQ-VAE) or 4.6 % (R-KMeans) get codes that are taken, instead of 0.1 % or 2.4 %. For random ones
-# three seeds show no clear rise. So an ID without training is a good stopgap. When the share of new movies grows, train
-# again, and give all movies new IDs at one go, together with the recommender.
+# newest both lose more, 68 % and 76 %. A random tenth is like the rest. The newest tenth is not: its texts hold years
+# that the others do not, but whether that is the reason was not tested. Collisions follow: of the newest movies 1.1 %
+# (RQ-VAE) or 4.6 % (R-KMeans) get codes that are taken, instead of 0.1 % or 2.4 %. For random ones three seeds show no
+# clear rise. So an ID without training is a good stopgap. When the share of new movies grows, train again, and give all
+# movies new IDs at one go, together with the recommender.
 #
 # ## What do the codes know?
 #
 # Codes that like movies share should say something about them. Take two attributes: the *decade* of a movie, and its
-# *first-listed genre* (MovieLens lists genres alphabetically, so this is a crude label: an animated comedy counts as
-# Animation). The obvious measure is **purity**: sort the movies by the first codes of their IDs, and ask what share of
-# them has the commonest decade of its group.
+# *first-listed genre* (MovieLens lists genres by the alphabet, IMAX last, so this is a crude label: an animated comedy
+# counts as Animation). The obvious measure is **purity**: put movies whose IDs begin with the same codes into one
+# group, and ask what share of all movies have the commonest decade of their group.
 
 # %%
 known = torch.tensor((years.notna() & (items["genres"] != "")).tolist())
@@ -613,11 +618,11 @@ for name, labels in attributes.items():
         print(f"{name:6} {length}: {nmi:.3f}, shuffled {control:.3f}")
 
 # %% [markdown]
-# There are two ways out. One is to look at the difference to the control only where the control is small, at the first
-# code. The other is to ask *pairs*: of all pairs of movies that share a prefix, which share has the same label? Whoever
-# is alone is in no pair. And with shuffled labels the answer is, on average, the same for every grouping: the share of
-# all pairs that agree. This is **pair precision** {cite}`manning2008introduction`; its control is the prefix of
-# length 0. {numref}`fig-06-purity` sets the two measures side by side.
+# There are two ways out. One is to trust these measures only where their control is small, at the first code. The other
+# is to ask *pairs*: of all pairs of movies that share a prefix, which share has the same label? Whoever is alone is in
+# no pair. And with shuffled labels the answer is, on average, the same for every grouping: the share of all pairs that
+# agree. This is **pair precision** {cite}`manning2008introduction`; its control is the prefix of length 0.
+# {numref}`fig-06-purity` sets the two measures side by side.
 
 # %%
 for name, labels in attributes.items():
@@ -721,9 +726,8 @@ plt.show()
 #
 # Collaborative vectors know little of the genre and a little of the decade: 27 % with R-KMeans and 39 % with the
 # RQ-VAE. They contain no text, so this comes from the people alone, who seem to choose movies of like age together.
-# Side by side with the text they change little: the text with its year prevails. Both halves count alike feature by
-# feature, and the text has 384 features, the collaborative vectors 64; whether that is the reason, this table does not
-# say.
+# Side by side with the text they change little: the text with its year prevails. Every feature counts alike, and the
+# text has 384 of them, the collaborative vectors 64; whether that is the reason, this table does not say.
 #
 # Is it good that codes know the year? That depends on what they are for. Somebody in the mood for the movies of 1994 is
 # well served; somebody who wants comedies is served less well. What it does to recommendations was not measured here.
@@ -826,41 +830,69 @@ for length in range(4):
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A new tokenizer has exactly as many collisions as chance would cause. What is this?
+#
+# - **A.** As good as it gets: the birthday problem sets a floor below which no tokenizer can come.
+# - **B.** A sign that the levels know nothing of each other, and so the best use of the codebooks.
+# - **C.** A reason to ask whether the codes still say which movies are alike.
+# - **D.** A failure, since training has to go on until nothing collides.
 #
 # <details>
-# <summary>1. A colleague's new tokenizer has exactly as many collisions as chance. Is that the best one can hope for?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It is a warning. Like movies should get like codes, so some neighbours will meet; codes that collide no more than
-# chance may have stopped to say which movies are alike. Look at what a prefix says of an attribute, beside its control.
-# (A remedy can bring collisions below chance, and then the number says nothing about the tokenizer any more.)
+# **C.** Like movies should get like codes, so near neighbours will meet more often than chance has it; codes that do
+# not may have stopped to describe. Look at what a prefix says of an attribute, beside its control. A takes chance for a
+# law: a remedy brings the number to zero. B says something that would follow if codes were drawn by chance, which is
+# just the fear. D asks for what no tokenizer can do where two texts are equal.
 #
 # </details>
 #
-# <details>
-# <summary>2. A report says: with all three codes, 99.8 % of the movies are in a group of their own decade. What do you ask?</summary>
+# **Question 2.** A report says: with all three codes, 99.8 % of the movies are of the commonest decade in their group.
+# What follows from it?
 #
-# What it is with shuffled labels, and how many movies are alone in their group. Someone who is alone always agrees with
-# himself. Ask for pairs: of the movies that share a prefix, how many agree, against how many of all pairs.
+# - **A.** The codes know the decade nearly perfectly.
+# - **B.** Next to nothing, as long as there is no control beside it.
+# - **C.** The third code is the one that knows the decade, since with fewer codes the share was lower.
+# - **D.** The year stood in the text that was encoded.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** With three codes nearly every movie is alone in its group, and whoever is alone agrees with himself: with
+# shuffled labels the share is as high. Ask for pairs: of the movies that share a prefix, how many agree, against how
+# many of all pairs. A and C read a number that rises with the length of the prefix whatever the codes know. D may be
+# true, and this number would be the same if it were not.
 #
 # </details>
 #
-# <details>
-# <summary>3. You may choose between a disambiguation code and moving movies to the nearest free codes. What speaks for each?</summary>
+# **Question 3.** Every week you append new movies. A recommender has learned the old IDs, and IDs must not become
+# longer; a few movies may be described a little worse. Which remedy do you take?
 #
-# The disambiguation code keeps every learned code, always works, and does so for equal texts too; but it makes all IDs
-# longer by a code that says nothing of the movie. The nearest free codes keep the IDs short and cost a few movies some
-# accuracy. Both leave old IDs alone when movies are appended.
+# - **A.** The nearest free codes.
+# - **B.** The disambiguation code.
+# - **C.** The fair share of the last codebook, done again each week.
+# - **D.** A larger last codebook, so that none is needed.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** A movie's codes then depend on earlier movies only, so old IDs stay, and no code is added; the price is a
+# little more distance for those that move. B keeps old IDs too, and makes every ID longer by one. C deals out the codes
+# of all that collide anew, and so renames old movies. D needs a new tokenizer, which renames everybody, and movies with
+# equal texts would still collide.
 #
 # </details>
 #
 # ## What to take away
 #
 # Collisions are no accidents. On this catalogue there are several times more of them than chance would cause, and those
-# who collide are near neighbours: parts of a series, or movies of one year and a like genre. The number of collisions
-# that chance causes has a closed form, the birthday problem with uneven shares. More levels or larger codebooks make
-# collisions rarer, down to the items that have the same vector. The disambiguation code and the nearest free codes
-# leave old IDs alone when movies are appended; the fair share of the last codebook does not.
+# who collide are near neighbours: parts of a series, movies of one year and a like genre, or movies with the same text.
+# The number of collisions that chance causes has a closed form, the birthday problem with uneven shares. More levels or
+# larger codebooks make collisions rarer, down to the items that have the same vector. The disambiguation code and the
+# nearest free codes leave old IDs alone when movies are appended; the fair share of the last codebook does not.
 #
 # What codes know must be held against shuffled labels. Purity and mutual information flatter long prefixes, and pairs
 # do not. Here the codes know the decade best of all, because the text holds the year; without it, they know more of the

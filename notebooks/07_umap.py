@@ -10,9 +10,9 @@
 # # Can one see what a code means?
 #
 # *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
-# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that most people reach for: it lays out
-# vectors of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and
-# the residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
+# which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that many reach for: it lays out vectors
+# of hundreds of numbers on a flat map. This chapter builds it by hand, looks at the embeddings, the latents and the
+# residuals with it, and then asks the question that such pictures rarely come with: which part of what one sees is
 # true?
 #
 # A reminder, in case you start here. Each movie's title, year and genres were turned into an *embedding* of 384
@@ -81,8 +81,9 @@ codes = rqvae.assign(embeddings)  # (9066, 3)
 # UMAP gives up on distances altogether. It asks for one thing only: **neighbours should stay neighbours**.
 #
 # So the first step is a graph. Each movie names its 14 nearest others, by Euclidean distance between standardised
-# embeddings. (umap-learn, the program that people use, calls this 15, because it counts the movie itself.) The
-# library's function finds them exactly; for a hundred movies the obvious way is as good.
+# embeddings: from each feature its mean is subtracted, and the rest is divided by the standard deviation. (umap-learn,
+# the program that people use, calls this 15, because it counts the movie itself.) The library's function finds them
+# exactly; for a hundred movies the obvious way is as good.
 
 # %%
 near = nearest_neighbours(x, 14)  # indices and distances, (9066, 14)
@@ -101,12 +102,12 @@ print([data.titles[movie] for movie in near.indices[0, :3]])
 #
 # $$w = \exp\bigl(-(d - \rho) / \sigma\bigr).$$
 #
-# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$. A
-# movie in a crowd and a movie far from everyone thus end up with equally strong ties: UMAP forgets, on purpose, how
-# dense the data are. There is no formula for $\sigma$, but the sum grows with it, so *bisection* finds it: keep a lower
-# and an upper bound, try the middle, and move one of the bounds there. As long as there is no upper bound, double
-# instead. (Four movies have a twin with the same text, at distance 0. The twin does not count as the nearest; it gets
-# the weight 1 as well.)
+# Each movie has its own $\rho$ and its own $\sigma$, chosen so that its weights add up to $\log_2 15 \approx 3.9$, a
+# value that UMAP's authors chose. A movie in a crowd and a movie far from everyone thus end up with equally strong
+# ties: UMAP forgets, on purpose, how dense the data is. There is no formula for $\sigma$, but the sum grows with it, so
+# *bisection* finds it: keep a lower and an upper bound, try the middle, and move one of the bounds there. As long as
+# there is no upper bound, double instead. (Four movies have a twin with the same text, at distance 0. The twin does not
+# count as the nearest; it gets the weight 1 as well.)
 
 
 # %%
@@ -139,6 +140,7 @@ rows = torch.arange(len(x)).repeat_interleave(14)
 named = scipy.sparse.csr_array(
     (weights.flatten(), (rows, near.indices.flatten())), (len(x), len(x))
 )
+# For a csr_array, * multiplies entry by entry; @ is the matrix product.
 graph = named + named.T - named * named.T
 ties = scipy.sparse.triu(graph).tocoo()  # each tie once
 print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
@@ -146,11 +148,11 @@ print(f"{ties.nnz:,} ties, {len(x) * (len(x) - 1) // 2:,} pairs")
 # %% [markdown]
 # ## Then springs
 #
-# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance
-# $q = 1 / (1 + a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$
-# say how closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The
-# movies are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss
-# of any yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
+# The second step lays the graph out. On the map, two movies at distance $d$ *look tied* with the chance $q = 1 / (1 +
+# a\,d^{2b})$, which is 1 where they lie on each other and falls off with the distance. The numbers $a$ and $b$ say how
+# closely points may be packed; 1.577 and 0.895 are what umap-learn computes for its setting `min_dist=0.1`. The movies
+# are then moved until $q$ is large for ties and small for pairs that have none. That is cross-entropy, the loss of any
+# yes-or-no classifier, and its gradient is easily pictured: ties pull, all other pairs push.
 #
 # There are 41 million other pairs. Nearly all are far apart and push hardly at all, so each round draws a few at
 # random, five for each tie. Ties, too, are drawn, each with its weight as the chance. `steepness` is $a\,d^{2b}$ for a
@@ -187,10 +189,10 @@ shadow = x @ directions.T  # (9066, 2)
 by_hand = lay_out(ties, shadow)
 
 # %% [markdown]
-# That is the heart of UMAP. Its authors' program walks through the ties one by one, moves the two ends at once,
-# and starts from a *spectral* layout, made of the graph's slowest vibrations, instead of the shadow. We hand it our
-# exact neighbours; left alone it searches for them approximately. The settings: 15 neighbours, `min_dist` 0.1, 200
-# epochs, seed 0.
+# That is the heart of UMAP. Its authors' program walks through the ties one by one, moves the two ends at once, and
+# starts from a *spectral* layout instead of the shadow: its coordinates are eigenvectors of a matrix of the graph,
+# those that change least along the ties. We hand it our exact neighbours; left alone it searches for them
+# approximately. The settings: 15 neighbours, `min_dist` 0.1, 200 epochs, seed 0.
 
 # %%
 itself = torch.arange(len(x))[:, None]
@@ -209,7 +211,8 @@ print(f"umap-learn: a = {reducer._a:.3f}, b = {reducer._b:.3f}")
 # %% [markdown]
 # The graphs agree, weight for weight. (umap-learn forgets ties weaker than 1/200, which it would hardly draw once in
 # 200 epochs, so we forget them, too, before comparing.) The layouts cannot agree: chance decides too much.
-# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made.
+# {numref}`fig-07-three` shows both beside the shadow, coloured by when each movie was made. (`by_decade` is a `Groups`
+# of the library: the names of the groups, the group of each movie, and colours for light and for dark pages.)
 
 # %% mystnb={"image": {"alt": "Three maps of the movies, coloured by decade. In the shadow the decades lie in blurred layers over one another. The other two maps also go from old to new, with clearer borders and denser clumps; their outlines differ."}, "figure": {"caption": "A few dozen lines by hand and umap-learn draw different outlines of the same country. Both separate the decades more clearly than the shadow on the two principal directions.", "name": "fig-07-three"}}
 by_decade = plots.decades(data.items["year"])
@@ -282,8 +285,8 @@ print(f"{table.shape[1] // 2} maps of {len(table):,} movies")
 
 # %% [markdown]
 # {numref}`fig-07-country` shows the shipped map of the embeddings twice. The genre is the first that MovieLens lists,
-# and it lists them by the alphabet, so that *Toy Story* counts as Adventure. Each name stands where its group is
-# densest.
+# and it lists them by the alphabet (IMAX excepted, which comes last), so that *Toy Story* counts as Adventure. Each
+# name stands where its group is densest.
 
 # %% mystnb={"image": {"alt": "The same map twice. Left, coloured by decade: movies from before 1960 lie at the top, the 1980s at the left edge, and the later decades follow to the right and below. Right, coloured by first genre: comedies form a band above the dramas, action movies lie below them, horror at the lower left."}, "figure": {"caption": "The embeddings make one country with two orders: decades run from the upper left to the right, genres from comedy above to action below. UMAP was told about neither.", "name": "fig-07-country"}}
 by_genre = plots.main_genres(data.items["genres"])
@@ -325,14 +328,12 @@ for name, neighbours in {
 
 # %% [markdown]
 # The map keeps nearly all of the agreement about decades. Of genres it loses more than a quarter of what the truth has
-# above chance, and of first codes more than a third: two dimensions have no room for everything.
+# above chance (0.46 in place of 0.56, with 0.20 at random), and of first codes more than a third.
 #
 # ## Codes on a map that does not know them
 #
 # Now the codes. This map was made without them, which makes it an honest judge: if a code means something, its movies
-# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies. (A `Groups` of
-# the library holds, for one way of sorting movies, the names of the groups, the group of each movie, and colours for
-# light and for dark pages.)
+# should lie together here. {numref}`fig-07-codes` colours the six first codes that have the most movies.
 
 # %%
 first = codes[:, 0]
@@ -363,8 +364,8 @@ plots.scatter(ax, country, by_code, names=by_code.labels[:6], size=sizes_drawn)
 plt.show()
 
 # %% [markdown]
-# And the other 250? Of the squared distances of all movies from the map's centre, which share is left when one measures
-# from the centre of each code's own movies instead? Chance gives nearly 1.
+# And the other 250? Add up the squared distances of all movies from the map's centre, and then each movie's from the
+# centre of the movies with its own code: what share of the first sum is the second? Chance gives nearly 1.
 
 
 # %%
@@ -475,9 +476,9 @@ plt.show()
 
 # %% [markdown]
 # That was one island of 256. For the whole catalogue we ask: when the sum of the first few codewords stands for a
-# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps was
-# drawn of the latents *and* of these sums: how far apart do they lie there, compared with the way to another movie,
-# drawn at random?
+# movie, how far is it from the movie's latent, and how often is no other latent nearer? One of the shipped maps holds
+# the latents *and* these sums as points: how far does a movie's sum lie from its latent there, compared with another
+# movie, drawn at random?
 
 # %%
 whole = map_of("whole")
@@ -530,8 +531,8 @@ for level, part in enumerate((torch.zeros_like(latents), *sums)):
 # %% [markdown]
 # These numbers are counted in 32 dimensions, not on the maps. Nine in ten neighbours of a latent share its decade. Take
 # the first codeword away, and it is hardly more than among movies drawn at random, for which it was 0.20 above; genres
-# fall nearly as far. What remains still tells single movies apart, as the last section showed. But it is hardly about
-# decades any more, and little about these genres.
+# fall to 0.26, where chance gave 0.20 as well. What remains still tells single movies apart, as the last section
+# showed. But it is hardly about decades any more, and little about these genres.
 #
 # The discs carry a warning, too. UMAP draws *something* whatever it is given: nothing in the picture says whether an
 # even disc hides a structure that two dimensions cannot show, or has none.
@@ -539,8 +540,8 @@ for level, part in enumerate((torch.zeros_like(latents), *sums)):
 # ## What the map does not say
 #
 # Now for the distances. {numref}`fig-07-warning` holds four maps of the same latents: the one above; another seed; 5
-# neighbours in the place of 15; and the map for which the sums of codewords were drawn along with the latents, without
-# those sums. The same six codes are marked on each.
+# neighbours in the place of 15; and the map from above that has the sums of codewords as further points, not shown
+# here. The same six codes are marked on each.
 
 # %% mystnb={"image": {"alt": "Four archipelagos. In the first two, which differ in the seed, the six marked codes lie in similar places. With 5 neighbours, and with the codewords drawn along, the islands lie evenly spread and the six codes are elsewhere, in another order."}, "figure": {"caption": "The same latents four times. The islands are the same, and where they lie changes with the settings.", "name": "fig-07-warning"}}
 warned = {
@@ -591,8 +592,8 @@ print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
 # another matter. The first two maps have them partly in order, and agree with each other more than with the truth: both
 # started from the same spectral layout. With 5 neighbours, or with the codewords along, next to nothing of the order is
 # left, and yet the trustworthiness does not fall by a hundredth, because it looks at the 15 nearest and not beyond.
-# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond the
-# island, whose largest has 79 movies, and that map has the best order of the five. It is still far from right.
+# When hardly a tie leads from one island to another, little tells UMAP where to put it. 100 neighbours reach beyond any
+# island, the largest of which has 79 movies, and that map has the best order of the five. It is still far from right.
 #
 # Sizes do no better: no correlation reaches beyond 0.2 in either direction, and most are negative, which would make the
 # more varied codes the smaller islands. It is what the weights would make one expect: every movie has equally strong
@@ -686,10 +687,10 @@ assert checks.union(union_solution)
 # %% [markdown]
 # ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
 #
-# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
-# one item's $k$ neighbours,
-# $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the
-# entropy $-\sum_j p_j \log p_j$ (natural logarithm), has a given value.
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of one
+# item's $k$ neighbours, $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own
+# $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the entropy $-\sum_j p_j \log p_j$ (natural
+# logarithm), has a given value.
 #
 # You get `distances`, shape (N, k), float64, and `perplexity`, between 1 and k. Return the probabilities, (N, k),
 # float64, right to at least four digits. Distances may be tiny, huge, or huge and nearly equal.
@@ -724,31 +725,59 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** On your UMAP of the embeddings the westerns form an island far out at the edge. What may you conclude?
+#
+# - **A.** That westerns are less like other movies than any other genre is.
+# - **B.** That westerns are more alike among themselves than the movies of a larger island.
+# - **C.** That few of the neighbours of a western are something else.
+# - **D.** Nothing: with another seed the westerns might be scattered over the whole map.
 #
 # <details>
-# <summary>1. On your UMAP, the westerns form an island far out at the edge. Are they less like the other movies than any other genre?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The map cannot say. Few ties join the westerns to others, so they lie apart; how far, and on which side, was decided
-# by the start and by chance. Measure distances in the space that was drawn, or draw again with other settings and see
-# what stays.
+# **C.** An island is a group that few ties join to the rest. How far out it lies, and on which side, was decided by the
+# start and by chance (A), and its size says nothing about how varied it is (B), because every movie is given equally
+# strong ties. D goes too far: other seeds and settings moved the islands of this chapter about, and did not dissolve
+# them, since neighbours are what UMAP does keep.
 #
 # </details>
 #
-# <details>
-# <summary>2. A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?</summary>
+# **Question 2.** A map has a trustworthiness of 0.998 for 15 neighbours. What may still be wrong with it?
 #
-# Everything that is larger than 15 neighbours. Two maps of this chapter with that score have their islands in entirely
-# different order. The sizes of groups may be wrong too, and true neighbours may be missing: only intruders are counted.
+# - **A.** Where its groups lie to each other.
+# - **B.** Nothing to speak of: two points in a thousand are out of place.
+# - **C.** Most points may have strangers beside them, as long as the groups stand in the right order.
+# - **D.** Only the sizes of its groups: the distances between them are what the score measures.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** The score counts strangers among the nearest 15 and looks no further: two maps of this chapter with such a
+# score have their islands in entirely different order. B reads it as a share of points; it is a scaled sum of places. C
+# turns it round: strangers beside a point are the one thing that it would notice. D is half right, for the sizes may be
+# wrong too; but the distances between groups are not looked at either.
 #
 # </details>
 #
-# <details>
-# <summary>3. To show that your codes mean something, you colour a map of the latents by the first code. Why does a sceptic shrug?</summary>
+# **Question 3.** To show that your codes mean something, you colour a map of the latents by the first code, and see
+# clear patches. Why does a sceptic shrug?
 #
-# Because the code is the codeword nearest to the latent, movies of one code lie together in the latents by
-# construction, whether or not the latents mean anything. A map that was made without the codes, such as that of the
-# embeddings, can contradict you. A count with shuffled codes beside it is better still.
+# - **A.** Because two dimensions hold only a small share of the variance.
+# - **B.** Because it is one map with one seed, and with another the patches might be gone.
+# - **C.** Because nobody can tell 256 colours apart.
+# - **D.** Because there would be patches even if the codes meant nothing.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** A code is the codeword nearest to the latent, so movies of one code lie together among the latents by
+# construction. A map that was made without the codes, such as that of the embeddings, could have contradicted you, and
+# a count beside shuffled codes is better still. A is true of the shadow on two principal directions, which tries to
+# keep distances; UMAP keeps neighbours. B does not happen, since neighbours are kept with every seed. C is a matter of
+# drawing, and six codes would do.
 #
 # </details>
 #
@@ -767,7 +796,10 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # ## References
 #
-# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction* {cite}`mcinnes2018umap`.
-# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`: trustworthiness.
+# - McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction*
+#   {cite}`mcinnes2018umap`.
+# - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`:
+#   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
-# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can tell apart.
+# - Okabe and Ito (2008), *Color Universal Design*: the colours of groups, which people who see red and green alike can
+#   tell apart.

@@ -25,13 +25,13 @@
 # - what the loss is made of, level by level, and what simple counting reaches at each level
 # - what a short training learns first, and what it has not learned at the end
 # - what windows, padding, the learning-rate schedule and dropout do
-# - how a decoder compares with TIGER's encoder–decoder, and what training on existing IDs only brings
+# - how a decoder compares with TIGER's encoder–decoder, and what changes when only existing IDs compete in training
 # :::
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | semantic IDs | they are the words of the sentence | [Quickstart](00_quickstart.ipynb) |
-# | the leave-one-out split | each person's last movie but one is what we predict | [Data and splits](01_data_splits_leakage.ipynb) |
+# | the leave-one-out split | each person's last movie but one is what we predict | [Data, splits and leakage](01_data_splits_leakage.ipynb) |
 # | softmax, cross-entropy, embeddings in PyTorch | the model is made of them | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
 # **Time:** about 30 minutes to read.
@@ -125,8 +125,8 @@ print(f"{len(ids) / count:.1f} times as many")
 # weights.
 #
 # A model that shall predict the next code must not see it. The *causal mask* therefore sets the scores of all later
-# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a
-# *decoder*.
+# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
+# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.)
 
 
 # %%
@@ -139,10 +139,11 @@ def causal_attention(q, k, v):
 
 # %% [markdown]
 # The transformer has two *blocks*, one after the other, and each looks through four *heads*: the 64 numbers of the
-# query, key and value are cut in four pieces of 16, and each piece attends on its own. A matrix, `out`, mixes what
-# the heads bring. Then a small network of two layers, the *MLP*, works on each token alone. Both parts normalise what
-# comes in (a `LayerNorm`), and add what comes out to what came in. Normalising before rather than after is called
-# *pre-norm* {cite}`xiong2020prenorm`. After the last block all is normalised once more.
+# query, key and value are cut in four pieces of 16, and each piece attends on its own. A matrix, `out`, mixes what the
+# heads bring. Then a small network of two layers, the *MLP*, works on each token alone. Both parts normalise what comes
+# in: a `LayerNorm` brings each token's numbers to mean 0 and variance 1, and then to a learned scale and shift. What
+# comes out is added to what came in. Normalising before rather than after is called *pre-norm*
+# {cite}`xiong2020prenorm`. After the last block all is normalised once more.
 
 # %%
 block = shipped.transformer.blocks[0]
@@ -193,8 +194,8 @@ print("outputs that changed:", moved.nonzero()[:, 0].tolist())
 assert moved.tolist() == [False] * 13 + [True] * 3
 
 # %% [markdown]
-# Output 12 stands at the last code of the third movie. From it the fourth movie's first code is predicted, so it had
-# better not know it.
+# The start token has the number 0 and each movie four numbers more, so output 12 stands at the last code of the third
+# movie. From it the fourth movie's first code is predicted, so it had better not know it.
 #
 # ## The loss, by hand
 #
@@ -222,8 +223,9 @@ print(nats.numpy().round(2), "sum over levels:", nats.sum(1).numpy().round(2))
 # %% [markdown]
 # One row a movie, one column a level. One reading of four movies gave four predictions, each from another history:
 # none, one, two and three movies. This is what causal attention buys, and it is called *supervising every position*.
-# And it is the same guess that the model makes when it recommends; the next cell asks for the fourth movie's first
-# code from a history of three.
+# And it is the same guess that the model makes when it recommends; the next cell asks for the fourth movie's first code
+# from a history of three. (The library's methods can follow several beginnings of an ID for each person at once, called
+# *beams*. Here there is one, number 0.)
 
 # %%
 with torch.no_grad():
@@ -242,8 +244,8 @@ torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
 # - **blind about codes**: each code of a level is equally likely, whatever stands before it;
 # - **code counts**: how often each code occurs in the training histories, each level by itself;
 # - **blind about movies**: each *movie* is equally likely, so the second code must fit the first one;
-# - **movie counts**: a movie is as likely as it was often rated there. Both counts start at one, so that nothing is
-#   impossible.
+# - **movie counts**: a movie's probability is its share of the ratings in the training histories. The counts of codes
+#   and of movies start at one, so that nothing is impossible.
 #
 # The last two are probabilities of movies, and must be cut up by level. The probability of a first code is the share
 # of all movies, or of their counts, that begin with it. Given the first code, that of a second is its share among
@@ -371,18 +373,19 @@ assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 # was handed the catalogue for nothing.
 #
 # When it *recommends*, the decoder is handed it too, since the search follows only codes that lead to a movie. Among
-# existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie
-# counts. (The search takes its probabilities from the softmax over all codes, so 7.56 is a close relative of what a
-# ranking rests on, not the thing itself.)
+# existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie counts.
+# (The search takes its probabilities from the softmax over all codes, so 7.56 is a close relative of what a ranking
+# rests on, not the thing itself. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
+# softmaxes make.)
 #
 # The table says something sobering as well. All of the decoder's lead over movie counts comes from the *first* code.
 # At the second it is slightly worse than counting, even when only existing codes compete.
 #
 # ## A short training, watched
 #
-# What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories,
-# computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in [chapter
-# 5](05_training_the_rqvae.ipynb).
+# What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories, cut
+# to at most 50 movies, computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights,
+# as in [chapter 05](05_training_the_rqvae.ipynb).
 #
 # How far they move depends on the *learning rate*, which follows a *schedule*. It rises from near zero in a *warm-up*
 # {cite}`vaswani2017attention`, while the weights are still random; then it falls along half a cosine wave
@@ -448,17 +451,17 @@ assert short_every.sum() < levels["code counts"].sum() - 0.5
 assert (with_strangers - short_every)[1:].max() < 0.05
 
 # %% [markdown]
-# The loss in {numref}`fig-08-short` starts near the line of a model that knows nothing and drops below code counts,
-# which is about the best that a model can do that looks at no context at all. So some context is in use already. The
-# table, which splits the validation loss by level, says where: the second and the third code have gained, and the
-# first stands where counting leaves it. And the history has no part in the gain: with somebody else's, the second and
-# the third code lose next to nothing.
+# The loss in {numref}`fig-08-short` starts near the line of a model that knows nothing and drops below code counts. A
+# model that looks at no context at all can hardly do better than those. So some context is in use already. The table,
+# which splits the validation loss by level, says where: the second and the third code have gained, and the first stands
+# where counting leaves it. And the history has no part in the gain: with a stranger's, namely that of the next person
+# in the data, the second and the third code lose next to nothing.
 #
 # Longer trainings, on several seeds, were made by a script,
 #
 #     OMP_NUM_THREADS=1 python book/_tools/decoder_study.py
 #
-# which wrote `results/08_decoders.csv`, which holds the validation loss by level at eight moments of each training.
+# It wrote `results/08_decoders.csv`, the validation loss by level at eight moments of each training.
 # {numref}`fig-08-progress` shows the decoder's, for 500 steps and three seeds.
 
 # %%
@@ -541,9 +544,9 @@ for step in range(4):
     print(sorted((int(row[0]), int(row[-1])) for row in rows))
 
 # %% [markdown]
-# What does the cut cost? The decoder never sees more than 49 movies before the one that it predicts. We can ask what
-# it would lose with still shorter histories ({numref}`fig-08-history`), and, to see whether it reads them at all,
-# what it does with somebody else's history, and with the person's own in random order.
+# What does the cut cost? The predicted movie is one of the window's 50, so the decoder never sees more than 49 before
+# it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`), and, to see whether it
+# reads them at all, what it does with somebody else's history, and with the person's own in random order.
 
 # %%
 kept = {}
@@ -577,7 +580,7 @@ plt.show()
 # is worse than movie counts. With a stranger's history it is worse than without any: a wrong context is worse than
 # none. And the same 49 movies in random order are worth less than the last five in order. Much of that may be the way
 # in which people rate: they go through lists, and what they rate next was often on the same list. [Chapter
-# 1](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
+# 01](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
 #
 # ## Dropout
 #
@@ -661,7 +664,8 @@ assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
 # If the search never leaves the existing IDs, why should the model learn which they are? It could leave this to the
 # catalogue from the start: in training, too, let only those codes compete that lead to a movie, given the true codes
 # before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped decoder fit
-# into such a model. Asked without any history, it has the loss that we have computed by hand:
+# into such a model. Asked without any history, it has the loss among existing IDs that {numref}`fig-08-history` shows
+# for no movie:
 
 # %%
 strict = DecoderOnly(DecoderOnlyConfig(valid_only=True), ids).eval()
@@ -675,11 +679,11 @@ print(f"{loss:.2f} nats")
 # ## One transformer or two
 #
 # TIGER {cite}`rajput2023tiger` used two transformers. An *encoder* reads the history, without the causal mask: each
-# token sees those before it and those after it. A *decoder* then writes the next movie's codes, looking at all that
-# the encoder said. The library has it as `EncoderDecoder`, and [chapter 10](10_three_architectures.ipynb) builds it.
-# For training, one difference matters at once. Since the encoder sees the whole history, nothing within the history
-# can be predicted any more; only one movie of each window is the target, drawn at random anew each time. In our
-# trainings a step has 128 windows.
+# token sees those before it and those after it. A *decoder* then writes the next movie's codes, looking at all that the
+# encoder said. The library has it as `EncoderDecoder`, and [chapter 10](10_three_architectures.ipynb) builds it. For
+# training, one difference matters at once. Since the encoder sees the whole history, nothing within the history can be
+# predicted any more; only one movie of each window is the target, drawn at random anew each time, and those after it go
+# unread. In our trainings a step has 128 windows.
 
 # %%
 of_decoder = len(split.train.items) / batches.steps_per_epoch
@@ -690,10 +694,10 @@ for name, count in [("decoder-only", of_decoder), ("encoder-decoder", 128)]:
 # The script from above trained four variants, decoder-only and encoder–decoder, each with and without `valid_only`,
 # three seeds each. All have the same 500 steps and learning-rate schedule. The decoder's settings are the library's
 # own. The encoder–decoder's 128 windows of 11 movies are about as many tokens as the decoder's 32 windows of 50; we
-# chose them by a trial of both with one seed on the validation movies, which is not shown here. A transformer of each
-# kind has two blocks, so the encoder–decoder has twice as many of them. In the table, `all` is the validation loss as
-# above, summed over the levels, `existing` the one among existing IDs (the same with `valid_only`), and `first` and
-# `second` are its parts at the first two codes. The *test* movies are each person's last. {numref}`fig-08-variants`
+# chose them for it after a trial of both sizes with one seed on the validation movies, which is not shown here. Each
+# transformer has two blocks, so the encoder–decoder has four. In the table, `all` is the validation loss as above,
+# summed over the levels, `existing` the one among existing IDs (with `valid_only`, the two are the same), and `first`
+# and `second` are its parts at the first two codes. The *test* movies are each person's last. {numref}`fig-08-variants`
 # shows the seeds.
 
 # %%
@@ -770,16 +774,16 @@ plt.show()
 # %% [markdown]
 # **Leave it to the catalogue which IDs exist.** With `valid_only` the loss among existing IDs is lower on every seed,
 # for both architectures. The decoder's, after 500 steps, is even lower than that of the shipped one after 1,000. Most
-# of its gain is at the second code, where it is now slightly better than counting. Its Recall is a little higher in
-# the mean, but the paired difference includes zero: a better loss among existing IDs has not been shown to make
-# better lists.
+# of its gain is at the second code, where it is now slightly better than counting, 2.73 against 2.77. Its Recall is a
+# little higher in the mean, but the paired difference includes zero: a better loss among existing IDs has not been
+# shown to make better lists.
 #
-# **The encoder–decoder has hardly begun.** Its loss at the first code is about that of counting: it makes little use
-# of the history, and its Recall is not above popularity's. This does not show that two transformers are worse than
-# one. It has been asked a tenth of the questions. After as many questions, which is 50 of its own 500 steps, the
-# decoder stood no better at any of the three levels. (And its warm-up had only just ended.) So the number of
-# questions is a likely reason for the difference, though the two also differ in their windows and their parameters.
-# [Chapter 10](10_three_architectures.ipynb) compares architectures that were trained for longer.
+# **The encoder–decoder has hardly begun.** Its loss at the first code is about that of counting: it makes little use of
+# the history, and its Recall is not above popularity's. This does not show that two transformers are worse than one. It
+# had a tenth of the targets. After as many, which is about 50 of its own 500 steps, the decoder stood no better at any
+# of the three levels. (And its warm-up had only just ended.) So the number of targets is a likely reason for the
+# difference, though the two also differ in their windows and their parameters. [Chapter
+# 10](10_three_architectures.ipynb) compares architectures that were trained for longer.
 #
 # ## Exercises
 #
@@ -868,34 +872,60 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** On the same catalogue with the same IDs, a colleague's decoder has a validation loss of 9.0 nats, and
+# yours has 9.7. Whose recommends better?
+#
+# - **A.** The colleague's, since a lower loss means that the true movies are more probable.
+# - **B.** It cannot be told: the difference may lie in what the search makes unimportant.
+# - **C.** Yours: the lower loss is a sign of overfitting.
+# - **D.** Neither: a blind guess has 9.11, so both have learned next to nothing.
 #
 # <details>
-# <summary>1. A colleague's decoder has a validation loss of 9.0 nats on this catalogue, yours has 9.7. Whose recommends better?</summary>
+# <summary>Answer to question 1</summary>
 #
-# It cannot be told. The loss over all codes mixes two things: how well the model guesses the movie, and how well it
-# knows which IDs exist. A search in the tree of existing IDs makes the second unimportant. Ask for the loss among
-# existing IDs, or better for the Recall of both on the same people. And ask whether both speak the same IDs: with
-# another tokenizer the codes, and so the losses by level, are different ones.
+# **B.** The loss over all codes mixes two things: how well the model guesses the movie, and how well it knows which IDs
+# exist. The search makes the second unimportant, and it may be all of the difference. So A does not follow; ask for the
+# loss among existing IDs, or better for the Recall of both on the same people. C would show in the distance between
+# training and validation loss. D forgets that the blind guesser was handed the catalogue for nothing: our decoder
+# stands at 9.68, and recommends better than popularity.
 #
 # </details>
 #
-# <details>
-# <summary>2. What would happen if the causal mask were forgotten in training, but not in use?</summary>
+# **Question 2.** What happens if the causal mask is forgotten in training, but is there when the model recommends?
 #
-# The training loss would fall towards zero, because each code that is to be predicted can be read one place further
-# on. The model would learn to copy it from there. In use there is nothing further on to be copied, and the
-# recommendations would be worthless. A training loss that is far too good is a reason to test the mask: change a
-# later token, and see whether an earlier output moves.
+# - **A.** The training loss falls close to zero, and the recommendations are worthless.
+# - **B.** Training costs more time, and the model that comes out is the same.
+# - **C.** The model gets better, since it has learned from both sides, as an encoder does.
+# - **D.** The training loss stays high, since the future confuses the model.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Each code that is to be predicted could be read one place further on, so the model learns to copy it from
+# there. In use there is nothing to be copied. A training loss that is far too good is a reason to test the mask: change
+# a later token, and see whether an earlier output moves. B takes the mask for a saving of work. C holds for a model
+# that is asked about a movie outside of what it reads. D overlooks how useful it is to know the answer.
 #
 # </details>
 #
-# <details>
-# <summary>3. Why does a decoder-only model get so many more targets out of the same batch than an encoder–decoder?</summary>
+# **Question 3.** Both architectures read the same 32 windows of fifty movies. Why does the decoder-only model get so
+# many more targets out of them than the encoder–decoder?
 #
-# Its mask hides from each position what comes after, so each movie in the window is a fair question, asked about the
-# movies before it. An encoder looks in both directions. Whatever it has read can no longer be asked for, so each
-# window gives one target.
+# - **A.** It writes four codes a movie, and each of them is a target.
+# - **B.** It has half of the blocks, so that it takes more steps in the same time.
+# - **C.** The encoder–decoder reads shorter windows.
+# - **D.** In it, no place knows what comes after, so that each movie is still a question.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** A movie can be asked for only where it has not been read. The causal mask hides from each place all that
+# follows, so each movie of the window is asked for from those before it. An encoder looks in both directions, so what
+# it has read is known, and one movie a window is left to be asked for. A is true of both. B and C are about the
+# trainings that were made, and here the windows are the same.
 #
 # </details>
 #

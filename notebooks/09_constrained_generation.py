@@ -66,7 +66,7 @@ def seeded(seed):
 # ## Writing without a rule
 #
 # The model comes with the library, the people from a small edition of MovieLens {cite}`harper2015movielens`. Each
-# person's history ends before the movie that is held out for tuning, which the model did not learn from.
+# person's history ends before the movie that is held out for validation, which the model did not learn from.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -88,8 +88,9 @@ print(f"one in {tuples / len(ids):,.0f}")
 # function lets it write: at each of the four positions it takes the probabilities of the next code and asks `choose`
 # which one to write. Three methods of the model are all that generation needs. `encode_history` reads the histories and
 # returns a state, `next_code_logits` scores the next code of every beginning written so far, and `extend` appends one
-# code to each copy's beginning. `parents` tells which one that is: number 0 for all copies at first, the empty
-# beginning, and later each copy's own. Eight tuples a person are *sampled*: each code is drawn with its probability.
+# code to a beginning. We write several tuples a person at once, the *copies*, and `parents` says which beginning each
+# copy goes on from: at first all from number 0, the empty one, and later each from its own. Eight tuples a person are
+# *sampled*: each code is drawn with its probability.
 
 
 # %%
@@ -154,7 +155,7 @@ assert (on_movies < 0.75).all()
 # %% [markdown]
 # So the model spends about half of its belief on movies that do not exist, for some people more. Does it matter? One
 # may object that nobody samples recommendations. Take the likeliest code at every position instead, which is called
-# *greedy*:
+# *greedy* and need not give the likeliest tuple:
 
 # %%
 greedy = write(people, 1, lambda chances: chances.argmax(2))
@@ -169,9 +170,9 @@ print(f"{sum(seen) / 128:.0%} one that the person has already rated")
 
 # %% [markdown]
 # Greedy tuples nearly always exist. The invalid tuples hold about half of the probability together, and hardly ever win
-# alone. That is why the problem is easy to overlook. It returns when one asks for more than the favourite, as we shall
-# count. TIGER, the first recommender of this kind, reports about 0.1 % to 1.6 % of invalid IDs among its ten likeliest
-# on three datasets of products, and would search for more and strike them out {cite}`rajput2023tiger` (§4.5).
+# alone. That is why the problem is easy to overlook. It returns further down a list, as we shall count. TIGER, the
+# first recommender of this kind, reports about 0.1 % to 1.6 % of invalid IDs among its ten likeliest on three datasets
+# of products, and suggests to search for more and to strike them out {cite}`rajput2023tiger` (§4.5).
 #
 # ## A tree of all names
 #
@@ -252,8 +253,8 @@ plt.show()
 # A dict for every node is slow to search and cannot be searched for many people at once. But sort the IDs, and each
 # level's nodes can be numbered in that order. Then the children of a node are neighbours in the next level, and all
 # movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
-# start, and where its movies start. It ends where the next node starts. This is the layout of *compressed sparse rows*,
-# or CSR. Three calls of `unique` a level build it.
+# start, and where its movies start. Both end where the next node's start. This is the layout of *compressed sparse
+# rows*, or CSR. Three calls of `unique` a level build it.
 
 
 # %%
@@ -415,10 +416,10 @@ assert missing < 0.1 < rated
 # ### Before or after the softmax?
 #
 # There are two ways to use a mask. Ours takes the softmax over all 256 codes and then drops what is not allowed. Or one
-# drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every step;
-# whoever samples under a mask does this. Both write IDs that exist, but they are different models. What the first loses
-# to invalid codes after a prefix, the second gives to the movies below *that* prefix. `valid_only=True` makes the
-# library's model do so:
+# drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every step,
+# as in sampling under a mask. Both write IDs that exist, but they are different models. What the first loses to invalid
+# codes after a prefix, the second gives to the movies below *that* prefix. `valid_only=True` makes the library's model
+# do so:
 
 # %%
 renormalising = DecoderOnly(replace(model.config, valid_only=True), ids).eval()
@@ -449,8 +450,8 @@ assert 0.5 < both.double().mean() < 0.95
 # > At each level the probabilities of the prefixes sum to at most 1, so fewer than $B$ of them can have a probability
 # > above $1/B$. Let the tenth movie of a list have the probability $p$. A movie that beats it is more probable than
 # > $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/B$, fewer than $B$ prefixes of a
-# > level are above $p$. A prefix is dropped only for $B$ better ones, so none of these was, and no such movie is
-# > missed.
+# > level are above $p$. A prefix is dropped only when $B$ others are at least as probable, so none above $p$ was
+# > dropped, and no such movie is missed.
 #
 # The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
 # {cite}`stahlberg2019nmt`.
@@ -472,8 +473,8 @@ assert torch.equal(top[:4], new.topk(10).indices)
 # %% [markdown]
 # A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
 # is. It serves as the reference. (A search may also find all ten without being able to prove it.) How much of these ten
-# do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (Fewer than ten beams
-# end at fewer than ten movies.)
+# do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (A search with fewer
+# than ten beams ends at fewer than ten movies: one beam can find a tenth at most.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
@@ -525,7 +526,7 @@ for movie in (int(one.items[0, 0]), by_hand[0]):
 # %% [markdown]
 # The greedy search takes the likeliest first code, and what follows it is less likely. The product decides, and it is
 # known only at the end. Several beams keep more beginnings, and let the continuations decide; here even ten beams lose
-# the best movie at its first code.
+# the best movie at its first code, which comes fourteenth.
 #
 # ## Reading each token once
 #
@@ -692,8 +693,9 @@ for items in (1_000, 10_000, 100_000):
     )
 
 # %% [markdown]
-# The search reads the same tokens and scores the same codes in each; exact scoring grows with the catalogue. What may
-# grow is the look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
+# The search reads the same tokens and scores the same codes in each: 256 at the first level, 256 for each of fifty
+# beams at the next two, and three for each at the last; exact scoring grows with the catalogue. What may grow is the
+# look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
 #
 # ## Leaving movies out
 #
@@ -746,8 +748,8 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     print(f"{genre}: ten allowed movies for {full:.0%} of 64 people")
 
 # %% [markdown]
-# Inside the tree each of the 64 gets ten. The library counts just so, for the allowed movies and for each person's
-# forbidden ones. By hand, it is the smaller tree:
+# Inside the tree each of the 64 gets ten. The library keeps this running count for the allowed movies and for each
+# person's forbidden ones. By hand, it is the smaller tree:
 
 # %%
 noirs = movies_but(torch.cat([(~allowed).nonzero()[:, 0], history]))
@@ -778,9 +780,9 @@ plt.show()
 #
 # Movies that share their first code resemble each other ([chapter 06](06_collisions.ipynb) measures how much), and a
 # list whose movies all begin alike may bore. How many *different first codes* do the ten have? Two knobs might change
-# it. The **temperature** divides the logits before the softmax: below 1 each choice becomes more decided, above 1 less.
-# And `max_per_prefix` sets a limit to how many movies of a list may share their first code. By hand, the limit walks
-# through the beams, the best first, and skips what is one too many:
+# it. The **temperature** divides the logits, which are the codes' scores before the softmax: below 1 each choice
+# becomes more decided, above 1 less. And `max_per_prefix` sets a limit to how many movies of a list may share their
+# first code. By hand, the limit walks through the beams, the best first, and skips what is one too many:
 
 
 # %%
@@ -862,16 +864,17 @@ ax.legend(ncols=2, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Only the limit makes the lists more varied. A limit of 2 costs about a hundredth of Recall@10, and its interval stays
-# just below zero; a limit of 1 costs about as much, with an interval that reaches above zero. A limit can also run out:
-# with at most one movie a first code, a few people's fifty beams hold fewer than ten.
+# Only the limit makes the lists more varied. A limit of 2 costs about a hundredth of Recall@10, and the interval of its
+# difference stays just below zero, though the bars of the figure overlap: these are not taken person by person. A limit
+# of 1 costs about as much, with an interval that reaches above zero. A limit can also run out: with at most one movie a
+# first code, a few people's fifty beams hold fewer than ten.
 #
 # The temperature is no knob for variety here. (TIGER varies its lists by *sampling* at a higher temperature
 # {cite}`rajput2023tiger`; a ranking samples nothing.) At 0.25 a list has fewer first codes than before, and at 4 it has
 # no more. How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one
-# softmax it does. But a movie's score adds up four of them, and each is normalised on its own, so movies of different
-# branches may change places. What does move with the temperature is the second column: all lists together hold fewer
-# movies as it rises.
+# softmax, the order stays. But a movie's score adds up the logarithms from four softmaxes, and each is normalised on
+# its own, so movies of different branches may change places. What does move with the temperature is the second column:
+# all lists together hold fewer movies as it rises.
 #
 # ## What the first code says
 #
@@ -980,9 +983,9 @@ assert checks.open_nodes(open_nodes_solution)
 # into no branch without need. A `tree` is a dict from each code to a pair: the log-probability of this code after the
 # codes before it, and what is below it, again such a dict, or `None` behind the last code of an ID. Return the `k` most
 # probable IDs, best first, as a list of pairs: the ID as a tuple of codes, and its log-probability. If there are fewer
-# than `k`, return all. No two prefixes are equally probable where it matters. Some of the branches raise an error when
-# you look into them; these cannot hold one of the `k` best, and a careful search never does. (Python's `heapq` keeps a
-# list whose smallest entry is always first.)
+# than `k`, return all. Of two that are equally probable, either may come first. Some of the branches raise an error
+# when you look into them; these cannot hold one of the `k` best, and a careful search never does. (Python's `heapq`
+# keeps a list whose smallest entry is always first.)
 
 
 # %%
@@ -1012,30 +1015,60 @@ assert checks.best_items(best_items_solution)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** For 99 people in 100, a model's likeliest tuple names a movie. Which list would nevertheless suffer
+# most without a trie?
+#
+# - **A.** One movie for each person, whether they have seen it or not
+# - **B.** The ten likeliest tuples for each person, whatever they name
+# - **C.** Ten film noirs for each person that they have not seen
+# - **D.** All alike, for 99 in 100 holds at every place of a list
 #
 # <details>
-# <summary>1. Nearly all of a model's likeliest tuples name a movie. May one do without the trie?</summary>
+# <summary>Answer to question 1</summary>
 #
-# Not safely. The likeliest tuple of each person may exist while half of the probability lies on tuples that do not.
-# Where the likeliest ones are not wanted, because they were seen, or are of another genre, the search goes further
-# down, and more names are invalid there. And one empty place in a list is one too many.
+# **C.** What is not wanted is struck out, so the search has to go further down, and further down more of the tuples
+# name nothing; and few of those that name something are film noirs. A is what the 99 describe. In B more is invalid
+# than in A, but nothing is struck out. D takes the likeliest tuple for any tuple: of sampled ones, more than half named
+# no movie.
 #
 # </details>
 #
-# <details>
-# <summary>2. A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the cost of one beam search, and what to that of exact scoring?</summary>
+# **Question 2.** A catalogue grows from 10,000 to 100,000 movies, with codebooks of the same size. What happens to the
+# number of tokens that the model reads for one person?
 #
-# The search reads the history and three tokens for each beam, and scores the codes of one level for each beam. None of
-# these depends on the number of movies. Exact scoring reads every prefix once, so it grows with the catalogue.
+# - **A.** It grows tenfold for the beam search as well as for exact scoring.
+# - **B.** It stays the same for the beam search and grows for exact scoring.
+# - **C.** It grows for the beam search, since the tree has more branches, and stays the same for exact scoring.
+# - **D.** It stays the same for both, since the IDs are as long as before.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **B.** The search reads the history, and three tokens for each beam; the number of movies is in neither. Exact scoring
+# reads every distinct prefix once, and more movies have more prefixes. A takes the search for a walk through the whole
+# tree. C overlooks that the search looks at the children of the prefixes that it holds, and it holds as many as it has
+# beams. D forgets that exact scoring reads the IDs of all movies.
 #
 # </details>
 #
-# <details>
-# <summary>3. A search with 50 beams returns ten movies, the tenth with a probability of 0.03. Is anything better left in the catalogue?</summary>
+# **Question 3.** Two searches with 50 beams return ten movies each. For one person the tenth has a probability of 0.03,
+# for another 0.01. For whom is it certain that nothing better was left out?
 #
-# No. A better movie would have prefixes above 0.03 at every level. At most 33 prefixes of a level can be above 0.03, so
-# all of them were among the 50 beams, and the search would have found it.
+# - **A.** For both: fifty beams are enough for ten movies.
+# - **B.** For neither: a prefix that was dropped never comes back.
+# - **C.** For the second, since smaller probabilities were searched there.
+# - **D.** For the first: 0.03 is more than one in fifty, and 0.01 is not.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** Fewer than 50 prefixes of a level can have more than 1/50 = 0.02, since together they have 1 at most. What
+# beats 0.03 has prefixes above 0.03, so these were all among the beams. Below 0.02 there may be more prefixes than
+# beams. A is a rule of thumb and proves nothing. B is true, and yet what was dropped can be bounded. C has it the wrong
+# way round: the smaller the tenth, the more might have been missed.
 #
 # </details>
 #

@@ -634,15 +634,16 @@ for name, (steps, seconds) in training_of.items():
 #
 #     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 #
-# which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All models have the shipped
-# catalogue's IDs, 3,000 steps, two blocks a transformer, and a softmax over codes that exist. Each is trained on what
-# a split allows and asked about its test movies. On the *leave-one-out* split these are each person's last; on the
-# *timestamp* split, the last tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a
-# person has rated is never recommended.
+# which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All three architectures have the
+# shipped catalogue's IDs, two blocks a transformer, and a softmax over codes that exist. Each is trained on what a split allows and
+# asked about its test movies. On the *leave-one-out* split these are each person's last; on the *timestamp* split, the last
+# tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a person has rated is never
+# recommended.
 #
-# One thing is not equal, and we say so: learning rate, weight decay and dropout were tuned on validation movies for the
-# RQ-Transformer, and the others took over what was best for it. A setting of their own might suit them better.
-# (SASRec, for reference, has its own. The next chapter is about it.)
+# Learning rate, weight decay, dropout and the number of steps, 3,000 at most, are for each model and split the best of the
+# same twelve trials on validation movies. One model had none: the RQ-Transformer with codes only took over what was best for
+# the one with prefixes, and settings of its own might suit it better. (SASRec is here for reference. The next chapter is
+# about it, and about the trials.)
 
 # %%
 table = pd.read_csv("results/11_comparison.csv")
@@ -813,9 +814,10 @@ for name in ("decoder-only", "encoder-decoder"):
 print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 
 # %% [markdown]
-# **What prefix embeddings bring.** On the leave-one-out split the RQ-Transformer recommends better with them than without,
-# in both metrics, and the intervals leave zero out. The price stands in the same table: more than four times the
-# parameters. Without them its Recall is about that of the decoder-only model, with a quarter of the tokens.
+# **What prefix embeddings bring.** On both splits the RQ-Transformer recommends better with them than without, in both
+# metrics, and the intervals leave zero out. The gain is large on the leave-one-out split and small on the other. The price
+# stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is about that of the
+# decoder-only model, with a quarter of the tokens.
 #
 # **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
 # in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
@@ -823,8 +825,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 # decoder-only model has a fifth of the parameters.
 #
 # **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out split
-# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by about a hundredth. So nothing here
-# shows that semantic IDs make recommendations better; chapter 11 takes up this question.
+# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by less than a hundredth. So nothing
+# here shows that semantic IDs make recommendations better; chapter 11 takes up this question.
 #
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
 # above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
@@ -966,31 +968,61 @@ assert checks.catalogue_log_p(catalogue_log_p_solution)
 #
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A friend trains an encoder–decoder and a decoder-only model for the same number of steps, on the same
+# windows of fifty movies, and finds the second one better. What was unequal?
+#
+# - **A.** Nothing: the same steps on the same windows make a fair comparison.
+# - **B.** The number of movies that each was asked about.
+# - **C.** The IDs, since only the decoder-only model can be searched in the trie.
+# - **D.** The histories: an encoder reads fewer movies of the same window.
 #
 # <details>
-# <summary>1. A friend trains an encoder–decoder and a decoder-only model for the same number of steps, on the same windows of fifty movies, and reports that the second is better. What would you ask?</summary>
+# <summary>Answer to question 1</summary>
 #
-# How many targets each has seen. The decoder-only model got up to fifty out of each window, the encoder–decoder one. The
-# fairer comparison gives the encoder–decoder shorter windows and more of them, or more steps; and it says what was made
-# equal: the steps, the tokens, the targets, or the time.
+# **B.** The decoder-only model was asked about up to fifty movies in each window, the encoder–decoder about one. A
+# fairer comparison gives the encoder–decoder shorter windows and more of them, or more steps, and says what was made
+# equal: steps, tokens, targets or time. That is why A is not enough. All three are searched in the same way (C). D
+# confuses this with the remedy, shorter windows, which the friend did not use.
 #
 # </details>
 #
-# <details>
-# <summary>2. Why can the RQ-Transformer of this page score all movies with one product a level, and the decoder-only model not?</summary>
+# **Question 2.** Why can the RQ-Transformer of this page score all movies with one product a level, and the
+# decoder-only model not?
 #
-# Its score is a product of two vectors, one of which knows the person and not the prefix, the other the prefix and not
-# the person. In the decoder-only model the output before a code has read the history and the codes before it, through
-# all blocks, so there is another output for each person and each prefix.
+# - **A.** In it, person and prefix meet only in the last step.
+# - **B.** It has a vector for every prefix, and the other has too few parameters for that.
+# - **C.** Its history has a quarter of the tokens, so that there is time for all movies.
+# - **D.** Its softmax runs over siblings only, of which most prefixes have none.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **A.** Its score is a product of two vectors. One knows the person and no prefix, the other the prefix and no person,
+# so each is computed once, and a matrix product makes all pairs. In the decoder-only model the output before a code has
+# read the history and the codes before it, through all blocks, so there is another one for each person and prefix. With
+# prefix embeddings or without (B), the product is the same. C and D save work and are another matter: with a quarter of
+# the tokens, an output that has read the codes before would still be another one for each prefix.
 #
 # </details>
 #
-# <details>
-# <summary>3. A code is an only child: no other code may follow its prefix. What does the RQ-Transformer learn from a movie at this level?</summary>
+# **Question 3.** A code is an only child: no other code may follow its prefix. What does the RQ-Transformer learn from
+# a movie at this level?
 #
-# Nothing. The code's probability is 1 whatever the weights say, so it adds nothing to the loss, and its gradient is 0.
-# The library does not even compute it. The code's vector still matters where the movie is read.
+# - **A.** To give this code a probability as near to 1 as it can.
+# - **B.** To push down the 255 codes that lead nowhere.
+# - **C.** As much as elsewhere, for the loss of a code that is nearly certain is small and its gradient is not.
+# - **D.** Nothing: neither the loss nor its gradient has anything to do with it.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **D.** Its softmax runs over siblings, and a softmax over one is 1 whatever the weights say: no loss and no gradient.
+# A and B describe a model whose softmax runs over all codes of the level, such as the decoder of chapter 08 without its
+# restriction to codes that exist. C is never true of a softmax: at a code that is certain, the gradient is as small as
+# what is left of the probability.
 #
 # </details>
 #

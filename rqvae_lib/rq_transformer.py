@@ -63,7 +63,8 @@ class RQTransformer(Recommender):
             self.trie = Trie(ids)
             levels = choices_of(self.trie)
             first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
-            prefix_rows, num_prefixes = _prefix_rows(levels)
+            prefix_rows, self.first_prefix = _prefix_rows(levels)
+        num_prefixes = self.first_prefix[-1]
         for level, choices in enumerate(levels):
             for name, value in choices._asdict().items():
                 self.register_buffer(f"choices_{level}_{name}", value, persistent=False)
@@ -97,7 +98,8 @@ class RQTransformer(Recommender):
             shape (), float32.
         """
         real = items != PADDING  # (B, T)
-        hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))[real]  # (M, D)
+        hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
+        hidden = _rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         targets = items[real]  # (M,)
         total = hidden.new_zeros(())
         for level in range(len(self.sizes)):
@@ -105,7 +107,7 @@ class RQTransformer(Recommender):
             chosen = choices.of_item[targets]  # (M,)
             real_choice = chosen >= 0
             if real_choice.any():
-                context = self._context(hidden[real_choice], level)
+                context = self._context(_rows(hidden, real_choice), level)
                 vectors = self._prefix_vectors(choices, level)
                 total = total + _nats(context, vectors, choices, chosen[real_choice])
         mean: Tensor = total / len(targets)
@@ -176,25 +178,29 @@ class RQTransformer(Recommender):
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
         known = items.clamp(min=0)  # padding is read as item 0
-        vectors = self._steps(known, slice(None)).sum(2)  # (B, T, D)
+        vectors = self._steps(known).sum(2)  # (B, T, D)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
-    def _steps(self, items: Tensor, levels: slice) -> Tensor:
-        """Return the vectors of some codes of items (...), and of their prefixes: (..., d, D)."""
-        steps: Tensor = self.code_embedding(self.code_rows[items, levels])
+    def _steps(self, items: Tensor) -> Tensor:
+        """Return the vectors of the codes of items (...), and of their prefixes: (..., L, D)."""
+        steps: Tensor = self.code_embedding(self.code_rows[items])
         if self.prefix_embedding is not None:
-            steps = steps + self.prefix_embedding(self.prefix_rows[items, levels])
+            steps = steps + self.prefix_embedding(self.prefix_rows[items])
         return steps
 
     def _prefix_vectors(self, choices: Choices, level: int) -> Tensor:
         """Return the vector of each choice of a level, (C, D)."""
         if self.prefix_network is None:
-            return self._steps(choices.item, slice(level, level + 1))[:, 0]
-        steps = self._steps(choices.item, slice(level + 1))  # (C, level + 1, D)
+            vectors: Tensor = self.code_embedding(self.code_rows[choices.item, level])
+            if self.prefix_embedding is not None and level > 0:
+                first, end = self.first_prefix[level], self.first_prefix[level + 1]
+                vectors = vectors + self.prefix_embedding.weight[first:end]
+            return vectors
+        steps = self.code_embedding(self.code_rows[choices.item, : level + 1])  # (C, level + 1, D)
         place = self.level_position.weight[level]
-        vectors: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
-        return vectors
+        made: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
+        return made
 
     def _context(self, hidden: Tensor, level: int) -> Tensor:
         """Return what outputs (M, D) have to say about a level, (M, D)."""
@@ -208,21 +214,27 @@ class RQTransformer(Recommender):
         return self._context(hidden, level) @ vectors.T
 
 
-def _prefix_rows(levels: Sequence[Choices]) -> tuple[Tensor, int]:
+def _prefix_rows(levels: Sequence[Choices]) -> tuple[Tensor, tuple[int, ...]]:
     """Number the prefixes of two codes and more that have siblings (one of one code is a code).
 
     Returns:
         For each item and level the number of its prefix, (N, L) int64; where the prefix has no
-        number, how many there are: the row of zeros. And how many there are.
+        number, how many there are: the row of zeros. And the first number of each level, and how
+        many there are.
     """
     counts = [0, *(len(choices.item) for choices in levels[1:])]
-    *before, total = accumulate(counts, initial=0)
+    first = tuple(accumulate(counts, initial=0))
     rows = [
-        torch.where(choices.of_item >= 0, choices.of_item + first, total)
-        for choices, first in zip(levels, before, strict=True)
+        torch.where(choices.of_item >= 0, choices.of_item + start, first[-1])
+        for choices, start in zip(levels, first[:-1], strict=True)
     ]
-    rows[0] = torch.full_like(rows[0], total)
-    return torch.stack(rows, 1), total
+    rows[0] = torch.full_like(rows[0], first[-1])
+    return torch.stack(rows, 1), first
+
+
+def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
+    """Return the rows of a matrix (R, D) where a mask (R,) is true; faster than indexing by it."""
+    return matrix if chosen.all() else F.embedding(chosen.nonzero()[:, 0], matrix)
 
 
 def _two_layers(dim: int) -> nn.Sequential:
@@ -232,13 +244,16 @@ def _two_layers(dim: int) -> nn.Sequential:
 def _nats(context: Tensor, vectors: Tensor, choices: Choices, chosen: Tensor) -> Tensor:
     """Return the sum of −log p(choice | its siblings), shape ().
 
-    Contexts whose choices are siblings are scored together, in one product of matrices.
+    Contexts whose choices are siblings are scored together, in one product of matrices. Where all
+    choices are siblings, as on the first level, that is a single product.
 
     Args:
         context: shape (M, D).
         vectors: shape (C, D).
         chosen: shape (M,), int64, the choice that each context should make.
     """
+    if len(choices.first) == 2:
+        return F.cross_entropy(context @ vectors.T, chosen, reduction="sum")
     sets, order = choices.set_of[chosen].sort(stable=True)  # (M,)
     used, row, counts = torch.unique_consecutive(sets, return_inverse=True, return_counts=True)
     column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)

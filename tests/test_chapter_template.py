@@ -1,7 +1,9 @@
 """Every chapter has the parts that a reader counts on, in one order (see CONTRIBUTING.md)."""
 
 import re
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import jupytext
 import nbformat
@@ -16,16 +18,20 @@ TAIL = ["Exercises", "Self-check", "What to take away", "What's next", "Referenc
 EXERCISE = re.compile(
     r"^### Exercise (\d+) · \S.* \(difficulty (★☆☆|★★☆|★★★), \d+ minutes\)$", re.MULTILINE
 )
+OPTION = re.compile(r"^- \*\*(\w)\.\*\* (.+(?:\n  .+)*)", re.MULTILINE)
 QUESTION = re.compile(
-    r"^<details>\n<summary>(\d)\. ([^\n]+)</summary>\n\n(.+?)\n\n</details>$",
-    re.MULTILINE | re.DOTALL,
+    r"^\*\*Question (\d)\.\*\* (?P<question>(?:.+\n)+)\n"
+    r"(?P<options>(?:- .+\n(?:  .+\n)*)+)\n"
+    r"<details>\n<summary>Answer to question \1</summary>\n\n"
+    r"\*\*(?P<right>[A-D])\.\*\* (?P<reason>(?:.+\n)+)\n</details>$",
+    re.MULTILINE,
 )
+COPIED = 8  # words in a row that a right option and the chapter's text may not share
 
 
 def problems(notebook: NotebookNode, name: str) -> list[str]:
     """What a chapter lacks, in words; empty for a chapter that follows the template."""
-    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = markdown(notebook)
     return [
         *head_problems(notebook, text),
         *exercise_problems(notebook, text, at_least=1 if name.startswith("00_") else 3),
@@ -40,6 +46,12 @@ def problems(notebook: NotebookNode, name: str) -> list[str]:
             for line in re.findall(r"^[^-\d|#:>\s].*\n(\d+[.)] .*)$", text, re.MULTILINE)
         ),
     ]
+
+
+def markdown(notebook: NotebookNode) -> str:
+    """All of the chapter's text, without blocks of code in it."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def head_problems(notebook: NotebookNode, text: str) -> list[str]:
@@ -97,22 +109,59 @@ def exercise_problems(notebook: NotebookNode, text: str, at_least: int) -> list[
     return found
 
 
+class Question(NamedTuple):
+    number: str
+    options: dict[str, str]  # letter → words
+    right: str
+    reason: str
+
+
+def questions_of(text: str) -> list[Question]:
+    quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    return [
+        Question(
+            found[1],
+            {letter: " ".join(words.split()) for letter, words in OPTION.findall(found["options"])},
+            found["right"],
+            found["reason"],
+        )
+        for found in QUESTION.finditer(quiz[1] if quiz else "")
+    ]
+
+
 def quiz_problems(text: str) -> list[str]:
     quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    questions = QUESTION.findall(quiz[1] if quiz else "")
-    found = []
-    if [number for number, _, _ in questions] != ["1", "2", "3"] or (
+    questions, found = questions_of(text), []
+    if [question.number for question in questions] != ["1", "2", "3"] or (
         quiz and quiz[1].count("<details>") != 3
     ):
-        found.append("the self-check has three <details> blocks, blank lines around each answer")
-    if quiz and "click the question" not in quiz[1]:
-        found.append("the self-check says to click the question: JupyterLab draws no triangle")
-    for number, question, answer in questions:
-        if re.search(r"[$`*]", question):
-            found.append(f"question {number}: a <summary> is plain words; Markdown shows as it is")
-        if "$" in answer:
+        found.append(
+            "the self-check has three questions, each with options and a <details> block, as in "
+            "book/_tools/chapter_template.py"
+        )
+    if quiz and "click the line below the options" not in quiz[1]:
+        found.append("the self-check says to click the line: JupyterLab draws no triangle")
+    prose = words_in_a_row(text.split("## Self-check")[0], COPIED)
+    for number, options, right, reason in questions:
+        if "".join(options) not in ("ABC", "ABCD"):
+            found.append(f"question {number}: three or four options begin with **A.**, **B.** …")
+        if len(set(options.values())) < len(options):
+            found.append(f"question {number}: two options say the same")
+        if right not in options:
+            found.append(f"question {number}: {right} is not among its options")
+        elif words_in_a_row(options[right], COPIED) & prose:
+            found.append(f"question {number}: the right option is copied from the chapter")
+        unnamed = [letter for letter in options if not re.search(rf"\b{letter}\b", reason)]
+        if set(unnamed) - {right}:
+            found.append(f"question {number}: the answer does not say what is wrong with {unnamed}")
+        if "$" in reason:
             found.append(f"question {number}: JupyterLab typesets no formulas inside <details>")
     return found
+
+
+def words_in_a_row(text: str, count: int) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[start : start + count]) for start in range(len(words) - count + 1)}
 
 
 def figure_problems(notebook: NotebookNode, text: str) -> list[str]:
@@ -150,6 +199,22 @@ def test_executed_figures_have_words(name: str) -> None:
     assert figure_problems(nbformat.read(path, as_version=4), "") == []
 
 
+def test_the_right_options_cannot_be_told_by_their_letter_or_length() -> None:
+    questions = [
+        question
+        for name in source_names(ROOT)
+        for question in questions_of(markdown(read_source(ROOT / "notebooks" / f"{name}.py")))
+    ]
+    letters = Counter(question.right for question in questions)
+    assert max(letters.values()) <= 0.4 * len(questions), letters
+    for extreme in (min, max):
+        told = sum(
+            len(options[right]) == extreme(map(len, options.values()))
+            for _, options, right, _ in questions
+        )
+        assert told <= 0.4 * len(questions), f"{told} are the {extreme.__name__}imum in length"
+
+
 def test_figure_names_are_unique() -> None:
     names = [
         cell.metadata["mystnb"]["figure"]["name"]
@@ -181,10 +246,20 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ('raise NotImplementedError("your turn")', "return 0", "a stub raises"),
         (' tags=["hide-cell"]', "", "tagged hide-cell"),
         ("assert checks.squared_distance", "checks.squared_distance", "asserts its check"),
-        ("<summary>3. Which codeword wins a tie?</summary>", "", "three <details>"),
-        ("then click the question.", "then look.", "says to click"),
-        ("wins a tie?", "wins $a$ tie?", "plain words"),
-        ("Its size times its width", "$K D$", "no formulas"),
+        ("<summary>Answer to question 3</summary>", "", "three questions"),
+        ("**Question 2.**", "**Question 5.**", "three questions"),
+        ("- **C.** They stay only", "- They stay only", "three or four options"),
+        ("# - **C.** They stay only if the vector is short.\n", "", "three or four options"),
+        (
+            "They change, because the codewords have other lengths.",
+            "They stay as they were.",
+            "same",
+        ),
+        ("**C.** It holds", "**D.** It holds", "not among its options"),
+        ("B cannot happen", "It cannot happen", "what is wrong with ['A', 'B']"),
+        ("Four times as much", "Why the nearest codewords of a whole catalogue are one", "copied"),
+        ("click the line below the options", "look", "says to click"),
+        ("A distance depends on", "$d$ depends on", "no formulas"),
         ('"alt": "Scatter plot', '"alt": "", "x": "', "alt text"),
         ("the points around it.", "the points", "states the finding"),
         ("fig-template-cells", "cells", "starts with fig-"),

@@ -38,7 +38,9 @@ FAULTS = {
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "fuzz")])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
+    )
     return subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True
     )
@@ -46,6 +48,8 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_there_is_a_target_for_each_format() -> None:
     formats = {"rqvae", "recommender", "state", "embeddings", "ids_csv", "ids_parquet"}
+    formats |= {"movielens_1m", "movielens_100k", "movielens_csv", "amazon", "zip", "npy"}
+    formats |= {"own_csv", "own_parquet"}
     assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}
 
 
@@ -66,3 +70,26 @@ def test_a_faulty_reader_is_found_and_the_file_kept(tmp_path: Path, name: str) -
     assert says in done.stderr
     kept = Path(done.stderr.strip().splitlines()[-1].split("The file: ")[1])
     assert kept.read_bytes() != b"good" * 10
+
+
+def test_of_a_folder_one_file_is_spoilt_at_a_time(tmp_path: Path) -> None:
+    script = """
+import harness
+def write(folder):
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_bytes(b"good" * 10)
+def read(folder):
+    spoilt = [path for path in folder.iterdir() if path.read_bytes() != b"good" * 10]
+    assert len(spoilt) < 2, spoilt
+    if spoilt and spoilt[0].name == "b.txt" and len(spoilt[0].read_bytes()) > 2000:
+        raise KeyError
+    if spoilt:
+        raise ValueError(f"{spoilt[0]} is spoilt")
+harness.main(harness.Target(write, read, "", []))
+"""
+    done = run(["-c", script, "--seconds", "60"], tmp_path)
+    assert "it raises KeyError" in done.stderr
+    kept = Path(done.stderr.strip().splitlines()[-1].split("The file: ")[1])
+    assert (kept / "a.txt").read_bytes() == b"good" * 10
+    assert len((kept / "b.txt").read_bytes()) > 2000

@@ -86,26 +86,49 @@ assert checks.squared_distance(squared_distance)
 # %% [markdown]
 # ## Self-check
 #
-# Answer in your head, then click the question.
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** One vector is added to all points and to all codewords. What happens to the codes?
+#
+# - **A.** They change, because the codewords have other lengths.
+# - **B.** They stay as they were.
+# - **C.** They stay only if the vector is short.
 #
 # <details>
-# <summary>1. Which term of the squared distance does not depend on the codeword?</summary>
+# <summary>Answer to question 1</summary>
 #
-# The squared length of the vector itself, so it cannot change which codeword is nearest.
+# **B.** A distance depends on the difference of two vectors, and no difference changes. A looks at lengths, and these
+# do not decide by themselves. C would be right if the vector were added to the points alone.
 #
 # </details>
 #
-# <details>
-# <summary>2. What does a codebook cost in memory?</summary>
+# **Question 2.** A codebook gets twice as many codewords, and its vectors twice as many numbers. How much more memory
+# does it take?
 #
-# Its size times its width: *K* times *D* numbers, however many items there are.
+# - **A.** Twice as much
+# - **B.** Three times as much
+# - **C.** Four times as much
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **C.** It holds the number of codewords times their width, and both have doubled. A doubles one of them only, and B
+# adds the two.
 #
 # </details>
 #
-# <details>
-# <summary>3. Which codeword wins a tie?</summary>
+# **Question 3.** Two codewords are equally near to a movie. Why must it be said which of them wins?
 #
-# The one with the lower code. `rqvae_lib` promises it, so that IDs can be reproduced.
+# - **A.** Otherwise the same movie might get another ID tomorrow.
+# - **B.** Otherwise the movie would get both codes.
+# - **C.** Otherwise the distance could not be computed.
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **A.** An ID is a name, and a name must be reproducible; the library takes the lower code. B cannot happen, since a
+# code is one number. C confuses the distance, which is known, with the choice.
 #
 # </details>
 #

@@ -3,91 +3,40 @@
     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 
 writes notebooks/results/11_comparison.csv and 11_people.csv beside it, which chapters 10 and 11
-show. SASRec and the RQ-Transformer are trained with the settings that did best for each of them in
-11_tuning.csv, the other models with the RQ-Transformer's; each on what a split lets it learn from,
-and it answers that split's test targets. The controls differ from a model in one thing each: their
-IDs are dealt out at random, or come from a tokenizer whose encoder was never trained.
+show. Each model is trained on what a split lets it learn from, with the settings that did best on
+that split's validation targets in 11_tuning.csv (for the models that have trials of their own; the
+others take the RQ-Transformer's), and answers its test targets.
 
 11_comparison.csv has a row for each training: means over people of all metrics. 11_people.csv has
 Recall@10 and NDCG@10 of each person who has any, so that intervals and paired differences can be
 computed from it. Rows are written as they come, so a run that was interrupted goes on where it
-stopped; `--models`, `--splits` and `--seeds` name a part of the work for one process. All of it
-takes about four hours of one core.
+stopped; `--models`, `--splits` and `--seeds` name a part of the work. All of it takes about five
+hours of one core, or some minutes of a GPU (`--device cuda --processes 8`).
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from rqvae_lib.checkpoints import load_recommender
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, evaluate
-from rqvae_lib.datasets import Dataset, load_dataset
-from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.recipes import new_rqvae
-from rqvae_lib.rqvae import RQVAEConfig
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import Split, split_by_name
+from rqvae_lib.datasets import load_dataset
+from rqvae_lib.splits import SplitName, split_by_name
+from studied_models import DATASET, MODELS, SPLITS, train_model
 from tables import Row, read_rows, replace_rows
-from tuning import DATASET, TABLE, best_settings, train_model
+from tuning import TABLE, best_settings
+from workers import in_processes
 
 RESULTS = TABLE.parent
 SEEDS = (0, 1, 2, 3, 4)
-STUDIED_SPLITS = ("leave-one-out", "timestamp")
-
-
-def shipped_ids(dataset: Dataset, seed: int) -> SemanticIDs:
-    """Return the IDs of the shipped tokenizer."""
-    return load_recommender(DATASET)[0].ids
-
-
-def random_ids(dataset: Dataset, seed: int) -> SemanticIDs:
-    """Return the same IDs, dealt out to the items at random."""
-    ids = shipped_ids(dataset, seed)
-    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
-    *sizes, _ = ids.sizes
-    return SemanticIDs(ids.ids[order, :-1], sizes)
-
-
-def untrained_ids(dataset: Dataset, seed: int) -> SemanticIDs:
-    """Return the IDs of an RQ-VAE with random weights, whose codebooks k-means has fitted."""
-    vectors = item_vectors(dataset)
-    tokenizer = new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed)
-    config = tokenizer.config
-    return SemanticIDs(tokenizer.assign(vectors), [config.codebook_size] * config.num_levels)
-
-
-class Studied(NamedTuple):
-    trainer: str  # how it is trained, by the name that the tuning gives it
-    tuned_as: str  # whose best settings it takes
-    make_ids: Callable[[Dataset, int], SemanticIDs]
-
-
-MODELS = {
-    "SASRec": Studied("SASRec", "SASRec", shipped_ids),  # it reads no IDs
-    "RQ-Transformer": Studied("RQ-Transformer", "RQ-Transformer", shipped_ids),
-    "RQ-Transformer, codes only": Studied(
-        "RQ-Transformer, codes only", "RQ-Transformer", shipped_ids
-    ),
-    "decoder-only": Studied("decoder-only", "RQ-Transformer", shipped_ids),
-    "encoder-decoder": Studied("encoder-decoder", "RQ-Transformer", shipped_ids),
-    "RQ-Transformer, random IDs": Studied("RQ-Transformer", "RQ-Transformer", random_ids),
-    "RQ-Transformer, codes only, random IDs": Studied(
-        "RQ-Transformer, codes only", "RQ-Transformer", random_ids
-    ),
-    "decoder-only, random IDs": Studied("decoder-only", "RQ-Transformer", random_ids),
-    "decoder-only, untrained RQ-VAE": Studied("decoder-only", "RQ-Transformer", untrained_ids),
-}
 MEASURED = tuple(f"{metric.lower()}_{k}" for metric in METRICS for k in CUTOFFS)
 COLUMNS = (
     "split",
     "model",
     "seed",
     "parameters",
+    "device",
     "seconds",  # of training; the shipped table's machine was busy otherwise
     *MEASURED,
     "coverage_10",
@@ -124,19 +73,32 @@ def people_of(evaluation: Evaluation) -> list[Row]:
     ]
 
 
-def train_and_evaluate(
-    name: str, dataset: Dataset, split: Split, seed: int, tuning: Path
-) -> tuple[Row, list[Row]]:
+class Training(NamedTuple):
+    split: SplitName
+    model: str
+    seed: int
+    device: str
+    tuning: Path
+
+    @property
+    def key(self) -> Row:
+        return {"split": self.split, "model": self.model, "seed": str(self.seed)}
+
+
+def train_and_evaluate(training: Training) -> tuple[Row, list[Row]]:
     """Train a model on a split and answer its test targets."""
-    trainer, tuned_as, make_ids = MODELS[name]
-    ids = make_ids(dataset, seed)
+    dataset = load_dataset(DATASET)
+    split = split_by_name(dataset, training.split)
+    studied = MODELS[training.model]
+    settings = best_settings(studied.tuned_as, training.split, training.tuning)
+    ids = studied.make_ids(dataset, training.split, training.seed)
     started = time.perf_counter()
-    model = train_model(trainer, best_settings(tuned_as, tuning), ids, split.train, seed)
+    model = train_model(training.model, settings, ids, split.train, training.seed, training.device)
     seconds = time.perf_counter() - started
-    evaluation = evaluate(model, split, split.test, dataset.num_items)
-    assert isinstance(model, torch.nn.Module)
+    evaluation = evaluate(model.to(training.device), split, split.test, dataset.num_items)
     row = row_of(evaluation) | {
         "parameters": str(sum(parameter.numel() for parameter in model.parameters())),
+        "device": training.device,
         "seconds": f"{seconds:.0f}",
     }
     return row, people_of(evaluation)
@@ -145,7 +107,7 @@ def train_and_evaluate(
 def place_of(row: Row) -> tuple[int, int, int, int]:
     """Return where a row of either table stands: by split, model, seed and person."""
     return (
-        STUDIED_SPLITS.index(row["split"]),
+        SPLITS.index(row["split"]),
         list(MODELS).index(row["model"]),
         int(row["seed"]),
         int(row.get("person", "0")),
@@ -157,24 +119,26 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of the tables")
     parser.add_argument("--tuning", type=Path, default=TABLE, help="the table of the tuning")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--splits", nargs="+", choices=STUDIED_SPLITS, default=STUDIED_SPLITS)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
+    parser.add_argument("--device", default="cpu", help="where to train and to score")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     options = parser.parse_args()
     table, people = (options.output / name for name in ("11_comparison.csv", "11_people.csv"))
-    dataset = load_dataset(DATASET)
-    for split_name in options.splits:
-        split = split_by_name(dataset, split_name)
-        for name in options.models:
-            for seed in options.seeds:
-                key = {"split": split_name, "model": name, "seed": str(seed)}
-                if any(key.items() <= row.items() for row in read_rows(table, COLUMNS)):
-                    continue
-                row, hits = train_and_evaluate(name, dataset, split, seed, options.tuning)
-                # The people first: a training counts as done once its row stands in the table.
-                replace_rows(people, PEOPLE_COLUMNS, key, hits, place_of)
-                replace_rows(table, COLUMNS, key, [row], place_of)
-                shown = f"Recall@10 {row['recall_10']}, NDCG@10 {row['ndcg_10']}"
-                print(f"{split_name}, {name}, {seed}: {shown}", file=sys.stderr, flush=True)
+    done = read_rows(table, COLUMNS)
+    trainings = [
+        Training(split, model, seed, options.device, options.tuning)
+        for model in options.models
+        for seed in options.seeds
+        for split in options.splits
+    ]
+    todo = [t for t in trainings if not any(t.key.items() <= row.items() for row in done)]
+    for training, (row, hits) in in_processes(train_and_evaluate, todo, options.processes):
+        # The people first: a training counts as done once its row stands in the table.
+        replace_rows(people, PEOPLE_COLUMNS, training.key, hits, place_of)
+        replace_rows(table, COLUMNS, training.key, [row], place_of)
+        shown = f"Recall@10 {row['recall_10']}, NDCG@10 {row['ndcg_10']}"
+        print(f"{', '.join(training.key.values())}: {shown}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ def unheard_of(function: Callable[[Tensor, Tensor, Tensor], int]) -> bool:
                 2,
                 "a rating of the same second is not earlier",
             ),
+            Case(
+                (movies, times, torch.tensor([1, 3])),
+                1,
+                "another target's rating counts too, where it is earlier: leave none of them out",
+            ),
         ],
     )
 
@@ -75,7 +80,8 @@ def core_mask(function: Callable[[Tensor, Tensor, int], Tensor]) -> bool:
             Case(
                 (*square, 2),
                 torch.tensor([True, True, True, True, False]),
-                "a user with one interaction goes, one with exactly k stays",
+                "a user with one interaction goes, one with exactly k stays; and once the last "
+                "users are gone, `bincount` counts to the end only if `minlength` says so",
             ),
             Case(
                 (*rare_movie, 2),

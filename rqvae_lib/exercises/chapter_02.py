@@ -129,7 +129,8 @@ def weighted_halves(function: Callable[[Tensor, Tensor, float], Tensor]) -> bool
             Case(
                 (torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 0.0]]), 0.5),
                 torch.tensor([[0.0, half, 0.0, 0.0]]),
-                "a movie that nobody rated has zeros in its second half, and they must stay zeros",
+                "a movie that nobody rated has zeros in its second half: they must stay zeros, and "
+                "not become 0 / 0; the first half keeps its factor, so the whole is shorter than 1",
             ),
         ],
     )

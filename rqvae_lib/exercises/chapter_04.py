@@ -178,7 +178,7 @@ class _Looking:
     """
 
     def __init__(self, function: Quantize) -> None:
-        self.function = function
+        self.function = self.__wrapped__ = function  # so that its signature is the reader's
         self.look = ""
 
     @property

@@ -58,11 +58,17 @@ def collapsed_levels(function: Callable[[Tensor, int, float], list[int]]) -> boo
     return passes(
         function,
         [
-            Case((torch.stack([even, even], 1), 8, 0.5), [], "equal use has the perplexity K"),
+            Case(
+                (torch.stack([even, even], 1), 8, 0.5),
+                [],
+                "all 8 codes are used alike at both levels, so the perplexity, which is the "
+                "exponential of the entropy, is 8, and not below 4",
+            ),
             Case(
                 (torch.stack([even, even], 1), 8, 1.5),
                 [1, 2],
-                "both perplexities, 8, are below 1.5 × 8, and levels are counted from 1",
+                "both perplexities are 8 (with the natural logarithm in the entropy), which is "
+                "below 1.5 × 8, and levels are counted from 1",
             ),
             Case(
                 (torch.stack([lonely_but_one, spread], 1), 8, 0.5),
@@ -121,7 +127,16 @@ def stop_early(function: Callable[[Sequence[float], int], tuple[int, int]]) -> b
             ),
             Case(([3.0, 3.0, 3.0, 3.0], 2), (1, 3), "as good as the best is not a new best"),
             Case(
-                ([2.0, math.nan, 1.0], 2), (3, 3), "a measurement that is not a number is no best"
+                ([2.0, math.nan, 1.0], 2),
+                (3, 3),
+                "a measurement that is nan is not a best one, and must not keep a later one from "
+                "being it",
+            ),
+            Case(
+                ([2.0, 3.0, math.nan], 5),
+                (1, 3),
+                "a measurement that is nan is no best one, and every comparison with it is false: "
+                "ask whether a value is below the best, not whether it fails to be above",
             ),
             Case(
                 ([math.nan, 2.0, 3.0], 3),

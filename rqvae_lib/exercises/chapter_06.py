@@ -25,7 +25,8 @@ def expected_pairs(function: Callable[[int, Sequence[Tensor]], float]) -> bool:
             Case(
                 (4, [tensor([0.25, 0.25, 0.25, 0.25])]),
                 1.5,
-                "four items form six pairs, not twelve and not sixteen: N(N − 1)/2",
+                "four items form N(N − 1)/2 = six pairs, not twelve and not sixteen, and each pair "
+                "agrees with probability 4 · 0.25² = 0.25",
             ),
             Case(
                 (3, [uneven]),
@@ -90,7 +91,8 @@ def shared_genres(function: Callable[[Tensor, Tensor], float]) -> bool:
             Case(
                 (tensor([0, 0]), genres[:2]),
                 2.0,
-                "the pair shares the first two genres; a movie is no pair with itself",
+                "the pair shares the first two genres, which counts 2 whatever else one of them "
+                "has; a movie is no pair with itself",
             ),
             Case(
                 (tensor([0, 0, 1, 1]), genres[:4]),

@@ -35,7 +35,8 @@ def agreement(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
             Case(
                 (torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]), share([5, 5, 5, 9])),
                 share(0.5),
-                "every pair counts alike: an item whose neighbours mostly agree is not yet right",
+                "every pair counts alike, and 6 of these 12 agree: neither each item nor each "
+                "label has a vote of its own first",
             ),
         ],
     )
@@ -44,6 +45,7 @@ def agreement(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
 def union(function: Callable[[Tensor], Tensor]) -> bool:
     """Check a function that joins both directions of a neighbour graph: (N, N) → (N, N)."""
     one_way = torch.tensor([[0.0, 0.6, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    sure = torch.tensor([[0.0, 1.0], [0.4, 0.0]])
     both = torch.tensor([[0.0, 0.5, 1.0], [0.5, 0.0, 0.2], [0.4, 0.0, 0.0]])
     return passes(
         function,
@@ -52,6 +54,11 @@ def union(function: Callable[[Tensor], Tensor]) -> bool:
                 (one_way,),
                 torch.tensor([[0.0, 0.6, 0.0], [0.6, 0.0, 0.0], [0.0, 0.0, 0.0]]),
                 "if only one of two items names the other, its weight holds in full, both ways",
+            ),
+            Case(
+                (sure,),
+                torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
+                "one end is sure of the tie, so it exists, and no chance is larger than 1",
             ),
             Case(
                 (both,),

@@ -86,6 +86,9 @@ class Unopened(dict[int, Any]):
     def __len__(self) -> int:
         return 1  # something is below it; what, only an opening tells
 
+    def __deepcopy__(self, memo: object) -> "Unopened":
+        return self
+
     def __repr__(self) -> str:
         return "<a branch>"
 

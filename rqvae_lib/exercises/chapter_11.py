@@ -9,7 +9,15 @@ from torch import Tensor, tensor
 
 from rqvae_lib.checks import Case, passes
 
-REFUSED = "a ValueError"
+
+class _Refused:
+    """What an answer that raised a ValueError is compared as."""
+
+    def __repr__(self) -> str:
+        return "a ValueError"
+
+
+REFUSED = _Refused()
 
 
 def worst_rank(function: Callable[[Tensor, int], int]) -> bool:
@@ -126,8 +134,13 @@ def sampled_hit(function: Callable[[int, int, int, int], float]) -> bool:
             Case(
                 (5, 5, 4, 4),
                 0.0,
-                "where all others are drawn, the sampled rank is the full rank; `math.comb(n, j)` "
-                "is 0 where j exceeds n, but it takes no negative number",
+                "where all others are drawn, the sampled rank is the full rank",
+            ),
+            Case(
+                (5, 9, 2, 10),
+                1.0,
+                "of two movies drawn at most two are better, so the sampled rank is 3 at most; "
+                "stop at j = 2, for `math.comb` takes no negative number",
             ),
         ],
     )

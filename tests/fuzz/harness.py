@@ -1,6 +1,7 @@
 """Spoil good files in many ways, and see that a reader refuses them as it promises to.
 
-A target names a good file, its reader and its mutations. The reader may succeed, or raise what it
+A target names a good file, or a folder of them of which one is spoilt at a time, its reader and its
+mutations. The reader may succeed, or raise what it
 documents: ValueError (of which CheckpointError is one) or OSError. Anything else is a finding, and
 so is a message that names no file or fills the screen, more memory than a little, or more time
 than a little. The spoilt file is kept, and the exit code says so.
@@ -12,6 +13,7 @@ import argparse
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -31,9 +33,9 @@ Mutation = Callable[[random.Random, bytes], bytes]
 
 
 class Target(NamedTuple):
-    write: Callable[[Path], None]  # a good file
+    write: Callable[[Path], object]  # a good file, or a folder of good files
     read: Callable[[Path], object]  # and use what was read, a little
-    ending: str
+    ending: str  # of the file's name; "" for a folder
     mutations: Sequence[Mutation]  # of this format; those of any bytes are added
 
 
@@ -134,13 +136,16 @@ def spoil(target: Target, chance: random.Random, good: bytes) -> bytes:
 def work(target: Target, path: Path, seconds: float, seed: int) -> int:
     """Fuzz for a while in a process of its own; return how it ended."""
     target.write(path)
-    good = path.read_bytes()
+    files = sorted(path.rglob("*.*")) if path.is_dir() else [path]
+    good = {file: file.read_bytes() for file in files}
     if not try_file(target, path):
         raise AssertionError("the good file is refused")
     ends = time.monotonic() + seconds
     tried = accepted = 0
     while time.monotonic() < ends:
-        path.write_bytes(spoil(target, random.Random(seed * 1_000_000_007 + tried), good))
+        chance = random.Random(seed * 1_000_000_007 + tried)
+        file = chance.choice(files)
+        file.write_bytes(spoil(target, chance, good[file]))
         limit_memory()  # for this file: what allocators keep of earlier ones is not its doing
         # What does not even return to Python is ended by this.
         signal.setitimer(signal.ITIMER_PROF, 3 * SECONDS)
@@ -151,8 +156,9 @@ def work(target: Target, path: Path, seconds: float, seed: int) -> int:
             print(f"Found after {tried:,} files: {finding}.", file=sys.stderr)
             return 1
         signal.setitimer(signal.ITIMER_PROF, 0)
+        file.write_bytes(good[file])
         tried += 1
-    path.unlink()
+    shutil.rmtree(path.parent)
     print(f"{tried:,} spoilt files in {seconds:.0f} seconds: {accepted:,} still good, none amiss.")
     return 0
 
@@ -161,7 +167,7 @@ def main(target: Target) -> NoReturn:
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--file", type=Path, help="read this file once: a kept one, say")
+    parser.add_argument("--file", type=Path, help="read this once: what was kept, say")
     chosen = parser.parse_args()
     if chosen.file:
         print("accepted" if try_file(target, chosen.file) else "refused, as documented")
@@ -182,5 +188,4 @@ def main(target: Target) -> NoReturn:
         how = f"killed by signal {-code}" if code < 0 else "see above"
         print(f"{Path(sys.argv[0]).name}: {how}. The file: {path}", file=sys.stderr)
         sys.exit(1)
-    folder.rmdir()
     sys.exit(0)

@@ -11,6 +11,7 @@
 
 import json
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 
 TIMES = "book/execution_times.json"  # written by book/_tools/notebooks.py
 LOCK = "requirements.lock"
+SIGNATURE_LINES = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
 logger = logging.getLogger(__name__)
 
 
@@ -131,9 +133,19 @@ def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
 def mend_roles(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Docutils 0.21 puts entries of a role that ARIA 1.3 withdrew into a list without items."""
+    """Mend two things that screen readers stumble over, as long as others write them.
+
+    Docutils 0.21 puts entries of a role that ARIA 1.3 withdrew into a list without items. Sphinx
+    7.4 writes the parameters of a long signature as definitions of nothing (<dd> without <dt>).
+    """
     if "body" in context:
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = SIGNATURE_LINES.sub(lambda match: as_blocks(match[1]), body)
+
+
+def as_blocks(lines: str) -> str:
+    lines = lines.replace("<dd>", '<span class="signature-line">').replace("</dd>", "</span>")
+    return f'<span class="signature-lines">{lines}</span>'
 
 
 def setup(app: Sphinx) -> dict[str, object]:

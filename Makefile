@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := book,test,encode
+EXTRAS := notebooks,book,test,encode
 
 # Where to take torch from. PyPI's Linux wheel brings CUDA, some gigabytes of it. Readers without an NVIDIA card say
 #     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -22,7 +22,7 @@ SEED := 0
 KILLS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help book notebooks test fuzz kill lab bench lock clean
+.PHONY: help book linkcheck notebooks test fuzz kill lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,10 @@ book: .venv  ## build the web book from the executed notebooks, warnings are err
 	@echo "== book: building the HTML into _build/html"
 	$(BIN)/jupyter-book build . $(BOOK_FLAGS)
 	@echo "== book: done. Open file://$(CURDIR)/_build/html/index.html"
+
+linkcheck: .venv  ## ask every address outside the book whether it still answers (needs a network; some minutes)
+	@echo "== linkcheck: every external link; the report is _build/linkcheck/_build/html/output.txt"
+	$(BIN)/jupyter-book build . --all --builder linkcheck --path-output _build/linkcheck
 
 notebooks: .venv  ## execute the notebooks whose code, library or data changed (FORCE=1: all; ONLY=00_quickstart)
 	@echo "== notebooks: notebooks/*.py -> executed .ipynb"

@@ -770,7 +770,7 @@ print(f"  5-core: {int((core_counts[core_targets] == 0).sum())}")
 # {cite}`rajput2023tiger`, the recommender with semantic IDs that it rebuilds. And it asks each of the 671 people once,
 # where the cut in time asks 82. Side by side, with the numbers of the cells above:
 #
-# | | leave-one-out | one moment for everybody |
+# | What | leave-one-out | one moment for everybody |
 # | --- | --- | --- |
 # | a target is | a person's last movie | whatever is rated after the second cut |
 # | ratings to learn from | 98,662 | 80,003 |

@@ -757,7 +757,7 @@ assert halves[2] < apart
 #
 # None of these numbers may be set beside ours.
 #
-# | | in the table | here |
+# | What | in the table | here |
 # | --- | --- | --- |
 # | data | MovieLens 1M: 6,040 people, a million ratings | 671 people, 100,004 ratings |
 # | filter | usually the 5-core, about 3,400 movies | none, 9,066 movies compete |

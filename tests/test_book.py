@@ -3,13 +3,14 @@
 import re
 import shutil
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
 
-from conftest import ROOT, build_book, toc_pages
+from conftest import ROOT, build_book, site_pages, toc_pages
 
 REMOTE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 # What a browser loads by itself, as (tag, attribute). <a href> is not: the reader decides.
@@ -26,7 +27,10 @@ LOADED = [
     ("audio", "src"),
 ]
 NOT_LOADED_LINKS = {"canonical", "next", "prev", "search", "index", "author", "license"}
-ABSENT_ALT = re.compile(r"^\s*$|\.(png|svg|jpe?g|gif|webp)\s*$|^[0-9a-f]{16,}$", re.IGNORECASE)
+ABSENT_ALT = re.compile(
+    r"^\s*$|\.(png|svg|jpe?g|gif|webp)\s*$|^[0-9a-f]{16,}$|^\s*(image|figure|picture|plot)\s*$",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -43,10 +47,17 @@ def html_of(built_book: Path, page: str) -> BeautifulSoup:
     return read_page(built_book / f"{page}.html")
 
 
-@pytest.fixture(params=toc_pages())
+@pytest.fixture(params=site_pages())
 def page(request: pytest.FixtureRequest) -> str:
-    """Each page of the table of contents in turn."""
+    """Each page of the book in turn."""
     return request.param
+
+
+def test_no_page_is_left_out_of_the_tests(built_book: Path) -> None:
+    built = {path.relative_to(built_book) for path in built_book.rglob("*.html")}
+    pages = {path.with_suffix("").as_posix() for path in built if path.parts[0] != "_static"}
+    pages.remove("index")  # it only leads to the first page
+    assert pages == set(site_pages()), "a page that Sphinx adds is named in conftest.GENERATED"
 
 
 def test_page_was_built_and_has_a_title(built_book: Path, page: str) -> None:
@@ -121,10 +132,74 @@ def test_a_remote_load_would_be_seen(html: str) -> None:
     assert len(remote_loads(BeautifulSoup(html, "html.parser"))) == 1
 
 
-def test_every_image_has_words(built_book: Path, page: str) -> None:
-    for image in html_of(built_book, page).find_all("img"):
+def wordless(html: BeautifulSoup) -> list[str]:
+    """The pictures whose alt text says nothing, or nothing but what the caption says anyway."""
+    found = []
+    for image in html.find_all("img"):
+        figure = image.find_parent("figure")
+        caption = figure and (figure.select_one(".caption-text") or figure.find("figcaption"))
+        said = caption.get_text().strip(" #\n") if caption else None
         alt = image.get("alt", "")
-        assert not ABSENT_ALT.search(alt), f"{page}: {image.get('src')} has the alt text {alt!r}"
+        if ABSENT_ALT.search(alt) or alt.strip() == said:
+            found.append(f"{image.get('src')} has the alt text {alt!r}")
+    return found
+
+
+def test_every_image_has_words(built_book: Path, page: str) -> None:
+    assert wordless(html_of(built_book, page)) == []
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="x.png">',
+        '<img src="x.png" alt=" ">',
+        '<img src="x.png" alt="image">',
+        '<img src="x.png" alt="../_images/0123456789abcdef.png">',
+        '<figure><img src="x.png" alt="Recall rises."><figcaption><p><span class="caption-number">'
+        'Fig. 1</span><span class="caption-text">Recall rises.</span><a>#</a></p></figcaption>',
+    ],
+)
+def test_an_image_without_words_is_seen(html: str) -> None:
+    assert len(wordless(BeautifulSoup(html, "html.parser"))) == 1
+    said = re.sub('src="x.png".*?>', 'src="x.png" alt="A curve from 0 to 1, rising">', html)
+    assert wordless(BeautifulSoup(said, "html.parser")) == []
+
+
+def outline(html: BeautifulSoup) -> list[int]:
+    """The levels of the headings that are read, in order; not of those that only paper shows."""
+    headings = html.select("main :is(h1, h2, h3, h4, h5, h6)")
+    return [int(tag.name[1]) for tag in headings if not tag.find_parent(class_="onlyprint")]
+
+
+def is_sound(levels: list[int]) -> bool:
+    """One h1, first; and no level is skipped on the way down."""
+    one = levels[:1] == [1] and levels.count(1) == 1
+    return one and all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def test_headings_are_in_order(built_book: Path, page: str) -> None:
+    levels = outline(html_of(built_book, page))
+    assert is_sound(levels), levels
+
+
+@pytest.mark.parametrize("levels", [[], [2, 1], [1, 3], [1, 2, 1], [1, 2, 4, 3]])
+def test_a_broken_outline_is_seen(levels: list[int]) -> None:
+    assert not is_sound(levels)
+    assert is_sound([1, 2, 3, 3, 2, 3, 4, 2])
+
+
+def test_page_says_its_language_and_title(built_book: Path, page: str) -> None:
+    html = html_of(built_book, page)
+    assert html.find("html")["lang"] == "en"
+    heading = html.select_one("main h1:not(.onlyprint *)").get_text().rstrip("#").strip()
+    title = html.find("title").get_text()
+    assert re.fullmatch(f"{re.escape(heading)} [—-] Semantic IDs from Scratch", title)
+
+
+def test_no_two_pages_have_the_same_title(built_book: Path) -> None:
+    titles = [html_of(built_book, name).find("title").get_text() for name in site_pages()]
+    assert len(set(titles)) == len(titles)
 
 
 def test_internal_links_lead_somewhere(built_book: Path, page: str) -> None:

@@ -3,71 +3,23 @@
 Skips when no Chromium is found, and says so; REQUIRE_BROWSER=1 turns that into a failure.
 """
 
-import os
 import re
-import shutil
+import statistics
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from conftest import toc_pages
+from conftest import NARROW, WIDE, Watched, site_pages
 from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.content import load_embeddings
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.semantic_ids import SemanticIDs
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")  # not longer: its event loop would be in the way of nbval's kernels
-def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        reason = f"no browser: none of {', '.join(NAMES)} is on the PATH"
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{reason}, but REQUIRE_BROWSER=1")
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """A browser page that remembers what went wrong and what it asked for."""
-
-    def __init__(self, browser: Browser, viewport: dict[str, int], scheme: str) -> None:
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        self.page: Page = self.context.new_page()
-        self.errors: list[str] = []
-        self.remote: list[str] = []
-        self.page.on("console", lambda message: self._console(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url}"))
-        self.page.on("request", self._request)
-
-    def _console(self, kind: str, text: str) -> None:
-        if kind == "error":
-            self.errors.append(text)
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:", "about:")):
-            self.remote.append(request.url)
-
-    def open(self, path: Path, query: str = "") -> Page:
-        self.page.goto(path.resolve().as_uri() + query, wait_until="load")
-        return self.page
 
 
 @pytest.fixture
@@ -80,7 +32,7 @@ def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watche
 SETTINGS = [(size, scheme) for size in (WIDE, NARROW) for scheme in ("light", "dark")]
 
 
-@pytest.mark.parametrize("name", toc_pages())
+@pytest.mark.parametrize("name", site_pages())
 @pytest.mark.parametrize(
     "watched",
     SETTINGS,
@@ -108,6 +60,58 @@ def test_page(watched: Watched, built_book: Path, name: str) -> None:
     assert page.evaluate(broken) == []
     assert watched.errors == []
     assert watched.remote == []
+
+
+@pytest.fixture
+def served(built_book: Path) -> Iterator[str]:
+    """The address of the book on this machine, as a web server shows it."""
+    handler = partial(SilentHandler, directory=str(built_book))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_search_over_http_needs_nothing_from_elsewhere(watched: Watched, served: str) -> None:
+    """From the field of a chapter to a hit with an excerpt, and on to the page of the hit."""
+    page = watched.page
+    missing: list[str] = []
+    page.on("response", lambda answer: missing.append(answer.url) if answer.status >= 400 else None)
+    page.goto(f"{served}notebooks/00_quickstart.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("residual quantization")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li p.context", timeout=20_000)
+    hit = page.locator("#search-results li a").first
+    assert "notebooks/" in hit.get_attribute("href")
+    hit.click()
+    page.wait_for_url(f"{served}notebooks/*")
+    assert "quantiz" in page.locator("article").inner_text()
+    assert set(missing) <= {f"{served}favicon.ico"}  # which browsers ask for unasked
+    assert [address for address in watched.remote if not address.startswith(served)] == []
+
+
+def test_pages_are_light(watched: Watched, built_book: Path) -> None:
+    """With all that they load, each counted as if it were the first page that somebody opens."""
+    loaded: set[str] = set()
+    watched.page.on("request", lambda request: loaded.add(request.url))
+    megabytes = {}
+    for name in site_pages():
+        loaded.clear()
+        watched.open(built_book / f"{name}.html")
+        paths = {unquote(urlsplit(url).path) for url in loaded if url.startswith("file:")}
+        megabytes[name] = sum(Path(path).stat().st_size for path in paths) / 1e6
+    median, heaviest = statistics.median(megabytes.values()), max(megabytes, key=megabytes.get)
+    weights = f"median {median:.2f} MB; {heaviest} {megabytes[heaviest]:.2f} MB"
+    print(weights)
+    assert min(megabytes.values()) > 0.5, "the styles and scripts were not counted"
+    assert median <= 4, weights
+    assert megabytes[heaviest] <= 8, weights
 
 
 def test_search_finds_the_subject(watched: Watched, built_book: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nbformat import NotebookNode
 
 from conftest import ROOT
-from notebooks import code_cells, read_source, source_names
+from notebooks import code_cells, is_first_cell, read_source, source_names
 
 TEMPLATE = ROOT / "book" / "_tools" / "chapter_template.py"
 TAIL = ["Exercises", "Self-check", "What to take away", "What's next", "References"]
@@ -67,7 +67,8 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
         found.append("a table `| You need | Why | Where |` names what the reader needs")
     if not re.search(r"^\*\*Time:\*\* about \d+ minutes to read\.$", text, re.M):
         found.append("a paragraph says `**Time:** about N minutes to read.`")
-    if not code_cells(notebook) or "import " not in code_cells(notebook)[0].source:
+    own = [cell for cell in code_cells(notebook) if not is_first_cell(cell)]
+    if not own or "import " not in own[0].source:
         found.append("the first code cell holds the imports")
     sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
     if sections[-len(TAIL) :] != TAIL:
@@ -77,6 +78,11 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
     for title, body in zip(sections, re.split(r"^## .+$", text, flags=re.M)[1:], strict=True):
         if not body.strip() and title in TAIL:
             found.append(f"the section {title} is empty")
+        if title == "What's next" and not re.search(r"\]\(\S+\.(ipynb|md)\)", body):
+            found.append("What's next links to the page that comes next")
+        entries = re.findall(r"^- .+(?:\n  .+)*", body, re.MULTILINE)
+        if title == "References" and not (entries and all("{cite}" in entry for entry in entries)):
+            found.append("the references are a list, and each entry carries its {cite}")
     return found
 
 
@@ -232,6 +238,9 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ("| You need |", "| Needed |", "You need"),
         ("about 15 minutes to read", "a while", "Time:"),
         ("## What's next", "## Outlook", "the last sections"),
+        ("[Codebooks](03_codebooks.ipynb) asks", "A later chapter asks", "comes next"),
+        (" {cite}`lloyd1982least`", "", "carries its {cite}"),
+        ("# - Lloyd, ", "# Lloyd, ", "the references are a list"),
         ("★☆☆, 5 minutes", "easy", "difficulty"),
         ("Exercise 1 ·", "Exercise 2 ·", "numbered from 1"),
         ('raise NotImplementedError("your turn")', "return 0", "a stub raises"),

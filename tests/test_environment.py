@@ -68,7 +68,7 @@ def test_make_installs_with_the_lock() -> None:
     assert re.search(r"^\.venv/installed: pyproject\.toml requirements\.lock$", MAKEFILE, re.M)
 
 
-@pytest.mark.parametrize("target", ["book", "notebooks", "test", "lab", "lock"])
+@pytest.mark.parametrize("target", ["book", "linkcheck", "notebooks", "test", "lab", "lock"])
 def test_targets_make_their_own_environment(target: str) -> None:
     assert re.search(rf"^{target}: \.venv  ##", MAKEFILE, re.MULTILINE)
 

@@ -236,8 +236,9 @@ def test_making_twice_changes_no_byte_and_prose_needs_no_run(
     notebooks.make(tiny, "00_tiny")
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert notebook.cells[0].source == "# Small"
-    assert [output_text(cell.outputs[0]) for cell in notebook.cells[1:]] == ["4\n", "a\nb\n"]
-    assert notebook.cells[2].metadata == {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
+    assert notebooks.is_first_cell(notebook.cells[1])
+    assert [output_text(cell.outputs[0]) for cell in notebook.cells[2:]] == ["4\n", "a\nb\n"]
+    assert notebook.cells[3].metadata == {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
 
 
 @pytest.mark.parametrize("code", ["1 / 0", "import sys; print('careful', file=sys.stderr)"])
@@ -259,7 +260,7 @@ def test_check_says_what_changed(tiny: Path) -> None:
 
 def corrupt(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells[1].outputs[0].text = "5\n"
+    notebook.cells[2].outputs[0].text = "5\n"
     nbformat.write(notebook, path)
 
 
@@ -276,11 +277,11 @@ def test_nbval_compares_tagged_outputs(tiny: Path) -> None:
 
     good = run()
     assert good.returncode == 0, good.stdout
-    assert "2 passed" in good.stdout
+    assert "3 passed" in good.stdout
     corrupt(path)
     bad = run()
     assert bad.returncode == 1
-    assert "1 failed, 1 passed" in bad.stdout
+    assert "1 failed, 2 passed" in bad.stdout
 
 
 def test_a_corrupted_output_is_stale_too(tiny: Path) -> None:

@@ -1,26 +1,32 @@
-"""Four things that the pages of this book ask of Sphinx.
+"""What the pages of this book ask of Sphinx.
 
 - `{execution-times}`: the table of measured seconds, from book/execution_times.json;
 - `{package-versions}`: the installed and the pinned version of the named packages;
 - the measured seconds in each chapter's head: the paragraph that starts with "Time:" gets one more
   sentence. The notebook itself stays free of roles that JupyterLab cannot show;
-- a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode.
+- a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode;
+- the launch buttons go while _config.yml names no repository: the theme would fail without one;
+- the entries of the bibliography are a list for screen readers, too.
 """
 
 import json
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 TIMES = "book/execution_times.json"  # written by book/_tools/notebooks.py
 LOCK = "requirements.lock"
+SIGNATURE_LINES = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
 logger = logging.getLogger(__name__)
 
 
@@ -79,7 +85,7 @@ class PackageVersions(Table):
         self.env.note_dependency(LOCK)
         lines = (Path(self.env.srcdir) / LOCK).read_text(encoding="utf-8").splitlines()
         pinned = dict(line.split("==") for line in lines if "==" in line)
-        rows = ["| | Installed | Pinned |", "| --- | --- | --- |"]
+        rows = ["| Package | Installed | Pinned |", "| --- | --- | --- |"]
         rows.append(f"| Python | {platform.python_version()} | 3.11 or newer |")
         for name in self.arguments:
             rows.append(f"| {name} | {metadata.version(name)} | {pinned.get(name, 'not pinned')} |")
@@ -124,9 +130,35 @@ class DarkTwin(SphinxTransform):
                 image.parent.insert(image.parent.index(image) + 1, twin)
 
 
+def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
+    """Without `repository: url` there is nothing to launch; sphinx_book_theme 1.3 would raise."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options["launch_buttons"] = {}
+
+
+def mend_roles(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Mend two things that screen readers stumble over, as long as others write them.
+
+    Docutils 0.21 puts entries of a role that ARIA 1.3 withdrew into a list without items. Sphinx
+    7.4 writes the parameters of a long signature as definitions of nothing (<dd> without <dt>).
+    """
+    if "body" in context:
+        body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = SIGNATURE_LINES.sub(lambda match: as_blocks(match[1]), body)
+
+
+def as_blocks(lines: str) -> str:
+    lines = lines.replace("<dd>", '<span class="signature-line">').replace("</dd>", "</span>")
+    return f'<span class="signature-lines">{lines}</span>'
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("execution-times", ExecutionTimes)
     app.add_directive("package-versions", PackageVersions)
     app.add_transform(DarkTwin)
     app.connect("doctree-read", add_measured_time)
+    app.connect("config-inited", launch_only_from_a_repository)
+    app.connect("html-page-context", mend_roles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,6 +5,10 @@
     FORCE=1 python book/_tools/notebooks.py        # execute all of them
     python book/_tools/notebooks.py --check        # execute nothing, name what is stale, exit 1
 
+Each notebook starts with the code of first_cell.py, which fetches library and results where they
+are missing, from the repository that _config.yml names. It is no part of the .py, so no chapter can
+lack it or change it, and no part of the key, so a new address executes nothing.
+
 Beside each notebook lies its key, NN_name.key: one line for each thing that its outputs depend on
 (its own code, the library modules that it imports, the data files), with a hash. While the key is
 current nothing is executed, so a second `make notebooks` changes no byte. A failing cell leaves
@@ -17,6 +21,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections import Counter
@@ -28,6 +33,7 @@ from typing import NamedTuple
 
 import jupytext
 import nbformat
+import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -39,10 +45,9 @@ KEPT_METADATA = (
     "tags",
     "mystnb",
 )  # of a cell; all else (timings, editor state) differs from run to run
-HIDDEN_TAGS = {
-    "hide-cell",
-    "hide-input",
-}  # the book folds these cells; JupyterLab does too, when told
+FIRST_CELL_TAG = "remove-cell"  # the book leaves this cell out: its readers run nothing
+# The book folds or leaves out these cells; JupyterLab folds them, when told.
+HIDDEN_TAGS = {"hide-cell", "hide-input", FIRST_CELL_TAG}
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
@@ -67,12 +72,37 @@ def source_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "notebooks").glob("[0-9][0-9]_*.py"))
 
 
+def first_cell(root: Path) -> NotebookNode:
+    """The code cell that makes a notebook run where the library is missing; first_cell.py says how.
+
+    The address and the branch are those of the launch buttons: `repository` in `root`/_config.yml.
+    """
+    config = root / "_config.yml"
+    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    repository = settings.get("repository", {})
+    source = (Path(__file__).parent / "first_cell.py").read_text(encoding="utf-8").strip()
+    for name, key in (("REPOSITORY", "url"), ("BRANCH", "branch")):
+        if repository.get(key):
+            line = f"{name} = {json.dumps(repository[key])}"
+            source = re.sub(f"^{name} = .*$", lambda _, line=line: line, source, flags=re.M)
+    return nbformat.v4.new_code_cell(source, metadata={"tags": [FIRST_CELL_TAG]})
+
+
+def is_first_cell(cell: NotebookNode) -> bool:
+    return FIRST_CELL_TAG in cell.metadata.get("tags", [])
+
+
 def read_source(path: Path) -> NotebookNode:
     """Read a py:percent file as a notebook without outputs; the same text gives the same notebook.
 
     Cell ids come from the cell's text, so an edit changes one id; a counter tells equal ones apart.
+    The first code cell is `first_cell`.
     """
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    kinds = [cell.cell_type for cell in notebook.cells]
+    notebook.cells.insert(
+        kinds.index("code") if "code" in kinds else len(kinds), first_cell(path.parents[1])
+    )
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: Counter[str] = Counter()
@@ -103,11 +133,12 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
 
     The code counts as text, not as syntax tree: comments stand on the page beside the output,
     tracebacks quote line numbers, and `%magics` do not parse. Tags count, since some change what is
-    executed or kept; captions do not.
+    executed or kept; captions do not. The first cell does nothing here, so it does not count.
     """
     cells = [
         [cell.source, cell.metadata.get("tags", []), cell.get("outputs", [])]
         for cell in code_cells(notebook)
+        if not is_first_cell(cell)
     ]
     key = {
         "the notebook's code": sha256(json.dumps([cell[:2] for cell in cells]).encode()),
@@ -232,7 +263,9 @@ def parse_key(text: str) -> dict[str, str]:
 def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode | None:
     """`notebook` with the outputs of `executed`, or None when their code cells differ."""
     old, new = code_cells(executed), code_cells(notebook)
-    if [cell.source for cell in old] != [cell.source for cell in new]:
+    if [is_first_cell(cell) or cell.source for cell in old] != [
+        is_first_cell(cell) or cell.source for cell in new
+    ]:
         return None
     for new_cell, old_cell in zip(new, old, strict=True):
         new_cell.outputs, new_cell.execution_count = old_cell.outputs, old_cell.execution_count

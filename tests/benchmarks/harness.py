@@ -84,7 +84,7 @@ def table(suite: Suite, rows: list[Row]) -> str:
     lines = [
         f"## {suite.title}",
         "",
-        f"| Case | Milliseconds | ÷ {suite.reference} | |",
+        f"| Case | Milliseconds | ÷ {suite.reference} | Remarks |",
         "| --- | ---: | ---: | --- |",
         *(f"| {r.case} | {r.milliseconds:,.1f} | {r.ratio:.2f} | {r.note} |" for r in rows),
     ]

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 MAX_MEMBERS = 1000  # the largest archive that is read here has some thirty
 CHUNK_BYTES = 2**20
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError)
 
 
 def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
@@ -42,9 +43,9 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
             with zipfile.ZipFile(archive) as opened:
                 _check_members(archive, opened.infolist(), max_bytes)
                 _write_members(archive, opened, Path(temporary), max_bytes)
-        # Of what it cannot read, zipfile also says RuntimeError, NotImplementedError, or that it
-        # cannot go to a place before the beginning.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        # Of what it cannot read, zipfile also says RuntimeError, NotImplementedError, that a name
+        # is not text, or that it cannot go to a place before the beginning.
+        except (*DAMAGED, OSError) as error:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             raise ValueError(

@@ -349,6 +349,11 @@ def declared(content: bytes, size: int) -> bytes:
     return bytes(changed)
 
 
+def misnamed(content: bytes) -> bytes:
+    """Return an archive of "é" whose local header's name is no UTF-8, though it says so."""
+    return content.replace("é".encode(), b"\xca\xca", 1)
+
+
 GOOD = ("ml-1m/a", b"a" * 1000)
 BOMB = archive_of(("ml-1m/zeros", b"\0" * 5_000_000))
 
@@ -369,6 +374,7 @@ BOMB = archive_of(("ml-1m/zeros", b"\0" * 5_000_000))
         (archive_of(*((f"ml-1m/{i}", b"") for i in range(1001))), "1,001 members"),
         (archive_of(("other/a", b"x")), "holds no folder ml-1m/"),
         (archive_of(GOOD)[:-30], "not a whole zip file"),
+        (misnamed(archive_of(("ml-1m/é", b"x"))), "not a whole zip file"),
         (archive_of(GOOD)[40:], "not a whole zip file"),
         (b"<html>Not found</html>", "not a whole zip file"),
         (b"", "not a whole zip file"),

@@ -78,7 +78,7 @@ def test_the_page_and_the_study_make_the_same_texts() -> None:
     assert scope["texts_of"](items).tolist() == texts_of(items)  # type: ignore[operator]
 
 
-def test_the_results_are_of_these_data() -> None:
+def test_the_results_are_of_this_data() -> None:
     """What needs no training is measured again; the rest was measured on the same split."""
     results = pd.read_csv(RESULTS).set_index(["model", "steps", "part"])
     data, _ = load()

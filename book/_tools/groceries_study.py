@@ -10,7 +10,6 @@ Every tokenizer has three levels of 64 codewords. "random IDs" are those of the 
 the products by chance: the same collisions, no meaning.
 """
 
-import csv
 import sys
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ from rqvae_lib.collaborative import collaborative_vectors
 from rqvae_lib.comparison import ScoresItems, evaluate
 from rqvae_lib.content import read_embeddings
 from rqvae_lib.datasets import Dataset
-from rqvae_lib.files import write_atomically
 from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.recipes import (
     DECODER_TRAINING,
@@ -40,6 +38,7 @@ from rqvae_lib.rqvae import RQVAEConfig
 from rqvae_lib.sasrec import SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.splits import leave_one_out
+from tables import Row, write_rows
 
 RESULTS = FOLDER.parent / "results" / "13_groceries.csv"
 LEVELS, CODEWORDS = 3, 64
@@ -48,7 +47,7 @@ COLUMNS = {"user_id": "household_id", "item_id": "product_id", "timestamp": "bou
 
 
 def load() -> tuple[Dataset, Tensor]:
-    """Return the data as chapter 13 has them, baskets shuffled, and the vectors of the texts."""
+    """Return the data as chapter 13 has it, baskets shuffled, and the vectors of the texts."""
     bought = pd.read_parquet(FOLDER / "interactions.parquet").sample(frac=1, random_state=0)
     tables = {prefix: pd.read_csv(FOLDER / f"{prefix}items.csv") for prefix in ("", "new_")}
     texts = [text for table in tables.values() for text in texts_of(table)]
@@ -90,7 +89,7 @@ def main() -> None:
     dealt = torch.randperm(data.num_items, generator=torch.Generator().manual_seed(0))
     ids["random IDs"] = SemanticIDs(ids["text"].codes[dealt], [CODEWORDS] * LEVELS)
 
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
 
     def measure(
         model: Recommender | ScoresItems, name: str, steps: int, rate: float | None
@@ -101,7 +100,7 @@ def main() -> None:
             rows.append(
                 {
                     "model": name,
-                    "steps": steps,
+                    "steps": str(steps),
                     "part": part,
                     "recall_10": f"{recall.mean:.4f}",
                     "low": f"{recall.interval.low:.4f}",
@@ -127,10 +126,7 @@ def main() -> None:
                 catalogue, split.train, RQTransformerConfig(), training, progress=False
             )
             measure(model, f"RQ-Transformer, {name}", steps, catalogue.collision_rate)
-    with write_atomically(RESULTS) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows[0], rows)
     print(f"Wrote {RESULTS}.")
 
 

@@ -49,7 +49,8 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             raise ValueError(
-                f"{archive} is not a whole zip file ({error}): remove it and get it again"
+                f"{archive} is not a whole zip file ({str(error)[:200]}): remove it "
+                "and get it again"
             ) from error
         unpacked = Path(temporary) / folder.name
         if not unpacked.is_dir():

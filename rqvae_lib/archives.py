@@ -9,6 +9,7 @@ Used by: the downloaded data sets.
 """
 
 import errno
+import lzma
 import re
 import stat
 import tempfile
@@ -18,7 +19,12 @@ from pathlib import Path, PurePosixPath
 
 MAX_MEMBERS = 1000  # the largest archive that is read here has some thirty
 CHUNK_BYTES = 2**20
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError)
+# What zipfile says of what it cannot read: also NotImplementedError, that a name is not text, and
+# an OSError without a number of the system's.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, RuntimeError, UnicodeDecodeError),
+)
 
 
 def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
@@ -43,14 +49,12 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
             with zipfile.ZipFile(archive) as opened:
                 _check_members(archive, opened.infolist(), max_bytes)
                 _write_members(archive, opened, Path(temporary), max_bytes)
-        # Of what it cannot read, zipfile also says RuntimeError, NotImplementedError, that a name
-        # is not text, or that it cannot go to a place before the beginning.
         except (*DAMAGED, OSError) as error:
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             raise ValueError(
-                f"{archive} is not a whole zip file ({str(error)[:200]}): remove it "
-                "and get it again"
+                f"{archive} is not a whole zip file ({str(error)[:200]}): remove it and get it "
+                "again"
             ) from error
         unpacked = Path(temporary) / folder.name
         if not unpacked.is_dir():

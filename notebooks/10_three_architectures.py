@@ -816,8 +816,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 # %% [markdown]
 # **What prefix embeddings bring.** On both splits the RQ-Transformer recommends better with them than without, in both
 # metrics, and the intervals leave zero out. The gain is large on the leave-one-out split and small on the other. The price
-# stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is about that of the
-# decoder-only model, with a quarter of the tokens.
+# stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is a little below
+# that of the decoder-only model in the mean, and on the other split equal, with a quarter of the tokens.
 #
 # **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
 # in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
@@ -831,9 +831,8 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
 # above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
 # trainings of [chapter 08](08_training_a_decoder.ipynb) it had hardly begun to use the history. The first pair of
-# differences says how the two stand after 3,000 steps. (Where a model has a – in the table or no line among the
-# differences, its long training was not finished when this page was made: then the page does not know.) Whatever it says,
-# it compares two recipes and not two principles: with as many *targets*, the result might be another.
+# differences says how the two stand: the decoder-only model is ahead, on both splits. (The encoder–decoder has two seeds,
+# the others five.) This compares two recipes and not two principles: with as many *targets*, the result might be another.
 #
 # ## What they recommend
 #

@@ -490,8 +490,9 @@ plt.show()
 # %% [markdown]
 # {numref}`fig-13-models` adds what the script measured, with 1,000 steps too. Three things can be said. Within 300
 # steps, SASRec gets no further than popularity: it has a vector to learn for every product. The RQ-Transformer finds
-# over half as many again, since what it learns of one shredded cheese holds for all. With random IDs, equal in all but
-# meaning, it is where popularity is, so it is the meaning that makes the difference, at least this early.
+# over half as many again, since what it learns of one shredded cheese holds for all. With random IDs, those of
+# residual k-means dealt out by chance, it is where popularity is; with their meaning they did as well as the RQ-VAE's, in
+# the list further up. So it is the meaning that makes the difference, at least this early.
 #
 # And the best of the table is the simplest: item-kNN that hears a single product, the last, and knows what else is
 # bought by those who bought it. It is nearly a hundredth ahead on this page, and the interval of the difference barely

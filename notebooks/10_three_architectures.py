@@ -33,6 +33,7 @@
 # | attention, its mask, and the loss in nats | the three models are made of them | [Chapter 08](08_training_a_decoder.ipynb) |
 # | the trie, beam search and exact scores | all three are searched in the same way | [Chapter 09](09_constrained_generation.ipynb) |
 # | the two splits | the comparison is made on both | [Chapter 01](01_data_splits_leakage.ipynb) |
+# | Recall@10 and NDCG@10 | the models are judged by them | [Chapter 00](00_quickstart.ipynb) |
 #
 # **Time:** about 35 minutes to read.
 
@@ -73,8 +74,9 @@ torch.set_num_threads(1)  # one core, so that costs can be compared
 # ## The first: one sentence
 #
 # The **decoder-only** model of chapter 08 writes the codes of a history one after the other, four tokens a movie, and
-# reads the sentence with a causal mask. Each token sees what stands before it, so every movie of a window is a question
-# of its own, and the next code's score is the product of the last output with that code's vector.
+# reads the sentence with a causal mask. Each token sees what stands before it, so every movie of a *window*, a stretch
+# of a history that is read in training, is a question of its own. A code's score is the dot product of the last output
+# and that code's vector.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -88,7 +90,7 @@ print(f"{len(ids):,} movies, {len(histories)} people; values of each code:")
 print(ids.sizes)
 
 # %% [markdown]
-# {numref}`fig-10-three` shows it, and the two others, on a history of three movies. The rest of the page explains the
+# {numref}`fig-10-three` shows it, and the two others, on a window of four movies. The rest of the page explains the
 # picture.
 
 # %% mystnb={"image": {"alt": "Three rows of small squares, coloured by movie. Decoder-only: sixteen filled squares in a row, a hollow one above each. Encoder-decoder: thirteen filled squares, a gap, then four filled squares with a hollow one above each. RQ-Transformer: four filled squares far apart, four hollow ones above each."}, "figure": {"caption": "What is read (filled) and what is asked for (hollow) in one window of four movies, a colour for each movie and grey for a start. The encoder–decoder asks for the last movie only; the RQ-Transformer asks for all, and reads one token a movie.", "name": "fig-10-three"}} tags=["hide-input"]
@@ -131,8 +133,8 @@ plt.show()
 # its own sentence and the MLP, stands a third part, **cross-attention**: a token of the decoder asks, and the
 # encoder's outputs answer.
 #
-# What follows holds for any weights, so random ones will do. First the two ways of reading. Three movies make 13
-# tokens. We exchange the last movie for another one and see which outputs change.
+# What follows holds for any weights, so random ones will do. First the two ways of reading. A start and three movies
+# make 13 tokens. We exchange the last movie, the tokens 9 to 12, for another one and see which outputs change.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -189,10 +191,11 @@ torch.testing.assert_close(by_hand, by_library[0])
 #
 # ### One question a window
 #
-# Freedom of sight has a price. What the encoder has read can no longer be asked for, so a window of fifty movies
-# gives one *target*, a movie to be predicted; the causal model makes fifty of it. The library draws the target's place
-# at random, anew at each step; everything before it is the history. How many targets does a token buy? We cut all
-# training histories into windows of several lengths and count. {numref}`fig-10-targets` draws the result.
+# Freedom of sight has a price. What the encoder has read can no longer be asked for: its outputs know the answer. So a
+# window of fifty movies gives one *target*, a movie to be predicted; the causal model makes fifty of it. The library
+# draws the target's place at random, anew at each step; everything before it is the history. How many targets does a
+# token buy? We cut all training histories into windows of several lengths and count. {numref}`fig-10-targets` draws the
+# result.
 
 
 # %%
@@ -268,14 +271,17 @@ for level, choices in enumerate(levels):
 # %% [markdown]
 # Every first code competes with 255 others, and every second code has siblings. After two codes nearly all is decided:
 # of the 9,045 prefixes of three codes, 1,395 have a sibling, and of the whole IDs, 41. For all others the next code is
-# certain, and there is nothing to compute or to learn. The library's `choices_of` counts the same. (The decoder-only
-# model with `valid_only`, of chapter 08, has its softmax over the same sets, but gets there from all 256 scores.)
+# certain, and there is nothing to compute or to learn. The library's `choices_of` counts the same. It calls the
+# prefixes with siblings *choices* and lists them set after set: `item` is some movie that begins so, `set_of` the
+# number of the set, and `first` where each set begins. `of_item` is each movie's choice, or −1 if it has none. (The
+# decoder-only model with `valid_only`, of chapter 08, has its softmax over the same sets, but gets there from all 256
+# scores.)
 #
 # ## The third: one token a movie
 #
 # Lee et al. {cite}`lee2022rqvae`, whose residual quantizer describes a place in a picture by several codes, as ours
-# describes a movie, did not want several tokens for one thing. Their **RQ-Transformer** adds up the vectors of the codes and reads one token for each
-# place. Ours reads one token a movie. A trained one comes with the library.
+# describes a movie, did not want several tokens for one thing. Their **RQ-Transformer** adds up the vectors of the
+# codes and reads one token for each place. Ours reads one token a movie. A trained one comes with the library.
 
 # %%
 rq, card = load_recommender("movielens-small-2016-rq-transformer")
@@ -291,9 +297,9 @@ def timed(work):
 
 
 # %% [markdown]
-# A movie's token is a sum. Each of its four codes brings a vector, and so does each prefix that has siblings, a vector
-# of its own; we come back to these. To the sum is added a vector for the movie's place, and in front stands a start.
-# Our example is a person with 21 movies, whom chapter 09 has used as well.
+# A movie's token is a sum. Each of its four codes brings a vector. Each of its prefixes of two or more codes brings
+# one, too, if it has siblings, and else zeros; we come back to these. To the sum is added a vector for the movie's
+# place, and in front stands a start. Our example is a person with 21 movies, whom chapter 09 has used as well.
 
 # %%
 history, target = histories[26], int(hidden[26])
@@ -312,8 +318,8 @@ sentence = decoder.embed_items(history[None])
 print(f"{len(history)} movies: {len(tokens)} tokens, not {sentence.shape[1]}")
 
 # %% [markdown]
-# A sum forgets the order of what was added. Here nothing is lost by it, because a code brings another vector at each
-# level. What remains of the whole history is one vector, the **context**.
+# A sum forgets the order of what was added. Here nothing is lost by it, because the same number stands for a different
+# vector at each level. What remains of the whole history is one vector, the **context**.
 #
 # ## The codes, from the context alone
 #
@@ -334,9 +340,9 @@ def prefix_vectors(movies, level):
 
 
 # %% [markdown]
-# And a prefix has a vector: that of its last code, plus its own. The score of a prefix is the product of the two, and
-# the softmax runs over its siblings. Here is log *p* of one movie, the one that our person rated next. In the code,
-# `rivals` holds for each sibling some movie that begins so.
+# And a prefix has a vector: that of its last code, plus its own. Its score is the dot product of this vector and what
+# the context says, and the softmax runs over its siblings. Here is log *p* of one movie, the one that our person rated
+# next.
 
 
 # %%
@@ -433,10 +439,10 @@ for name, cost in [
 #
 # ### What a softmax cannot see
 #
-# Does a prefix's vector not lack something? The vector of 128-76 has the second code and its own part, but nothing of
-# its parent, 128. It need not. Add *any* vector to all siblings of a set. Their scores all rise by the same number,
-# and a softmax over them is what it was. The parent's vector is such a vector. The next cell adds it; and then, to
-# be sure, a random one for each set.
+# Does a prefix's vector not lack something? The vector of the prefix (188, 220) has the second code and its own part,
+# but nothing of its parent, (188). It need not. Add *any* vector to all siblings of a set. Their scores all rise by the
+# same number, and a softmax over them is what it was. The parent's vector is such a vector. The next cell adds it; and
+# then, to be sure, a random one for each set.
 
 
 # %%
@@ -476,12 +482,12 @@ for movie in some[popular[some].argsort(descending=True)][:4].tolist():
     print(f"    {ids.id_of(movie)} {data.titles[movie]}")
 
 # %% [markdown]
-# So the library's model gives every prefix that has siblings a vector of its own, to be read and to be scored. (Singh
-# et al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at YouTube, with a
-# similar thought.) With `prefix_embeddings=False` the model has none: a small network makes a prefix's vector from the
-# sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be counted.
-# {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them SASRec
-# {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
+# So the library's model gives every prefix of two or more codes that has siblings a vector of its own, to be read and
+# to be scored. (Singh et al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at
+# YouTube, with a similar thought.) With `prefix_embeddings=False` the model has none: a small network makes a prefix's
+# vector from the sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be
+# counted. {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them
+# SASRec {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
 
 # %%
 CONFIGS = {
@@ -525,15 +531,16 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# On a catalogue of this size, prefix embeddings give up one promise of semantic IDs, few vectors for many items: nearly
-# every pair of codes names one movie, so a vector for every pair is nearly a vector for every movie. They keep another:
-# a prefix shares its code's vector with others, so that a movie that nobody has rated yet is not without one.
+# On a catalogue of this size, prefix embeddings give up one promise of semantic IDs, few vectors for many items: 9,066
+# movies have 8,307 different pairs of first and second code, so a vector for every pair is nearly a vector for
+# every movie. They keep another: a prefix shares its code's vector with others, so that a movie that nobody has rated
+# yet is not without one.
 #
 # ### What if every movie were its own first code?
 #
-# Then there would be one level, one set of siblings, and one softmax over the whole catalogue. That is SASRec. To see it
-# we give each movie a code of its own, copy the weights of a SASRec (a fresh one, whose bias is still zero), and take away the network and the norm that SASRec does
-# not have.
+# Then there would be one level, one set of siblings, and one softmax over the whole catalogue. That is SASRec. To see
+# it we give each movie a code of its own, copy the weights of a SASRec (a fresh one, whose bias, a number for each
+# movie, is still zero), and take away the network and the norm that SASRec does not have.
 
 # %%
 own_codes = SemanticIDs(torch.arange(len(ids))[:, None], [len(ids)])
@@ -560,9 +567,9 @@ torch.testing.assert_close(single.scores(people), softmax)
 #
 # The second part of Lee et al.'s model is a transformer too, over *depth*: for each code it reads the context and the
 # vectors of the codes before, *together*. What a prefix says there may depend on the person in any way. Ours only
-# multiplies the two: a prefix says the same to everybody. That is a real restriction, and what it buys is all that this
-# page has shown, one product a level for all movies. The paper's depth transformer must run anew for each person and
-# each prefix that has a choice to make below it; here that would be
+# multiplies the two: a prefix says the same to everybody. That is a real restriction. It buys what this page has shown:
+# one product a level for all movies. The paper's depth transformer must run anew for each person and each prefix that
+# has a choice to make below it; here that would be
 
 # %%
 nodes = sum(len(choices.first) - 1 for choices in levels)
@@ -634,16 +641,16 @@ for name, (steps, seconds) in training_of.items():
 #
 #     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 #
-# which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All three architectures have the
-# shipped catalogue's IDs, two blocks a transformer, and a softmax over codes that exist. Each is trained on what a split allows and
-# asked about its test movies. On the *leave-one-out* split these are each person's last; on the *timestamp* split, the last
-# tenth of all ratings, wherever they fall, and a person's targets are averaged first. What a person has rated is never
-# recommended.
+# which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All three architectures have
+# the shipped catalogue's IDs, two blocks a transformer, and a softmax over codes that exist. Each is trained on what a
+# split allows and asked about its test movies. On the *leave-one-out* split these are each person's last; on the
+# *timestamp* split, the last tenth of all ratings, wherever they fall, and a person's targets are averaged first. What
+# a person has rated is never recommended.
 #
-# Learning rate, weight decay, dropout and the number of steps, 3,000 at most, are for each model and split the best of the
-# same twelve trials on validation movies. One model had none: the RQ-Transformer with codes only took over what was best for
-# the one with prefixes, and settings of its own might suit it better. (SASRec is here for reference. The next chapter is
-# about it, and about the trials.)
+# Learning rate, weight decay, dropout and the number of steps, 3,000 at most, are for each model and split the best of
+# the same twelve trials on validation movies. One model had none: the RQ-Transformer with codes only took over what was
+# best for the one with prefixes, and settings of its own might suit it better. (SASRec is here for reference, in the
+# figure and in the differences. The next chapter is about it, and about the trials.)
 
 # %%
 table = pd.read_csv("results/11_comparison.csv")
@@ -695,9 +702,9 @@ for (split_name, name), of in runs.groupby(["split", "model"]):
 
 # %% [markdown]
 # For the other rows of the table we measure, with the models trained above (speed and memory do not depend on how long
-# a model was trained): ten recommendations for 32 people with 50 beams; for the models that have them, the exact scores
-# of all movies; and what is kept in memory of a person whose history is long, while the codes are written. (The
-# encoder–decoder with its short windows reads the last ten movies only, the others 49.)
+# a model was trained): ten recommendations for 32 people with 50 beams, as a time for one person; for the models that
+# have them, the exact scores of all movies; and what is kept in memory of a person whose history is long, while the
+# codes are written. (The encoder–decoder with its short windows reads the last ten movies only, the others 49.)
 
 # %%
 long_history = [history for history in histories if len(history) >= 49][:1]
@@ -775,8 +782,9 @@ plt.show()
 
 # %% [markdown]
 # The bars overlap, but all models were asked about the same people, so the differences can be taken person by person,
-# and much of what is hard about a person cancels out. The last column says what may be said: a model is called better
-# only where the interval leaves zero out.
+# and much of what is hard about a person cancels out. Only seeds that both models have are compared. The
+# encoder–decoder has two and the others five, so its difference is not quite that of the table's means. The last column
+# says what may be said: a model is called better only where the interval leaves zero out.
 
 # %%
 PAIRS = [
@@ -815,30 +823,30 @@ print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 
 # %% [markdown]
 # **What prefix embeddings bring.** On both splits the RQ-Transformer recommends better with them than without, in both
-# metrics, and the intervals leave zero out. The gain is large on the leave-one-out split and small on the other. The price
-# stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is a little below
-# that of the decoder-only model in the mean, and on the other split equal, with a quarter of the tokens.
+# metrics, and the intervals leave zero out. The gain is large on the leave-one-out split and small on the other. The
+# price stands in the same table: more than four times the parameters. Without them its Recall on leave-one-out is a
+# little below that of the decoder-only model in the mean, and on the other split equal, with a quarter of the tokens.
 #
-# **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it trains
-# in less time, answers in a fraction of the time, and keeps one vector of a history. Its Recall is higher in the mean;
-# whether that is more than chance, the second pair of differences says. The comparison is not of equal sizes: the
-# decoder-only model has a fifth of the parameters.
+# **One token or four.** The RQ-Transformer is cheaper than the decoder-only model in everything but parameters: it
+# trains in less time, answers in a fraction of the time, and keeps one vector of a history. On the leave-one-out split
+# it also recommends better, in both metrics. On the timestamp split it does so in NDCG; in Recall the question is open.
+# The comparison is not of equal sizes: the decoder-only model has a fifth of the parameters.
 #
-# **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out split
-# the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by less than a hundredth. So nothing
-# here shows that semantic IDs make recommendations better; chapter 11 takes up this question.
+# **With semantic IDs or without.** SASRec is the model that the RQ-Transformer resembles most. On the leave-one-out
+# split the two cannot be told apart. On the timestamp split SASRec is the better one, in Recall by less than a
+# hundredth. So nothing here shows that semantic IDs make recommendations better; chapter 11 takes up this question.
 #
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
 # above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
 # trainings of [chapter 08](08_training_a_decoder.ipynb) it had hardly begun to use the history. The first pair of
-# differences says how the two stand: the decoder-only model is ahead, on both splits. (The encoder–decoder has two seeds,
-# the others five.) This compares two recipes and not two principles: with as many *targets*, the result might be another.
+# differences says how the two stand: the decoder-only model is ahead, on both splits. This compares two recipes and not
+# two principles: with as many *targets*, the result might be another.
 #
 # ## What they recommend
 #
 # Here is our person again, and the first five movies of each trained model that comes with the library. The number in
-# brackets says how many of a model's ten the first model has, too. (The decoder is the one of chapter 08, trained for
-# fewer steps than the others.)
+# brackets says how many of a model's ten movies are among the first model's ten. (The decoder is the one of chapter 08,
+# trained for fewer steps than the others.)
 
 # %%
 for movie in history[-4:].tolist():
@@ -1031,9 +1039,9 @@ assert checks.catalogue_log_p(catalogue_log_p_solution)
 # directions, and pays with one target a window. An RQ-Transformer reads a quarter of the tokens and then chooses codes
 # from one context vector; because a prefix's vector sees no person, the exact probability of every movie is one product
 # a level, and the softmax is over siblings only, of which most prefixes have none. A vector for every prefix made it
-# better on the leave-one-out split, at four times the parameters, and brings it close to SASRec, which it becomes where
-# every movie is its own first code. Tables of quality and of cost belong together, with intervals over people, and on more
-# than one split: two models that one split cannot tell apart, the other can.
+# better on both splits, at four times the parameters, and brings it close to SASRec, which it becomes where every movie
+# is its own first code. Tables of quality and of cost belong together, with intervals over people, and on more than one
+# split: two models may look alike on one split and differ on the other.
 #
 # ## What's next
 #

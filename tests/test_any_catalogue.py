@@ -1,5 +1,6 @@
 """The whole pipeline on somebody's own tables, through the commands."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,24 @@ def test_bad_arrays_are_refused(array: np.ndarray, says: str, tmp_path: Path) ->
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=says):
         read_embeddings(tmp_path / "a.npy", [""] * 90)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda data: data[:-4], "it holds 2,156 bytes, and promises 2,160"),
+        (lambda data: data.replace(b"(90, 3)", b"(9000000000000, 3)"), "promises 216,000,000,000,"),
+        (lambda data: b"\x93NUMPY\x02\0" + b"\xff" * 4 + data[12:], "is not a .npy file"),
+        (lambda data: b"\x93NUMPY\x03\0" + data[8:], r"format \(3, 0\), expected 1.0 or 2.0"),
+        (lambda data: data[:5], "is not a .npy file"),
+    ],
+)
+def test_an_array_that_promises_more_than_it_holds_asks_for_no_memory(
+    spoil: Callable[[bytes], bytes], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((90, 3)))
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=says) as refused:
+        read_embeddings(path, [""] * 90)
+    assert not isinstance(refused.value.__cause__, MemoryError)

@@ -611,6 +611,11 @@ for name in CONFIGS:
     trained[name] = model
     training_of[name] = training.num_steps, seconds
 
+# %% [markdown]
+# A window is a person, or a part of one. How many movies is a model asked about in each? The batches say so: a causal
+# model is asked about all of a window's movies, the encoder–decoder about one.
+
+# %%
 targets_a_step = {}
 for name, (steps, seconds) in training_of.items():
     windows = 128 if name == "encoder-decoder" else 16
@@ -629,7 +634,7 @@ for name, (steps, seconds) in training_of.items():
     )
 
 # %% [markdown]
-# A window is a person, or a part of one. With the same windows the RQ-Transformer is faster than the decoder-only model,
+# With the same windows the RQ-Transformer is faster than the decoder-only model,
 # since it reads a quarter of the tokens, but not four times as fast. Part of the gain is spent on the prefixes: the
 # optimizer moves all of their vectors at every step. With codes only, the network makes 8,307 vectors anew for each step
 # instead, which costs more still. The encoder–decoder's windows are short, so it reads many of them a second; but each
@@ -662,9 +667,8 @@ ORDER = [
     "RQ-Transformer",
     "SASRec",
 ]
-runs = table[table["model"].isin(ORDER)]
-done = runs.groupby(["split", "model"])["seed"].count().unstack(0)
-print(done.reindex(ORDER).fillna(0).astype(int).rename_axis(columns="seeds of"))
+runs = table[table["model"].isin(ORDER) & (table["split"] != "last-ten")]
+assert (runs.groupby(["split", "model"])["seed"].nunique() == 5).all()
 
 everybody = {}
 for name, parts in [
@@ -677,17 +681,14 @@ for name, parts in [
 
 
 # %%
-def of_people(split_name, model, metric="recall_10", seeds=None):
-    """A metric of each person, the mean over the seeds: (people,)."""
-    own = (table["split"] == split_name) & (table["model"] == model)
-    seeds = set(table[own]["seed"]) if seeds is None else seeds
+def of_people(split_name, model, metric="recall_10"):
+    """A metric of each person, the mean over five seeds: (people,)."""
     of = hits[(hits["split"] == split_name) & (hits["model"] == model)]
-    of = of[of["seed"].isin(seeds)]  # only people with a hit have a row
-    persons = torch.tensor(of["person"].to_numpy())
+    persons = torch.tensor(of["person"].to_numpy())  # those with a hit
     rows = torch.searchsorted(everybody[split_name], persons)
     total = torch.zeros(len(everybody[split_name]), dtype=torch.float64)
     total.index_add_(0, rows, torch.tensor(of[metric].to_numpy()))
-    return total / len(seeds)
+    return total / 5
 
 
 def with_interval(values):
@@ -735,15 +736,20 @@ def costs(model, steps, seconds):
     }
 
 
+# %% [markdown]
+# Beside it stands the quality, as means over the five seeds. The number behind ± is their standard deviation, which says
+# how much chance in the training matters.
+
+
+# %%
 def quality(name):
     row = {}
     for split_name in everybody:
         for metric, label in [("recall_10", "Recall"), ("ndcg_10", "NDCG")]:
             of = runs[(runs["split"] == split_name) & (runs["model"] == name)]
-            text = f"{of[metric].mean():.3f}"
-            if len(of) > 1:
-                text += f"±{of[metric].std():.3f}"
-            row[f"{label}@10 {split_name}"] = text if len(of) else "–"
+            row[f"{label}@10 {split_name}"] = (
+                f"{of[metric].mean():.3f}±{of[metric].std():.3f}"
+            )
     return row
 
 
@@ -755,8 +761,7 @@ short_names = {ORDER[2]: "RQ, codes only", ORDER[1]: "encoder-dec."}
 print(comparison.rename(columns=short_names).to_string())
 
 # %% [markdown]
-# This is the table that the page has worked for. The number behind ± is the standard deviation of the seeds, which
-# says how much chance in the training matters. It does not say how much the choice of *people* matters; for that
+# This is the table that the page has worked for. Its seeds do not say how much the choice of *people* matters; for that
 # {numref}`fig-10-quality` has 95 % intervals, as a bootstrap draws the people anew. The training's minutes are those of
 # the short trainings above, multiplied.
 
@@ -764,13 +769,11 @@ print(comparison.rename(columns=short_names).to_string())
 fig, axes = plt.subplots(
     1, 2, figsize=(7.4, 3), sharey=True, layout="constrained"
 )
-shown = [name for name in ORDER[::-1] if name in set(runs["model"])]
+shown = ORDER[::-1]
 for ax, split_name in zip(axes, everybody, strict=True):
     of_split = runs[runs["split"] == split_name]
     for height, name in enumerate(shown):
         of = of_split[of_split["model"] == name]
-        if len(of) == 0:
-            continue
         colour = "0.4" if name == "SASRec" else "C0"
         _, low, high = with_interval(of_people(split_name, name))
         ax.plot([low, high], [height - 0.15] * 2, c=colour, lw=2)
@@ -782,9 +785,8 @@ plt.show()
 
 # %% [markdown]
 # The bars overlap, but all models were asked about the same people, so the differences can be taken person by person,
-# and much of what is hard about a person cancels out. Only seeds that both models have are compared. The
-# encoder–decoder has two and the others five, so its difference is not quite that of the table's means. The last column
-# says what may be said: a model is called better only where the interval leaves zero out.
+# and much of what is hard about a person cancels out. The last column says what may be said: a model is called better
+# only where the interval leaves zero out.
 
 # %%
 PAIRS = [
@@ -793,22 +795,13 @@ PAIRS = [
     ("RQ-Transformer", "RQ-Transformer, codes only"),
     ("RQ-Transformer", "SASRec"),
 ]
-leads = {}
 for one, other in PAIRS:
     print(f"{one} − {other}")
     for split_name in everybody:
-        of_split = runs[runs["split"] == split_name]
-        seeds = set(of_split[of_split["model"] == one]["seed"])
-        seeds &= set(of_split[of_split["model"] == other]["seed"])
-        if not seeds:
-            continue
         for metric in ("recall_10", "ndcg_10"):
-            mean, low, high = leads[one, other, split_name, metric] = (
-                with_interval(
-                    of_people(split_name, one, metric, seeds)
-                    - of_people(split_name, other, metric, seeds)
-                )
-            )
+            lead = of_people(split_name, one, metric)
+            lead = lead - of_people(split_name, other, metric)
+            mean, low, high = with_interval(lead)
             verdict = "better" if low > 0 else "worse" if high < 0 else "open"
             print(
                 f"    {split_name:<13} {metric:<9} {mean:+.3f}"
@@ -819,7 +812,6 @@ for one, other in PAIRS:
 for name in ("decoder-only", "encoder-decoder"):
     asked = 3000 * targets_a_step[name]
     print(f"{name}: about {asked:,.0f} targets in 3,000 steps")
-print("trainings in the table:", len(runs), "of", 10 * len(ORDER))
 
 # %% [markdown]
 # **What prefix embeddings bring.** On both splits the RQ-Transformer recommends better with them than without, in both

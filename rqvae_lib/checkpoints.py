@@ -66,15 +66,23 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     return model, card
 
 
-def save_recommender(path: Path, model: Recommender, card: Card) -> None:
+def save_recommender(path: Path, model: Recommender, card: Card, *, half: bool = False) -> None:
     """Write a recommender, with its catalogue of IDs and the catalogue's sha256.
 
+    Args:
+        path: the file.
+        model: of any architecture.
+        card: how it was made.
+        half: write the weights as float16, 11 significant bits of them: half the file. They are
+            float32 again once they are loaded.
+
     Raises:
-        ValueError: if its configuration is of no architecture in `ARCHITECTURES`.
+        ValueError: if its configuration is of no architecture in `ARCHITECTURES`, or float16 cannot
+            hold a weight.
         OSError: if the path cannot be written.
     """
     config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
-    save_checkpoint(path, name_of(model.config), model.state_dict(), config, card)
+    save_checkpoint(path, name_of(model.config), _weights(model, half), config, card)
 
 
 def load_recommender(
@@ -97,6 +105,7 @@ def load_recommender(
     """
     path = _resolve(name_or_path, "decoder")
     kind, tensors, config, card = load_any_checkpoint(path, ARCHITECTURES)
+    tensors = _widened(tensors)
     with _describing(path):
         *sizes, _ = config.pop("id_sizes")
         recorded = str(config.pop("id_sha256"))
@@ -118,9 +127,12 @@ def load_recommender(
     return model, card
 
 
-def save_sasrec(path: Path, model: SASRec, card: Card) -> None:
-    """Write a SASRec: weights, configuration, card."""
-    save_checkpoint(path, "sasrec", model.state_dict(), asdict(model.config), card)
+def save_sasrec(path: Path, model: SASRec, card: Card, *, half: bool = False) -> None:
+    """Write a SASRec: weights, configuration, card.
+
+    Args, Raises: as `save_recommender`.
+    """
+    save_checkpoint(path, "sasrec", _weights(model, half), asdict(model.config), card)
 
 
 def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
@@ -139,6 +151,7 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """
     path = _resolve(name_or_path, "sasrec")
     tensors, config, card = load_checkpoint(path, "sasrec")
+    tensors = _widened(tensors)
     with _describing(path):
         settings = config_from_json(SASRecConfig, config)
         _check_depth(settings.transformer.num_layers, tensors)
@@ -186,6 +199,31 @@ def _resolve(name_or_path: str | Path, stem: str) -> Path:
             f"(shipped: {', '.join(sorted(shipped)) or 'none'})"
         )
     return shipped[str(name_or_path)]
+
+
+def _weights(model: nn.Module, half: bool) -> dict[str, Tensor]:
+    """Return a model's tensors, as they are or with all weights in float16."""
+    tensors = model.state_dict()
+    if half:
+        tensors = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise ValueError(
+                    f"tensor {name!r} holds a number that float16 does not, above 65,504 say: "
+                    "write the model without half"
+                )
+    return dict(tensors)
+
+
+def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with those of float16 as float32, which holds the same numbers."""
+    return {
+        name: tensor.float() if tensor.dtype == torch.float16 else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 @contextmanager

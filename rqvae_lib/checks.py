@@ -20,9 +20,19 @@ from torch import Tensor
 UNSOLVED = "Not solved yet: replace the line that raises NotImplementedError."
 
 
+class _Refused:
+    """What a case expects whose arguments must be refused: a ValueError, whatever it says."""
+
+    def __repr__(self) -> str:
+        return "a ValueError"
+
+
+REFUSED = _Refused()
+
+
 class Case(NamedTuple):
     arguments: tuple[Any, ...]
-    expected: Any
+    expected: Any  # an answer, or REFUSED
     hint: str  # what to think about if this case is wrong
 
 
@@ -57,6 +67,8 @@ def _problem(function: Callable[..., Any], arguments: tuple[Any, ...], expected:
         message = _one_line(str, error)
         if isinstance(error, NotImplementedError) and message in ("", "your turn"):
             return UNSOLVED  # torch raises them too: "softmax…" not implemented for 'Long'
+        if expected is REFUSED and isinstance(error, ValueError):
+            return ""
         return f"{call} raised {type(error).__name__}: {message}; expected {_shown(expected)}"
     if _is_right(found, expected):
         return ""

@@ -26,9 +26,9 @@ from rqvae_lib.cli_common import (
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, Mean, difference, evaluate
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
-from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.splits import Split, split_by_name
+from rqvae_lib.validation import tuned_item_knn
 
 BASELINES = ("popularity", "item-knn")
 AT = 10  # the cut-off of everything that is reported at one only
@@ -121,7 +121,9 @@ def _evaluate(
         popularity = Popularity(held_out.train, dataset.num_items)
         return evaluate(popularity, held_out, positions, dataset.num_items)
     if name == "item-knn":
-        neighbors = ItemKNN(held_out.train, dataset.num_items)
+        neighbors = tuned_item_knn(held_out, dataset.num_items)
+        heard = "all items" if neighbors.last is None else f"the last {neighbors.last}"
+        typer.echo(f"item-knn hears {heard} of a history, the best choice on validation targets.")
         return evaluate(neighbors, held_out, positions, dataset.num_items)
     model, card = load_model(name)
     check_data(name, card, dataset)

@@ -40,13 +40,14 @@ from rqvae_lib.files import check_writable
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.locks import only_process_in
 from rqvae_lib.named_datasets import open_dataset
-from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, train_sasrec, validate
+from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, train_sasrec
 from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.sasrec import SASRecConfig
 from rqvae_lib.splits import Split, SplitName, split_by_name
 from rqvae_lib.tensor_files import Card
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
+from rqvae_lib.validation import validate
 
 # Typer lists an option's choices from an enumeration.
 ArchitectureName = Enum("ArchitectureName", {name: name for name in ARCHITECTURES})  # type: ignore[misc]
@@ -60,6 +61,9 @@ EmbeddingDropout = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Share of the input vectors that is dropped.")
 ]
 MaxItems = Annotated[int, typer.Option(min=2, help="Items of a training window.")]
+Half = Annotated[
+    bool, typer.Option("--half", help="Write the weights as float16: rounded, and half the file.")
+]
 DECODER_ONLY = ArchitectureName("decoder-only")
 
 
@@ -99,6 +103,7 @@ def train_decoder_command(
     weight_decay: WeightDecay = DECODER_TRAINING.weight_decay,
     seed: Seed = 0,
     device: Device = "cpu",
+    half: Half = False,
     resume: Resume = False,
 ) -> None:
     """Train a transformer to write the semantic ID of a user's next item.
@@ -124,8 +129,10 @@ def train_decoder_command(
         state_path=output / "decoder-state.safetensors",
         resume=resume,
     )
-    metrics = validate(model, held_out, dataset, device)
-    save_recommender(path, model, _card(dataset, seed, metrics, split))
+    if half:
+        model.half().float()  # measured as it will be loaded
+    metrics = validate(model, held_out, dataset.num_items, device)
+    save_recommender(path, model, _card(dataset, seed, metrics, split), half=half)
     _report(metrics, path)
 
 
@@ -146,6 +153,7 @@ def train_sasrec_command(
     weight_decay: WeightDecay = DECODER_TRAINING.weight_decay,
     seed: Seed = 0,
     device: Device = "cpu",
+    half: Half = False,
     resume: Resume = False,
 ) -> None:
     """Train SASRec, the model without semantic IDs that others are measured against.
@@ -173,8 +181,10 @@ def train_sasrec_command(
         state_path=output / "sasrec-state.safetensors",
         resume=resume,
     )
-    metrics = validate(model, held_out, dataset, device)
-    save_sasrec(path, model, _card(dataset, seed, metrics, split))
+    if half:
+        model.half().float()  # measured as it will be loaded
+    metrics = validate(model, held_out, dataset.num_items, device)
+    save_sasrec(path, model, _card(dataset, seed, metrics, split), half=half)
     _report(metrics, path)
 
 

@@ -40,7 +40,7 @@ from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
-MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
+_MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 
 
 def load_embeddings(name: str = "movielens-small-2016") -> Tensor:
@@ -133,7 +133,7 @@ def _check_size(path: Path) -> None:
     numpy asks for all that a file promises: for the length of its header, and for its numbers.
     """
     with path.open("rb") as file:
-        start = BytesIO(file.read(MAX_HEADER_BYTES))
+        start = BytesIO(file.read(_MAX_HEADER_BYTES))
     version = np.lib.format.read_magic(start)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -17,23 +17,19 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.architectures import new_recommender
-from rqvae_lib.baselines import Popularity
 from rqvae_lib.batches import RowBatches, WindowBatches
-from rqvae_lib.comparison import Mean, evaluate
-from rqvae_lib.datasets import Dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.history_models import HistoryModelConfig
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import Histories, Split
+from rqvae_lib.splits import Histories
 from rqvae_lib.tensor_files import tensors_sha256
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import LogEntry, TrainingConfig, train
 
 RQVAE_STEPS = 2000
-VALIDATION_TARGETS = 10_000  # at most
 DECODER_STEPS = 1000
 RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
 DECODER_TRAINING = TrainingConfig(
@@ -188,7 +184,7 @@ def train_decoder(
     Args:
         ids: the catalogue that the model will speak.
         histories: what it may learn from: a split's `train`.
-        config: the architecture: a `DecoderOnlyConfig` (the default) or an `EncoderDecoderConfig`.
+        config: of any architecture in `ARCHITECTURES`; a `DecoderOnlyConfig` by default.
         training: steps, batch size, learning rate, seed.
         device: where to train.
         state_path, resume, progress: as `training.train`.
@@ -298,37 +294,6 @@ def _train_on(
     )
     model.to("cpu")
     return log
-
-
-def validate(
-    model: Recommender | SASRec, split: Split, dataset: Dataset, device: str = "cpu"
-) -> dict[str, Mean]:
-    """Measure the model and popularity on the validation targets.
-
-    Of more than `VALIDATION_TARGETS` it takes every second, third, and so on: they are for choosing
-    a model, and not worth an hour. A user with several targets has one vote.
-
-    Args:
-        model: a trained model, on the CPU; it is there again in the end.
-        split, dataset: what it was trained on.
-        device: where to compute.
-
-    Returns:
-        By name of the metric, for the model and for popularity: the mean over people, and its 95 %
-        bootstrap interval.
-    """
-    every = -(-len(split.validation) // VALIDATION_TARGETS)
-    positions, num_items = split.validation[::every], dataset.num_items
-    found = {
-        "": evaluate(model.to(device), split, positions, num_items),
-        " of popularity": evaluate(Popularity(split.train, num_items), split, positions, num_items),
-    }
-    model.to("cpu")
-    return {
-        f"Validation {metric}@10{whose}": evaluation.mean(metric, 10)
-        for whose, evaluation in found.items()
-        for metric in ("Recall", "NDCG")
-    }
 
 
 @contextmanager

@@ -15,12 +15,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rqvae_lib import tensor_files
-from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_recommender, save_rqvae
+from rqvae_lib.checkpoints import (
+    load_model,
+    load_recommender,
+    load_rqvae,
+    save_recommender,
+    save_rqvae,
+    save_sasrec,
+)
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.tensor_files import CheckpointError, load_checkpoint, save_checkpoint
 from rqvae_lib.transformer import TransformerConfig
@@ -438,3 +446,31 @@ def test_a_card_that_json_cannot_hold_leaves_the_old_file(folder: Path) -> None:
     with pytest.raises(TypeError):
         save_rqvae(path, new_rqvae(), {"when": object()})
     assert path.read_bytes() == before
+
+
+def test_weights_in_half_the_bytes_come_back_rounded(tmp_path: Path) -> None:
+    decoder, sasrec = new_decoder(), SASRec(SASRecConfig(num_items=30)).eval()
+    save_recommender(tmp_path / "decoder", decoder, CARD)
+    save_recommender(tmp_path / "half-decoder", decoder, CARD, half=True)
+    save_sasrec(tmp_path / "sasrec", sasrec, CARD)
+    save_sasrec(tmp_path / "half-sasrec", sasrec, CARD, half=True)
+    for name, model in (("decoder", decoder), ("sasrec", sasrec)):
+        loaded, _ = load_model(tmp_path / f"half-{name}")
+        for key, tensor in model.state_dict().items():
+            found = loaded.state_dict()[key]
+            assert found.dtype == tensor.dtype
+            rounded = tensor.half().float() if tensor.is_floating_point() else tensor
+            assert torch.equal(found, rounded), key
+        saved = (tmp_path / name).stat().st_size - (tmp_path / f"half-{name}").stat().st_size
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        assert abs(saved - 2 * weights) < 200  # the headers differ in length
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused(folder: Path) -> None:
+    model = new_decoder()
+    with torch.no_grad():
+        model.start[0] = 1e5
+    before = (folder / "decoder.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="tensor 'start' holds a number that float16 does not"):
+        save_recommender(folder / "decoder.safetensors", model, CARD, half=True)
+    assert (folder / "decoder.safetensors").read_bytes() == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rqvae_lib.checks import Case, passes, same
+from rqvae_lib.checks import REFUSED, Case, passes, same
 from rqvae_lib.exercises import chapter_00 as checks
 
 
@@ -116,3 +116,29 @@ def test_an_interruption_passes_through():
 
     with pytest.raises(KeyboardInterrupt):
         passes(endless, [Case((), 1, "think")])
+
+
+def raising(error):
+    def answer(number):
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (raising(ValueError("no such number")), "Right on every case"),
+        (lambda number: number, "gave 3, expected a ValueError"),
+        (raising(TypeError("no")), "raised TypeError: no; expected a ValueError"),
+        (raising(NotImplementedError("your turn")), "Not solved yet"),
+    ],
+)
+def test_a_case_may_ask_for_a_refusal(answer, says, capsys):
+    assert passes(answer, [Case((3,), REFUSED, "raise")]) == says.startswith("Right")
+    assert says in capsys.readouterr().out
+
+
+def test_a_refusal_is_no_answer_to_another_case(capsys):
+    assert not passes(raising(ValueError("too large")), [Case((3,), 4, "add 1")])
+    assert "raised ValueError: too large; expected 4" in capsys.readouterr().out

@@ -5,7 +5,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +14,8 @@ from rqvae_lib import recipes
 from rqvae_lib.batches import RowBatches, WindowBatches
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from rqvae_lib.generate import recommend
 from rqvae_lib.history_models import HistoryModelConfig
-from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae, validate
+from rqvae_lib.recipes import new_rqvae, train_decoder, train_rqvae
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -26,7 +24,6 @@ from rqvae_lib.tensor_files import CheckpointError
 from rqvae_lib.tokenizer_metrics import tokenizer_metrics
 from rqvae_lib.training import EarlyStop, TrainingConfig, train
 from rqvae_lib.transformer import TransformerConfig
-from rqvae_lib.trie import Trie
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -281,32 +278,3 @@ def test_histories_of_items_without_an_id_are_refused() -> None:
     highest = int(histories.items.max())
     with pytest.raises(ValueError, match=f"name item {highest}, but .* 0 to {highest - 1}"):
         train_decoder(some_ids(highest), histories, DECODER, DECODING, progress=False)
-
-
-def test_validation_is_recall_and_ndcg_of_the_last_but_one_beside_popularity() -> None:
-    dataset = small_dataset()
-    split = leave_one_out(dataset)
-    model, _ = train_decoder(some_ids(), split.train, DECODER, DECODING, progress=False)
-    metrics = validate(model, split, dataset)
-    whole = [dataset.user_history(user).tolist() for user in dataset.user_ids.tolist()]
-    parts = [(h[:-2], h[-2]) for h in whole if len(h) >= 3]
-    learned = [h[:-2] if len(h) >= 3 else h for h in whole]
-    counts = np.bincount([item for history in learned for item in history], minlength=90)
-    places: dict[str, list[float]] = {"": [], " of popularity": []}
-    for history, target in parts:
-        found = recommend(model, Trie(model.ids), [torch.tensor(history)], k=10, beams=50)
-        listed = found.items[0].tolist()
-        places[""].append(listed.index(target) if target in listed else np.inf)
-        others = np.delete(np.arange(90), [*history, target])
-        before = counts[others] > counts[target] - (others < target)  # at a tie, the lower row
-        places[" of popularity"].append(int(before.sum()))
-    for whose, ranks in places.items():
-        hits = np.array(ranks) < 10
-        gains = np.where(hits, 1 / np.log2(np.array(ranks) + 2), 0)
-        for name, values in (("Recall@10", hits), ("NDCG@10", gains)):
-            mean, interval = metrics[f"Validation {name}{whose}"]
-            assert mean == pytest.approx(values.mean())
-            assert interval.low <= mean <= interval.high
-    assert list(metrics) == [
-        f"Validation {name}{whose}" for whose in places for name in ("Recall@10", "NDCG@10")
-    ]

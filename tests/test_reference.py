@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -32,7 +33,7 @@ from library_api import (
 from notebooks import code_cells, read_source, source_names
 from result_tables import origin, shown, summary
 from rqvae_lib.cli import app
-from tables import read_origin, write_rows
+from tables import NOT_RECORDED, note_origin, read_origin, write_rows
 from test_book import html_of
 
 BOOK = ROOT / "book"
@@ -436,13 +437,28 @@ def test_a_tables_origin_is_that_of_this_very_table(tmp_path: Path) -> None:
     write_rows(path, ["a"], [{"a": "1"}])
     recorded = read_origin(path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", recorded["date"])
-    assert set(recorded["versions"]) == {"Python", "torch"}
-    assert recorded["machine"] in origin(path)
+    (here,) = recorded["measured_on"]
+    assert f"torch {metadata.version('torch')}" in here
+    assert origin(path).endswith(f"on {here}.")
     path.write_text("a\n2\n")  # by hand: nothing is known of it
     assert read_origin(path) == {}
     assert "not recorded" in origin(path)
     path.with_suffix(".json").unlink()
     assert read_origin(path) == {}
+
+
+def test_rows_from_several_machines_name_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_rows(path, ["a"], [{"a": "1"}])
+    (here,) = read_origin(path)["measured_on"]
+    note_origin(path, ["another machine"])  # as if this row had been measured there
+    write_rows(path, ["a"], [{"a": "1"}, {"a": "2"}])
+    assert read_origin(path)["measured_on"] == ["another machine", here]
+    path.with_suffix(".json").unlink()
+    write_rows(path, ["a"], [{"a": "1"}, {"a": "3"}])
+    assert read_origin(path)["measured_on"] == [NOT_RECORDED, here]
+    write_rows(path, ["a"], [{"a": "4"}])  # nothing of the old ones is left
+    assert read_origin(path)["measured_on"] == [here]
 
 
 def test_published_numbers_are_those_of_chapter_11() -> None:

@@ -213,9 +213,14 @@ TABLE: dict[str, tuple[str, Change, str]] = {
         "float64; the model needs",
     ),
     "half the precision": (
-        "decoder",
-        tensor("start", torch.Tensor.half),
+        "rqvae",
+        tensor("std", torch.Tensor.half),
         "float16; the model need",
+    ),
+    "another half": (
+        "decoder",
+        tensor("start", torch.Tensor.bfloat16),
+        "bfloat16; the model need",
     ),
     "a weight NaN": ("rqvae", tensor("encoder.0.weight", filled(float("nan"))), "are not finite"),
     "a weight infinite": ("decoder", tensor("bias", filled(float("inf"))), "'bias' holds numbers"),

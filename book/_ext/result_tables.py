@@ -65,9 +65,8 @@ def origin(path: Path) -> str:
     said = f"*`{path.name}`*"
     if "date" in known:
         said += f", measured by {known['date']}"
-    if "machine" in known:
-        versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-        return f"{said} on {known['machine']}, {versions}."
+    if "measured_on" in known:
+        return f"{said} on {'; and on '.join(known['measured_on'])}."
     return f"{said}. Machine and versions were not recorded."
 
 

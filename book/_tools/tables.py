@@ -16,11 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 
 from rqvae_lib.files import write_atomically
 
 Row = dict[str, str]
+
+NOT_RECORDED = "a machine that was not recorded"
 
 
 def read_rows(path: Path, columns: Iterable[str] | None = None) -> list[Row]:
@@ -34,23 +37,37 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> list[Row]:
 
 def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
     """Write a table, and beside it where and when; an interruption leaves the old one whole."""
+    columns, rows = list(columns), list(rows)
+    written = {tuple(row.values()) for row in rows}
+    stays = any(tuple(row.values()) in written for row in read_rows(path, columns))
+    earlier = read_origin(path).get("measured_on", [NOT_RECORDED]) if stays else []
     with (
         write_atomically(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    note_origin(path)
+    note_origin(path, earlier)
 
 
-def note_origin(path: Path) -> None:
-    """Write NAME.json beside NAME.csv: day, machine and versions of what was measured."""
+def note_origin(path: Path, earlier: Iterable[str] = ()) -> None:
+    """Write NAME.json beside NAME.csv: day, machines and versions of what was measured.
+
+    Args:
+        path: the table.
+        earlier: where rows were measured that it held before, and still holds.
+    """
+    here = (
+        f"{os.cpu_count()} cores, {platform.system()}, {platform.machine()}, "
+        f"Python {platform.python_version()}, torch {metadata.version('torch')}"
+    )
+    if torch.cuda.is_available():
+        here = f"{torch.cuda.get_device_name()}, {here}"
     origin = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),  # of the table that this is about
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, {platform.machine()}",
-        "versions": {"Python": platform.python_version(), "torch": metadata.version("torch")},
+        "measured_on": list(dict.fromkeys([*earlier, here])),
     }
     with write_atomically(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")

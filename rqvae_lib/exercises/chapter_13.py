@@ -1,28 +1,17 @@
 """The cases of chapter 13's exercises."""
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from torch import Tensor, tensor
 
-from rqvae_lib.checks import Case, passes
-
-REFUSED = "a ValueError"
+from rqvae_lib.checks import REFUSED, Case, passes
 
 
 def rows_of(function: Callable[[list[Any], list[Any]], list[int]]) -> bool:
     """Check ids turned into rows of a catalogue; an id that it lacks is refused."""
-
-    @wraps(function)
-    def answer(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except ValueError:
-            return REFUSED
-
     return passes(
-        answer,
+        function,
         [
             Case(
                 ([30, 10, 20], [10, 30, 10]),

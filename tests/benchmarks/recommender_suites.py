@@ -200,19 +200,24 @@ def beside_t5(num_users: int, beams: int) -> Suite:
     ids = catalogue(9_000)
     histories = users(num_users, len(ids), 20)
     torch.manual_seed(0)
-    config = EncoderDecoderConfig(T5_SIZED, max_items=21)
-    ours = recommender(EncoderDecoder(config, ids).eval(), Trie(ids), histories, beams)
+    model = EncoderDecoder(EncoderDecoderConfig(T5_SIZED, max_items=21), ids).eval()
     peer, found = t5(ids, histories, beams)
     assert set(map(tuple, found().tolist())) <= set(map(tuple, ids.ids.tolist()))
     decoder_only = DecoderOnly(DecoderOnlyConfig(T5_SIZED, max_items=21), ids).eval()
+    rq = RQTransformer(RQTransformerConfig(T5_SIZED, max_items=21), ids).eval()
+    trie = Trie(ids)
     name = "rqvae_lib, encoder–decoder"
     noted = (num_users, beams) == (32, 50)
     return Suite(
         f"Recommending to {counted(num_users)} with 20 items each, {beams} beams, 9,000 items",
         {
-            name: ours,
+            name: recommender(model, trie, histories, beams),
+            "its passes alone: history and four codes": model_alone(model, histories, beams),
             "rqvae_lib, decoder-only (half the blocks)": recommender(
-                decoder_only, Trie(ids), histories, beams
+                decoder_only, trie, histories, beams
+            ),
+            "rqvae_lib, RQ-Transformer (half the blocks, a token an item)": recommender(
+                rq, trie, histories, beams
             ),
             "transformers, T5 with prefix_allowed_tokens_fn": peer,
         },

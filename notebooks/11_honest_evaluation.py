@@ -745,6 +745,9 @@ assert halves[2] < apart
 # training, would have chosen them, and so missed the goal in Recall@10 on both splits. That the model over text is the
 # better of the two we know from the test itself: its result is that of the better of two, and may be a little too kind.
 #
+# Pairing has paid here. Two good models find many of the same movies, and the paired half-width is about two fifths of
+# what two separate intervals would suggest.
+#
 # ### Ten movies a person
 #
 # In leave-one-out one movie decides about a person. Would ten decide more surely? A third split holds out the last ten
@@ -769,11 +772,6 @@ show(ten, champion, "decoder-only")
 
 # %% [markdown]
 # TODO last-ten
-#
-# ### What it comes to
-#
-# Pairing has paid here. Two good models find many of the same movies, and the paired half-width is about two fifths of
-# what two separate intervals would suggest.
 #
 # So on this data there is no reason of *accuracy* to prefer the generative model, and in leave-one-out none against it.
 # What got it this far, from the Recall of the decoder in {numref}`fig-11-models`, is a vector for each prefix, and that

@@ -91,13 +91,19 @@ def table(suite: Suite, rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def peak_memory(work: str) -> float:
-    """Return how many MiB a named piece of work takes at its peak, beside its data (Linux).
+def in_a_process(*arguments: str) -> str:
+    """Run this program anew and return what it prints.
 
-    It runs in a process of its own, where nothing has used memory before that it could use again.
+    In a process of its own nothing has used memory before: what an earlier suite leaves in the
+    allocator may make the next one slower.
     """
-    command = [sys.executable, str(PROGRAM), "--memory", work]
-    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+    command = [sys.executable, str(PROGRAM), *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def peak_memory(work: str) -> float:
+    """Return how many MiB a named piece of work takes at its peak, beside its data (Linux)."""
+    return float(in_a_process("--memory", work))
 
 
 def print_peak_memory(prepare: Callable[[], Callable[[], object]]) -> None:

@@ -13,7 +13,7 @@ import faiss
 import recommender_suites
 import tokenizer_suites
 import torch
-from harness import machine, measure, print_peak_memory, table
+from harness import in_a_process, machine, measure, print_peak_memory, table
 
 PAGE = Path(__file__).parents[2] / "book" / "_speed.md"
 SUITES = tokenizer_suites.SUITES | recommender_suites.SUITES
@@ -26,8 +26,7 @@ def main(wanted: list[str]) -> None:
         raise SystemExit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     sections = []
     for name in wanted or SUITES:
-        suite = SUITES[name]()
-        sections.append(table(suite, measure(suite)))
+        sections.append(in_a_process("--suite", name))
         print(sections[-1], flush=True)
     if not wanted:
         PAGE.write_text(f"{machine()}\n\n" + "\n".join(sections))
@@ -39,5 +38,8 @@ if __name__ == "__main__":
     faiss.omp_set_num_threads(1)
     if sys.argv[1:2] == ["--memory"]:
         print_peak_memory(WORK[sys.argv[2]])
+    elif sys.argv[1:2] == ["--suite"]:
+        suite = SUITES[sys.argv[2]]()
+        print(table(suite, measure(suite)), end="")
     else:
         main(sys.argv[1:])

@@ -647,10 +647,10 @@ print(f"the family finds more buyers than activity for {better} of 10")
 #
 # ## The same by commands
 #
-# Once the tables are in good order, the pipeline needs no Python. The commands take only the library's names for columns,
-# and leave ties in the order of the rows. So we rename and shuffle first, and then save the tables, with the vectors
-# beside them. (Your vectors are written by the command further up. In a CSV, times are seconds since 1970 or dates such
-# as 2017-01-07 18:55:24.)
+# Once the tables are in good order, the pipeline needs no Python. The commands take only the library's names for
+# columns, and leave ties in the order of the rows. So we rename and shuffle first, and then save the tables, with the
+# vectors beside them. (Your vectors are written by the command further up. In a CSV, times are seconds since 1970 or
+# dates such as 2017-01-07 18:55:24.)
 
 # %%
 names = {theirs: ours for ours, theirs in columns.items()}
@@ -694,8 +694,8 @@ assert read_again.checksum == data.checksum
 #
 # The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` hears whole histories, and so scores
 # lower than the one above.) Since the tables are called `interactions` and `items`, `--dataset .` may stand for both
-# options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who bought what, which needs
-# no texts at all. A test runs these lines, with fewer steps.
+# options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who bought what, which
+# needs no texts at all. A test runs these lines, with fewer steps.
 #
 # ## Exercises
 #

@@ -692,8 +692,8 @@ assert read_again.checksum == data.checksum
 #     --interactions interactions.parquet --items items.csv
 # ```
 #
-# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` hears whole histories, and so scores
-# lower than the one above.) Since the tables are called `interactions` and `items`, `--dataset .` may stand for both
+# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` chooses on the validation targets how much
+# of a history it hears, as we did above.) Since the tables are called `interactions` and `items`, `--dataset .` may stand for both
 # options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who bought what, which
 # needs no texts at all. A test runs these lines, with fewer steps.
 #

@@ -70,7 +70,7 @@ SplitOption = Annotated[
     typer.Option(
         "--split",
         help="What is held out: each user's last items (one, or ten, for testing and as many "
-        "before them for validation), or the last fifth of time.",
+        "before them for validation), or the latest fifth of all interactions.",
     ),
 ]
 Embeddings = Annotated[

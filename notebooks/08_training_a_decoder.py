@@ -195,8 +195,8 @@ print("outputs that changed:", moved.nonzero()[:, 0].tolist())
 assert moved.tolist() == [False] * 13 + [True] * 3
 
 # %% [markdown]
-# The start token is number 0, the tokens of the first movie are numbers 1 to 4, and those of the third end with number
-# 12. From the output at number 12 the fourth movie's first code is predicted, and it knows nothing of that movie.
+# The start token is number 0, the first movie has the tokens 1 to 4, and the third movie 9 to 12. From the output at
+# token 12 the fourth movie's first code is predicted, and it knows nothing of that movie.
 #
 # ## The loss, by hand
 #

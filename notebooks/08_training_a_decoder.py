@@ -10,15 +10,17 @@
 # # Can a model be worse than a blind guess and still recommend well?
 #
 # The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
-# people rated next, its loss is 9.68. Somebody who knows nothing but the catalogue, and calls each of its 9,066
-# movies equally likely, has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the
-# transformer recommends hold the right one nearly twice as often as the ten most popular movies do. How can both be
-# true? The answer needs a look at what such a loss is made of.
+# people rated next, it has a loss of 9.68: so large, on average, is minus the logarithm of the probability that it gave
+# to the right movie. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally likely,
+# has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the transformer recommends hold
+# the right one nearly twice as often as the ten most popular movies do. How can both be true? The answer needs a look
+# at what such a loss is made of.
 #
 # In case you start here: a *semantic ID* is a movie's name in four small numbers, its *codes*, such as 79-56-83-0,
 # one for each *level*. A model called RQ-VAE found the first three: the first code says roughly what the movie is
-# like, and each later one refines what those before it left open. The fourth tells apart the movies that share the
-# first three, and is nearly always 0.
+# like, and each later one refines what those before it left open. The fourth, the *disambiguation code*, tells apart
+# the movies that share the first three, and is nearly always 0. A person's *history* is what he or she has rated, in
+# the order of time.
 #
 # :::{admonition} What you will learn
 # - how a history of movies becomes a sentence of codes, and how causal attention reads it, by hand
@@ -76,12 +78,11 @@ zero = (ids.ids[:, 3] == 0).double().mean()
 print(f"values of each code: {ids.sizes}; the fourth is 0 for {zero:.1%}")
 
 # %% [markdown]
-# That is the model of the opening. Its checkpoint carries a *card*, which says by which command it was made. Its
-# attention and its loss are rebuilt below.
+# That is the model of the opening, and the command by which it was made. Its attention and its loss are rebuilt below.
 #
 # ## A history becomes a sentence
 #
-# Here are the first four movies that the first person rated, and their codes.
+# The history of the first person begins with these four movies:
 
 # %%
 movies = split.train[0][:4]  # (4,) rows of the catalogue
@@ -90,12 +91,12 @@ for movie, row in zip(movies.tolist(), codes.tolist(), strict=True):
     print(f"{'-'.join(map(str, row)):<14} {data.titles[movie]}")
 
 # %% [markdown]
-# Written one after the other, these are sixteen *tokens*, the pieces that a transformer reads. Two things would get
-# lost if we wrote down the bare numbers. First, a 7 at one level has nothing to do with a 7 at another. So each level
-# gets *letters* of its own: the code plus the level's *offset*. Each letter has a learned vector of 64 numbers.
-# Second, attention, which comes next, does not know the order of what it reads. So two more vectors are added to the
-# letter's: one for the movie's place in the history, one for the level. In front stands a *start* token, from which
-# the first movie is predicted.
+# Written one after the other, their codes are sixteen *tokens*, the pieces that a transformer reads. Two things would
+# get lost if we wrote down the bare numbers. First, a 7 at one level has nothing to do with a 7 at another. So each
+# level gets *letters* of its own: the code plus the level's *offset*. Each letter has a learned vector of 64 numbers.
+# Second, attention, which the next section builds, does not know the order of what it reads. So two more learned
+# vectors are added to the letter's: one for the movie's place in the history, one for the level. In front stands a
+# *start* token, from which the first movie is predicted.
 
 # %%
 offsets = torch.tensor([0, 256, 512, 768])  # where each level's letters start
@@ -112,19 +113,19 @@ print(f"{count} letters spell {len(ids):,} movies,", end=" ")
 print(f"{len(ids) / count:.1f} times as many")
 
 # %% [markdown]
-# A model with one vector a movie would need nearly twelve times as many vectors. Here two movies that start with the
-# same code share a vector, so what is learned about one is learned in part about the other. The price is length: four
-# tokens a movie.
+# A model with one vector a movie would need nearly twelve times as many vectors as there are letters. Here two movies
+# that start with the same code share a vector, so what is learned about one is learned in part about the other. The
+# price is length: four tokens a movie.
 #
 # ## Looking back, never ahead
 #
 # **Attention** {cite}`vaswani2017attention` lets each token gather information from others. From each token's vector
 # come three: a *query* (what am I looking for?), a *key* (what do I offer?), and a *value* (what do I say?). The dot
-# product of a query with a key, divided by the square root of how many numbers each has, is a score; a softmax turns
-# a token's scores into *weights* that add up to 1; and what the token receives is the mean of the values with these
+# product of a query with a key, divided by the square root of how many numbers each has, is a score. A softmax turns
+# a token's scores into *weights* that add up to 1. What the token receives is the mean of the values with these
 # weights.
 #
-# A model that shall predict the next code must not see it. The *causal mask* therefore sets the scores of all later
+# A model that is to predict the next code must not see it. The *causal mask* therefore sets the scores of all later
 # tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
 # (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.)
 
@@ -140,10 +141,10 @@ def causal_attention(q, k, v):
 # %% [markdown]
 # The transformer has two *blocks*, one after the other, and each looks through four *heads*: the 64 numbers of the
 # query, key and value are cut in four pieces of 16, and each piece attends on its own. A matrix, `out`, mixes what the
-# heads bring. Then a small network of two layers, the *MLP*, works on each token alone. Both parts normalise what comes
-# in: a `LayerNorm` brings each token's numbers to mean 0 and variance 1, and then to a learned scale and shift. What
-# comes out is added to what came in. Normalising before rather than after is called *pre-norm*
-# {cite}`xiong2020prenorm`. After the last block all is normalised once more.
+# heads received. Then a small network of two layers, the *MLP*, works on each token alone. Both parts, attention and
+# MLP, normalise what comes in: a `LayerNorm` brings each token's numbers to mean 0 and variance 1, and then to a
+# learned scale and shift. What comes out of a part is added to what came in. Normalising before a part rather than
+# after it is called *pre-norm* {cite}`xiong2020prenorm`. After the last block all is normalised once more.
 
 # %%
 block = shipped.transformer.blocks[0]
@@ -152,18 +153,18 @@ with torch.no_grad():
     qkv = block.qkv(block.attention_norm(x))  # (16, 192)
     qkv = qkv.view(16, 3, 4, 16)  # token, q or k or v, head, number
     q, k, v = qkv.permute(1, 2, 0, 3)  # each (4 heads, 16 tokens, 16 numbers)
-    mixed, weights = causal_attention(q, k, v)  # both (4, 16, 16)
-    attended = x + block.out(mixed.transpose(0, 1).flatten(1))  # (16, 64)
-    out = attended + block.mlp(block.mlp_norm(attended))  # (16, 64)
+    received, weights = causal_attention(q, k, v)  # both (4, 16, 16)
+    attended = x + block.out(received.transpose(0, 1).flatten(1))  # (16, 64)
+    output = attended + block.mlp(block.mlp_norm(attended))  # (16, 64)
 
     by_torch = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     by_library, _ = block(x[None])  # and the keys and values
-torch.testing.assert_close(mixed, by_torch)
-torch.testing.assert_close(out, by_library[0])
+torch.testing.assert_close(received, by_torch)
+torch.testing.assert_close(output, by_library[0])
 
 # %% [markdown]
-# By hand, by PyTorch's own function, and by the library's block: the same numbers. {numref}`fig-08-attention` shows
-# the weights of one head.
+# Attention by hand gives the numbers of PyTorch's own function, and the block by hand those of the library's.
+# {numref}`fig-08-attention` shows the weights of one head.
 
 # %% mystnb={"image": {"alt": "A square of 16 by 16 cells, one row for each token that reads and one column for each that is read, with lines between movies. All cells above the diagonal are empty. The first row has all of its weight on the start token; lower rows spread theirs over more and more cells."}, "figure": {"caption": "Each row shows where a token looks: only at itself and at what stands before it. The upper right triangle is exactly zero.", "name": "fig-08-attention"}}
 fig, ax = plt.subplots(figsize=(5, 4.2))
@@ -181,8 +182,8 @@ fig.colorbar(image, label="weight")
 plt.show()
 
 # %% [markdown]
-# Do not read too much into one head. What matters is the triangle: if we exchange the last movie for another one, no
-# output before it may change.
+# Do not read too much into one head. What matters is the empty triangle: if we exchange the last movie for another
+# one, no output before it may change.
 
 # %%
 with torch.no_grad():
@@ -194,17 +195,18 @@ print("outputs that changed:", moved.nonzero()[:, 0].tolist())
 assert moved.tolist() == [False] * 13 + [True] * 3
 
 # %% [markdown]
-# The start token has the number 0 and each movie four numbers more, so output 12 stands at the last code of the third
-# movie. From it the fourth movie's first code is predicted, so it had better not know it.
+# The start token is number 0, the first movie has the tokens 1 to 4, and the third movie 9 to 12. From the output at
+# token 12 the fourth movie's first code is predicted, and it knows nothing of that movie.
 #
 # ## The loss, by hand
 #
 # The output at each token is turned into a guess of the next code. Because the level of the next code is known, only
 # that level's letters compete. Their scores, the *logits*, are the dot products of the output with the letters' own
-# vectors, plus a bias: the matrix that reads codes also writes them. A softmax makes probabilities of them, and the
-# loss is the surprise at the true code: minus the natural logarithm of the probability that it was given, measured in
-# *nats*. A movie's loss is the sum over its four codes, because the probability of an ID is the product of the
-# probabilities of its codes, each given the codes before; the loss of several movies is their mean.
+# vectors, plus a learned number for each letter, the *bias*. So the matrix that reads codes also writes them. A softmax
+# makes probabilities of the logits, and the loss is the surprise at the true code: minus the natural logarithm of the
+# probability that it was given, measured in *nats*. A movie's loss is the sum over its four codes, because the
+# probability of an ID is the product of the probabilities of its codes, each given the codes before. The loss of
+# several movies is the mean of theirs.
 
 # %%
 with torch.no_grad():
@@ -221,11 +223,11 @@ torch.testing.assert_close(nats.sum(1).mean(), by_library)
 print(nats.numpy().round(2), "sum over levels:", nats.sum(1).numpy().round(2))
 
 # %% [markdown]
-# One row a movie, one column a level. One reading of four movies gave four predictions, each from another history:
+# Each row is a movie, each column a level. One reading of four movies gave four predictions, each from another history:
 # none, one, two and three movies. This is what causal attention buys, and it is called *supervising every position*.
-# And it is the same guess that the model makes when it recommends; the next cell asks for the fourth movie's first code
-# from a history of three. (The library's methods can follow several beginnings of an ID for each person at once, called
-# *beams*. Here there is one, number 0.)
+# And each is the same guess that the model makes when it recommends: the next cell asks for the fourth movie's first
+# code from a history of three. (The library's methods can follow several beginnings of an ID for each person at once,
+# called *beams*. Here there is one, number 0.)
 
 # %%
 with torch.no_grad():
@@ -237,7 +239,7 @@ torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
 # %% [markdown]
 # ## What counting already gives
 #
-# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company: simple
+# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company: four simple
 # models that at most count. We ask all of them about the same movies: each person's last but one, held out as the
 # *validation* movies.
 #
@@ -295,12 +297,12 @@ levels = {
 }
 
 # %% [markdown]
-# Now the shipped decoder. Its loss by level is computed as above, through the three methods with which it also
-# recommends: read the histories, ask for the scores of the next code, append the true one. While we are there, we
-# compute a second number. At each level, some codes lead to a movie and the others to nothing, given the codes
-# before. What would the loss be if only those that lead to a movie competed? In the code, `begins_so` marks for each
-# target the movies whose ID begins with the codes so far, and `count` adds up how many of these go on with each code.
-# Where it is 0, the code leads nowhere. {numref}`fig-08-levels` draws the most telling rows of the table.
+# Now the shipped decoder. Its loss by level is computed through the three methods with which it also recommends: read
+# the histories, ask for the logits of the next code, append the true one. While we are there, we compute a second
+# number. At each level, some codes lead to a movie and the others to nothing, given the codes before. What would the
+# loss be if only those that lead to a movie competed? This is the loss *among existing IDs*. In the code, `begins_so`
+# marks for each validation movie, the *target*, all movies whose ID begins with the target's codes so far, and `count`
+# adds up how many of these go on with each code. Where it is 0, the code leads nowhere.
 
 
 # %%
@@ -335,7 +337,11 @@ for name, values in levels.items():
     row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
     print(f"{name:<20} {row}")
 
-# %% mystnb={"image": {"alt": "Grouped bars of the loss at levels 1, 2 and 3 for four models. Level 1: blind about movies 5.5, movie counts 5.3, the decoder 4.6 either way. Level 2: 3.5, 2.8, 3.0 over all codes and 2.8 over existing ones. Level 3: all nearly 0, except the decoder over all codes at 2.0."}, "figure": {"caption": "The decoder beats counting at the first code only. At the third, it loses nearly two nats to codes that lead to no movie; among codes that do, next to nothing is left to guess.", "name": "fig-08-levels"}}
+# %% [markdown]
+# {numref}`fig-08-levels` draws the most telling rows of the table, and the cell after it says where the decoder's
+# losses and gains lie.
+
+# %% mystnb={"image": {"alt": "Grouped bars of the loss at levels 1, 2 and 3 for four models. Level 1: blind about movies 5.5, movie counts 5.3, the decoder 4.6 either way. Level 2: 3.5, 2.8, 3.05 over all codes and 2.8 over existing ones. Level 3: all nearly 0, except the decoder over all codes at 2.0."}, "figure": {"caption": "The decoder beats counting at the first code only. At the third, it loses nearly two nats to codes that lead to no movie; among codes that do, next to nothing is left to guess.", "name": "fig-08-levels"}}
 fig, ax = plt.subplots(figsize=(6, 3.4))
 bars = {
     "blind about movies": "0.8",
@@ -374,21 +380,21 @@ assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 #
 # When it *recommends*, the decoder is handed it too, since the search follows only codes that lead to a movie. Among
 # existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie counts.
-# (The search takes its probabilities from the softmax over all codes, so 7.56 is a close relative of what a ranking
-# rests on, not the thing itself. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
+# (The search takes its probabilities from the softmax over all codes, so a ranking does not rest on exactly those
+# probabilities that 7.56 measures. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
 # softmaxes make.)
 #
-# The table says something sobering as well. All of the decoder's lead over movie counts comes from the *first* code.
-# At the second it is slightly worse than counting, even when only existing codes compete.
+# The table shows a weakness as well. All of the decoder's lead over movie counts comes from the *first* code. At the
+# second it is slightly worse than counting, even when only existing codes compete.
 #
 # ## A short training, watched
 #
-# What is learned first? We train a new decoder for 100 steps, which takes some seconds. A step takes 32 histories, cut
-# to at most 50 movies, computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights,
-# as in [chapter 05](05_training_the_rqvae.ipynb).
+# What is learned first? We train a new decoder for 100 steps. A step takes 32 pieces of histories, of at most 50
+# movies, computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in
+# [chapter 05](05_training_the_rqvae.ipynb).
 #
 # How far they move depends on the *learning rate*, which follows a *schedule*. It rises from near zero in a *warm-up*
-# {cite}`vaswani2017attention`, while the weights are still random; then it falls along half a cosine wave
+# {cite}`vaswani2017attention`, while the weights are still random. Then it falls along half a cosine wave
 # {cite}`loshchilov2017sgdr` to zero, so that the last steps are small.
 
 
@@ -412,8 +418,8 @@ for step in range(100):
     assert math.isclose(rate(step), training.rate_at(step, 100))
 
 # %% [markdown]
-# {numref}`fig-08-short` shows this rate, and beside it the loss of the training itself. The lines to compare it with
-# are computed on the training histories too.
+# {numref}`fig-08-short` shows this rate, and beside it the loss on the training histories themselves. Three of the
+# simple models are asked about the same histories, to be the lines with which it is compared.
 
 # %%
 short, log = train_decoder(ids, split.train, training=training, progress=False)
@@ -424,7 +430,7 @@ lines = {
     "blind about movies": nats_by_counts(one_each, seen).sum(),
 }
 
-# %% mystnb={"image": {"alt": "Two panels over 100 steps. Left: the learning rate rises in a straight line for 15 steps to 0.003 and falls to zero along a cosine. Right: the training loss falls from about 17 steeply to below the line of code counts near 16, and then more slowly, still far above the line of 9.1 for knowing the catalogue."}, "figure": {"caption": "Within 100 steps the loss falls below what counting the codes of each level gives, and stays far above what the catalogue alone would give. Left, the learning rate.", "name": "fig-08-short"}}
+# %% mystnb={"image": {"alt": "Two panels over 100 steps. Left: the learning rate rises in a straight line for 15 steps to 0.003 and falls to zero along a cosine. Right: the training loss falls from about 17 steeply to below the line of code counts near 16, and then more slowly, still far above the line of blind about movies at 9.1."}, "figure": {"caption": "Within 100 steps the loss falls below what counting the codes of each level gives, and stays far above what the catalogue alone would give. Left, the learning rate.", "name": "fig-08-short"}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 left.plot([rate(step) for step in range(100)])
 left.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
@@ -434,6 +440,12 @@ for style, (name, value) in zip([":", "-.", "--"], lines.items(), strict=True):
 right.set(xlabel="step", ylabel="training loss, nats", ylim=(8, 18.5))
 right.legend(fontsize=8)
 plt.show()
+
+# %% [markdown]
+# The loss starts near the line of blind about codes and drops below code counts. A model that does not look at what
+# stands before a code can hardly do better than these. So the decoder makes use of it already. Of which part of it? The
+# next table splits the validation loss by level, and asks for each target a second time, with a *stranger's* history in
+# the place of the person's own: that of the next person in the data.
 
 # %%
 strangers = histories[1:] + histories[:1]
@@ -451,11 +463,8 @@ assert short_every.sum() < levels["code counts"].sum() - 0.5
 assert (with_strangers - short_every)[1:].max() < 0.05
 
 # %% [markdown]
-# The loss in {numref}`fig-08-short` starts near the line of a model that knows nothing and drops below code counts. A
-# model that looks at no context at all can hardly do better than those. So some context is in use already. The table,
-# which splits the validation loss by level, says where: the second and the third code have gained, and the first stands
-# where counting leaves it. And the history has no part in the gain: with a stranger's, namely that of the next person
-# in the data, the second and the third code lose next to nothing.
+# The second and the third code have gained, and the first stands where counting leaves it. The history has hardly any
+# part in the gain: with a stranger's, the second and the third code lose next to nothing.
 #
 # Longer trainings, on several seeds, were made by a script,
 #
@@ -471,7 +480,7 @@ runs = plain.groupby("seed")
 print(len(runs), "seeds of", plain["step"].max(), "steps; mean loss by level")
 print(plain.groupby("step")[[f"loss_{i}" for i in (1, 2, 3)]].mean().round(2))
 
-# %% mystnb={"image": {"alt": "Three bundles of falling curves over 500 steps, three seeds each, which lie on top of each other. At step 25 all start between 5.3 and 5.4. Levels 2 and 3 fall together to 3.8 at step 100, then to about 3.2 and 3.0. Level 1 stays at 5.3 until step 100 and then falls to 4.7. Dashed lines show movie counts at 5.3, 2.8 and 0.1."}, "figure": {"caption": "The second and the third code are learned first, from what stands in the same ID; the first code, for which only the history helps, moves after step 100. All three seeds agree.", "name": "fig-08-progress"}}
+# %% mystnb={"image": {"alt": "Three bundles of falling curves over 500 steps, three seeds each, which lie on top of each other. At step 25 all start between 5.3 and 5.4. Levels 2 and 3 fall together to 3.8 at step 100, then to about 3.2 and 3.0. Level 1 is still at 5.2 at step 100 and then falls to 4.7. Dashed lines show movie counts at 5.3, 2.8 and 0.1."}, "figure": {"caption": "The second and the third code are learned first, from what stands in the same ID; the first code, for which only the history helps, falls mostly after step 100. All three seeds agree.", "name": "fig-08-progress"}}
 fig, ax = plt.subplots(figsize=(6, 3.4))
 for level, marker, colour in zip(
     (1, 2, 3), "osD", ("C0", "C1", "C2"), strict=True
@@ -488,21 +497,21 @@ plt.show()
 
 # %% [markdown]
 # The levels are not learned in the order in which they are written. After 25 steps each level stands about where code
-# counts stand: the decoder has learned how frequent each letter is, and nothing else. From there to step 100, the
-# second and the third level fall together, while the first has hardly moved. What falls first is learned *inside* a
-# movie's name, as the stranger's history showed: which second code goes with which first one. Only then does the
-# first level, which has only the history to learn from, fall below the counts. In the last 300 steps the third level
-# falls most, and it is furthest from where counting puts it: it has the most beginnings to learn by heart, 8,307
-# pairs against 256 first codes.
+# counts stand: how frequent each letter is accounts for what has been learned. From there to step 100, the second and
+# the third level fall together, while the first hardly moves. What falls first is learned *inside* a movie's name, as
+# the stranger's history showed: which second code goes with which first one. Only then does the first level, which has
+# only the history to learn from, fall clearly below the counts. In the last 300 steps the third level falls most, and
+# it is furthest from where movie counts put it: it has the most beginnings to learn by heart, 8,307 pairs against 256
+# first codes.
 #
-# So a training loss that falls fast in its first hundred steps shows a model that learns to spell. What it knows
-# about people comes later and slowly.
+# So a loss that falls fast in its first hundred steps shows a model that learns to spell. What it knows about people
+# comes later and slowly.
 #
 # ## Windows and padding
 #
 # What exactly is a batch? Histories differ in length, from 18 ratings to 2,389, and attention compares every token
-# with every earlier one, work that grows with the square of the length. So a history is cut into *windows* of at most
-# 50 movies, and shorter ones are filled up at the end with *padding*, the number −1, so that the batch is a
+# with every earlier one, which is work that grows with the square of the length. So a history is cut into *windows* of
+# at most 50 movies. Shorter windows are filled up at the end with *padding*, the number −1, so that the batch is a
 # rectangle.
 
 # %%
@@ -517,9 +526,9 @@ print(f"one batch: {tuple(batch.shape)}, {real.float().mean():.0%} real")
 print(f"{batches.steps_per_epoch} batches go through all windows once")
 
 # %% [markdown]
-# Padding must change nothing. It stands at the end, and nobody looks ahead, so no real token ever sees it. What
-# remains is to leave it out of the mean. By hand: read four windows of the batch one by one, without any padding, and
-# average over movies, not over windows.
+# Padding must change nothing. It stands at the end, and no token looks ahead, so no real token ever sees it. What
+# remains is to leave it out of the mean. To check it by hand, the next cell reads four windows of the batch one by one,
+# without any padding, and averages over movies, not over windows.
 
 # %%
 with torch.no_grad():
@@ -531,9 +540,9 @@ with torch.no_grad():
     torch.testing.assert_close(shipped.loss(batch[:4]), alone)
 
 # %% [markdown]
-# Where a long history is cut is drawn anew for each pass through the data. Otherwise the first movie after each cut
-# would forever be predicted from nothing. To see it, we take a single person whose history is the numbers 0 to 119,
-# and print the first and the last number of each window.
+# For each pass through the data, the places of the cuts are drawn anew. Otherwise the same movies would come first after
+# a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history is the
+# numbers 0 to 119, and print the first and the last number of each window.
 
 # %%
 one = Histories(torch.arange(120), torch.tensor([0, 120]))
@@ -545,8 +554,8 @@ for step in range(4):
 
 # %% [markdown]
 # What does the cut cost? The predicted movie is one of the window's 50, so the decoder never sees more than 49 before
-# it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`), and, to see whether it
-# reads them at all, what it does with somebody else's history, and with the person's own in random order.
+# it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`). And to see whether it reads
+# them at all, we give it a stranger's history, and the person's own in random order.
 
 # %%
 kept = {}
@@ -576,17 +585,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Most of the gain comes from the last five movies, as {numref}`fig-08-history` shows. Without any history the decoder
-# is worse than movie counts. With a stranger's history it is worse than without any: a wrong context is worse than
-# none. And the same 49 movies in random order are worth less than the last five in order. Much of that may be the way
-# in which people rate: they go through lists, and what they rate next was often on the same list. [Chapter
-# 01](01_data_splits_leakage.ipynb) shows how short the time between two ratings is.
+# Most of the gain comes from the last five movies. Without any history the decoder is worse than movie counts, and
+# with a stranger's it is worse than without any. And the last 49 movies in random order are worth less than the last
+# five in order. Much of that may be the way in which people rate: they go through lists, as [chapter
+# 01](01_data_splits_leakage.ipynb) suggests, and what they rate next was often on the same list.
 #
 # ## Dropout
 #
 # **Dropout** {cite}`srivastava2014dropout` sets a random share of numbers to zero in training, and enlarges the
-# others, so that the mean stays the same. A model that cannot count on any single number has to rely on many. The
-# library drops a fifth of the numbers of each token's vector, and nothing inside the blocks.
+# others, so that the mean stays the same. A model that cannot count on any single number has to rely on many. By
+# default the library drops a fifth of the numbers of each token's vector, and nothing inside the blocks.
 
 # %%
 torch.manual_seed(0)
@@ -596,6 +604,11 @@ survives = dropped != 0
 torch.testing.assert_close(dropped, sentence / (1 - p) * survives)
 print(f"dropout {p}: {survives.float().mean():.0%} of the numbers survive")
 
+# %% [markdown]
+# What does it do to the loss? The next cell asks the shipped decoder about the batch of training windows from above,
+# with dropout on (`train()`) and off (`eval()`), and holds the second loss against the validation loss.
+
+# %%
 with torch.no_grad():
     without = float(shipped.loss(batch))
     torch.manual_seed(0)
@@ -611,19 +624,19 @@ for name, here, there in [
 assert with_dropout > without
 
 # %% [markdown]
-# So the loss in a training's log is higher than the loss of the same model on the same movies with dropout off. That
-# one is 0.44 lower than the loss on the validation movies. Some of this is owed to the movies: for movie counts, too,
-# the validation movies are harder, but only by 0.11. The excess suggests *overfitting*: the decoder has read all
-# training windows about 13 times (1,000 steps, 76 a pass), and knows some by heart. Two rules follow. Call
-# `model.eval()` before measuring, since it turns dropout off. And compare a loss only with a baseline's on the same
-# movies. How much dropout helps, this page has not measured.
+# So the loss that a training logs is higher than that of the same model on the same movies with dropout off. With
+# dropout off the loss is 0.44 lower on this batch than on the validation movies. Some of this is owed to the movies:
+# for movie counts, too, the validation movies are harder, but only by 0.11. The excess suggests *overfitting*: the
+# decoder has read all training histories about 13 times (1,000 steps, 76 a pass), and may know some by heart. Two rules
+# follow. Call `model.eval()` before measuring, since it turns dropout off. And compare a loss only with another model's
+# on the same movies. How much dropout helps, this page has not measured.
 #
 # ## From loss to recommendations
 #
-# A loss is an average over everything; a recommendation is a list of ten. **Recall@10** is the share of people whose
+# A loss is a mean over all targets; a recommendation is a list of ten. **Recall@10** is the share of people whose
 # hidden movie is among ten recommendations. The decoder finds its ten by *beam search*, which keeps the fifty most
 # probable beginnings at each level; [the quickstart](00_quickstart.ipynb) shows it, and the next chapter builds it.
-# Does that search find the ten best? For a few people, we compute the probability of *all* 9,066 movies and compare.
+# Does that search find the ten best? For four people, we compute the probability of *all* 9,066 movies and compare.
 
 # %%
 trie = Trie(ids)
@@ -654,18 +667,19 @@ claimed = card["metrics"]["Validation Recall@10"]
 assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
 
 # %% [markdown]
-# Fifty beams are close to the exact ranking for these four people, and cheap enough to ask for all 671. The brackets
-# are a *bootstrap*: they enclose 95 % of the means of 671 people drawn anew from ours, with repetition. The decoder's
-# lead over popularity is taken person by person, and its interval does not include zero. In this sense the model of
-# the opening, worse than a blind guess, recommends better than popularity.
+# Fifty beams are close to the exact ranking for these four people, so we use them for all 671. The numbers in brackets
+# come from a *bootstrap*: 671 people are drawn anew from ours, with repetition, a thousand times, and the interval
+# holds the middle 95 % of the means. The decoder's lead over popularity is taken person by person, and its interval
+# does not include zero. In this sense the model of the opening, worse than a blind guess, recommends better than
+# popularity.
 #
 # ## Only codes that exist, in training too
 #
 # If the search never leaves the existing IDs, why should the model learn which they are? It could leave this to the
-# catalogue from the start: in training, too, let only those codes compete that lead to a movie, given the true codes
-# before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped decoder fit
-# into such a model. Asked without any history, it has the loss among existing IDs that {numref}`fig-08-history` shows
-# for no movie:
+# catalogue from the start: in training, too, let only the *existing* codes compete, those that lead to a movie, given
+# the true codes before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped
+# decoder fit into such a model. Asked without any history, its loss is the one that {numref}`fig-08-history` shows for
+# no movie:
 
 # %%
 strict = DecoderOnly(DecoderOnlyConfig(valid_only=True), ids).eval()
@@ -680,10 +694,13 @@ print(f"{loss:.2f} nats")
 #
 # TIGER {cite}`rajput2023tiger` used two transformers. An *encoder* reads the history, without the causal mask: each
 # token sees those before it and those after it. A *decoder* then writes the next movie's codes, looking at all that the
-# encoder said. The library has it as `EncoderDecoder`, and [chapter 10](10_three_architectures.ipynb) builds it. For
-# training, one difference matters at once. Since the encoder sees the whole history, nothing within the history can be
-# predicted any more; only one movie of each window is the target, drawn at random anew each time, and those after it go
-# unread. In our trainings a step has 128 windows.
+# encoder said. This is the *encoder–decoder*; a model such as ours, which has the second transformer only and reads the
+# history with it, is called *decoder-only*. The library has TIGER's as `EncoderDecoder`, and [chapter
+# 10](10_three_architectures.ipynb) builds it.
+#
+# For training, one difference matters at once. Since the encoder sees the whole history, nothing within the history can
+# be predicted any more. Only one movie of each window is the target, drawn at random anew each time, and those after it
+# go unread. In our trainings of the encoder–decoder a step has 128 windows.
 
 # %%
 of_decoder = len(split.train.items) / batches.steps_per_epoch
@@ -692,13 +709,14 @@ for name, count in [("decoder-only", of_decoder), ("encoder-decoder", 128)]:
 
 # %% [markdown]
 # The script from above trained four variants, decoder-only and encoder–decoder, each with and without `valid_only`,
-# three seeds each. All have the same 500 steps and learning-rate schedule. The decoder's settings are the library's
-# own. The encoder–decoder's 128 windows of 11 movies are about as many tokens as the decoder's 32 windows of 50; we
-# chose them for it after a trial of both sizes with one seed on the validation movies, which is not shown here. Each
-# transformer has two blocks, so the encoder–decoder has four. In the table, `all` is the validation loss as above,
-# summed over the levels, `existing` the one among existing IDs (with `valid_only`, the two are the same), and `first`
-# and `second` are its parts at the first two codes. The *test* movies are each person's last. {numref}`fig-08-variants`
-# shows the seeds.
+# three seeds each. All have the same 500 steps and learning-rate schedule. The decoder-only model's settings are the
+# library's own. The encoder–decoder's 128 windows of 11 movies are about as many tokens as the other's 32 windows of
+# 50; we chose them for it after a trial of both sizes with one seed on the validation movies, which is not shown here.
+# Each transformer has two blocks, so the encoder–decoder has four.
+#
+# In the table, `all` is the validation loss, summed over the levels, and `existing` the one among existing IDs (with
+# `valid_only`, the two are the same); `first` and `second` are the parts of `existing` at the first two codes. The
+# *test* movies are each person's last.
 
 # %%
 last = study[study["step"] == study["step"].max()].copy()
@@ -721,6 +739,10 @@ test_ranks = ranks_in_scores(scores, test_targets, test_histories)
 by_popularity = float(recall_at(test_ranks, 10).mean())
 print(f"popularity, test_recall: {by_popularity:.3f}")
 
+# %% [markdown]
+# By its 500th step the encoder–decoder has had about as many targets as the decoder by its 50th. The next cell sets the
+# two moments side by side, at the first three levels.
+
 # %%
 early = study[(study["variant"] == "decoder-only") & (study["step"] == 50)]
 late = last[last["variant"] == "encoder-decoder"]
@@ -728,6 +750,10 @@ for name, rows in [("decoder, 50", early), ("encoder-decoder, 500", late)]:
     nats = rows[[f"loss_{i}" for i in (1, 2, 3)]].mean()
     print(f"{name} steps:", "  ".join(f"{value:.2f}" for value in nats))
 print(f"the warm-up takes {DECODER_TRAINING.warmup_steps} steps")
+
+# %% [markdown]
+# `08_hits.csv` names the people whose hidden movie each training found, so that two variants can be compared person by
+# person. {numref}`fig-08-variants` shows all seeds.
 
 # %%
 hits = pd.read_csv("results/08_hits.csv")
@@ -774,16 +800,16 @@ plt.show()
 # %% [markdown]
 # **Leave it to the catalogue which IDs exist.** With `valid_only` the loss among existing IDs is lower on every seed,
 # for both architectures. The decoder's, after 500 steps, is even lower than that of the shipped one after 1,000. Most
-# of its gain is at the second code, where it is now slightly better than counting, 2.73 against 2.77. Its Recall is a
-# little higher in the mean, but the paired difference includes zero: a better loss among existing IDs has not been
-# shown to make better lists.
+# of its gain is at the second code, where it is now slightly better than movie counts, 2.73 against 2.77. Its Recall is
+# a little higher in the mean, but the interval of the paired difference includes zero: a better loss among existing IDs
+# has not been shown to make better lists.
 #
 # **The encoder–decoder has hardly begun.** Its loss at the first code is about that of counting: it makes little use of
 # the history, and its Recall is not above popularity's. This does not show that two transformers are worse than one. It
-# had a tenth of the targets. After as many, which is about 50 of its own 500 steps, the decoder stood no better at any
-# of the three levels. (And its warm-up had only just ended.) So the number of targets is a likely reason for the
-# difference, though the two also differ in their windows and their parameters. [Chapter
-# 10](10_three_architectures.ipynb) compares architectures that were trained for longer.
+# had a tenth of the targets, and after as many the decoder stood no better at any of the three levels. (The decoder's
+# warm-up had only just ended by then.) So the number of targets is a likely reason for the difference, though the two
+# also differ in their windows and their parameters. [Chapter 10](10_three_architectures.ipynb) compares architectures
+# that were trained for longer.
 #
 # ## Exercises
 #
@@ -930,13 +956,17 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # </details>
 #
 # ## What to take away
-# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own.
-# The loss, taken apart by level, answers the question of the opening: a decoder can be worse than a blind guess, at
-# 9.68 nats against 9.11, because it pays 2.12 nats for not knowing which IDs exist. Among existing IDs it is better
-# than counting, 7.56 against 8.14, and that is where recommendations come from. It learned to spell first and to read
-# the history later; all of its lead over movie counts was at the first code. Training among existing codes only
-# removes the need to learn which IDs there are, and brings a lower loss among them in the same number of steps.
-# Whether it brings better lists, these 671 people cannot tell.
+#
+# Yes, a model can be worse than a blind guess and still recommend well, since the loss also asks for something that
+# recommending does not need. Of the decoder's 9.68 nats, against 9.11 of the blind guess, 2.12 are lost to codes that
+# lead to no movie, and the search never follows these. Among existing IDs the decoder is better than counting, 7.56
+# against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for 8.0 % of the people,
+# the most popular ten for 4.5 %.
+#
+# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own. The
+# decoder learned to spell first and to read the history later, and all of its lead over movie counts was at the first
+# code. Training among existing codes only removes the need to learn which IDs there are, and brings a lower loss among
+# them in the same number of steps. Whether it brings better lists, these 671 people cannot tell.
 #
 # ## What's next
 #
@@ -946,9 +976,13 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 #
 # ## References
 #
-# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: TIGER, an encoder–decoder over semantic IDs.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: TIGER, an
+#   encoder–decoder over semantic IDs.
 # - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: attention, the transformer, warm-up.
-# - Xiong et al. (2020), *On Layer Normalization in the Transformer Architecture* {cite}`xiong2020prenorm`: normalising before each part.
-# - Srivastava et al. (2014), *Dropout: A Simple Way to Prevent Neural Networks from Overfitting* {cite}`srivastava2014dropout`.
-# - Loshchilov and Hutter (2017), *SGDR: Stochastic Gradient Descent with Warm Restarts* {cite}`loshchilov2017sgdr`: the cosine.
+# - Xiong et al. (2020), *On Layer Normalization in the Transformer Architecture* {cite}`xiong2020prenorm`: normalising
+#   before each part.
+# - Srivastava et al. (2014), *Dropout: A Simple Way to Prevent Neural Networks from Overfitting*
+#   {cite}`srivastava2014dropout`.
+# - Loshchilov and Hutter (2017), *SGDR: Stochastic Gradient Descent with Warm Restarts* {cite}`loshchilov2017sgdr`: the
+#   cosine.
 # - Loshchilov and Hutter (2019), *Decoupled Weight Decay Regularization* {cite}`loshchilov2019adamw`: AdamW.

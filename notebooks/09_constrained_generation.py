@@ -9,15 +9,17 @@
 # %% [markdown]
 # # Can a model recommend a movie that does not exist?
 #
-# A generative recommender writes the next movie's name, code by code, as a language model writes the next word. Most
-# combinations of codes name no movie. What does the model write when nobody stops it, and how does one get names that
-# exist, no others, and the most probable of them? This chapter lets a trained model write freely and counts. Then it
-# builds the rule that stops it, a tree of all names, and the search that finds the best names in the tree.
+# A generative recommender {cite}`rajput2023tiger` writes the next movie's name, code by code, as a language model writes
+# the next word. Most combinations of codes name no movie. What does the model write when nobody stops it, and how does
+# one get names that exist, no others, and the most probable of them? This chapter lets a trained model write freely and
+# counts. Then it builds the rule that stops it, a tree of all names, and the search that finds the best names in the
+# tree.
 #
-# In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*. Three were learned from the
-# movie's title, year and genres, so that similar movies begin alike; the fourth tells apart the few that share them. A
-# *history* is what a person has rated, in time order, written as a sentence of codes, and a causal transformer has
-# learned to continue such sentences {cite}`rajput2023tiger`. Chapter 08 trains it; here it is given.
+# In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*, one for each *level*. Three
+# were learned from the movie's title, year and genres, so that similar movies begin alike; the fourth, the
+# *disambiguation code*, tells apart the few that share them. A *history* is what a person has rated, in the order of
+# time. It is written as a sentence of codes, and a causal transformer has learned to continue such sentences.
+# [Chapter 08](08_training_a_decoder.ipynb) trains it; here it is given.
 #
 # :::{admonition} What you will learn
 # - how much of what a trained model writes freely names no movie, and why its likeliest answers hide the problem
@@ -30,14 +32,14 @@
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | semantic IDs | they are what is written | [Quickstart](00_quickstart.ipynb) |
-# | probabilities of sequences: a product over positions, a sum of logarithms | a movie's score is one | [Chapter 08](08_training_a_decoder.ipynb) |
-# | self-attention | the cache is made of its keys and values | [Chapter 08](08_training_a_decoder.ipynb) |
+# | an ID's probability: a product over its codes, a sum of logarithms | it is a movie's score | [Chapter 08](08_training_a_decoder.ipynb) |
+# | causal attention | the cache is made of its keys and values | [Chapter 08](08_training_a_decoder.ipynb) |
 #
 # **Time:** about 40 minutes to read.
 
 # %%
 import heapq
-import time
+import math
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -76,21 +78,18 @@ ids = model.ids
 split = leave_one_out(data)
 histories, hidden = split.histories_and_targets(split.validation)
 
-tuples = 1
-for size in ids.sizes:
-    tuples *= size
+tuples = math.prod(ids.sizes)
 print(f"{len(histories)} people, codes of each level: {ids.sizes}")
 print(f"{tuples:,} tuples, of which {len(ids):,} name a movie:")
 print(f"one in {tuples / len(ids):,.0f}")
 
 # %% [markdown]
 # Somebody who wrote codes blindly would name a movie once in about 5,552 tuples. The model has learned better. The next
-# function lets it write: at each of the four positions it takes the probabilities of the next code and asks `choose`
-# which one to write. Three methods of the model are all that generation needs. `encode_history` reads the histories and
-# returns a state, `next_code_logits` scores the next code of every beginning written so far, and `extend` appends one
-# code to a beginning. We write several tuples a person at once, the *copies*, and `parents` says which beginning each
-# copy goes on from: at first all from number 0, the empty one, and later each from its own. Eight tuples a person are
-# *sampled*: each code is drawn with its probability.
+# function lets it write: at each of the four levels it takes the probabilities of the next code and asks `choose` which
+# one to write. It uses the model's three methods: `encode_history` reads the histories and returns a state,
+# `next_code_logits` scores the next code of every beginning written so far, and `extend` appends one code to a
+# beginning. We write several tuples a person at once, the *copies*, and `parents` says which beginning each copy goes
+# on from: at first all from number 0, the empty one, and later each from its own.
 
 
 # %%
@@ -98,16 +97,20 @@ def write(people, copies, choose):
     state = model.encode_history(people)
     parents = torch.zeros(len(people), copies, dtype=torch.int64)
     written = []
-    for level in range(4):
+    for _ in range(4):
         chances = model.next_code_logits(state).softmax(2)  # (B, P, size)
         codes = choose(chances.expand(-1, copies, -1))  # (B, copies)
         written.append(codes)
-        if level < 3:
-            state = model.extend(state, parents, codes)
+        state = model.extend(state, parents, codes)
         parents = torch.arange(copies).expand_as(codes)
     return torch.stack(written, 2).flatten(0, 1)  # (B · copies, 4)
 
 
+# %% [markdown]
+# Now 128 people get eight tuples each. They are *sampled*: each code is drawn with its probability. `with_prefix` finds
+# the movies whose IDs begin with given codes, if there are any.
+
+# %%
 generator = seeded(0)
 
 
@@ -117,33 +120,24 @@ def sample(chances):
     return drawn.view(chances.shape[:2])
 
 
-def share_in_catalogue(written):
-    shares = []
-    for depth in range(1, 5):
-        exists = {tuple(row) for row in ids.ids[:, :depth].tolist()}
-        found = [tuple(row) in exists for row in written[:, :depth].tolist()]
-        shares.append(sum(found) / len(found))
-    return shares
-
-
 people = histories[:128]
 sampled = write(people, 8, sample)
-shares = share_in_catalogue(sampled)
 print(f"{len(sampled):,} sampled tuples; still the beginning of a movie")
-for depth, share in enumerate(shares, 1):
+for depth in range(1, 5):
+    beginnings = sampled[:, :depth].tolist()
+    exist = [len(ids.with_prefix(codes)) > 0 for codes in beginnings]
+    share = sum(exist) / len(exist)
     print(f"after {depth} codes: {share:.0%}")
-assert shares[0] == 1
-assert 0.4 < shares[3] < 0.5
+assert 0.4 < share < 0.5
 
 # %% [markdown]
-# More than half of the sampled tuples name no movie. Every first code exists, a sixth of the tuples leave the catalogue
-# at the second code, and nearly all others that leave it do so at the third. There the catalogue leaves hardly a
-# choice: most pairs of codes go on to a single movie, as we shall see.
+# More than half of the sampled tuples name no movie; we call them *invalid*. Every first code exists, a sixth of the
+# tuples leave the catalogue at the second code, and nearly all others that leave it do so at the third. There the
+# catalogue leaves hardly a choice: most pairs of codes go on to a single movie, as we shall see.
 #
-# Sampling shows what the model believes, tuple by tuple, but only roughly. `score_items` computes it: for each of the
-# 9,066 movies the probability of its whole ID, the product of the probabilities of its four codes. All these
-# probabilities together are the share that the model gives to movies, and what is missing to 1 went to tuples that name
-# nothing. For four people:
+# Sampling shows only roughly how the model spreads its probability. `score_items` computes it: for each of the 9,066
+# movies the probability of its whole ID, the product of the probabilities of its four codes. All these together are the
+# share that the model gives to movies, and what is missing to 1 went to invalid tuples. For four people:
 
 # %%
 trie = Trie(ids)
@@ -153,9 +147,9 @@ print("on movies:", [f"{share:.0%}" for share in on_movies.tolist()])
 assert (on_movies < 0.75).all()
 
 # %% [markdown]
-# So the model spends about half of its belief on movies that do not exist, for some people more. Does it matter? One
-# may object that nobody samples recommendations. Take the likeliest code at every position instead, which is called
-# *greedy* and need not give the likeliest tuple:
+# So for these four people the model spends 41 % to 65 % of its probability on movies that do not exist. Does it matter?
+# One may object that a recommender should not draw lots, but take what is likeliest. So let us take the likeliest code
+# at every level, which is called *greedy* and need not give the likeliest tuple:
 
 # %%
 greedy = write(people, 1, lambda chances: chances.argmax(2))
@@ -169,17 +163,18 @@ print(f"{sum(exist) / 128:.0%} of the greedy tuples name a movie,")
 print(f"{sum(seen) / 128:.0%} one that the person has already rated")
 
 # %% [markdown]
-# Greedy tuples nearly always exist. The invalid tuples hold about half of the probability together, and hardly ever win
-# alone. That is why the problem is easy to overlook. It returns further down a list, as we shall count. TIGER, the
-# first recommender of this kind, reports about 0.1 % to 1.6 % of invalid IDs among its ten likeliest on three datasets
-# of products, and suggests to search for more and to strike them out {cite}`rajput2023tiger` (§4.5).
+# Greedy tuples nearly always exist. Together, the invalid tuples hold about half of the probability, but there are very
+# many of them, and a single one is hardly ever the likeliest. That is why the problem is easy to overlook. It returns
+# further down a list, as we shall count. TIGER, the recommender that this book rebuilds, had about 0.1 % to 1.6 % of
+# invalid IDs among its ten likeliest on three datasets of products; its authors suggest to search for more and to
+# strike them out {cite}`rajput2023tiger` (§4.5).
 #
 # ## A tree of all names
 #
-# The remedy is old: never offer a code that leads nowhere {cite}`decao2021autoregressive`. For that one must know, for
-# any beginning of an ID, which codes continue it. A **trie** holds just this. It is a tree with a *node* for each
-# distinct beginning, or *prefix*; the codes that lead on from a node lead to its *children*; the complete IDs are the
-# *leaves*. In Python it is a dict of dicts:
+# The remedy is older than semantic IDs: never offer a code that leads nowhere {cite}`decao2021autoregressive`. For that
+# one must know, for any beginning of an ID, which codes continue it. This is what a **trie** holds, a tree with a
+# *node* for each distinct beginning, or *prefix*. Each code that continues a prefix leads from its node to a *child*,
+# and the complete IDs are the *leaves*. In Python it is a dict of dicts:
 
 
 # %%
@@ -214,10 +209,10 @@ pairs, movies = ids.ids[:, :2].unique(dim=0, return_counts=True)
 print(f"{(movies == 1).double().mean():.0%} of the pairs lead to one movie")
 
 # %% [markdown]
-# To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts equal
-# those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on with
-# 32 of 256 second codes on average, and after two codes there is a choice for few movies only. {numref}`fig-09-trie`
-# shows the busiest pair.
+# To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts of nodes
+# equal those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on
+# with 32 of 256 second codes on average, and after two codes there is a choice for few movies only.
+# {numref}`fig-09-trie` shows the pair with the most movies.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -250,11 +245,11 @@ plt.show()
 # %% [markdown]
 # ### The same tree, flat
 #
-# A dict for every node is slow to search and cannot be searched for many people at once. But sort the IDs, and each
-# level's nodes can be numbered in that order. Then the children of a node are neighbours in the next level, and all
-# movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
-# start, and where its movies start. Both end where the next node's start. This is the layout of *compressed sparse
-# rows*, or CSR. Three calls of `unique` a level build it.
+# Dicts are searched node by node, for one person at a time; a few arrays can be searched for many people at once. Sort
+# the IDs, and number each level's nodes in that order. Then the children of a node are neighbours in the next level, and
+# all movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
+# start, and where its movies start. They end where those of the next node start. This is the layout of *compressed
+# sparse rows*, or CSR. Three calls of `unique` a level build it.
 
 
 # %%
@@ -276,10 +271,10 @@ for depth in (1, 2, 3):
     assert torch.equal(first_leaf, level.first_leaf.long())
 
 # %% [markdown]
-# The children of a node are all that a *mask* needs, the list of what is allowed and what is not. Here is the mask
+# The children of a node are all that a *mask* needs, which says of each code whether it is allowed. Here is the mask
 # after a first code, by hand from the dicts and by the library. The library takes the numbers of any nodes of a depth
-# and returns their children. Its rows are as long as the node with the most children needs, and `valid` says which
-# entries are real.
+# and returns their children, one row a node. All rows are as long as the node with the most children needs, and `valid`
+# says which entries are real.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -300,9 +295,26 @@ print(f"{int(mask.sum())} of 256 second codes may follow the first code 128")
 # *beams*. It extends each by every code that its children allow, keeps the most probable of the longer prefixes,
 # whichever beam they come from, and repeats this until the IDs are complete.
 #
-# First a function that asks the model for the next code, in the plainest way: put the history and the codes written so
-# far into one sentence, and read all of it. It returns natural logarithms of probabilities, and a list notes how many
-# *tokens* were read, the vectors that stand for one code each (and one that stands for the start).
+# To ask the model for the next code in the plainest way, put the history and the codes written so far into one sentence
+# of *tokens*: vectors that stand for one code each, behind one that stands for the start.
+
+
+# %%
+def sentences(history, prefixes):
+    """Prefixes (P, d) of one person → (P, T, D), with T tokens each."""
+    recent = history[-49:]  # the model's window: 49 items and the next
+    tokens = model.embed_items(recent[None]).expand(len(prefixes), -1, -1)
+    place = torch.tensor([len(recent)])
+    for level, codes in enumerate(prefixes.T):
+        token = model.embed_code(codes[:, None], level, place)  # (P, 1, D)
+        tokens = torch.cat([tokens, token], 1)
+    return tokens
+
+
+# %% [markdown]
+# The next function reads all of these sentences, and a list notes how many tokens that were. As in chapter 08, the dot
+# products of the last output with the vectors of the next level's codes, plus a bias, are the logits. The function
+# returns natural logarithms of probabilities. (The temperature is for later; 1 changes nothing.)
 
 # %%
 tokens_read = []
@@ -310,25 +322,19 @@ tokens_read = []
 
 def next_log_probabilities(history, prefixes, temperature=1.0):
     """Prefixes (P, d) of one person → (P, codes of the next level)."""
-    recent = history[-49:]  # the model's window: 49 items and the next
-    tokens = model.embed_items(recent[None])  # (1, T, D)
-    tokens = tokens.expand(len(prefixes), -1, -1)  # (P, T, D)
-    place = torch.tensor([len(recent)])
-    for level, codes in enumerate(prefixes.T):
-        token = model.embed_code(codes[:, None], level, place)  # (P, 1, D)
-        tokens = torch.cat([tokens, token], 1)
+    tokens = sentences(history, prefixes)
     tokens_read.append(tokens.shape[0] * tokens.shape[1])
     last = model.transformer(tokens)[:, -1]  # (P, D)
     level = prefixes.shape[1]
-    first, size = model.first_codes[level], ids.sizes[level]
-    codebook = model.code_embedding.weight[first : first + size]
-    logits = last @ codebook.T + model.bias[first : first + size]
+    start = model.first_codes[level]
+    rows = slice(start, start + ids.sizes[level])
+    logits = last @ model.code_embedding.weight[rows].T + model.bias[rows]
     return (logits / temperature).log_softmax(1)
 
 
 # %% [markdown]
-# (The last lines compare the transformer's output with the vectors of the next level's codes. The temperature is for
-# later; 1 changes nothing.) The search is short. A prefix's score is the sum of the logarithms so far.
+# With it the search is short. A prefix's score is the sum of the logarithms so far, and `codes_after` says which codes
+# may follow a prefix.
 
 
 # %%
@@ -347,6 +353,12 @@ def beam_search(history, beams, codes_after, temperature=1.0):
     return kept
 
 
+# %% [markdown]
+# Movies that a person has already rated should not be recommended. So the tree is made of the others: *a filter is a
+# smaller tree*. `movies_but` lists all movies except some, and `walk` makes the function `codes_after` of a tree.
+
+
+# %%
 def walk(tree):
     def codes_after(prefix):
         node = tree
@@ -364,15 +376,13 @@ def movies_but(left_out):
 
 
 # %% [markdown]
-# `beam_search` asks `codes_after` which codes may follow a prefix. `walk` makes this function of a tree, and
-# `movies_but` lists all movies except some. Movies that a person has already rated should not be recommended, so the
-# tree is made of the others: *a filter is a smaller tree*. The library's `recommend` leaves the history out by itself.
-# One person with 21 rated movies serves as the example.
+# A person with 21 rated movies serves as the example. The library's `recommend` leaves the history out by itself.
 
 # %%
 history = histories[26]
 for movie in history[-4:].tolist():
     print("rated:", data.titles[movie])
+tokens_read.clear()
 found = beam_search(history, 50, walk(tree_of(movies_but(history))))
 tokens_uncached = sum(tokens_read)
 
@@ -388,8 +398,8 @@ for movie, score in zip(by_hand, scores.exp().tolist(), strict=True):
 
 # %% [markdown]
 # Both find the same ten movies with the same probabilities, up to rounding. No movie gets much: there are many that
-# this person may rate next. And what does a *free* search find, which may write any code? Sixteen people, fifty beams;
-# the ten likeliest tuples of each, and all fifty:
+# this person may rate next. And what does a *free* search find, which may write any code? Here are the ten likeliest
+# tuples that it finds for each of sixteen people, with fifty beams, and all fifty:
 
 
 # %%
@@ -410,16 +420,16 @@ for first in (10, 50):
 assert missing < 0.1 < rated
 
 # %% [markdown]
-# Few names are invalid, more of them further down the list, and many are useless: a free search spends much of its list
-# on movies that the person has rated. The smaller tree repairs both at once.
+# Among the ten likeliest tuples none is invalid, among all fifty 4.5 %. Many more are useless: 44 % and 30 % name a
+# movie that the person has already rated. The smaller tree repairs both at once.
 #
 # ### Before or after the softmax?
 #
 # There are two ways to use a mask. Ours takes the softmax over all 256 codes and then drops what is not allowed. Or one
-# drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every step,
-# as in sampling under a mask. Both write IDs that exist, but they are different models. What the first loses to invalid
-# codes after a prefix, the second gives to the movies below *that* prefix. `valid_only=True` makes the library's model
-# do so:
+# drops first and takes the softmax over what is left, so that the allowed codes share a probability of 1 at every
+# level. Both write IDs that exist, but they are different models. What the first loses to codes that lead nowhere after
+# a prefix, the second gives to the movies below *that* prefix. With `valid_only=True` the library's model does the
+# second:
 
 # %%
 renormalising = DecoderOnly(replace(model.config, valid_only=True), ids).eval()
@@ -435,17 +445,17 @@ print(f"{int(changed.sum())} of 64 lists have changed, if only in order")
 assert 0.5 < both.double().mean() < 0.95
 
 # %% [markdown]
-# Now all belief is on movies, by construction, and about a fifth of what is recommended has changed, although no weight
-# has. This page does not say which of the two recommends better. A model can also be *trained* with the softmax over
-# the valid codes only; the library's `valid_only` does that too. From here on the mask comes after the softmax, so that
-# a score stays the probability that the model itself gives.
+# Now all probability is on movies, by construction, and about a fifth of what is recommended has changed, although no
+# weight has. This page does not say which of the two recommends better. ([Chapter 08](08_training_a_decoder.ipynb) also
+# *trains* with `valid_only`; here the weights come from a training without it.) From here on the mask comes after the
+# softmax, so that a score stays the probability that the model itself gives.
 #
 # ## What does the search miss?
 #
 # A beam search is not exact. A prefix that is dropped never comes back, and the best movie may begin with a code that
 # looks poor at first. With one beam the search is greedy in the tree. To see what it misses, we need the true ten.
-# `score_items` has them for four people. For more people it is slow, but a wide beam can *prove* that it missed
-# nothing:
+# `score_items` gave them for four people. For more people it has much to read, but a search with many beams can *prove*
+# that it missed nothing:
 #
 # > Let there be $K$ beams. At each level the probabilities of the prefixes sum to at most 1, so fewer than $K$ of them
 # > can have a probability above $1/K$. Let the tenth movie of a list have the probability $p$. A movie that beats it is
@@ -471,24 +481,22 @@ for person, scores in enumerate(new):
 assert torch.equal(top[:4], new.topk(10).indices)
 
 # %% [markdown]
-# A search with 512 beams is provably exact for most of the 48 people, and for the four whose 9,066 scores we have, it
-# is. It serves as the reference. (A search may also find all ten without being able to prove it.) How much of these ten
-# do narrower beams find? The next cell counts it, and {numref}`fig-09-beams` draws the counts. (A search with fewer
-# than ten beams ends at fewer than ten movies: one beam can find a tenth at most.)
+# A search with 512 beams is provably exact for 85 % of the 48 people, and for the four whose 9,066 scores we have, it is
+# exact. It serves as the reference for all 48. (For the others, too, it may have found all ten, without a proof.) How
+# many of these ten do searches with fewer beams find? The next cell counts them, and {numref}`fig-09-beams` draws the
+# counts. (A search with fewer than ten beams ends at fewer than ten movies: one beam can find a tenth at most.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
 recall, best_found = [], []
 for beams in widths:
-    start = time.perf_counter()
     lists = recommend(model, trie, some, k=min(10, beams), beams=beams)
-    seconds = time.perf_counter() - start
     hit = (top[:, :, None] == lists.items[:, None]).any(2)  # (48, 10)
     recall.append(float(hit.double().mean()))
     best_found.append(float(hit[:, 0].double().mean()))
     print(
         f"{beams:>3} beams: {recall[-1]:4.0%} of the ten best,"
-        f" {best_found[-1]:4.0%} of the best ones, {seconds:.1f} s"
+        f" {best_found[-1]:4.0%} of the best ones"
     )
 assert recall == sorted(recall)
 assert best_found[0] < 0.5
@@ -505,8 +513,8 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# This is why one asks for more beams than movies. Ten beams always end at ten movies that exist and are new, but many
-# of these are not among the true ten. (The seconds depend on the machine.)
+# This is why one asks for more beams than movies. Ten beams end at ten movies that exist and are new, but many of these
+# are not among the true ten.
 #
 # What goes wrong in a greedy search? Here is the example person again, code by code: first what one beam finds, then
 # the best movie.
@@ -525,20 +533,19 @@ for movie in (int(one.items[0, 0]), by_hand[0]):
 
 # %% [markdown]
 # The greedy search takes the likeliest first code, and what follows it is less likely. The product decides, and it is
-# known only at the end. Several beams keep more beginnings, and let the continuations decide; here even ten beams lose
+# known only at the end. Several beams keep more prefixes, and let the continuations decide; here even ten beams lose
 # the best movie at its first code, which comes fourteenth.
 #
 # ## Reading each token once
 #
-# The function above read the whole history again for every beam and every code. In a causal transformer a token looks
-# only at what stands before it {cite}`vaswani2017attention`. So what an old token computed does not change when a new
-# one is appended, and the new one needs only the old ones' *keys* and *values*: attention compares its query with
-# the keys and averages the values. Whoever keeps these has a **KV cache**.
+# `next_log_probabilities` reads the whole history again for every beam and every code. In a causal transformer a token
+# looks only at itself and at what stands before it {cite}`vaswani2017attention`. So what an old token computed does not
+# change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: attention compares its
+# query with the keys and averages the values. Whoever keeps these has a **KV cache**.
 #
-# The function below sends one token, a vector of D numbers, through the model's two blocks. In each block the token is
-# normalised and gives a query, a key and a value for each of H heads, with D/H numbers each. The key and the value are
-# appended to those of the older tokens. The query's products with all the keys become weights by a softmax, and the
-# weighted mean of the values is added to the token. Then a small network, the MLP, adds its own part.
+# The function below sends one token, a vector of D numbers, through the model's two blocks, which [chapter
+# 08](08_training_a_decoder.ipynb) builds. In each block the token gives a query, a key and a value for each of H heads,
+# with D/H numbers each. What is new is that the key and the value are appended to those of the n older tokens.
 
 
 # %%
@@ -560,6 +567,11 @@ def step(token, cache):
     return model.transformer.norm(x), longer
 
 
+# %% [markdown]
+# The cache starts empty, and the history of the example goes in token by token. The last output must be that of the
+# whole sentence read at once, and the cache must hold what the library remembers after `encode_history`:
+
+# %%
 tokens = model.embed_items(history[None])[0]  # (T, D)
 nothing = torch.empty(4, 0, 16)  # 4 heads, no token yet, 64 / 4 numbers each
 cache = [(nothing, nothing)] * len(model.transformer.blocks)
@@ -575,12 +587,9 @@ for (keys, values), kept in zip(cache, state.memory.history, strict=True):
     torch.testing.assert_close(values, kept.values[0], rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
-# Token by token with a cache, or the whole sentence at once: up to rounding the output is the same, and the cache
-# equals what the library remembers after `encode_history`.
-#
-# A beam search has a second thing to save. All beams of a person continue the *same* history. A cache for each beam
-# would hold that history once per beam. The library keeps the history once and, for each beam, only the few tokens that
-# the beam itself has written:
+# Both hold, up to rounding. A beam search has a second thing to save. All beams of a person continue the *same* history,
+# so a cache for each beam would hold that history once per beam. The library keeps the history once and, for each beam,
+# only the few tokens that the beam itself has written:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -604,8 +613,7 @@ torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
 # How much work is saved? Seconds depend on the machine, tokens do not. A wrapper around the model counts every token
-# that it reads, and every code that it scores, while `recommend` searches. {numref}`fig-09-tokens` compares the tokens
-# with and without a cache.
+# that it reads, and every code that it scores, while `recommend` searches.
 
 
 # %%
@@ -629,6 +637,13 @@ class Counting:
         return self.model.extend(state, parents, codes)
 
 
+# %% [markdown]
+# Without a cache, `beam_search` reads the history once for the first code, and then for each beam the history and the
+# one, two or three codes that it has written. Both counts agree with a formula, and {numref}`fig-09-tokens` draws the
+# formulas for other numbers of beams.
+
+
+# %%
 def uncached(length, beams):
     """Tokens that `beam_search` reads for a history of a length."""
     read = [length] + [beams * (length + written) for written in (1, 2, 3)]
@@ -664,8 +679,8 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# With the cache a beam costs three tokens, not four: nothing follows the last code, so nobody has to read it. The
-# longer the history, the more the cache saves.
+# With the cache a beam costs three tokens, not four: nothing follows the last code, so it need not be read. The longer
+# the history, the more the cache saves.
 #
 # ### Ten times the catalogue
 #
@@ -679,7 +694,7 @@ plt.show()
 print("   items   tokens  scores  exact scoring")
 for items in (1_000, 10_000, 100_000):
     random_codes = torch.randint(256, (items, 3), generator=seeded(0))
-    # SemanticIDs appends the fourth code, which tells equal triples apart
+    # SemanticIDs appends the disambiguation code
     made_up = Trie(SemanticIDs(random_codes, [256, 256, 256]))
     counting = Counting(model)
     everything = [torch.empty(0, dtype=torch.int64)]  # nothing is left out
@@ -693,14 +708,14 @@ for items in (1_000, 10_000, 100_000):
     )
 
 # %% [markdown]
-# The search reads the same tokens and scores the same codes in each: 256 at the first level, 256 for each of fifty
-# beams at the next two, and three for each at the last; exact scoring grows with the catalogue. What may grow is the
-# look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
+# In each catalogue the search reads as many tokens and scores as many codes: 256 at the first level, 256 for each of
+# fifty beams at the next two, and three for each at the last. Exact scoring grows with the catalogue. What may grow for
+# the search is the look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
 #
 # ## Leaving movies out
 #
 # Few recommenders may recommend everything. Something has been seen, is out of stock, or is not for children; somebody
-# wants a film noir. It seems simplest to search first and to strike out afterwards. What is left?
+# wants a film noir. The first idea is to search as before and to strike out afterwards. What is left of fifty movies?
 
 # %%
 lists = recommend(model, trie, histories, k=50, beams=50)  # all 671 people
@@ -718,13 +733,28 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
         f" none for {none:3.0%} of people, ten for {ten:3.0%}"
     )
 
+# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir, Horror and Animation fall to nearly nothing at ten, Film-Noir first; Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most of the 671 people without ten movies of each genre but comedy, the most common of the four.", "name": "fig-09-filter"}}
+fig, ax = plt.subplots(figsize=(6, 3.2))
+numbers = torch.arange(1, 21)
+for (genre, kept), marker in zip(left.items(), "osD^", strict=True):
+    share = (kept[:, None] >= numbers).double().mean(0)
+    ax.plot(numbers, share, marker=marker, ms=4, label=genre)
+ax.axvline(10, ls=":", c="gray")
+ax.set(
+    xlabel="movies left after the filter, at least", ylabel="share of people"
+)
+ax.set(ylim=(-0.03, 1.05), xticks=[1, 5, 10, 15, 20])
+ax.legend()
+plt.show()
+
 # %% [markdown]
-# Unless the genre is as common as comedy, most people are left with fewer than ten, often with none
-# ({numref}`fig-09-filter`). More beams would help, at a price, and nobody knows beforehand how many. In a smaller tree
-# what is not allowed is never entered, and all fifty beams go to movies that are. But a tree for each person would have
-# to be built from all movies each time. Look at the flat arrays again: the movies below a node are neighbours. So one
-# running count of allowed movies answers, for any node of any level, how many allowed ones are below it, and a node
-# with none is closed.
+# Of each genre but comedy, most people are left with fewer than ten movies, and many with none, as
+# {numref}`fig-09-filter` shows. More beams would help, at a price, and nobody knows beforehand how many. In a smaller
+# tree what is not allowed is never entered, and all fifty beams go to movies that are.
+#
+# But a tree of dicts would have to be built for each person anew. Look at the flat arrays again: the movies below a node
+# are neighbours. So one running count of allowed movies answers, for any node of any level, how many allowed ones are
+# below it, and a node with none is closed.
 
 # %%
 allowed = torch.zeros(len(ids), dtype=torch.bool)
@@ -748,8 +778,8 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     print(f"{genre}: ten allowed movies for {full:.0%} of 64 people")
 
 # %% [markdown]
-# Inside the tree each of the 64 gets ten. The library keeps this running count for the allowed movies and for each
-# person's forbidden ones. By hand, it is the smaller tree:
+# Inside the tree each of the 64 people gets ten. The library keeps this running count for the allowed movies and for
+# each person's history. By hand, it is a search in the smaller tree:
 
 # %%
 noirs = movies_but(torch.cat([(~allowed).nonzero()[:, 0], history]))
@@ -761,28 +791,14 @@ by_hand = [ids.item_of(prefix) for prefix, _ in found]
 assert by_hand == library.items[0].tolist()
 print("; ".join(data.titles[movie] for movie in by_hand[:3]))
 
-# %% mystnb={"image": {"alt": "Four falling curves, one a genre: the share of people who keep at least a number of movies after filtering a list of fifty, against that number from 1 to 20. Film-Noir, Horror and Animation fall to nearly nothing at ten, Film-Noir first; Comedy stays high up to ten. A dotted line at ten movies marks the list that was asked for."}, "figure": {"caption": "Filtering after the search leaves most of the 671 people without ten movies unless the genre is common; inside the tree, each of the 64 people tried had ten.", "name": "fig-09-filter"}}
-fig, ax = plt.subplots(figsize=(6, 3.2))
-numbers = torch.arange(1, 21)
-for (genre, kept), marker in zip(left.items(), "osD^", strict=True):
-    share = (kept[:, None] >= numbers).double().mean(0)
-    ax.plot(numbers, share, marker=marker, ms=4, label=genre)
-ax.axvline(10, ls=":", c="gray")
-ax.set(
-    xlabel="movies left after the filter, at least", ylabel="share of people"
-)
-ax.set(ylim=(-0.03, 1.05), xticks=[1, 5, 10, 15, 20])
-ax.legend()
-plt.show()
-
 # %% [markdown]
 # ## Ten movies, or the same movie ten times?
 #
 # Movies that share their first code resemble each other ([chapter 06](06_collisions.ipynb) measures how much), and a
 # list whose movies all begin alike may bore. How many *different first codes* do the ten have? Two knobs might change
-# it. The **temperature** divides the logits, which are the codes' scores before the softmax: below 1 each choice
-# becomes more decided, above 1 less. And `max_per_prefix` sets a limit to how many movies of a list may share their
-# first code. By hand, the limit walks through the beams, the best first, and skips what is one too many:
+# it. The **temperature** divides the logits before the softmax: below 1 each choice becomes more decided, above 1 less.
+# And `max_per_prefix` sets a limit to how many movies of a list may share their first code. By hand: go through the
+# beams, the best first, and skip each movie that would be one too many.
 
 
 # %%
@@ -803,18 +819,17 @@ limited = {
 library = recommend(model, trie, few, k=10, beams=50, max_per_prefix=2)
 assert torch.equal(library.items, limited[2][:64])
 
+# %% [markdown]
+# The temperature by hand is the division in `next_log_probabilities`:
+
+# %%
 found = beam_search(history, 50, walk(tree_of(movies_but(history))), 0.25)
 library = recommend(model, trie, [history], k=10, beams=50, temperature=0.25)
 by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
 assert by_hand == library.items[0].tolist()
 
 # %% [markdown]
-# What do the knobs do, and what do they cost? The table counts the different first codes of a list, on average, and the
-# different movies of all 671 lists together. **Recall@10** is the share of people whose hidden movie is among the ten.
-# The *bootstrap* says how sure one may be of it: it draws 671 people anew, with repetition, a thousand times, and the
-# interval holds the middle 95 % of the means. Since all variants were asked about the same people, the last column
-# takes the difference to the plain list person by person. {numref}`fig-09-variety` draws the number of first codes and
-# the Recall.
+# What do the knobs do, and what do they cost? Six variants of the lists of all 671 people are compared:
 
 # %%
 variants = {"as it is": lists.items[:, :10]}
@@ -824,8 +839,18 @@ for temperature in (0.25, 4.0):
     ).items
 for limit, items in limited.items():
     variants[f"at most {limit}"] = items
+fewer = int((limited[1] < 0).any(1).sum())
+print(f"at most 1: fewer than ten movies for {fewer} people")
+
+# %% [markdown]
+# The table counts the different first codes of a list, on average, and the different movies of all lists together.
+# **Recall@10** is the share of people whose hidden movie is among the ten, with a 95 % interval by the bootstrap of
+# [chapter 08](08_training_a_decoder.ipynb). Since all variants were asked about the same people, the last column takes
+# the difference to the plain list person by person. {numref}`fig-09-variety` draws the number of first codes and the
+# Recall.
 
 
+# %%
 def mean_and_interval(values):
     low, high = bootstrap_interval(values, generator=seeded(0))
     return float(values.mean()), low, high
@@ -835,9 +860,9 @@ table = {}
 plain_hits = recall_at(ranks_in_lists(variants["as it is"], hidden), 10)
 print(f"{'':<17} codes  movies   {'Recall@10':<20} difference")
 for name, items in variants.items():
-    hits = recall_at(ranks_in_lists(items, hidden), 10)  # (671,)
     firsts = ids.ids[items, 0].where(items >= 0, -1)  # (671, 10)
     codes = sum(len(set(row) - {-1}) for row in firsts.tolist()) / len(items)
+    hits = recall_at(ranks_in_lists(items, hidden), 10)  # (671,)
     mean, low, high = mean_and_interval(hits)
     change = mean_and_interval(hits - plain_hits)
     table[name] = codes, mean, low, high
@@ -846,7 +871,6 @@ for name, items in variants.items():
         f"   {mean:.3f} [{low:.3f}, {high:.3f}]"
         f" {change[0]:+.3f} [{change[1]:+.3f}, {change[2]:+.3f}]"
     )
-print("fewer than ten movies:", int((limited[1] < 0).any(1).sum()), "people")
 assert table["at most 1"][0] > table["at most 2"][0] > table["as it is"][0]
 assert table["temperature 0.25"][0] < table["as it is"][0]
 
@@ -867,22 +891,23 @@ plt.show()
 # Only the limit makes the lists more varied. A limit of 2 costs about a hundredth of Recall@10, and the interval of its
 # difference stays just below zero, though the bars of the figure overlap: these are not taken person by person. A limit
 # of 1 costs about as much, with an interval that reaches above zero. A limit can also run out: with at most one movie a
-# first code, a few people's fifty beams hold fewer than ten.
+# first code, the fifty beams of five people hold fewer than ten.
 #
-# The temperature is no knob for variety here. (TIGER varies its lists by *sampling* at a higher temperature
-# {cite}`rajput2023tiger`; a ranking samples nothing.) At 0.25 a list has fewer first codes than before, and at 4 it has
-# no more. How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one
-# softmax, the order stays. But a movie's score adds up the logarithms from four softmaxes, and each is normalised on
-# its own, so movies of different branches may change places. What does move with the temperature is the second column:
-# all lists together hold fewer movies as it rises.
+# The temperature is no knob for variety here: at 0.25 a list has fewer first codes than before, and at 4 it has no more.
+# (TIGER varies its lists by *sampling* at a higher temperature {cite}`rajput2023tiger`; a ranking samples nothing.) What
+# does move with the temperature is the second column: all lists together hold fewer movies as it rises.
+#
+# How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one softmax, the
+# order stays. But a movie's score adds up the logarithms from four softmaxes, and each is normalised on its own, so
+# movies of different branches may change places.
 #
 # ## What the first code says
 #
-# The tree is of use for one more thing. The probability of a prefix is that of everything below it taken together: one
-# step of the model says how likely it is that the next movie comes from a whole family, the movies with one first code,
-# without looking at any of them. How does this compare with what their own scores add up to? The next cell shows the
-# three likeliest families of the first person, and {numref}`fig-09-families` all 256 of four people. (Movies already
-# rated count here, too.)
+# The tree is of use for one more thing. The probability of a prefix is that of everything below it taken together. So a
+# single step of the model says how likely it is that the next movie comes from a whole *family*, the movies with one
+# first code, without looking at any of them. How does this compare with what their own scores add up to? The next cell
+# shows the three likeliest families of the first person, and {numref}`fig-09-families` all 256 of four people. (Movies
+# already rated count here, too.)
 
 # %%
 state = model.encode_history(histories[:4])
@@ -921,8 +946,8 @@ print(f"kept below all others: {kept_by_others:.0%}")
 assert kept_by_others < kept
 
 # %% [markdown]
-# So a prefix's probability bounds what its movies have, as the proof above used, and for these four people the bound is
-# looser below the unlikely codes.
+# So a prefix's probability is a bound for what its movies have, as the proof above used. For these four people the
+# bound is about twice what the movies have below the likely codes, and looser below the others.
 #
 # ## Exercises
 #
@@ -1075,11 +1100,11 @@ assert checks.best_items(best_items_solution)
 # ## What to take away
 #
 # Left alone, this model can recommend a movie that does not exist: of the sampled tuples, more than half named none.
-# Its likeliest tuples nearly always exist, which hides the problem. A trie removes it, since it offers only the codes
-# that lead to an item. Any filter is a smaller trie, so that no place in the list is lost while enough items are
-# allowed. Beam search finds the likeliest items in it, not surely but nearly always with several times as many beams as
-# items asked for, and a simple bound says when nothing can have been missed. With the history read once and shared by
-# all beams, the cost is that of the history and of a few tokens a beam, however large the catalogue.
+# Its likeliest tuples nearly always exist, which hides the problem. Kept to a trie, it cannot, since only codes that
+# lead to a movie are offered. Any filter is a smaller trie, so that no place in the list is lost while enough movies
+# are allowed. Beam search finds the likeliest movies in it: here fifty beams found 98 % of the ten best, and a bound
+# says when nothing can have been missed. With the history read once and shared by all beams, the model reads the
+# history and three tokens a beam, however large the catalogue.
 #
 # ## What's next
 #
@@ -1088,9 +1113,13 @@ assert checks.best_items(best_items_solution)
 #
 # ## References
 #
-# - De Cao et al. (2021), *Autoregressive Entity Retrieval* {cite}`decao2021autoregressive`: beam search constrained by a trie of names.
-# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs, and how many are invalid.
-# - Stahlberg and Byrne (2019), *On NMT Search Errors and Model Errors: Cat Got Your Tongue?* {cite}`stahlberg2019nmt`: exact search by a bound on what may be dropped.
-# - Sutskever et al. (2014), *Sequence to Sequence Learning with Neural Networks* {cite}`sutskever2014sequence`: beam search with a neural network.
+# - De Cao et al. (2021), *Autoregressive Entity Retrieval* {cite}`decao2021autoregressive`: beam search constrained by a
+#   trie of names.
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs, and how
+#   many are invalid.
+# - Stahlberg and Byrne (2019), *On NMT Search Errors and Model Errors: Cat Got Your Tongue?* {cite}`stahlberg2019nmt`:
+#   exact search by a bound on what may be dropped.
+# - Sutskever et al. (2014), *Sequence to Sequence Learning with Neural Networks* {cite}`sutskever2014sequence`: beam
+#   search with a neural network.
 # - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: queries, keys and values.
 # - Harper and Konstan (2015), *The MovieLens Datasets: History and Context* {cite}`harper2015movielens`: the data.

@@ -360,7 +360,9 @@ plt.show()
 # %%
 pairs = pd.DataFrame(ids.ids[:, :2].numpy())
 alone = 1 - pairs.duplicated(keep=False).mean()
-print(f"{len(pairs.drop_duplicates()):,} different pairs of first codes;")
+print(
+    f"{len(pairs.drop_duplicates()):,} different pairs of the first two codes;"
+)
 print(f"{alone:.0%} of the movies have theirs alone")
 gap = float(every.sum() - existing.sum())
 ahead = float(levels["movie counts"].sum() - existing.sum())

@@ -16,9 +16,10 @@
 # and then compared: how well do they recommend, and what does it cost?
 #
 # In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*. Three were learned from the
-# movie's title, year and genres, so that similar movies begin alike; the fourth tells apart the few that share them.
-# A *history* is what a person has rated, in time order. A *generative recommender* reads a history and writes the ID
-# of the next movie, code by code; a *trie*, the tree of all IDs, says which codes may come next.
+# movie's title, year and genres, so that similar movies begin alike; the fourth, the *disambiguation code*, tells apart
+# the few that share them. A *history* is what a person has rated, in time order. A *generative recommender* reads a
+# history and writes the ID of the next movie, code by code; a *trie*, the tree of all IDs, says which codes may come
+# next.
 #
 # :::{admonition} What you will learn
 # - how an encoder and a decoder share the work, by cross-attention, and what that does to their training
@@ -30,7 +31,7 @@
 #
 # | You need | Why | Where |
 # | --- | --- | --- |
-# | attention, its mask, and the loss in nats | the three models are made of them | [Chapter 08](08_training_a_decoder.ipynb) |
+# | attention, its mask, and the loss | the three models are made of them | [Chapter 08](08_training_a_decoder.ipynb) |
 # | the trie, beam search and exact scores | all three are searched in the same way | [Chapter 09](09_constrained_generation.ipynb) |
 # | the two splits | the comparison is made on both | [Chapter 01](01_data_splits_leakage.ipynb) |
 # | Recall@10 and NDCG@10 | the models are judged by them | [Chapter 00](00_quickstart.ipynb) |
@@ -93,7 +94,7 @@ print(ids.sizes)
 # {numref}`fig-10-three` shows it, and the two others, on a window of four movies. The rest of the page explains the
 # picture.
 
-# %% mystnb={"image": {"alt": "Three rows of small squares, coloured by movie. Decoder-only: sixteen filled squares in a row, a hollow one above each. Encoder-decoder: thirteen filled squares, a gap, then four filled squares with a hollow one above each. RQ-Transformer: four filled squares far apart, four hollow ones above each."}, "figure": {"caption": "What is read (filled) and what is asked for (hollow) in one window of four movies, a colour for each movie and grey for a start. The encoder–decoder asks for the last movie only; the RQ-Transformer asks for all, and reads one token a movie.", "name": "fig-10-three"}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Three rows of small squares, coloured by movie. Decoder-only: sixteen filled squares in a row, a hollow one above each. Encoder-decoder: thirteen filled squares, a gap, then four filled squares with a hollow one above each. RQ-Transformer: four filled squares far apart, four hollow ones above each."}, "figure": {"caption": "What is read (filled) and what is asked for (hollow) in one window of four movies, a colour for each movie and grey for a start. The encoder–decoder asks for one movie only, here the last; the RQ-Transformer asks for all, and reads one token a movie.", "name": "fig-10-three"}} tags=["hide-input"]
 colours = ["0.6", "C0", "C1", "C2", "C4"]  # the start, then four movies
 fig, ax = plt.subplots(figsize=(7.2, 3.4))
 
@@ -129,8 +130,8 @@ plt.show()
 #
 # TIGER {cite}`rajput2023tiger` has two transformers {cite}`vaswani2017attention`. The **encoder** reads the history
 # *without* the causal mask: each token sees those before it and those after it. The **decoder** writes the next ID; it
-# is causal, but its sentence is only a start and the codes of one movie. In each of its blocks, between the attention to
-# its own sentence and the MLP, stands a third part, **cross-attention**: a token of the decoder asks, and the
+# is causal, but its sentence is only a start and the codes of one movie. In each of its blocks, between the attention
+# to its own sentence and the MLP, stands a third part, **cross-attention**: a token of the decoder asks, and the
 # encoder's outputs answer.
 #
 # What follows holds for any weights, so random ones will do. First the two ways of reading. A start and three movies
@@ -191,11 +192,11 @@ torch.testing.assert_close(by_hand, by_library[0])
 #
 # ### One question a window
 #
-# Freedom of sight has a price. What the encoder has read can no longer be asked for: its outputs know the answer. So a
-# window of fifty movies gives one *target*, a movie to be predicted; the causal model makes fifty of it. The library
-# draws the target's place at random, anew at each step; everything before it is the history. How many targets does a
-# token buy? We cut all training histories into windows of several lengths and count. {numref}`fig-10-targets` draws the
-# result.
+# That the encoder sees both ways has a price: a movie that it has read cannot be asked for, since its outputs know it
+# already. So a window of fifty movies gives one *target*, a movie to be predicted, where a causal model gets fifty
+# targets out of the same window. The library draws the target's place at random, anew at each step; everything before
+# it is the history. How many targets does a token buy? We cut all training histories into windows of several lengths
+# and count. {numref}`fig-10-targets` draws the result.
 
 
 # %%
@@ -229,16 +230,16 @@ ax.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
-# With windows of 50 movies, the encoder–decoder reads about 80 tokens for one target, where the decoder-only model reads
-# four. One can only choose shorter windows. The long trainings below use windows of 11 movies for it, and eight times as
-# many of them as for the others. It then never learns to use more than ten movies of a history.
+# With windows of 50 movies, the encoder–decoder reads about 80 tokens for one target, where the decoder-only model
+# reads four. One can only choose shorter windows. In the long trainings below, its windows have 11 movies, and a step
+# has 128 of them instead of 16. It then never learns to use more than ten movies of a history.
 #
 # ## Where is there a choice?
 #
 # The third architecture starts from a fact about the catalogue. A model that knows the trie has nothing to say where
-# only one code may follow. So let us look at each level: which of its *prefixes*, the distinct beginnings of IDs, have
-# a *sibling*, another prefix that differs in the last code only? The prefixes that follow the same parent are a *set*
-# of siblings, and the model must choose within each.
+# only one code may follow. So let us look at each level: which of its *prefixes*, the different first codes that IDs
+# have up to that level, have a *sibling*, another prefix that differs in the last code only? The prefixes that follow
+# the same parent are a *set* of siblings, and the model must choose within each.
 
 
 # %%
@@ -399,6 +400,11 @@ def log_p_of_all(contexts, extra=None):
     return total  # (B, 9066)
 
 
+# %% [markdown]
+# For 32 people it gives what the library gives, and the probabilities of each person's movies sum to 1, for nothing is
+# spent on IDs that do not exist.
+
+# %%
 people = histories[:32]
 contexts = rq.encode_history(people).hidden[:, 0]  # (32, 64)
 by_hand = log_p_of_all(contexts)
@@ -407,12 +413,13 @@ torch.testing.assert_close(by_hand, exact, rtol=1e-4, atol=1e-4)
 torch.testing.assert_close(exact.exp().sum(1), torch.ones(32))
 
 # %% [markdown]
-# The probabilities sum to 1, for nothing is spent on IDs that do not exist. There are two slower ways to the same
-# numbers. `score_items` knows nothing of the architecture and walks the trie, asking for the next code at each
-# prefix. And a beam search with 9,066 beams drops nothing, so it must find all movies, in the right order.
+# There are two slower ways to the same numbers. `score_items` knows nothing of the architecture and walks the trie,
+# asking for the next code at each prefix. And a beam search with 9,066 beams drops nothing, so it must find all movies,
+# in the right order.
 
 # %%
 by_walking, of_walk = timed(lambda: score_items(rq, trie, people[:2]))
+_, of_decoder = timed(lambda: score_items(decoder, trie, people[:2]))
 nothing = [history[:0] for history in people[:2]]  # is left out
 found, of_beams = timed(
     lambda: recommend(
@@ -429,20 +436,22 @@ for name, cost in [
     ("one product a level", seconds / 32),
     ("walking the trie", of_walk / 2),
     ("9,066 beams", of_beams / 2),
+    ("decoder-only, walking", of_decoder / 2),
 ]:
-    print(f"{name:<20} {1000 * cost:6.1f} ms a person")
+    print(f"{name:<21} {1000 * cost:6.1f} ms a person")
 
 # %% [markdown]
 # Three ways, one answer. (Times on this page are *processor time* on one core, as measured when it was made; they vary
 # from machine to machine and a little from run to run.) An exact ranking without a search is something that the two
 # other architectures cannot offer cheaply: their output for a code depends on the codes before it *and* on the person.
+# They must walk the trie for each person; the last line says what that costs the decoder-only model.
 #
 # ### What a softmax cannot see
 #
-# Does a prefix's vector not lack something? The vector of the prefix (188, 220) has the second code and its own part,
-# but nothing of its parent, (188). It need not. Add *any* vector to all siblings of a set. Their scores all rise by the
-# same number, and a softmax over them is what it was. The parent's vector is such a vector. The next cell adds it; and
-# then, to be sure, a random one for each set.
+# The vector of the prefix (188, 220) has the second code and its own part, but nothing of its parent, (188). Is
+# something lost? No. Add *any* vector to all siblings of a set. Their scores all rise by the same number, and a softmax
+# over them is what it was. The parent's vector is such a vector. The next cell adds it; and then, to be sure, a random
+# one for each set.
 
 
 # %%
@@ -484,10 +493,11 @@ for movie in some[popular[some].argsort(descending=True)][:4].tolist():
 # %% [markdown]
 # So the library's model gives every prefix of two or more codes that has siblings a vector of its own, to be read and
 # to be scored. (Singh et al. {cite}`singh2024semanticids` give vectors to runs of several codes, for a ranking model at
-# YouTube, with a similar thought.) With `prefix_embeddings=False` the model has none: a small network makes a prefix's
-# vector from the sum of its codes' vectors. What they bring, the comparison below will say. What they cost can be
-# counted. {numref}`fig-10-growth` counts the parameters for catalogues of several sizes, drawn from ours; with them
-# SASRec {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic IDs.
+# YouTube, with a similar thought.) With `prefix_embeddings=False`, *codes only* in what follows, the model has none: a
+# small network makes a prefix's vector from the sum of its codes' vectors. What they bring, the comparison below will
+# say. What they cost can be counted. {numref}`fig-10-growth` counts the parameters for catalogues of several sizes,
+# drawn from ours; with them SASRec {cite}`kang2018sasrec`, a transformer that has one vector a movie and no semantic
+# IDs.
 
 # %%
 CONFIGS = {
@@ -502,6 +512,7 @@ def parameters(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+# %%
 def sizes_at(num_movies):
     generator = torch.Generator().manual_seed(0)
     kept = torch.randperm(len(ids), generator=generator)[:num_movies]
@@ -532,9 +543,9 @@ plt.show()
 
 # %% [markdown]
 # On a catalogue of this size, prefix embeddings give up one promise of semantic IDs, few vectors for many items: 9,066
-# movies have 8,307 different pairs of first and second code, so a vector for every pair is nearly a vector for
-# every movie. They keep another: a prefix shares its code's vector with others, so that a movie that nobody has rated
-# yet is not without one.
+# movies have 8,307 different pairs of first and second code, so a vector for every pair is nearly a vector for every
+# movie. They keep another: a prefix shares its code's vector with others, so that a movie that nobody has rated yet
+# still has a vector that was trained.
 #
 # ### What if every movie were its own first code?
 #
@@ -559,8 +570,8 @@ softmax = sasrec.scores(people).log_softmax(1)
 torch.testing.assert_close(single.scores(people), softmax)
 
 # %% [markdown]
-# So the RQ-Transformer with prefix embeddings stands between the decoder and SASRec: it reads as SASRec reads, one token
-# a movie, and it chooses down a tree. A softmax at each node of a tree is an old idea for large vocabularies
+# So the RQ-Transformer with prefix embeddings stands between the decoder and SASRec: it reads as SASRec reads, one
+# token a movie, and it chooses down a tree. A softmax at each node of a tree is an old idea for large vocabularies
 # {cite}`morin2005hierarchical`.
 #
 # ### What is different in the paper
@@ -576,12 +587,12 @@ nodes = sum(len(choices.first) - 1 for choices in levels)
 print(f"{nodes} sets of siblings for each person's exact scores")
 
 # %% [markdown]
-# Nobody has measured on this page which of the two recommends better.
+# Which of the two recommends better, this page has not measured.
 #
 # ## What training costs
 #
-# Four short trainings, far too short to recommend well, show what a step costs: the causal models on the same 24 batches
-# of 16 windows, the encoder–decoder on six batches of 128 short windows.
+# Four short trainings, far too short to recommend well, show what a step costs: the causal models on the same 24
+# batches of 16 windows, the encoder–decoder on six batches of 128 short windows.
 
 # %%
 short = TrainingConfig(
@@ -634,11 +645,10 @@ for name, (steps, seconds) in training_of.items():
     )
 
 # %% [markdown]
-# With the same windows the RQ-Transformer is faster than the decoder-only model,
-# since it reads a quarter of the tokens, but not four times as fast. Part of the gain is spent on the prefixes: the
-# optimizer moves all of their vectors at every step. With codes only, the network makes 8,307 vectors anew for each step
-# instead, which costs more still. The encoder–decoder's windows are short, so it reads many of them a second; but each
-# is one target only.
+# With the same windows the RQ-Transformer is faster than the decoder-only model, since it reads a quarter of the
+# tokens, but not four times as fast. A likely reason is the work on prefixes: the optimizer moves all of their vectors
+# at every step. With codes only, the network makes 8,307 vectors anew for each step instead, and the step takes longer
+# still. The encoder–decoder's windows are short, so it reads many of them a second; but each is one target only.
 #
 # ## The comparison
 #
@@ -737,8 +747,8 @@ def costs(model, steps, seconds):
 
 
 # %% [markdown]
-# Beside it stands the quality, as means over the five seeds. The number behind ± is their standard deviation, which says
-# how much chance in the training matters.
+# Beside it stands the quality, as means over the five seeds. The number behind ± is their standard deviation, which
+# says how much chance in the training matters.
 
 
 # %%
@@ -762,8 +772,8 @@ print(comparison.rename(columns=short_names).to_string())
 
 # %% [markdown]
 # This is the table that the page has worked for. Its seeds do not say how much the choice of *people* matters; for that
-# {numref}`fig-10-quality` has 95 % intervals, as a bootstrap draws the people anew. The training's minutes are those of
-# the short trainings above, multiplied.
+# {numref}`fig-10-quality` has 95 % intervals over people, by the bootstrap of [chapter
+# 01](01_data_splits_leakage.ipynb). The training's minutes are those of the short trainings above, multiplied.
 
 # %% mystnb={"image": {"alt": "Two panels, one for each split, a row for each model. Small points are the Recall at 10 of single seeds, bars the 95 percent interval over people of their mean. The bars overlap between most models."}, "figure": {"caption": "Recall@10 of the models on both splits: points are seeds, bars are 95 % intervals over people. The people matter more than the seeds: bars are wider than the points are spread.", "name": "fig-10-quality"}}
 fig, axes = plt.subplots(
@@ -829,8 +839,7 @@ for name in ("decoder-only", "encoder-decoder"):
 # hundredth. So nothing here shows that semantic IDs make recommendations better; chapter 11 takes up this question.
 #
 # **Two transformers or one.** The encoder–decoder is asked about a fraction of the movies in as many steps, as the cell
-# above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. After the short
-# trainings of [chapter 08](08_training_a_decoder.ipynb) it had hardly begun to use the history. The first pair of
+# above counts, reads shorter histories, and has nearly twice the decoder-only model's parameters. The first pair of
 # differences says how the two stand: the decoder-only model is ahead, on both splits. This compares two recipes and not
 # two principles: with as many *targets*, the result might be another.
 #
@@ -838,7 +847,7 @@ for name in ("decoder-only", "encoder-decoder"):
 #
 # Here is our person again, and the first five movies of each trained model that comes with the library. The number in
 # brackets says how many of a model's ten movies are among the first model's ten. (The decoder is the one of chapter 08,
-# trained for fewer steps than the others.)
+# with 1,000 steps where the others have 3,000.)
 
 # %%
 for movie in history[-4:].tolist():
@@ -1027,13 +1036,16 @@ assert checks.catalogue_log_p(catalogue_log_p_solution)
 #
 # ## What to take away
 #
-# The same semantic IDs can be read as four tokens a movie or as one. An encoder–decoder sees a history in both
-# directions, and pays with one target a window. An RQ-Transformer reads a quarter of the tokens and then chooses codes
-# from one context vector; because a prefix's vector sees no person, the exact probability of every movie is one product
-# a level, and the softmax is over siblings only, of which most prefixes have none. A vector for every prefix made it
-# better on both splits, at four times the parameters, and brings it close to SASRec, which it becomes where every movie
-# is its own first code. Tables of quality and of cost belong together, with intervals over people, and on more than one
-# split: two models may look alike on one split and differ on the other.
+# No: a model need not read four tokens for every movie, nor look at all of them again for each code. The same semantic
+# IDs can be read as four tokens a movie or as one. An encoder–decoder sees a history in both directions, and pays with
+# one target a window. An RQ-Transformer reads a quarter of the tokens and then chooses codes from one context vector;
+# because a prefix's vector sees no person, the exact probability of every movie is one product a level, and the softmax
+# is over siblings only, of which most prefixes have none.
+#
+# Nor does it recommend worse for it. A vector for every prefix made the RQ-Transformer better on both splits, at four
+# times the parameters, and brings it close to SASRec, which it becomes where every movie is its own first code. Tables
+# of quality and of cost belong together, with intervals over people, and on more than one split: two models may look
+# alike on one split and differ on the other.
 #
 # ## What's next
 #

@@ -10,8 +10,8 @@
 # # Can a model be worse than a blind guess and still recommend well?
 #
 # The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
-# people rated next, it has a loss of 9.68: so large, on average, is minus the logarithm of the probability that it gave
-# to the right movie. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally likely,
+# people rated next, it has a loss of 9.68. The loss is minus the logarithm of the probability that it gave to the right
+# movie, on average. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally likely,
 # has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the transformer recommends hold
 # the right one nearly twice as often as the ten most popular movies do. How can both be true? The answer needs a look
 # at what such a loss is made of.
@@ -542,9 +542,9 @@ with torch.no_grad():
     torch.testing.assert_close(shipped.loss(batch[:4]), alone)
 
 # %% [markdown]
-# For each pass through the data, the places of the cuts are drawn anew. Otherwise the same movies would come first after
-# a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history is the
-# numbers 0 to 119, and print the first and the last number of each window.
+# For each pass through the data, the places of the cuts are drawn anew. Otherwise the same movies would come first
+# after a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history is
+# the numbers 0 to 119, and print the first and the last number of each window.
 
 # %%
 one = Histories(torch.arange(120), torch.tensor([0, 120]))
@@ -965,16 +965,17 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for 8.0 % of the people,
 # the most popular ten for 4.5 %.
 #
-# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own. The
-# decoder learned to spell first and to read the history later, and all of its lead over movie counts was at the first
-# code. Training among existing codes only removes the need to learn which IDs there are, and brings a lower loss among
-# them in the same number of steps. Whether it brings better lists, these 671 people cannot tell.
+# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own.
+# The decoder learned to spell first and to read the history later, and all of its lead over movie counts was at the
+# first code. Training among existing codes only removes the need to learn which IDs there are, and brings a lower loss
+# among them in the same number of steps. Whether it brings better lists, these 671 people cannot tell.
 #
 # ## What's next
 #
 # The decoder gives probabilities to codes. To turn them into ten movies, and only into movies that exist, takes a
-# search. [The next chapter](09_constrained_generation.ipynb) builds the tree of IDs, the beam search and the memory that
-# makes it fast. [How the library is laid out](../book/library_layout.md) shows where each part of this chapter lives.
+# search. [The next chapter](09_constrained_generation.ipynb) builds the tree of IDs, the beam search and the memory
+# that makes it fast. [How the library is laid out](../book/library_layout.md) shows where each part of this chapter
+# lives.
 #
 # ## References
 #

@@ -9,11 +9,11 @@
 # %% [markdown]
 # # Can a model recommend a movie that does not exist?
 #
-# A generative recommender {cite}`rajput2023tiger` writes the next movie's name, code by code, as a language model writes
-# the next word. Most combinations of codes name no movie. What does the model write when nobody stops it, and how does
-# one get names that exist, no others, and the most probable of them? This chapter lets a trained model write freely and
-# counts. Then it builds the rule that stops it, a tree of all names, and the search that finds the best names in the
-# tree.
+# A generative recommender {cite}`rajput2023tiger` writes the next movie's name, code by code, as a language model
+# writes the next word. Most combinations of codes name no movie. What does the model write when nobody stops it, and
+# how does one get names that exist, no others, and the most probable of them? This chapter lets a trained model write
+# freely and counts. Then it builds the rule that stops it, a tree of all names, and the search that finds the best
+# names in the tree.
 #
 # In case you start here: a *semantic ID* names a movie by four small numbers, its *codes*, one for each *level*. Three
 # were learned from the movie's title, year and genres, so that similar movies begin alike; the fourth, the
@@ -246,10 +246,10 @@ plt.show()
 # ### The same tree, flat
 #
 # Dicts are searched node by node, for one person at a time; a few arrays can be searched for many people at once. Sort
-# the IDs, and number each level's nodes in that order. Then the children of a node are neighbours in the next level, and
-# all movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its children
-# start, and where its movies start. They end where those of the next node start. This is the layout of *compressed
-# sparse rows*, or CSR. Three calls of `unique` a level build it.
+# the IDs, and number each level's nodes in that order. Then the children of a node are neighbours in the next level,
+# and all movies below it are neighbours in the sorted list. A node needs three numbers: its last code, where its
+# children start, and where its movies start. They end where those of the next node start. This is the layout of
+# *compressed sparse rows*, or CSR. Three calls of `unique` a level build it.
 
 
 # %%
@@ -459,9 +459,9 @@ assert 0.5 < both.double().mean() < 0.95
 #
 # > Let there be $K$ beams. At each level the probabilities of the prefixes sum to at most 1, so fewer than $K$ of them
 # > can have a probability above $1/K$. Let the tenth movie of a list have the probability $p$. A movie that beats it is
-# > more probable than $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/K$, fewer than $K$
-# > prefixes of a level are above $p$. A prefix is dropped only when $K$ others are at least as probable, so none above
-# > $p$ was dropped, and no such movie is missed.
+# > more probable than $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/K$, fewer than
+# $K$ > prefixes of a level are above $p$. A prefix is dropped only when $K$ others are at least as probable, so none
+# above > $p$ was dropped, and no such movie is missed.
 #
 # The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
 # {cite}`stahlberg2019nmt`.
@@ -481,10 +481,10 @@ for person, scores in enumerate(new):
 assert torch.equal(top[:4], new.topk(10).indices)
 
 # %% [markdown]
-# A search with 512 beams is provably exact for 85 % of the 48 people, and for the four whose 9,066 scores we have, it is
-# exact. It serves as the reference for all 48. (For the others, too, it may have found all ten, without a proof.) How
-# many of these ten do searches with fewer beams find? The next cell counts them, and {numref}`fig-09-beams` draws the
-# counts. (A search with fewer than ten beams ends at fewer than ten movies: one beam can find a tenth at most.)
+# A search with 512 beams is provably exact for 85 % of the 48 people, and for the four whose 9,066 scores we have, it
+# is exact. It serves as the reference for all 48. (For the others, too, it may have found all ten, without a proof.)
+# How many of these ten do searches with fewer beams find? The next cell counts them, and {numref}`fig-09-beams` draws
+# the counts. (A search with fewer than ten beams ends at fewer than ten movies: one beam can find a tenth at most.)
 
 # %%
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
@@ -540,8 +540,8 @@ for movie in (int(one.items[0, 0]), by_hand[0]):
 #
 # `next_log_probabilities` reads the whole history again for every beam and every code. In a causal transformer a token
 # looks only at itself and at what stands before it {cite}`vaswani2017attention`. So what an old token computed does not
-# change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: attention compares its
-# query with the keys and averages the values. Whoever keeps these has a **KV cache**.
+# change when a new one is appended, and the new one needs only the old ones' *keys* and *values*: attention compares
+# its query with the keys and averages the values. Whoever keeps these has a **KV cache**.
 #
 # The function below sends one token, a vector of D numbers, through the model's two blocks, which [chapter
 # 08](08_training_a_decoder.ipynb) builds. In each block the token gives a query, a key and a value for each of H heads,
@@ -587,9 +587,9 @@ for (keys, values), kept in zip(cache, state.memory.history, strict=True):
     torch.testing.assert_close(values, kept.values[0], rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
-# Both hold, up to rounding. A beam search has a second thing to save. All beams of a person continue the *same* history,
-# so a cache for each beam would hold that history once per beam. The library keeps the history once and, for each beam,
-# only the few tokens that the beam itself has written:
+# Both hold, up to rounding. A beam search has a second thing to save. All beams of a person continue the *same*
+# history, so a cache for each beam would hold that history once per beam. The library keeps the history once and, for
+# each beam, only the few tokens that the beam itself has written:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -752,9 +752,9 @@ plt.show()
 # {numref}`fig-09-filter` shows. More beams would help, at a price, and nobody knows beforehand how many. In a smaller
 # tree what is not allowed is never entered, and all fifty beams go to movies that are.
 #
-# But a tree of dicts would have to be built for each person anew. Look at the flat arrays again: the movies below a node
-# are neighbours. So one running count of allowed movies answers, for any node of any level, how many allowed ones are
-# below it, and a node with none is closed.
+# But a tree of dicts would have to be built for each person anew. Look at the flat arrays again: the movies below a
+# node are neighbours. So one running count of allowed movies answers, for any node of any level, how many allowed ones
+# are below it, and a node with none is closed.
 
 # %%
 allowed = torch.zeros(len(ids), dtype=torch.bool)
@@ -893,9 +893,9 @@ plt.show()
 # of 1 costs about as much, with an interval that reaches above zero. A limit can also run out: with at most one movie a
 # first code, the fifty beams of five people hold fewer than ten.
 #
-# The temperature is no knob for variety here: at 0.25 a list has fewer first codes than before, and at 4 it has no more.
-# (TIGER varies its lists by *sampling* at a higher temperature {cite}`rajput2023tiger`; a ranking samples nothing.) What
-# does move with the temperature is the second column: all lists together hold fewer movies as it rises.
+# The temperature is no knob for variety here: at 0.25 a list has fewer first codes than before, and at 4 it has no
+# more. (TIGER varies its lists by *sampling* at a higher temperature {cite}`rajput2023tiger`; a ranking samples
+# nothing.) What does move with the temperature is the second column: all lists together hold fewer movies as it rises.
 #
 # How can it change a *ranking* at all, when dividing by a number keeps the order of the logits? Within one softmax, the
 # order stays. But a movie's score adds up the logarithms from four softmaxes, and each is normalised on its own, so

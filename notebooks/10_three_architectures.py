@@ -237,9 +237,9 @@ plt.show()
 # ## Where is there a choice?
 #
 # The third architecture starts from a fact about the catalogue. A model that knows the trie has nothing to say where
-# only one code may follow. So let us look at each level: which of its *prefixes*, the different first codes that IDs
-# have up to that level, have a *sibling*, another prefix that differs in the last code only? The prefixes that follow
-# the same parent are a *set* of siblings, and the model must choose within each.
+# only one code may follow. So let us look at each level: which of its *prefixes*, the different beginnings of IDs up to
+# and including that level, have a *sibling*, another prefix that differs in the last code only? The prefixes that
+# follow the same parent are a *set* of siblings, and the model must choose within each.
 
 
 # %%
@@ -677,14 +677,13 @@ ORDER = [
     "RQ-Transformer",
     "SASRec",
 ]
-runs = table[table["model"].isin(ORDER) & (table["split"] != "last-ten")]
-assert (runs.groupby(["split", "model"])["seed"].nunique() == 5).all()
+SPLITS = {"leave-one-out": split, "timestamp": global_timestamp(data)}
+NUM_SEEDS = 5
+runs = table[table["model"].isin(ORDER) & table["split"].isin(SPLITS)]
+assert (runs.groupby(["split", "model"])["seed"].nunique() == NUM_SEEDS).all()
 
 everybody = {}
-for name, parts in [
-    ("leave-one-out", split),
-    ("timestamp", global_timestamp(data)),
-]:
+for name, parts in SPLITS.items():
     everybody[name] = parts.everything.user_of(parts.test).unique()
     print(f"{name}: {len(parts.test):,} targets", end=" ")
     print(f"of {len(everybody[name])} people")
@@ -692,13 +691,13 @@ for name, parts in [
 
 # %%
 def of_people(split_name, model, metric="recall_10"):
-    """A metric of each person, the mean over five seeds: (people,)."""
+    """A metric of each person, the mean over the seeds: (people,)."""
     of = hits[(hits["split"] == split_name) & (hits["model"] == model)]
     persons = torch.tensor(of["person"].to_numpy())  # those with a hit
     rows = torch.searchsorted(everybody[split_name], persons)
     total = torch.zeros(len(everybody[split_name]), dtype=torch.float64)
     total.index_add_(0, rows, torch.tensor(of[metric].to_numpy()))
-    return total / 5
+    return total / NUM_SEEDS
 
 
 def with_interval(values):

@@ -540,10 +540,10 @@ plt.show()
 # transformers had no such choice.) Once the RQ-Transformer has had 1,000 steps, the two intervals overlap nearly
 # everywhere, and on the validation purchases it is the one ahead (`results/13_groceries.csv` has both).
 #
-# For movies, too, item-kNN did best when it heard the last one only, but there both transformers passed it, after a
-# longer training ([chapter 11](11_honest_evaluation.ipynb)). Here we have found no reason of accuracy to prefer the
-# generative model to it. With more steps, other settings or on other data this may change; the chapter's files are
-# there to try.
+# For movies, too, item-kNN did best when it heard the last one only, with shrinkage, but there both transformers passed
+# it, after a longer training ([chapter 11](11_honest_evaluation.ipynb)). Here we have found no reason of accuracy to
+# prefer the generative model to it. With more steps, other settings or on other data this may change; the chapter's
+# files are there to try.
 #
 # ## A household in words
 #
@@ -575,7 +575,7 @@ print(f"rank of the hidden product: {rank if rank <= 50 else 'over 50'}")
 # than the hundred households that the extract asks for; who bought them is in `new_interactions.parquet`. Neither the
 # tokenizer nor the recommender has met them. The tokenizer can still turn their vectors into codes, and
 # `with_new_items` adds the disambiguation code that makes each ID new ([chapter 06](06_collisions.ipynb)). A newcomer's
-# *family* are the products that share its longest known prefix.
+# *family* is the set of products that share its longest known prefix.
 
 # %%
 codes_of_arrivals = tokenizer.assign(vectors_of_arrivals)  # (10, 3)
@@ -692,10 +692,10 @@ assert read_again.checksum == data.checksum
 #     --interactions interactions.parquet --items items.csv
 # ```
 #
-# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` chooses on the validation targets how much
-# of a history it hears, as we did above.) Since the tables are called `interactions` and `items`, `--dataset .` may stand for both
-# options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who bought what, which
-# needs no texts at all. A test runs these lines, with fewer steps.
+# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` chooses on the validation targets how
+# much of a history it hears, as we did above.) Since the tables are called `interactions` and `items`, `--dataset .`
+# may stand for both options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who
+# bought what, which needs no texts at all. A test runs these lines, with fewer steps.
 #
 # ## Exercises
 #
@@ -755,10 +755,10 @@ print(f"{tied:.0%} of the first purchases have no order of their own")
 # ### Exercise 3 · Whom to offer a newcomer (difficulty ★★★, 20 minutes)
 #
 # You get `codes`, the learned codes of a catalogue, a tensor of shape (N, L), int64; `new`, the codes of a new item, a
-# list of L numbers; and `histories`, a list of tensors of rows of the catalogue. The newcomer's *family* are the items
-# that share its longest beginning that any item has: all L codes if some item has them, else the first L − 1, and so
-# on; if no item has even its first code, all items. Return how many items of the family are in each history, as a list
-# of `int`.
+# list of L numbers; and `histories`, a list of tensors of rows of the catalogue. The newcomer's *family* is the set of
+# items that share its longest beginning that any item has: all L codes if some item has them, else the first L − 1, and
+# so on; if no item has even its first code, all items. Return how many items of the family are in each history, as a
+# list of `int`.
 
 
 # %%

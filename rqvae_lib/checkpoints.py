@@ -5,6 +5,7 @@ A file may come from anywhere, so a model is made of it only if every setting an
 Seen at work in: chapter 00.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -66,6 +67,25 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     return model, card
 
 
+def round_to_half(model: nn.Module) -> None:
+    """Round a model's weights, in place, to what float16 can hold; they stay float32.
+
+    A model that is to be written with `half` is measured after it, so that what is said of the file
+    is true of what is loaded. Eleven significant bits are left, fewer below 6e-5.
+
+    Raises:
+        ValueError: if a weight is not finite, or above 65,504; then nothing is rounded.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.half().isfinite().all()):
+            worst = tensor.flatten()[tensor.abs().nan_to_num(torch.inf).argmax()]
+            raise ValueError(
+                f"tensor {name!r} holds {float(worst):g}; float16 holds finite numbers up to "
+                "65,504: write the model without half (on the command line: without --half)"
+            )
+    model.half().float()
+
+
 def save_recommender(path: Path, model: Recommender, card: Card, *, half: bool = False) -> None:
     """Write a recommender, with its catalogue of IDs and the catalogue's sha256.
 
@@ -73,16 +93,16 @@ def save_recommender(path: Path, model: Recommender, card: Card, *, half: bool =
         path: the file.
         model: of any architecture.
         card: how it was made.
-        half: write the weights as float16, 11 significant bits of them: half the file. They are
-            float32 again once they are loaded.
+        half: write the weights as float16, for about half the file; `round_to_half` says what is
+            lost.
 
     Raises:
-        ValueError: if its configuration is of no architecture in `ARCHITECTURES`, or float16 cannot
-            hold a weight.
+        ValueError: if its configuration is of no architecture in `ARCHITECTURES`, or as
+            `round_to_half`.
         OSError: if the path cannot be written.
     """
     config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
-    save_checkpoint(path, name_of(model.config), _weights(model, half), config, card)
+    save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
 
 
 def load_recommender(
@@ -96,7 +116,8 @@ def load_recommender(
 
     Returns:
         The model, of the architecture that the file names, in evaluation mode on the CPU
-        (`model.ids` is its catalogue), and its card.
+        (`model.ids` is its catalogue), and its card. Weights are float32, also those that the
+        file holds as float16.
 
     Raises:
         CheckpointError: if the file holds something else, weights of another shape or type or not
@@ -132,7 +153,7 @@ def save_sasrec(path: Path, model: SASRec, card: Card, *, half: bool = False) ->
 
     Args, Raises: as `save_recommender`.
     """
-    save_checkpoint(path, "sasrec", _weights(model, half), asdict(model.config), card)
+    save_checkpoint(path, "sasrec", _tensors(model, half), asdict(model.config), card)
 
 
 def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
@@ -142,7 +163,8 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
         name_or_path: a shipped one by its data set's name, or a file.
 
     Returns:
-        The model, in evaluation mode on the CPU, and its card.
+        The model, in evaluation mode on the CPU, and its card. Weights are float32, also those that
+        the file holds as float16.
 
     Raises:
         CheckpointError: if the file holds something else, or weights of another shape or type, or
@@ -201,21 +223,16 @@ def _resolve(name_or_path: str | Path, stem: str) -> Path:
     return shipped[str(name_or_path)]
 
 
-def _weights(model: nn.Module, half: bool) -> dict[str, Tensor]:
-    """Return a model's tensors, as they are or with all weights in float16."""
-    tensors = model.state_dict()
-    if half:
-        tensors = {
-            name: tensor.half() if tensor.is_floating_point() else tensor
-            for name, tensor in tensors.items()
-        }
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise ValueError(
-                    f"tensor {name!r} holds a number that float16 does not, above 65,504 say: "
-                    "write the model without half"
-                )
-    return dict(tensors)
+def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
+    """Return a model's tensors, as they are or those of weights as float16."""
+    if not half:
+        return dict(model.state_dict())
+    rounded = copy.deepcopy(model)
+    round_to_half(rounded)
+    return {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in rounded.state_dict().items()
+    }
 
 
 def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

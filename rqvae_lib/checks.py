@@ -21,7 +21,7 @@ UNSOLVED = "Not solved yet: replace the line that raises NotImplementedError."
 
 
 class _Refused:
-    """What a case expects whose arguments must be refused: a ValueError, whatever it says."""
+    """Stands as `expected` where the function must raise a ValueError, whatever it says."""
 
     def __repr__(self) -> str:
         return "a ValueError"
@@ -40,7 +40,8 @@ def passes(function: Callable[..., Any], cases: Iterable[Case]) -> bool:
     """Run the cases in order and describe the first that fails, in one printed sentence.
 
     An answer is right if it equals the expected one; numbers and tensors that are not whole may
-    differ by rounding. A NumPy number or a tensor of one number counts as that number.
+    differ by rounding. A NumPy number or a tensor of one number counts as that number. Where
+    `REFUSED` is expected, a ValueError is right.
     """
     for arguments, expected, hint in cases:
         problem = _problem(function, arguments, expected)

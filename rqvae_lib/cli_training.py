@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rqvae_lib.architectures import ARCHITECTURES
-from rqvae_lib.checkpoints import save_recommender, save_sasrec
+from rqvae_lib.checkpoints import round_to_half, save_recommender, save_sasrec
 from rqvae_lib.cli_common import (
     DATASET,
     DECODER_FILE,
@@ -62,7 +62,8 @@ EmbeddingDropout = Annotated[
 ]
 MaxItems = Annotated[int, typer.Option(min=2, help="Items of a training window.")]
 Half = Annotated[
-    bool, typer.Option("--half", help="Write the weights as float16: rounded, and half the file.")
+    bool,
+    typer.Option("--half", help="Write the weights as float16: rounded, half the bytes."),
 ]
 DECODER_ONLY = ArchitectureName("decoder-only")
 
@@ -130,7 +131,7 @@ def train_decoder_command(
         resume=resume,
     )
     if half:
-        model.half().float()  # measured as it will be loaded
+        round_to_half(model)  # measured as it will be loaded
     metrics = validate(model, held_out, dataset.num_items, device)
     save_recommender(path, model, _card(dataset, seed, metrics, split), half=half)
     _report(metrics, path)
@@ -182,7 +183,7 @@ def train_sasrec_command(
         resume=resume,
     )
     if half:
-        model.half().float()  # measured as it will be loaded
+        round_to_half(model)  # measured as it will be loaded
     metrics = validate(model, held_out, dataset.num_items, device)
     save_sasrec(path, model, _card(dataset, seed, metrics, split), half=half)
     _report(metrics, path)

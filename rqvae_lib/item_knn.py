@@ -59,6 +59,7 @@ class ItemKNN:
             )
         self.num_items = num_items
         self.last = last
+        self.shrinkage = shrinkage
         self.similarity = _similarities(train, num_items, num_neighbors, shrinkage)
 
     def scores(self, histories: Sequence[Tensor]) -> Tensor:

@@ -1,5 +1,6 @@
 """Checkpoints come back bit for bit, are the same bytes twice, and refuse whatever they are not."""
 
+import copy
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rqvae_lib import tensor_files
+from rqvae_lib import checkpoints, tensor_files
 from rqvae_lib.checkpoints import (
     load_model,
     load_recommender,
@@ -22,6 +23,7 @@ from rqvae_lib.checkpoints import (
     save_recommender,
     save_rqvae,
     save_sasrec,
+    shipped_models,
 )
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
@@ -231,6 +233,14 @@ def test_the_shipped_recommender_speaks_the_ids_of_the_shipped_tokenizer() -> No
     codes = tokenizer.assign(item_vectors(dataset, card["content"]))
     # Another processor rounds otherwise, so that an item half-way between two codewords may move.
     assert (codes == recommender.ids.codes).all(1).float().mean() > 0.999
+
+
+def test_the_recommenders_in_the_package_are_light() -> None:
+    folder = Path(checkpoints.__file__).parent / "pretrained"
+    names = shipped_models("movielens-small-2016")
+    assert len(names) == 5
+    # Whoever installs the package downloads them.
+    assert sum((folder / f"{name}.safetensors").stat().st_size for name in names) < 8e6
 
 
 # What is refused
@@ -466,11 +476,15 @@ def test_weights_in_half_the_bytes_come_back_rounded(tmp_path: Path) -> None:
         assert abs(saved - 2 * weights) < 200  # the headers differ in length
 
 
-def test_a_weight_that_float16_cannot_hold_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("number", [1e5, float("nan")])
+def test_a_weight_that_float16_cannot_hold_is_refused(folder: Path, number: float) -> None:
     model = new_decoder()
     with torch.no_grad():
-        model.start[0] = 1e5
+        model.start[0] = number
+    weights = copy.deepcopy(model.state_dict())
     before = (folder / "decoder.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="tensor 'start' holds a number that float16 does not"):
+    with pytest.raises(ValueError, match=f"tensor 'start' holds {number:g}; float16 holds"):
         save_recommender(folder / "decoder.safetensors", model, CARD, half=True)
     assert (folder / "decoder.safetensors").read_bytes() == before
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor.nan_to_num(), weights[name].nan_to_num()), name

@@ -1,15 +1,20 @@
 """The studies' tables: what is measured of a model, and how rows of several processes meet."""
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from rqvae_lib.checkpoints import load_model
 from rqvae_lib.comparison import Evaluation
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.item_vectors import item_vectors
+from rqvae_lib.sasrec import SASRecConfig
+from rqvae_lib.transformer import TransformerConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "_tools"))
 import comparison_study
@@ -173,3 +178,56 @@ def test_places_in_the_table_follow_the_models() -> None:
         for model in studied_models.TUNED
     ]
     assert sorted(rows, key=tuning.place_of) == rows
+
+
+SHIPPED = {
+    "sasrec": "SASRec",
+    "rq-transformer": "RQ-Transformer",
+    "rq-transformer-codes-only": "RQ-Transformer, codes only",
+    "encoder-decoder": "encoder-decoder",
+}
+
+
+@pytest.mark.parametrize("suffix", SHIPPED)
+def test_a_shipped_model_has_the_settings_of_its_row_in_the_table(suffix: str) -> None:
+    name = SHIPPED[suffix]
+    model, card = load_model(f"{studied_models.DATASET}-{suffix}")
+    settings = tuning.best_settings(MODELS[name].tuned_as, "leave-one-out")
+    recommender = MODELS[name].recommender
+    expected = (studied_models.RECOMMENDERS | {"SASRec": partial(SASRecConfig, num_items=9066)})[
+        recommender
+    ](
+        transformer=TransformerConfig(dropout=settings.block_dropout),
+        embedding_dropout=settings.embedding_dropout,
+    )
+    assert model.config == expected
+    words = card["command"].split()
+    given = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}
+    assert int(given["--batch-size"]) == studied_models.BATCH_SIZE.get(recommender, 16)
+    assert int(given["--steps"]) == settings.num_steps
+    assert float(given["--learning-rate"]) == settings.learning_rate
+    assert float(given["--weight-decay"]) == settings.weight_decay
+    assert (card["split"], card["seed"]) == ("leave-one-out", 0)
+
+
+def test_last_ten_is_for_two_models_with_the_settings_of_leave_one_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "11_tuning.csv"
+    for model, rate in (("SASRec", 0.001), ("RQ-Transformer", 0.002)):
+        tried = {k: str(v) for k, v in asdict(Settings(rate, 0.1, 0.0, 0.2, 2)).items()}
+        key = {"split": "leave-one-out", "model": model, "trial": "0"}
+        replace_rows(table, tuning.COLUMNS, key, [tried | {"ndcg": "0.1"}], tuning.place_of)
+    asked = []
+
+    def remember(name: str, settings: Settings, *_: object) -> object:
+        asked.append((name, settings.learning_rate))
+        raise InterruptedError
+
+    monkeypatch.setattr(comparison_study, "train_model", remember)
+    options = ["--output", str(tmp_path), "--tuning", str(table), "--seeds", "0"]
+    for model in ("SASRec", "RQ-Transformer", "decoder-only"):
+        monkeypatch.setattr(sys, "argv", ["", *options, "--splits", "last-ten", "--models", model])
+        with suppress(InterruptedError):
+            comparison_study.main()
+    assert asked == [("SASRec", 0.001), ("RQ-Transformer", 0.002)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rqvae_lib.checkpoints import load_model, load_recommender, load_rqvae
+from rqvae_lib.checkpoints import load_model, load_recommender, load_rqvae, shipped_models
 from rqvae_lib.cli import main
 from rqvae_lib.comparison import ScoresItems, evaluate
 from rqvae_lib.content import load_embeddings
@@ -60,12 +60,12 @@ def test_the_shipped_tokenizer_gives_the_same_ids() -> None:
     assert same > 0.999  # what lies as near to two codewords as float32 can tell may go either way
 
 
-@pytest.mark.parametrize("suffix", ["decoder", "rq-transformer", "sasrec"])
-def test_shipped_models_score_and_recommend_the_same(suffix: str) -> None:
+@pytest.mark.parametrize("name", shipped_models(NAME))
+def test_shipped_models_score_and_recommend_the_same(name: str) -> None:
     dataset = load_dataset()
     split = leave_one_out(dataset)
     histories, targets = split.histories_and_targets(split.test[:40])
-    model, _ = load_model(f"{NAME}-{suffix}")
+    model, _ = load_model(name)
     found = []
     for device in ("cpu", "cuda"):
         model.to(device)

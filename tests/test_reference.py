@@ -451,7 +451,7 @@ def test_rows_from_several_machines_name_all_of_them(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_rows(path, ["a"], [{"a": "1"}])
     (here,) = read_origin(path)["measured_on"]
-    note_origin(path, ["another machine"])  # as if this row had been measured there
+    note_origin(path, ["another machine"])
     write_rows(path, ["a"], [{"a": "1"}, {"a": "2"}])
     assert read_origin(path)["measured_on"] == ["another machine", here]
     path.with_suffix(".json").unlink()

@@ -212,12 +212,12 @@ TABLE: dict[str, tuple[str, Change, str]] = {
         tensor("std", torch.Tensor.double),
         "float64; the model needs",
     ),
-    "half the precision": (
+    "float16 in a tokenizer": (
         "rqvae",
         tensor("std", torch.Tensor.half),
         "float16; the model need",
     ),
-    "another half": (
+    "bfloat16": (
         "decoder",
         tensor("start", torch.Tensor.bfloat16),
         "bfloat16; the model need",

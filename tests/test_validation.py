@@ -1,25 +1,29 @@
 """Measuring on validation targets, by hand, and the choice that item-kNN makes there."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 
 from conftest import small_dataset
-from rqvae_lib import validation
 from rqvae_lib.comparison import evaluate
-from rqvae_lib.datasets import Dataset, load_dataset
+from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.generate import recommend
 from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.recipes import train_decoder
+from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import Histories, Split, global_timestamp, leave_one_out
+from rqvae_lib.splits import Histories, Split, leave_one_out
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
-from rqvae_lib.validation import HEARD, tuned_item_knn, validate, validation_targets
+from rqvae_lib.validation import (
+    HISTORY_LENGTHS,
+    SHRINKAGES,
+    tuned_item_knn,
+    validate,
+    validation_targets,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,30 +64,44 @@ def test_validation_is_recall_and_ndcg_of_the_last_but_one_beside_popularity() -
     ]
 
 
-def test_of_many_targets_evenly_chosen_ones_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_targets_evenly_chosen_ones_are_measured() -> None:
     split = leave_one_out(small_dataset())
     assert torch.equal(validation_targets(split), split.validation)
-    monkeypatch.setattr(validation, "VALIDATION_TARGETS", len(split.validation) - 1)
-    assert torch.equal(validation_targets(split), split.validation[::2])
+    chosen = validation_targets(split, len(split.validation) - 1)
+    assert torch.equal(chosen, split.validation[::2])
 
 
-@pytest.mark.parametrize("split_of", [leave_one_out, global_timestamp])
-def test_item_knn_hears_what_is_best_on_validation(
-    split_of: Callable[[Dataset], Split],
-) -> None:
+def test_item_knn_has_the_best_of_the_settings() -> None:
     dataset = load_dataset("movielens-small-2016")
-    split = split_of(dataset)
+    split = leave_one_out(dataset)
     knn = tuned_item_knn(split, dataset.num_items)
-    found = {}
-    for last in HEARD:
-        model = ItemKNN(split.train, dataset.num_items, last=last)
-        evaluation = evaluate(model, split, split.validation, dataset.num_items)
-        found[last] = evaluation.mean("NDCG", 10).mean
-    assert found[knn.last] == max(found.values())
-    assert max(found.values()) > 1.1 * found[None]  # that is what makes the choice matter
+    found, models = {}, {}
+    for shrinkage in SHRINKAGES:
+        models[shrinkage] = ItemKNN(split.train, dataset.num_items, shrinkage=shrinkage)
+        for last in HISTORY_LENGTHS:
+            models[shrinkage].last = last
+            evaluation = evaluate(models[shrinkage], split, split.validation, dataset.num_items)
+            found[shrinkage, last] = evaluation.mean("NDCG", 10).mean
+    assert found[knn.shrinkage, knn.last] == max(found.values())
+    assert max(found.values()) > 1.1 * found[0.0, None]  # that is what makes the choice matter
+    by_hand = models[knn.shrinkage]
+    by_hand.last = knn.last
+    histories, _ = split.histories_and_targets(split.test[:5])
+    assert torch.equal(knn.scores(histories), by_hand.scores(histories))
 
 
-def test_without_validation_targets_item_knn_hears_all() -> None:
+@pytest.mark.parametrize("num_targets", [0, 1])
+def test_of_equal_settings_item_knn_has_the_first(num_targets: int) -> None:
+    histories = Histories(torch.tensor([0, 1, 2]), torch.tensor([0, 3]))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))  # nothing goes with anything
+    targets = torch.tensor([2])[:num_targets]
+    knn = tuned_item_knn(Split(train, histories, targets, targets), 3)
+    assert (knn.shrinkage, knn.last) == (SHRINKAGES[0], HISTORY_LENGTHS[0])
+
+
+def test_without_validation_targets_there_is_nothing_to_measure() -> None:
     histories = Histories(torch.tensor([0, 1]), torch.tensor([0, 2]))
     nothing = torch.empty(0, dtype=torch.int64)
-    assert tuned_item_knn(Split(histories, histories, nothing, nothing), 3).last is None
+    model = SASRec(SASRecConfig(num_items=3))
+    with pytest.raises(ValueError, match="the split has no validation targets"):
+        validate(model, Split(histories, histories, nothing, nothing), 3)

@@ -1,11 +1,11 @@
-"""Every model, two splits or three, five seeds: which recommends best, and how sure are we?
+"""Every model, two splits, and for two models a third: which recommends best, and how sure are we?
 
     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
 
 writes notebooks/results/11_comparison.csv and 11_people.csv beside it, which chapters 10 and 11
 show. Each model is trained on what a split lets it learn from, with the settings that did best on
 that split's validation targets in 11_tuning.csv (for the models that have trials of their own; the
-others take the RQ-Transformer's), and answers its test targets. Three models also answer each
+others take the RQ-Transformer's), and answers its test targets. Two models also answer each
 person's last ten items, with the settings of leave-one-out: that split has no trials of its own.
 
 11_comparison.csv has a row for each training: means over people of all metrics. 11_people.csv has
@@ -24,15 +24,15 @@ from typing import NamedTuple
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, evaluate
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.splits import SplitName, split_by_name
-from studied_models import DATASET, DECODER, MODELS, RQ, SASREC, SPLITS, train_model
+from studied_models import DATASET, MODELS, RQ, SASREC, SPLITS, train_model
 from tables import Row, read_rows, replace_rows
 from tuning import TABLE, best_settings
 from workers import in_processes
 
 RESULTS = TABLE.parent
 LAST_TEN: SplitName = "last-ten"
-TESTED = (*SPLITS, LAST_TEN)
-OF_LAST_TEN = (SASREC, RQ, DECODER)  # the models of which more targets a person are asked
+ALL_SPLITS = (*SPLITS, LAST_TEN)
+OF_LAST_TEN = (SASREC, RQ)  # the models that are also trained on last-ten
 SEEDS = (0, 1, 2, 3, 4)
 MEASURED = tuple(f"{metric.lower()}_{k}" for metric in METRICS for k in CUTOFFS)
 COLUMNS = (
@@ -112,7 +112,7 @@ def train_and_evaluate(training: Training) -> tuple[Row, list[Row]]:
 def place_of(row: Row) -> tuple[int, int, int, int]:
     """Return where a row of either table stands: by split, model, seed and person."""
     return (
-        TESTED.index(row["split"]),
+        ALL_SPLITS.index(row["split"]),
         list(MODELS).index(row["model"]),
         int(row["seed"]),
         int(row.get("person", "0")),
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of the tables")
     parser.add_argument("--tuning", type=Path, default=TABLE, help="the table of the tuning")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--splits", nargs="+", choices=TESTED, default=TESTED)
+    parser.add_argument("--splits", nargs="+", choices=ALL_SPLITS, default=ALL_SPLITS)
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--device", default="cpu", help="where to train and to score")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")

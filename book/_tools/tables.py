@@ -56,7 +56,8 @@ def note_origin(path: Path, earlier: Iterable[str] = ()) -> None:
 
     Args:
         path: the table.
-        earlier: where rows were measured that it held before, and still holds.
+        earlier: machines to keep in the list, since rows stay that were measured there; which row
+            is whose is not recorded.
     """
     here = (
         f"{os.cpu_count()} cores, {platform.system()}, {platform.machine()}, "

@@ -30,7 +30,8 @@ def validation_targets(split: Split, at_most: int = MAX_TARGETS) -> Tensor:
     Of more it takes every second, third, and so on: they are for choosing a model, and not worth an
     hour.
     """
-    return split.validation[:: max(1, -(-len(split.validation) // at_most))]
+    every = max(1, -(-len(split.validation) // at_most))
+    return split.validation[::every].contiguous()  # torch.searchsorted warns of anything else
 
 
 def validate(
@@ -88,8 +89,9 @@ def tuned_item_knn(split: Split, num_items: int) -> ItemKNN:
     }
 
     def ndcg(setting: tuple[float, int | None]) -> float:
-        shrinkage, tables[shrinkage].last = setting  # the table of neighbours stays the same
-        return evaluate(tables[shrinkage], split, positions, num_items).mean("NDCG", 10).mean
+        knn = tables[setting[0]]
+        knn.last = setting[1]  # the table of neighbours stays the same
+        return evaluate(knn, split, positions, num_items).mean("NDCG", 10).mean
 
     settings = list(product(SHRINKAGES, HISTORY_LENGTHS))
     shrinkage, last = max(settings, key=ndcg) if len(positions) else settings[0]

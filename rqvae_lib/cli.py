@@ -22,6 +22,7 @@ import typer
 # Importing the commands adds them to the app, in this order.
 # isort: off
 from rqvae_lib import cli_tokenizer  # noqa: F401
+from rqvae_lib import cli_inference  # noqa: F401
 from rqvae_lib import cli_training  # noqa: F401
 from rqvae_lib import cli_evaluate  # noqa: F401
 from rqvae_lib import cli_recommend  # noqa: F401

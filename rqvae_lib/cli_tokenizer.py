@@ -1,4 +1,4 @@
-"""The commands about tokenizers: train one, compare several, write the IDs that one gives.
+"""The commands that make tokenizers: train one, or several to compare them.
 
 Seen at work in: chapter 00.
 """
@@ -27,19 +27,16 @@ from rqvae_lib.cli_common import (
     Seed,
     SplitOption,
     Steps,
-    Tokenizer,
     app,
     card_of,
     check_compiler,
     check_device,
     check_text,
-    load_catalogue,
     said_by,
     text_sha256,
 )
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
-from rqvae_lib.id_files import check_ending, write_ids
 from rqvae_lib.item_vectors import Content, item_vectors
 from rqvae_lib.locks import only_process_in
 from rqvae_lib.named_datasets import open_dataset
@@ -266,31 +263,6 @@ def compare_tokenizers_command(
             writer.writeheader()
             writer.writerows(rows)
         typer.echo(f"Wrote {output}.")
-
-
-@app.command("inference-rqvae")
-def inference_rqvae_command(
-    context: typer.Context,
-    output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
-    / "semantic_ids.csv",
-    dataset_name: DatasetName = DATASET,
-    interactions: Interactions = None,
-    items: Items = None,
-    embeddings: Embeddings = None,
-    tokenizer: Tokenizer = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-) -> None:
-    """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
-    check_device(device)
-    check_ending(output)
-    check_writable(output)
-    context.with_resource(only_process_in(output.parent))
-    dataset = open_dataset(dataset_name, interactions, items)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
-    frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
-    write_ids(output, frame)
-    typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")
 
 
 def _columns(metrics: TokenizerMetrics) -> dict[str, str]:

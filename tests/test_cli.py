@@ -30,7 +30,7 @@ import pytest
 import torch
 from torch import nn
 
-from rqvae_lib import cli_common, cli_recommend, cli_tokenizer, cli_training
+from rqvae_lib import cli_common, cli_inference, cli_recommend, cli_tokenizer, cli_training
 from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_rqvae
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
@@ -75,6 +75,7 @@ def quick() -> Iterator[None]:
     with (
         patch.object(cli_tokenizer, "train_rqvae", short),
         patch.object(cli_tokenizer, "open_dataset", opened),
+        patch.object(cli_inference, "open_dataset", opened),
         patch.object(cli_training, "open_dataset", opened),
         patch.object(cli_recommend, "open_dataset", opened),
         patch.object(cli_tokenizer, "item_vectors", vectors_of),
@@ -723,7 +724,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    for module in (cli_tokenizer, cli_training):  # nothing is even read
+    for module in (cli_tokenizer, cli_inference, cli_training):  # nothing is even read
         monkeypatch.setattr(module, "open_dataset", lambda *_: pytest.fail("it went to work"))
     said = fails(*arguments.split(), folder=tmp_path)
     assert "cannot write file/" in said
@@ -855,7 +856,7 @@ def test_a_full_disk_leaves_the_old_files_whole(arguments: str, copied: Path) ->
 def test_a_folder_in_use_is_refused_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cli_tokenizer, cli_training):
+    for module in (cli_tokenizer, cli_inference, cli_training):
         monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
     with only_process_in(tmp_path / "runs"):
         said = fails(*arguments.split(), folder=tmp_path)

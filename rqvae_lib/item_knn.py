@@ -11,9 +11,11 @@ Derived in: chapter 11.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
@@ -95,11 +97,26 @@ def _similarities(
     users_of = together.diagonal()  # (N,)
     together.setdiag(0)
     together.eliminate_zeros()
-    pairs = together.tocoo()
-    cosine = pairs.data / (np.sqrt(users_of[pairs.row] * users_of[pairs.col]) + shrinkage)
-    # Within each row the most similar first; among equals the item of the lower row.
-    order = np.lexsort((pairs.col, -cosine, pairs.row))
-    row, col, cosine = pairs.row[order], pairs.col[order], cosine[order]
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = place < num_neighbors
-    return sparse.csr_array((cosine[kept], (row[kept], col[kept])), shape=together.shape)
+    together.sort_indices()
+    starts, others = together.indptr, together.indices
+    users_of_both = np.repeat(users_of, np.diff(starts)) * users_of[others]
+    cosine = together.data / (np.sqrt(users_of_both) + shrinkage)
+    kept = np.concatenate(
+        [
+            start + _largest(cosine[start:end], num_neighbors)
+            for start, end in pairwise(starts.tolist())
+        ]
+    )
+    sizes = np.minimum(np.diff(starts), num_neighbors)
+    offsets = np.concatenate([[0], sizes.cumsum()])
+    found = sparse.csr_array((cosine[kept], others[kept], offsets), shape=together.shape)
+    found.sort_indices()
+    return found
+
+
+def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Return the places of the largest values, the largest first, and of equals the first."""
+    places = np.arange(len(values))
+    if len(values) > count:
+        places = places[values >= np.partition(values, -count)[-count]]  # and who equals the last
+    return places[np.argsort(-values[places], kind="stable")[:count]]

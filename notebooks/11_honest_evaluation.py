@@ -797,9 +797,9 @@ for model in ("SASRec", champion):
 show(ten, champion, "SASRec")
 
 # %% [markdown]
-# The intervals are little more than half as wide as with one movie a person, and so is that of the difference: more
-# targets say more. The RQ-Transformer's lead in Recall@10 is about what it was in leave-one-out, but now its interval
-# leaves zero out, in both metrics. Here the generative model is the better one.
+# The intervals are about three fifths as wide as with one movie a person, and that of the difference is less than half as
+# wide: more targets say more. The RQ-Transformer's lead in Recall@10 is about what it was in leave-one-out, but now the
+# interval leaves zero out, in both metrics. Here the generative model is the better one.
 #
 # So on this data *accuracy* decides for neither. Where the question is a person's last movies, and what others did later
 # is known, the RQ-Transformer is as good or a little better. Where it is what comes after one moment, as in a service,

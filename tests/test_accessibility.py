@@ -137,6 +137,7 @@ NAME = "(e) => `${e.tagName} ${e.id || e.className} ${e.ariaLabel || e.textConte
 
 def walk(page: Page) -> tuple[list[str], list[str]]:
     """Press Tab from the top of the page to its end: what was not reached, and what not seen."""
+    page.wait_for_function(TAB_STOPS_ARE_SET)  # one that comes later would not have been counted
     page.evaluate(REMEMBER)
     for _ in range(page.evaluate("controls.length") + 3):
         page.keyboard.press("Tab")

@@ -132,14 +132,14 @@ REMEMBER = """() => {
   window.controls = REACHABLE;
   document.addEventListener("focusin", ({target}) => window.reached.set(target, seen(target)));
 }""".replace("REACHABLE", REACHABLE)
+UNFOLDED = 12  # links that the list of a page's sections may unfold on the way: Tab meets them, too
 NAME = "(e) => `${e.tagName} ${e.id || e.className} ${e.ariaLabel || e.textContent.trim()}`"
 
 
 def walk(page: Page) -> tuple[list[str], list[str]]:
     """Press Tab from the top of the page to its end: what was not reached, and what not seen."""
-    page.wait_for_function(TAB_STOPS_ARE_SET)  # one that comes later would not have been counted
     page.evaluate(REMEMBER)
-    for _ in range(page.evaluate("controls.length") + 3):
+    for _ in range(page.evaluate("controls.length") + UNFOLDED):
         page.keyboard.press("Tab")
     # What shows only at the start or only at the end, since the page has scrolled, does not count.
     still = f"(({REACHABLE}).includes(control) && !reached.has(control))"

@@ -314,7 +314,6 @@ for name, chosen in splits.items():
     print(f"{name}: {len(chosen.test):,} targets of {len(tested[name])} people")
 
 # %%
-# NBVAL_CHECK_OUTPUT
 NUM_SEEDS = 5
 trainings = pd.read_csv("results/11_comparison.csv")
 people = pd.read_csv("results/11_people.csv")

@@ -138,7 +138,7 @@ def _evaluate(
 
 def _say_settings(knn: ItemKNN, part: str) -> None:
     """Say what was chosen of item-kNN, and where that flatters it."""
-    items = "all items" if knn.last is None else f"the last {knn.last} item{'s'[: knn.last > 1]}"
+    items = {None: "all items", 1: "the last item"}.get(knn.last, f"the last {knn.last} items")
     typer.echo(
         f"item-knn reads {items} of a history, with a shrinkage of {knn.shrinkage:g}: the best "
         f"NDCG@10 of {len(SHRINKAGES) * len(HISTORY_LENGTHS)} settings on validation targets."

@@ -65,7 +65,8 @@ from rqvae_lib.trie import Trie
 #
 # The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when,
 # and the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one
-# evening what they saw over years, so this is not quite the one watched next.
+# evening what they saw over years, so this is not quite the one watched next. (In this cell and others, the comment
+# `NBVAL_CHECK_OUTPUT` tells the book's tests to run the cell again and to compare what it prints.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -89,9 +90,8 @@ print(data.texts[toy_story])
 # %%
 # NBVAL_CHECK_OUTPUT
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
-similarity = (
-    embeddings @ embeddings[toy_story]
-)  # cosine, since each vector has length 1
+# The cosine, since each vector has length 1:
+similarity = embeddings @ embeddings[toy_story]  # (9066,)
 for movie in similarity.topk(6).indices[1:].tolist():  # without itself
     print(data.titles[movie])
 
@@ -104,7 +104,7 @@ for movie in similarity.topk(6).indices[1:].tolist():  # without itself
 # An **RQ-VAE**, a residual-quantized variational autoencoder {cite}`lee2022rqvae`, shortens the description
 # {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes *residual quantization*: the first
 # *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword* of its list. What is left over, the
-# *residual*, goes to a second codebook, and what is left over from that to a third. A *decoder* must rebuild the
+# *residual*, goes to a second codebook, and what is left over from that to a third: these are three *levels*. A *decoder* must rebuild the
 # embedding from the three codewords alone, so training fills the codebooks with whatever matters most. The three
 # positions in the lists are the movie's codes.
 #
@@ -364,9 +364,8 @@ for movie in found.items[0].tolist():
 # %%
 histories, hidden = split.histories_and_targets(split.test)
 counts = popularity_scores(split.train, data.num_items)  # (9066,)
-popularity = counts.expand(
-    len(hidden), -1
-)  # (671, 9066), the same for everybody
+# The same for everybody:
+popularity = counts.expand(len(hidden), -1)  # (671, 9066)
 lists = recommend(decoder, trie, histories, k=10, beams=50).items  # (671, 10)
 shipped_lists = recommend(
     shipped, shipped_trie, histories, k=10, beams=50
@@ -418,8 +417,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# In {numref}`fig-00-quality` the bars overlap. Two overlapping intervals do not mean a tie. All models were asked about the same people, and some of these are easy for
-# every model. That shared luck widens each interval, but it cancels in the *difference*, taken person by person:
+# In {numref}`fig-00-quality` some of the bars overlap or touch. That does not mean a tie. All models were asked about the
+# same people, and some of these are easy for every model. That shared luck widens each interval, but it cancels in the *difference*, taken person by person:
 
 # %%
 hit = {

@@ -553,10 +553,8 @@ for name, moment in [("validation", validation_from), ("test", test_from)]:
 
 train_parts, rolling = [], []
 for person in range(people):
-    mine, when = (
-        everything[person],
-        times[offsets[person] : offsets[person + 1]],
-    )
+    mine = everything[person]
+    when = times[offsets[person] : offsets[person + 1]]
     train_parts.append(mine[when < validation_from])
     for place in (when >= test_from).nonzero()[:, 0].tolist():
         rolling.append((mine[:place], mine[place]))
@@ -595,7 +593,7 @@ print(f"people in the test: {len(asked_later)}, in training: {from_before}")
 is_first = torch.isin(in_time.test, offsets[:-1])
 print(f"test targets without any history: {int(is_first.sum())}")
 
-# %% mystnb={"image": {"alt": "Two step charts over the years 1995 to 2016. Above, leave-one-out: the share of training data and that of test targets in each year run side by side over all years. Below, the cut in time: training ends in 2012, validation lies between 2012 and 2015, the test after."}, "figure": {"caption": "Leave-one-out tests in the very years that it learns from; one moment for everybody puts the test after the training.", "name": "fig-01-years"}}
+# %% mystnb={"image": {"alt": "Two step charts over the years 1995 to 2016. Above, leave-one-out: training data and test targets both spread over all years, the test targets most of all in 1996. Below, the cut in time: training ends in 2012, validation lies between 2012 and 2015, the test after."}, "figure": {"caption": "Leave-one-out tests in the very years that it learns from; one moment for everybody puts the test after the training.", "name": "fig-01-years"}}
 fig, axes = plt.subplots(2, figsize=(6, 4.2), sharex=True, layout="constrained")
 edges = torch.arange(1995, 2018).double()
 year_of = 1970 + times.double() / (365.2425 * 86400)

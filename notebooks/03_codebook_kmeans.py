@@ -123,8 +123,9 @@ assert torch.equal(nearest(flat, eight), codes)  # the library's version
 
 # %% [markdown]
 # The library's `nearest` does just this, with one more thought. The table of scores is written once and read once. For
-# the whole catalogue it would not fit in the processor's fast memory, its *cache*. Therefore `nearest` takes a block of
-# 1,024 rows at a time, whose 1,024 · 256 scores take one megabyte.
+# the whole catalogue it takes nine megabytes; the smaller it is, the closer to the processor it can stay, in its fast
+# memory, the *cache*. Therefore `nearest` takes a block of 1,024 rows at a time, whose 1,024 · 256 scores take one
+# megabyte.
 #
 # ## Assign, average, repeat
 #
@@ -683,7 +684,7 @@ mostly = (share > 0.5).mean()
 print(f"families with more than half of one genre: {mostly:.0%}")
 assert mostly > 0.5
 
-# %% mystnb={"image": {"alt": "Scatter plot of 256 families by median year, from about 1930 to 2015, and share of the commonest genre, from about 0.2 to 1. Most lie after 1980. Documentary families lie close to 1. Drama and comedy families are spread over all years and from 0.3 to above 0.9. Action families mostly lie between 0.2 and 0.8."}, "figure": {"caption": "Each point is one of the 256 families. In most of them, one genre has more than half of the movies, and there are such families in every period.", "name": "fig-03-families"}}
+# %% mystnb={"image": {"alt": "Scatter plot of 256 families by median year, from about 1925 to 2015, and share of the commonest genre, from about 0.2 to 1. Most lie after 1980. Documentary families lie close to 1. Drama and comedy families are spread over all years and from below 0.3 to above 0.9. Action families mostly lie between 0.2 and 0.8."}, "figure": {"caption": "Each point is one of the 256 families. In most of them, one genre has more than half of the movies, and there are such families in every period.", "name": "fig-03-families"}}
 fig, ax = plt.subplots(figsize=(6, 3.8))
 kinds = ["Drama", "Comedy", "Action", "Documentary"]
 for name, marker in zip([*kinds, "other"], "osD^x", strict=True):

@@ -65,7 +65,7 @@ def seeded(seed):
 # movie's embedding. The encoder belongs to the library's shipped *RQ-VAE*. There a residual quantizer replaces the
 # latent by a sum of codewords, from which a *decoder* rebuilds the 384 numbers. [The next
 # chapter](05_training_the_rqvae.ipynb) trains such a model; here it is a given. With it come three codebooks of 256
-# **codewords**. (`NBVAL_CHECK_OUTPUT` tells the book's tests to run a cell again and compare.)
+# **codewords**.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -188,10 +188,10 @@ for level in (1, 2, 3):
 
 # %%
 def kmeans_levels(x, seed, num_levels=3):
-    residuals, books = [x], []
+    residuals, books, generator = [x], [], seeded(seed)
     for _ in range(num_levels):
         found = kmeans(
-            residuals[-1], 256, generator=seeded(seed), num_iterations=10
+            residuals[-1], 256, generator=generator, num_iterations=10
         )
         books.append(found.centroids)
         residuals.append(residuals[-1] - found.centroids[found.codes])
@@ -282,7 +282,7 @@ for seed in (0, 1):
     parts = product_left(standardised.tensor_split(3, dim=1), seed)
     print(f"seed {seed}: levels", *(f"{x:.2f}" for x in levels), end="")
     print(f", 768 codewords {one:.2f}, product {parts:.2f}")
-    assert 0.5 < levels[2] < 0.57 < one < parts
+    assert 0.48 < levels[2] < 0.57 < one < parts
 for name, x in [("features", standardised), ("latents", centred)]:
     print(
         f"{name}: {unseen_left(x, seed=0):.2f} left of unseen movies, "
@@ -297,14 +297,15 @@ print(
 print(f"decoded from codes: {model.variance_lost(embeddings, codes):.3f}")
 
 # %% [markdown]
-# Residual quantization leaves the least again (the single codebook was placed once only), but that is more than half,
-# and 0.72 of movies that it has not seen. It is not a matter of bits, for there are 24 in both cases. One thing that
+# Residual quantization leaves the least again (the single codebook was placed once only), but that is about half, and
+# 0.68 of movies that it has not seen. It is not a matter of bits, for there are 24 in both cases. One thing that
 # differs is the spread: the latents have an effective dimension of 12, the features one of 89.
 #
 # That is the motive for an encoder: to choose what is kept, and to make vectors in which it can be coded. What it
 # leaves out is lost as well, so the fair comparison is made in the features, by the last two lines. The shipped model
 # loses 0.40 of their variance with codes and 0.40 without, so its quantizer costs hardly anything; residual k-means
-# alone loses 0.53. All three are measured on the movies that were fitted.
+# alone loses more than 0.5 as it was placed here, and 0.49 with more steps and candidates, as [the next
+# chapter](05_training_the_rqvae.ipynb) places it. All are measured on the movies that were fitted.
 #
 # ## Greedy is not optimal
 #
@@ -495,7 +496,7 @@ assert (ways["shared"].diff(dim=1) > 0).all()
 assert (ways["own"][:, 3] < ways["pooled, 256"][:, 3] / 2).all()
 assert (ways["own"][:, 3] < ways["pooled, 1,024"][:, 3]).all()
 
-# %% mystnb={"image": {"alt": "Five lines of the share of the squared length left after levels 1 to 4, on a logarithmic axis. The shared codebook rises from about 0.19 to 0.64. The others fall: shared and rescaled to about 0.11, pooled with 256 codewords from about 0.22 to 0.085, pooled with 1,024 from 0.15 to 0.045, and own codebooks from 0.19 to about 0.036."}, "figure": {"caption": "A codebook made for the first level does harm at every later one, because its codewords are far too long; rescaled or pooled, a shared codebook helps. With eight bits a level codebooks of their own leave the least. Means of three seeds.", "name": "fig-04-shared"}}
+# %% mystnb={"image": {"alt": "Five lines of the share of the squared length left after levels 1 to 4, on a logarithmic axis. The shared codebook rises from about 0.19 to 0.64. The others fall: shared and rescaled to about 0.11, pooled with 256 codewords from about 0.22 to 0.084, pooled with 1,024 from 0.15 to 0.045, and own codebooks from 0.19 to about 0.036."}, "figure": {"caption": "A codebook made for the first level does harm at every later one, because its codewords are far too long; rescaled or pooled, a shared codebook helps. With eight bits a level codebooks of their own leave the least. Means of three seeds.", "name": "fig-04-shared"}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for (way, left), marker in zip(ways.items(), "osD^v", strict=True):
     ax.plot(range(1, 5), left.mean(0), marker=marker, label=way)
@@ -511,7 +512,7 @@ plt.show()
 # codewords. Even the nearest codeword overshoots, and the error *grows* with each level. Storing one number a level
 # mends the worst of it. Pooling does without the number: the 256 codewords divide among long ones and short ones, and
 # are ahead of rescaling from the third level on. At equal bits, codebooks of their own leave less than half as much
-# after four levels, 0.036 beside 0.085; but they are four times as many vectors. A pooled codebook with as many vectors
+# after four levels, 0.036 beside 0.084; but they are four times as many vectors. A pooled codebook with as many vectors
 # leaves 0.045, and takes 40 bits for it instead of 32. Vectors are cheap here, 33 kilobytes a codebook (98 / 3),
 # and the library gives each level its own.
 #
@@ -799,9 +800,10 @@ for way in "ab":
 # For this model, and these 256 movies, the encoder's gradient under (b) is about three times as long as under (c) and
 # points elsewhere, at a cosine of about 0.9; under (a) the length is nearly the same and the cosine about 0.95. Does it
 # matter? A short training shows the direction. So that no loop has an advantage from the beginning, training starts
-# from an autoencoder that has been trained for 200 steps without any quantizer, with codebooks that k-means places in
-# its latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30 steps under each loop.
-# Every fourth movie is measured, for two seeds. Each seed prints five lines, the last of them for (c) with β / 3.
+# from an *autoencoder*, that is, an encoder and a decoder with no quantizer between them, trained for 200 steps; k-means
+# then places codebooks in its latents. Codebooks and decoder are then held fixed, and the encoder alone is trained for 30
+# steps under each loop. Every fourth movie is measured, for two seeds. Each seed prints five lines, the last of them for
+# (c) with β / 3.
 
 
 # %%

@@ -348,7 +348,7 @@ assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
 # since a random encoder sends all of them to nearly one point, and the training never separates them. Which of the six
 # precautions is missing? To find out, the script `book/_tools/collapse_ablation.py` trains 21 recipes: all six
 # remedies, none, all but one, one alone, and some of those that may stand in for each other or need each other. Each
-# has 500 steps of 256 movies in all, on three seeds. From the library's folder,
+# has 500 steps of 256 movies in all, on three seeds. From the folder that holds `book/` and `notebooks/`,
 #
 #     OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
 #
@@ -624,7 +624,8 @@ assert collapsed_levels_solution(bare.assign(embeddings), 256, 0.5) == [1, 2, 3]
 # *Early stopping* keeps the weights that measured best and gives up after `patience` measurements in a row without a
 # new best. You get the measurements in order, lower being better. Return two numbers: the number, counted from 1, of
 # the measurement whose weights are kept, and how many were made when it gave up or the list ended. A measurement may be
-# `nan`, which is never a best one. Remember that at step 100,000 nobody knows what comes at 500,000.
+# `nan`: it counts, and is never a best one. If there is no best one at all, the first number is 0. Remember that at step
+# 100,000 nobody knows what comes at 500,000.
 
 
 # %%

@@ -470,9 +470,9 @@ print(f"with 16 beams: {wider.added_error.sum():.1f}")
 # The third remedy comes from LC-Rec {cite}`zheng2024lcrec`. All movies that collide take part, and their last codes are
 # dealt out anew such that every codeword of the last level gets an equal part of them. (There are fewer such movies
 # than codewords here, so fractions of movies are dealt, and each movie takes the codeword with most of it.) Among all
-# ways to do so it takes the one with the least total squared distance. This is a problem of *optimal transport*;
-# Sinkhorn's algorithm {cite}`cuturi2013sinkhorn` solves it by putting a price on crowded codewords and raising the
-# price until the crowd has moved. Those that still collide do it again.
+# ways to do so it looks for the one with the least total squared distance. This is a problem of *optimal transport*;
+# Sinkhorn's algorithm {cite}`cuturi2013sinkhorn` comes near its solution by putting a price on crowded codewords and
+# raising the price until the crowd has moved. Those that still collide do it again.
 
 # %%
 before = (latents - rqvae.quantizer.decode(codes)).square().sum(1)  # (9066,)
@@ -563,8 +563,8 @@ print(by_case.round(4).T.to_string())
 # are. Of random ones R-KMeans loses 59 % of the variance instead of 49 %, the RQ-VAE 66 % instead of 61 %. Of the
 # newest both lose more, 68 % and 76 %. A random tenth is like the rest. The newest tenth is not: its texts hold years
 # that the others do not, but whether that is the reason was not tested. Collisions follow: of the newest movies 1.1 %
-# (RQ-VAE) or 4.6 % (R-KMeans) get codes that are taken, instead of 0.1 % or 2.4 %. For random ones three seeds show no
-# clear rise. So an ID without training is a good stopgap. When the share of new movies grows, train again, and give all
+# (RQ-VAE) or 4.6 % (R-KMeans) get codes that are taken, instead of 0.1 % or 2.4 %; with R-KMeans, one of the three
+# seeds shows hardly any rise. For random ones the three show no clear rise. So an ID without training is a good stopgap. When the share of new movies grows, train again, and give all
 # movies new IDs at one go, together with the recommender.
 #
 # ## What do the codes know?

@@ -845,8 +845,8 @@ for name in ("decoder-only", "encoder-decoder"):
 # ## What they recommend
 #
 # Here is our person again, and the first five movies of each trained model that comes with the library. The number in
-# brackets says how many of a model's ten movies are among the first model's ten. (The decoder is the one of chapter 08,
-# with 1,000 steps where the others have 3,000.)
+# brackets says how many of a model's ten movies are among the first model's ten. (The first is chapter 08's decoder, with
+# 1,000 steps where the others have 3,000. The next has the settings of the table, as all others have.)
 
 # %%
 for movie in history[-4:].tolist():

@@ -102,7 +102,8 @@ def scatter(
         ax: where to draw.
         points: shape (N, 2).
         groups: of the N items.
-        names: the labels of the groups to write on the map, where their points are densest.
+        names: the labels of the groups to write on the map, where their points are densest. One
+            that would hide an earlier one stands below it.
         size: of every point, or of each, (N,), as matplotlib counts.
 
     Raises:
@@ -121,12 +122,17 @@ def scatter(
     # In the order of the catalogue, not group by group: the last group would hide the others.
     colours = np.array(groups.light)[groups.group]
     ax.scatter(points[:, 0], points[:, 1], c=colours, s=size, linewidths=0)
+    written: list[np.ndarray] = []
+    room = np.ptp(points, 0).max() * np.array([0.03 * max(map(len, names), default=0), 0.05])
     for name in names:
         index = groups.labels.index(name)
-        x, y = densest(points[groups.group == index])
+        place = densest(points[groups.group == index])
+        while any((np.abs(place - other) < room).all() for other in written):
+            place = place - [0, room[1]]
+        written.append(place)
         ax.text(
-            x,
-            y,
+            place[0],
+            place[1],
             name,
             ha="center",
             va="center",

@@ -54,7 +54,7 @@ class RQTransformer(Recommender):
     """
 
     code_rows: Tensor  # (N, L) int64, where the codes of each item stand in `code_embedding`
-    prefix_rows: Tensor  # (N, L) int64, likewise its prefixes in `prefix_embedding`
+    prefix_rows: Tensor  # (N, L − 1) int64, likewise its prefixes of two codes and more
 
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
@@ -63,8 +63,8 @@ class RQTransformer(Recommender):
             self.trie = Trie(ids)
             levels = choices_of(self.trie)
             first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
-            prefix_rows, self.first_prefix = _prefix_rows(levels)
-        num_prefixes = self.first_prefix[-1]
+            prefix_rows, self.num_prefixes = _prefix_rows(levels)
+        num_prefixes = sum(self.num_prefixes)
         for level, choices in enumerate(levels):
             for name, value in choices._asdict().items():
                 self.register_buffer(f"choices_{level}_{name}", value, persistent=False)
@@ -100,16 +100,18 @@ class RQTransformer(Recommender):
         real = items != PADDING  # (B, T)
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
         hidden = _rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
+        inner = self._inner(hidden)  # (M, 2 D)
         targets = items[real]  # (M,)
+        own_vectors = self._own_vectors()
         total = hidden.new_zeros(())
         for level in range(len(self.sizes)):
             choices = self._choices(level)
-            chosen = choices.of_item[targets]  # (M,)
-            real_choice = chosen >= 0
-            if real_choice.any():
-                context = self._context(_rows(hidden, real_choice), level)
-                vectors = self._prefix_vectors(choices, level)
-                total = total + _nats(context, vectors, choices, chosen[real_choice])
+            chosen = choices.of_item.index_select(0, targets)  # (M,)
+            is_choice = chosen >= 0
+            if is_choice.any():
+                context = self._context(_rows(hidden, is_choice), _rows(inner, is_choice), level)
+                vectors = self._prefix_vectors(choices, level, own_vectors[level])
+                total = total + _nats(context, vectors, choices, chosen[is_choice])
         mean: Tensor = total / len(targets)
         return mean
 
@@ -178,58 +180,71 @@ class RQTransformer(Recommender):
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
         known = items.clamp(min=0)  # padding is read as item 0
-        vectors = self._steps(known).sum(2)  # (B, T, D)
+        vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
+        if self.prefix_embedding is not None:
+            vectors = vectors + self.prefix_embedding(self.prefix_rows[known]).sum(2)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
-    def _steps(self, items: Tensor) -> Tensor:
-        """Return the vectors of the codes of items (...), and of their prefixes: (..., L, D)."""
-        steps: Tensor = self.code_embedding(self.code_rows[items])
-        if self.prefix_embedding is not None:
-            steps = steps + self.prefix_embedding(self.prefix_rows[items])
-        return steps
+    def _own_vectors(self) -> list[Tensor | None]:
+        """Return what the choices of each level have learned for themselves, (C, D), or None."""
+        if self.prefix_embedding is None:
+            return [None] * len(self.sizes)
+        # Split once, not sliced a level: the gradient of each slice would be a table of its own.
+        sizes = [*self.num_prefixes, 1]  # the last row is the row of zeros
+        return [None, *self.prefix_embedding.weight.split_with_sizes(sizes)[:-1]]
 
-    def _prefix_vectors(self, choices: Choices, level: int) -> Tensor:
-        """Return the vector of each choice of a level, (C, D)."""
+    def _prefix_vectors(self, choices: Choices, level: int, own: Tensor | None) -> Tensor:
+        """Return the vector of each choice of a level, (C, D), given what they have learned."""
         if self.prefix_network is None:
-            vectors: Tensor = self.code_embedding(self.code_rows[choices.item, level])
-            if self.prefix_embedding is not None and level > 0:
-                first, end = self.first_prefix[level], self.first_prefix[level + 1]
-                vectors = vectors + self.prefix_embedding.weight[first:end]
-            return vectors
+            last_codes = self.code_rows[:, level].index_select(0, choices.item)  # (C,)
+            vectors: Tensor = self.code_embedding(last_codes)
+            return vectors if own is None else vectors + own
         steps = self.code_embedding(self.code_rows[choices.item, : level + 1])  # (C, level + 1, D)
         place = self.level_position.weight[level]
         made: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
         return made
 
-    def _context(self, hidden: Tensor, level: int) -> Tensor:
-        """Return what outputs (M, D) have to say about a level, (M, D)."""
-        place = self.level_position.weight[level]
-        context: Tensor = self.context_norm(hidden + self.context_network(hidden + place))
+    def _inner(self, hidden: Tensor) -> Tensor:
+        """Return the context network's first layer of outputs (M, D), without a level: (M, 2 D)."""
+        inner: Tensor = self.context_network[0](hidden)
+        return inner
+
+    def _context(self, hidden: Tensor, inner: Tensor, level: int) -> Tensor:
+        """Return what outputs have to say about a level: norm(h + network(h + place)), (M, D).
+
+        The first layer is linear, so it is done once for all levels: W (h + place) = W h + W place.
+
+        Args:
+            hidden: shape (M, D).
+            inner: shape (M, 2 D), what `_inner` makes of `hidden`.
+        """
+        first, rest = self.context_network[0], self.context_network[1:]
+        assert isinstance(first, nn.Linear)
+        place = F.linear(self.level_position.weight[level], first.weight)  # (2 D,)
+        context: Tensor = self.context_norm(hidden + rest(inner + place))
         return context
 
     def _choice_logits(self, hidden: Tensor, level: int) -> Tensor:
         """Score all choices of a level from outputs (B, D): (B, C)."""
-        vectors = self._prefix_vectors(self._choices(level), level)
-        return self._context(hidden, level) @ vectors.T
+        vectors = self._prefix_vectors(self._choices(level), level, self._own_vectors()[level])
+        return self._context(hidden, self._inner(hidden), level) @ vectors.T
 
 
 def _prefix_rows(levels: Sequence[Choices]) -> tuple[Tensor, tuple[int, ...]]:
     """Number the prefixes of two codes and more that have siblings (one of one code is a code).
 
     Returns:
-        For each item and level the number of its prefix, (N, L) int64; where the prefix has no
-        number, how many there are: the row of zeros. And the first number of each level, and how
-        many there are.
+        For each item and level but the first the number of its prefix, (N, L − 1) int64; where the
+        prefix has no number, how many there are: the row of zeros. And how many each level has.
     """
-    counts = [0, *(len(choices.item) for choices in levels[1:])]
-    first = tuple(accumulate(counts, initial=0))
-    rows = [
-        torch.where(choices.of_item >= 0, choices.of_item + start, first[-1])
-        for choices, start in zip(levels, first[:-1], strict=True)
-    ]
-    rows[0] = torch.full_like(rows[0], first[-1])
-    return torch.stack(rows, 1), first
+    deeper = levels[1:]
+    counts = tuple(len(choices.item) for choices in deeper)
+    rows = torch.full((len(levels[0].of_item), len(deeper)), sum(counts))
+    for level, choices in enumerate(deeper):
+        has_number = choices.of_item >= 0
+        rows[has_number, level] = choices.of_item[has_number] + sum(counts[:level])
+    return rows, counts
 
 
 def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
@@ -254,16 +269,20 @@ def _nats(context: Tensor, vectors: Tensor, choices: Choices, chosen: Tensor) ->
     """
     if len(choices.first) == 2:
         return F.cross_entropy(context @ vectors.T, chosen, reduction="sum")
-    sets, order = choices.set_of[chosen].sort(stable=True)  # (M,)
-    used, row, counts = torch.unique_consecutive(sets, return_inverse=True, return_counts=True)
+    sets = choices.set_of[chosen]  # (M,)
+    in_order, order = sets.sort(stable=True)
+    used, row, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
-    width = int(counts.max())  # Q, of P sets
-    slot = row * width + column  # (M,)
+    # Whole vector registers: small products of an odd width take more than twice as long.
+    width = -(-int(counts.max()) // 4) * 4  # Q, of P sets
+    slot = torch.empty_like(order)  # (M,), where each context is put
+    slot[order] = row * width + column
     contexts = context.new_zeros(len(used) * width, context.shape[1])
-    contexts = contexts.index_copy(0, slot, context[order]).view(len(used), width, -1)  # (P, Q, D)
+    contexts = contexts.index_copy(0, slot, context).view(len(used), width, -1)  # (P, Q, D)
     members, valid = choices.members(used)  # (P, S)
     siblings = F.embedding(members, vectors)  # (P, S, D)
-    logits = (contexts @ siblings.transpose(1, 2)).flatten(0, 1)  # (P · Q, S)
-    logits = logits.index_select(0, slot).masked_fill(~valid[row], -torch.inf)  # (M, S)
-    place = chosen[order] - choices.first[sets]  # (M,), among the siblings
-    return F.cross_entropy(logits, place, reduction="sum")
+    # Siblings first: then their gradient, the larger one, is made in the order of their memory.
+    logits = (siblings @ contexts.transpose(1, 2)).transpose(1, 2)  # (P, Q, S)
+    logits = logits.flatten(0, 1).index_select(0, slot)  # (M, S)
+    logits = logits.masked_fill(~valid[slot // width], -torch.inf)
+    return F.cross_entropy(logits, chosen - choices.first[sets], reduction="sum")

@@ -181,6 +181,7 @@ def test_places_in_the_table_follow_the_models() -> None:
 
 
 SHIPPED = {
+    "decoder-only": "decoder-only",
     "sasrec": "SASRec",
     "rq-transformer": "RQ-Transformer",
     "rq-transformer-codes-only": "RQ-Transformer, codes only",

@@ -82,6 +82,18 @@ def test_scatter_draws_each_item_in_its_colour_and_names_groups_where_they_are()
     plt.close(fig)
 
 
+def test_no_name_hides_another() -> None:
+    groups = plots.Groups("kind", ("a", "b", "c"), np.arange(9) % 3, ("#000",) * 3, ("#fff",) * 3)
+    points = np.random.default_rng(0).normal(0, 1, (9, 2))
+    points[:6] = 0.0  # two of each kind at one place
+    fig, ax = plt.subplots(figsize=(5, 5))
+    plots.scatter(ax, points, groups, names=groups.labels)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(boxes[i].overlaps(boxes[j]) for i, j in [(0, 1), (0, 2), (1, 2)])
+    plt.close(fig)
+
+
 def test_densest_is_where_most_points_are() -> None:
     crowd = np.random.default_rng(0).normal(0, 0.1, (50, 2))
     edge = np.array([[10.0, 10.0], [-10.0, 10.0], [10.0, -10.0], [9.0, 9.0]])

@@ -74,6 +74,8 @@ def core_mask(function: Callable[[Tensor, Tensor, int], Tensor]) -> bool:
     square = (torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 1, 1]))
     rare_movie = (torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 1]))
     chain = (torch.tensor([0, 0, 1, 1, 2, 2, 2, 3, 3]), torch.tensor([0, 1, 0, 1, 1, 2, 3, 3, 4]))
+    steps = torch.arange(40)  # user 0 has movies 0 and 1, user 1 has 1 and 2, and so on
+    path = (steps.repeat_interleave(2), torch.stack([steps, steps + 1], 1).flatten())
     return passes(
         function,
         [
@@ -92,6 +94,12 @@ def core_mask(function: Callable[[Tensor, Tensor, int], Tensor]) -> bool:
                 (*chain, 2),
                 torch.tensor([True] * 4 + [False] * 5),
                 "what one pass removes can leave others with too few: repeat until nothing goes",
+            ),
+            Case(
+                (*path, 2),
+                torch.tensor([False] * 80),
+                "a long chain falls apart from its ends, a link at a time: no fixed number of "
+                "passes is enough",
             ),
             Case(
                 (*square, 3),

@@ -29,6 +29,11 @@ def margin(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
                 "compare the nearest with the second-nearest codeword, wherever they stand in the "
                 "list, and not with the farthest",
             ),
+            Case(
+                (tensor([[0.0, 0.0]]), tensor([[3.0, -3.0], [1.0, 1.0], [0.0, 2.0]])),
+                tensor([2.0]),
+                "a squared distance is the sum of the squared differences over all D numbers",
+            ),
         ],
     )
 

@@ -61,10 +61,10 @@ _CODES = [
         "sign: vector minus codeword",
     ),
     Case(
-        (ROWS[:1], BOOKS),
-        tensor([[0, 0, 1]]),
-        "each level subtracts from what reached it, so that the third is given what the first two "
-        "left over together",
+        (ROWS, BOOKS),
+        tensor([[0, 0, 1], [1, 1, 0]]),
+        "each level subtracts from what reached it, in each row that row's own codeword, so that "
+        "the third is given what the first two left over together; return a row for each vector",
     ),
 ]
 

@@ -17,6 +17,10 @@ def batch_loss(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> b
     x, rebuilt = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
     nothing = torch.zeros(2, 2, 2)
     left = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 2.0]]])
+    uneven = torch.zeros(3, 2, 4)
+    uneven[:, :, :3] = torch.tensor(
+        [[[2.0, 0, 0], [0, 0, 0]], [[1, 1, 0], [0, 2, 0]], [[0, 0, 0], [1, 0, 0]]]
+    )
     one = torch.zeros(1, 1)
     loss = torch.tensor
     return passes(
@@ -38,6 +42,12 @@ def batch_loss(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> b
                 (x, x, left, 1.0),
                 loss(5.0),
                 "sum the squared lengths over the levels and features, then average over the rows",
+            ),
+            Case(
+                (torch.zeros(2, 4), torch.zeros(2, 4), uneven, 1.0),
+                loss(5.5),
+                "with three levels, two rows, four features: average over the rows, and not over "
+                "the levels or features",
             ),
             Case((x, rebuilt, left, 0.25), loss(8.25), "β weighs the commitment, nothing else"),
         ],
@@ -137,6 +147,11 @@ def stop_early(function: Callable[[Sequence[float], int], tuple[int, int]]) -> b
                 (1, 3),
                 "a measurement that is nan is no best one, and every comparison with it is false: "
                 "ask whether a value is below the best, not whether it fails to be above",
+            ),
+            Case(
+                ([2.0, math.nan, 3.0, 1.0], 2),
+                (1, 3),
+                "a measurement that is nan counts: it is one more without a new best",
             ),
             Case(
                 ([math.nan, 2.0, 3.0], 3),

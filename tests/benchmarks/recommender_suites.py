@@ -133,7 +133,7 @@ def architectures_step() -> Suite:
             "decoder-only, valid codes only": step_of("decoder-only", valid_only=True),
         },
         "RQ-Transformer",
-        rounds=11,
+        rounds=41,
     )
 
 

@@ -23,7 +23,11 @@ def popularity_scores(train: Histories, num_items: int) -> Tensor:
 
     Returns:
         shape (N,), float32; the same scores serve every user.
+
+    Raises:
+        ValueError: if the histories name an item outside the catalogue.
     """
+    train.check_items(num_items)
     return torch.bincount(train.items, minlength=num_items).float()
 
 

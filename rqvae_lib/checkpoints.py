@@ -35,7 +35,7 @@ from rqvae_lib.tensor_files import (
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def save_rqvae(path: Path, model: RQVAE, card: Card) -> None:
+def save_rqvae(path: str | Path, model: RQVAE, card: Card) -> None:
     """Write an RQ-VAE: weights, standardisation, configuration, card."""
     save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
 
@@ -86,7 +86,9 @@ def round_to_half(model: nn.Module) -> None:
     model.half().float()
 
 
-def save_recommender(path: Path, model: Recommender, card: Card, *, half: bool = False) -> None:
+def save_recommender(
+    path: str | Path, model: Recommender, card: Card, *, half: bool = False
+) -> None:
     """Write a recommender, with its catalogue of IDs and the catalogue's sha256.
 
     Args:
@@ -148,7 +150,7 @@ def load_recommender(
     return model, card
 
 
-def save_sasrec(path: Path, model: SASRec, card: Card, *, half: bool = False) -> None:
+def save_sasrec(path: str | Path, model: SASRec, card: Card, *, half: bool = False) -> None:
     """Write a SASRec: weights, configuration, card.
 
     Args, Raises: as `save_recommender`.
@@ -213,7 +215,7 @@ def _resolve(name_or_path: str | Path, stem: str) -> Path:
     shipped |= {
         name.removesuffix(f"-{stem}"): file
         for name, file in shipped.items()
-        if name.endswith(f"-{stem}")
+        if name.endswith(f"-{stem}") and not name.endswith(f"-encoder-{stem}")
     }
     if str(name_or_path) not in shipped:
         raise FileNotFoundError(

@@ -46,12 +46,7 @@ def collaborative_vectors(
         raise ValueError(f"dim is {dim}; for {num_items} items it must be 1 to {num_items - 1}")
     if window < 1:
         raise ValueError(f"window is {window}; it must be at least 1")
-    outside = histories.items[(histories.items < 0) | (histories.items >= num_items)]
-    if len(outside):
-        raise ValueError(
-            f"the histories name item {int(outside[0])}, but the catalogue has items 0 to "
-            f"{num_items - 1}: take both from one data set"
-        )
+    histories.check_items(num_items)
     information = positive_pmi(cooccurrences(histories, num_items, window))
     left, values = leading_singular_vectors(information, dim)
     vectors = left * np.sqrt(values)

@@ -77,8 +77,14 @@ class Evaluation:
 
         Args:
             metric: one of `METRICS`.
-            k: items of the list that count.
+            k: items of the list that count, 1 to 50.
+
+        Raises:
+            ValueError: for another metric or k. So do the other methods.
         """
+        if metric not in METRICS:
+            raise ValueError(f"metric is {metric!r}; it must be one of {', '.join(METRICS)}")
+        self._check(k)
         return mean_of_each_user(METRICS[metric](self.ranks, k), self.users)
 
     def mean(self, metric: str, k: int) -> Mean:
@@ -87,6 +93,7 @@ class Evaluation:
 
     def unseen(self, k: int) -> Mean | None:
         """Return Recall for the targets that nobody had in training; None if there are none."""
+        self._check(k)
         never = self.popularity[self.targets] == 0  # (M,)
         if not never.any():
             return None
@@ -94,11 +101,17 @@ class Evaluation:
 
     def coverage(self, k: int) -> float:
         """Return the share of the catalogue that is in anybody's list."""
+        self._check(k)
         return coverage(self.lists[:, :k], len(self.popularity))
 
     def mean_popularity(self, k: int) -> float:
         """Return how many training interactions a recommended item has, on average."""
+        self._check(k)
         return mean_popularity(self.lists[:, :k], self.popularity)
+
+    def _check(self, k: int) -> None:
+        if not 1 <= k <= self.lists.shape[1]:
+            raise ValueError(f"k is {k}; it must be 1 to {self.lists.shape[1]}, the lists' length")
 
 
 def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
@@ -135,21 +148,39 @@ def evaluate(
         batch_size: histories at a time; it bounds the memory, not the result.
 
     Raises:
-        ValueError: if a score is NaN, or as `generate.recommend`.
+        ValueError: if there are no positions, if the model's catalogue or the histories are not of
+            N items, if a score is NaN, or as `generate.recommend`.
     """
+    if not len(positions):
+        raise ValueError(
+            "there are no held-out positions to evaluate: no user has interactions enough for "
+            "this split; use more data"
+        )
+    popularity = popularity_scores(split.train, num_items)
     histories, targets = split.histories_and_targets(positions)
     k = max(CUTOFFS)
     if isinstance(model, ScoresItems):
-        batches = [
-            histories[start : start + batch_size] for start in range(0, len(histories), batch_size)
-        ]
-        lists = torch.cat([top_items(model.scores(batch).cpu(), k, batch) for batch in batches])
+        found = []
+        for start in range(0, len(histories), batch_size):
+            batch = histories[start : start + batch_size]
+            scores = model.scores(batch).cpu()  # (B, N)
+            _check_size(scores.shape[1], num_items)
+            found.append(top_items(scores, k, batch))
+        lists = torch.cat(found)
     else:
+        _check_size(len(model.ids), num_items)
         trie = Trie(model.ids, model.item_ids.device)
-        found = recommend(model, trie, histories, k=k, beams=beams, batch_size=batch_size)
-        lists = found.items.cpu()
-    popularity = popularity_scores(split.train, num_items)
+        generated = recommend(model, trie, histories, k=k, beams=beams, batch_size=batch_size)
+        lists = generated.items.cpu()
     return Evaluation(lists, targets, split.everything.user_of(positions), popularity)
+
+
+def _check_size(found: int, num_items: int) -> None:
+    if found != num_items:
+        raise ValueError(
+            f"the model knows {found:,} items, but num_items is {num_items:,}: take both from one "
+            "data set"
+        )
 
 
 def _mean(of_people: Tensor) -> Mean:

@@ -43,20 +43,23 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 
 
-def load_embeddings(name: str = "movielens-small-2016") -> Tensor:
+def load_embeddings(
+    name: str = "movielens-small-2016", texts: Sequence[str] | None = None
+) -> Tensor:
     """Read the vectors that ship with an embedded dataset.
 
     Args:
         name: the dataset, as for `load_dataset`.
+        texts: for whose items they are to be, (N,); by default those of the dataset itself.
 
     Returns:
         Shape (num_items, D), float32 (stored as float16), row i for item index i. The shipped
         ones have D = 384 and length 1 up to the rounding.
 
     Raises:
-        ValueError: if there is no such dataset, or if the file was not made from its texts.
+        ValueError: if there is no such dataset, or if the file was not made from these texts.
     """
-    texts = load_dataset(name).texts
+    texts = load_dataset(name).texts if texts is None else texts
     with resources.as_file(resources.files("rqvae_lib.data") / name) as folder:
         return read_embeddings(folder / "embeddings.safetensors", texts)
 

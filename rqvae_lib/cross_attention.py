@@ -71,7 +71,6 @@ class CrossTransformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.config = config
         self.blocks = nn.ModuleList(CrossBlock(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
 

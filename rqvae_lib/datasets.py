@@ -121,15 +121,18 @@ class Dataset:
             The rows of these items, shape (n,), int64, in the order asked for.
 
         Raises:
-            ValueError: if an id is not in the items table.
+            ValueError: if an id is not in the items table, or for anything but a list.
         """
-        wanted = pd.Index(np.asarray(item_ids, dtype=object))  # (n,)
+        asked = np.asarray(item_ids, dtype=object)
+        if asked.ndim != 1:
+            raise ValueError(f"item_ids is {item_ids!r}; expected a list of ids, such as [1, 2]")
+        wanted = pd.Index(asked)  # (n,)
         rows = _positions(self.items["item_id"].astype(object), wanted)  # (n,)
         if (rows < 0).any():
             known = self.items["item_id"]
             raise ValueError(
-                f"item id {wanted[rows < 0][0]} is not in {self.name}: expected one of its "
-                f"{self.num_items:,} ids (from {known.min()} to {known.max()}); "
+                f"item id {_shown(wanted[rows < 0][0])} is not in {self.name}: expected one of its "
+                f"{self.num_items:,} ids (from {_shown(known.min())} to {_shown(known.max())}); "
                 "look it up in the item_id column of dataset.items"
             )
         return rows
@@ -151,9 +154,9 @@ class Dataset:
         )
         if row < 0:
             raise ValueError(
-                f"user {user_id} is not in {self.name}: expected one of its {self.num_users:,} "
-                f"users, whose ids lie between {self.user_ids[0]} and {self.user_ids[-1]}; "
-                "choose one from dataset.user_ids"
+                f"user {_shown(user_id)} is not in {self.name}: expected one of its "
+                f"{self.num_users:,} users, whose ids lie between {_shown(self.user_ids[0])} and "
+                f"{_shown(self.user_ids[-1])}; choose one from dataset.user_ids"
             )
         start, end = self.user_offsets[row : row + 2]
         return self.interactions["item"].to_numpy(np.int64)[start:end].copy()
@@ -298,3 +301,8 @@ def _spelled(counts: Counts) -> str:
 def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
     """The row of each wanted id in a column of unique ids; -1 where it is not there."""
     return np.asarray(pd.Index(ids).get_indexer(pd.Index(wanted)), dtype=np.int64)
+
+
+def _shown(value: object) -> str:
+    """Write an id as Python does, so that the number 1 and the text '1' differ."""
+    return repr(value.item() if isinstance(value, np.generic) else value)

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from rqvae_lib.history_models import check_histories
 from rqvae_lib.recommenders import BeamState
 from rqvae_lib.trie import Trie
 
@@ -81,8 +82,9 @@ def recommend(
 
     Raises:
         ValueError: if k < 1 or beams < k, if `temperature` or `max_per_prefix` is out of range, if
-            there is not one list of forbidden items a user, or if a history, such a list or
-            `allowed` names an item outside the catalogue.
+            there is not one list of forbidden items a user, if `batch_size` is below 1, if a
+            history, such a list or `allowed` names an item outside the catalogue, or if the model
+            says which IDs it speaks (`model.ids`) and the trie is of others.
     """
     if not 1 <= k <= beams:
         raise ValueError(
@@ -99,6 +101,10 @@ def recommend(
         raise ValueError(
             f"max_per_prefix is {max_per_prefix}; expected at least 1, or None for no limit"
         )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    check_catalogue(model, trie)
+    check_histories(histories, trie.num_items)
     forbidden = histories if forbidden is None else forbidden
     if len(forbidden) != len(histories):
         raise ValueError(
@@ -187,12 +193,12 @@ class _BlockedPrefixes:
         self.trie = trie
         device = trie.items.device
         for items in forbidden:
-            _check_rows(items, "forbidden", trie)
+            check_rows(items, "forbidden", trie)
         # `unique` sorts, and counts a repeated item once.
         leaves = [torch.unique(trie.leaf_of[items.to(device)]) for items in forbidden]
         self.allowed_before = None  # the whole catalogue is allowed
         if allowed is not None:
-            _check_rows(allowed, "allowed", trie)
+            check_rows(allowed, "allowed", trie)
             is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=device)
             is_allowed[trie.leaf_of[allowed.to(device)]] = True
             # How many allowed leaves stand before each, (N + 1,) int64.
@@ -215,7 +221,18 @@ class _BlockedPrefixes:
         return torch.searchsorted(self.forbidden, leaf.flatten(1)).view_as(leaf)
 
 
-def _check_rows(items: Tensor, what: str, trie: Trie) -> None:
+def check_catalogue(model: GenerativeRecommender, trie: Trie) -> None:
+    """Raise ValueError if a model says which IDs it speaks, and the trie is of others."""
+    ids = getattr(model, "ids", None)
+    if ids is not None and ids.sha256 != trie.catalogue:
+        raise ValueError(
+            f"the model speaks the IDs {ids.sha256[:12]}…, but the trie is of the catalogue "
+            f"{trie.catalogue[:12]}…: make it of the model's own, Trie(model.ids)"
+        )
+
+
+def check_rows(items: Tensor, what: str, trie: Trie) -> None:
+    """Raise ValueError if items (n,) that are `what` are not of the trie's catalogue."""
     outside = items[(items < 0) | (items >= trie.num_items)]
     if len(outside):
         raise ValueError(

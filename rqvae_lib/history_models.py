@@ -46,6 +46,17 @@ def draw_weights(model: nn.Module) -> None:
                 module.weight[module.padding_idx] = 0
 
 
+def check_histories(histories: Sequence[Tensor], num_items: int) -> None:
+    """Raise ValueError, naming the row, if a history names an item outside a catalogue of N."""
+    for row, history in enumerate(histories):
+        if len(history) and not 0 <= int(history.min()) <= int(history.max()) < num_items:
+            raise ValueError(
+                f"history {row} names items {int(history.min())} to {int(history.max())}, but the "
+                f"catalogue holds items 0 to {num_items - 1}: pass rows of the catalogue, not the "
+                "data set's own item ids (Dataset.item_index converts them)"
+            )
+
+
 def pad_histories(
     histories: Sequence[Tensor], max_items: int, num_items: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -63,14 +74,8 @@ def pad_histories(
     Raises:
         ValueError: if a history names an item outside the catalogue.
     """
+    check_histories(histories, num_items)
     kept = [history[-(max_items - 1) :] for history in histories]
-    for row, history in enumerate(kept):
-        if len(history) and not 0 <= int(history.min()) <= int(history.max()) < num_items:
-            raise ValueError(
-                f"history {row} names items {int(history.min())} to {int(history.max())}, but the "
-                f"catalogue holds items 0 to {num_items - 1}: pass rows of the catalogue, not the "
-                "data set's own item ids (Dataset.item_index converts them)"
-            )
     lengths = torch.tensor([len(history) for history in kept], device=device)
     items = nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=PADDING)
     return items.to(device), lengths

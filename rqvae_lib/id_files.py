@@ -39,13 +39,14 @@ class IDTable(NamedTuple):
     titles: list[str]
 
 
-def write_ids(path: Path, frame: pd.DataFrame) -> None:
+def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
     """Write the table of `SemanticIDs.to_frame` as CSV or Parquet, by the ending, atomically.
 
     Raises:
         ValueError: if the path ends in neither .csv nor .parquet.
         OSError: if the path cannot be written; an older file is then still whole.
     """
+    path = Path(path)
     check_ending(path)
     with write_atomically(path) as temporary:
         if path.suffix == ".csv":
@@ -72,7 +73,7 @@ def check_ending(path: Path) -> None:
 
 
 def read_ids(
-    path: Path,
+    path: str | Path,
     codebook_sizes: Sequence[int],
     item_ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
 ) -> IDTable:
@@ -94,6 +95,7 @@ def read_ids(
             (counted from 0, without the header) and the column that are wrong.
         OSError: if the file cannot be read.
     """
+    path = Path(path)
     check_ending(path)
     codes = [f"code_{level}" for level in range(1, len(codebook_sizes) + 1)]
     frame = _read(path, ["item_id", "title", *codes, "disambiguation", "semantic_id"])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from rqvae_lib.history_models import check_histories
 from rqvae_lib.splits import Histories
 
 
@@ -54,11 +55,7 @@ class ItemKNN:
         ):
             if not value >= least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")
-        if len(train.items) and int(train.items.max()) >= num_items:
-            raise ValueError(
-                f"the histories name item {int(train.items.max())}, but the catalogue has items 0 "
-                f"to {num_items - 1}: take both from one data set"
-            )
+        train.check_items(num_items)
         self.num_items = num_items
         self.last = last
         self.shrinkage = shrinkage
@@ -72,7 +69,11 @@ class ItemKNN:
 
         Returns:
             shape (B, N), float32.
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
         """
+        check_histories(histories, self.num_items)
         heard = [history[-self.last :] if self.last else history for history in histories]
         offsets = np.cumsum([0, *map(len, heard)])
         items = torch.cat([*heard, torch.empty(0, dtype=torch.int64)]).numpy()

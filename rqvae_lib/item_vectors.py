@@ -16,6 +16,7 @@ from rqvae_lib.datasets import EMBEDDED, Dataset
 from rqvae_lib.splits import SplitName, split_by_name
 
 Content = Literal["text", "collaborative", "both"]
+DIM = 64  # of collaborative vectors, where there are more items than that
 
 
 def item_vectors(
@@ -34,8 +35,9 @@ def item_vectors(
         split: which interactions may be learned from.
 
     Returns:
-        shape (N, D), float32: for the shipped embeddings D is 384, for collaborative vectors 64,
-        for both 448. The RQ-VAE standardises each feature, so every number counts alike.
+        shape (N, D), float32: for the shipped embeddings D is 384, for collaborative vectors 64
+        (N − 1 in a smaller catalogue), for both 448. The RQ-VAE standardises each feature, so every
+        number counts alike.
 
     Raises:
         ValueError: for another content, or as `text_vectors`.
@@ -47,7 +49,8 @@ def item_vectors(
     if content in ("text", "both"):
         parts.append(text_vectors(dataset, embeddings))
     if content in ("collaborative", "both"):
-        parts.append(collaborative_vectors(split_by_name(dataset, split).train, dataset.num_items))
+        train, num_items = split_by_name(dataset, split).train, dataset.num_items
+        parts.append(collaborative_vectors(train, num_items, dim=min(DIM, num_items - 1)))
     return torch.cat(parts, 1)
 
 
@@ -63,13 +66,13 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         shape (N, D), float32.
 
     Raises:
-        ValueError: for embeddings of other texts, or if there are none.
+        ValueError: for embeddings of other texts, the shipped ones included, or if there are none.
         OSError: if the embeddings cannot be read.
     """
     if embeddings is not None:
         return read_embeddings(embeddings, dataset.texts)
     if dataset.name in EMBEDDED:
-        return load_embeddings(dataset.name)
+        return load_embeddings(dataset.name, dataset.texts)
     if not dataset.has_texts:
         raise ValueError(
             f"{dataset.name} has no texts: pass embeddings of your own (--embeddings), or use who "

@@ -10,6 +10,7 @@ Used by: `Dataset.from_tables`. Derived in: chapter 13.
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from rqvae_lib.tables import INTERACTION_DTYPES, ITEM_DTYPES
 MAX_TEXT = 2**20  # letters of one field
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_RATING = 1e30  # which 32 bits hold
+NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
 LATEST = 2**32  # seconds since 1970: the year 2106; milliseconds are far beyond
 
 
@@ -91,6 +93,12 @@ def _read(
     columns: Mapping[str, str],
 ) -> pd.DataFrame:
     """Return the columns that are wanted of a table, under our names."""
+    strange = [name for name in columns if name not in NAMES]
+    if strange:
+        raise ValueError(
+            f"columns names {strange[0]!r}, expected names among {', '.join(NAMES)}: write "
+            "{our name: the table's name}"
+        )
     frame = source if isinstance(source, pd.DataFrame) else _read_file(Path(source))
     names = [str(name) for name in frame.columns]
     for name in (*needed, *optional):
@@ -102,7 +110,7 @@ def _read(
         if theirs not in names and (name in needed or name in columns):
             raise ValueError(
                 f"{where} has no column {theirs!r}, but {', '.join(names)[:200]!r}; expected it "
-                f"for {name}: rename the column, or say columns={{{name!r}: …}}"
+                f"for {name}: rename the column, or in Python say columns={{{name!r}: …}}"
             )
     frame = frame.set_axis(names, axis=1)
     if not len(frame):
@@ -126,20 +134,15 @@ def _read_file(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             # What pandas noted in the file (an index, say) is passed over: the columns say all.
-            frame: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
+            columns = pq.ParquetFile(path).read()  # takes a name that comes twice, too
+            frame: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
             return frame
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
-            return pd.read_csv(
-                path,
-                sep=SEPARATORS[path.suffix],
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                keep_default_na=False,
-                na_values=[""],
-                low_memory=False,
-            )
+            frame = _read_text(path)
+            # pandas gives a name that comes twice a new one, so the header is read by itself.
+            header = _read_text(path, header=None, nrows=1).iloc[0]
+            return frame.set_axis(header.fillna("").tolist(), axis=1)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}), expected that "
@@ -152,6 +155,21 @@ def _read_file(path: Path) -> pd.DataFrame:
             f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: mend the "
             "file"
         ) from error
+
+
+def _read_text(path: Path, **options: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(
+        path,
+        sep=SEPARATORS[path.suffix],
+        dtype=str,
+        encoding="utf-8-sig",
+        index_col=False,
+        keep_default_na=False,
+        na_values=[""],
+        low_memory=False,
+        **options,
+    )
+    return frame
 
 
 def _is_text_file(source: pd.DataFrame | str | Path) -> bool:
@@ -221,7 +239,7 @@ def _numbers(column: pd.Series, where: str) -> pd.Series:
 
 def _seconds(column: pd.Series, where: str) -> pd.Series:
     """Return seconds since 1970, int64, of numbers or of dates."""
-    expected = "seconds since 1970 or a date"
+    expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
     _check_present(column, where, expected)
     numbers = column
     if not pd.api.types.is_datetime64_any_dtype(column.dtype):

@@ -68,7 +68,7 @@ def train_rqvae(
     start_from: RQVAE | None = None,
     snapshot: Callable[[int, RQVAE], None] | None = None,
     device: str = "cpu",
-    state_path: Path | None = None,
+    state_path: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[RQVAE, list[LogEntry]]:
@@ -154,7 +154,7 @@ def _rqvae_to_train(
                 "leave the architecture out, or start anew"
             )
         config = start_from.config
-    config = config or RQVAEConfig(input_dim=embeddings.shape[1])
+    config = config or RQVAEConfig(input_dim=embeddings.shape[-1])
     if config.hidden_dims is None:
         raise ValueError(
             "residual k-means has no weights to train: new_rqvae fits it to the data, and that is "
@@ -175,7 +175,7 @@ def train_decoder(
     training: TrainingConfig = DECODER_TRAINING,
     *,
     device: str = "cpu",
-    state_path: Path | None = None,
+    state_path: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[Recommender, list[LogEntry]]:
@@ -196,11 +196,7 @@ def train_decoder(
         ValueError, CheckpointError, OSError: as `training.train`.
     """
     config = config or DecoderOnlyConfig()
-    if len(histories.items) and int(histories.items.max()) >= len(ids):
-        raise ValueError(
-            f"the histories name item {int(histories.items.max())}, but the catalogue of IDs holds "
-            f"items 0 to {len(ids) - 1}: take both from one data set"
-        )
+    histories.check_items(len(ids))
     with _seeded(training.seed):
         model = new_recommender(config, ids)
     log = _train_on(
@@ -222,7 +218,7 @@ def train_sasrec(
     training: TrainingConfig = DECODER_TRAINING,
     *,
     device: str = "cpu",
-    state_path: Path | None = None,
+    state_path: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[SASRec, list[LogEntry]]:
@@ -239,11 +235,7 @@ def train_sasrec(
     Raises:
         ValueError, CheckpointError, OSError: as `training.train`.
     """
-    if len(histories.items) and int(histories.items.max()) >= config.num_items:
-        raise ValueError(
-            f"the histories name item {int(histories.items.max())}, but the catalogue has items 0 "
-            f"to {config.num_items - 1}: take both from one data set"
-        )
+    histories.check_items(config.num_items)
     with _seeded(training.seed):
         model = SASRec(config)
     log = _train_on(
@@ -266,7 +258,7 @@ def _train_on(
     *,
     inputs: Mapping[str, str],
     device: str,
-    state_path: Path | None,
+    state_path: str | Path | None,
     resume: bool,
     progress: bool,
 ) -> list[LogEntry]:

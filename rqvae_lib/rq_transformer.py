@@ -54,7 +54,7 @@ class RQTransformer(Recommender):
     """
 
     code_rows: Tensor  # (N, L) int64, where the codes of each item stand in `code_embedding`
-    prefix_rows: Tensor  # (N, L − 1) int64, likewise its prefixes of two codes and more
+    prefix_rows: Tensor  # (N, L) int64, likewise its prefixes in `prefix_embedding`
 
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
@@ -103,7 +103,7 @@ class RQTransformer(Recommender):
         inner = self._inner(hidden)  # (M, 2 D)
         targets = items[real]  # (M,)
         own_vectors = self._own_vectors()
-        total = hidden.new_zeros(())
+        total = 0 * hidden.sum()  # a catalogue of one item has no choice, and still a gradient
         for level in range(len(self.sizes)):
             choices = self._choices(level)
             chosen = choices.of_item.index_select(0, targets)  # (M,)
@@ -163,7 +163,7 @@ class RQTransformer(Recommender):
         scores = logits.gather(1, of_child).view_as(children.nodes)
         scores = scores.masked_fill(~children.valid, -torch.inf)
         shape = (*state.nodes.shape, self.sizes[state.depth])
-        nothing = torch.full(shape, -torch.inf, device=scores.device)
+        nothing = scores.new_full(shape, -torch.inf)
         # The largest, since a child that is not valid may carry the code of one that is.
         return nothing.scatter_reduce(2, children.codes, scores, "amax")
 
@@ -182,7 +182,10 @@ class RQTransformer(Recommender):
         known = items.clamp(min=0)  # padding is read as item 0
         vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
         if self.prefix_embedding is not None:
-            vectors = vectors + self.prefix_embedding(self.prefix_rows[known]).sum(2)
+            longer = self.prefix_rows[known][
+                ..., 1:
+            ]  # a prefix of one code has no vector of its own
+            vectors = vectors + self.prefix_embedding(longer).sum(2)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
@@ -192,7 +195,8 @@ class RQTransformer(Recommender):
             return [None] * len(self.sizes)
         # Split once, not sliced a level: the gradient of each slice would be a table of its own.
         sizes = [*self.num_prefixes, 1]  # the last row is the row of zeros
-        return [None, *self.prefix_embedding.weight.split_with_sizes(sizes)[:-1]]
+        _, *own, _ = self.prefix_embedding.weight.split_with_sizes(sizes)
+        return [None, *own]
 
     def _prefix_vectors(self, choices: Choices, level: int, own: Tensor | None) -> Tensor:
         """Return the vector of each choice of a level, (C, D), given what they have learned."""
@@ -235,13 +239,12 @@ def _prefix_rows(levels: Sequence[Choices]) -> tuple[Tensor, tuple[int, ...]]:
     """Number the prefixes of two codes and more that have siblings (one of one code is a code).
 
     Returns:
-        For each item and level but the first the number of its prefix, (N, L − 1) int64; where the
-        prefix has no number, how many there are: the row of zeros. And how many each level has.
+        For each item and level the number of its prefix, (N, L) int64; where the prefix has no
+        number, how many there are: the row of zeros. And how many each level has.
     """
-    deeper = levels[1:]
-    counts = tuple(len(choices.item) for choices in deeper)
-    rows = torch.full((len(levels[0].of_item), len(deeper)), sum(counts))
-    for level, choices in enumerate(deeper):
+    counts = (0, *(len(choices.item) for choices in levels[1:]))
+    rows = torch.full((len(levels[0].of_item), len(levels)), sum(counts))
+    for level, choices in enumerate(levels[1:], 1):
         has_number = choices.of_item >= 0
         rows[has_number, level] = choices.of_item[has_number] + sum(counts[:level])
     return rows, counts
@@ -273,7 +276,7 @@ def _nats(context: Tensor, vectors: Tensor, choices: Choices, chosen: Tensor) ->
     in_order, order = sets.sort(stable=True)
     used, row, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
-    # Whole vector registers: small products of an odd width take more than twice as long.
+    # Whole vector registers: small products of some odd widths take twice as long.
     width = -(-int(counts.max()) // 4) * 4  # Q, of P sets
     slot = torch.empty_like(order)  # (M,), where each context is put
     slot[order] = row * width + column

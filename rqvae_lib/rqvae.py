@@ -182,10 +182,15 @@ class RQVAE(nn.Module):
 
     def standardize(self, embeddings: Tensor) -> Tensor:
         """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature."""
-        self._check_width(embeddings)
+        self._check(embeddings)
         return (embeddings - self.mean).div_(self.std)
 
-    def _check_width(self, embeddings: Tensor) -> None:
+    def _check(self, embeddings: Tensor) -> None:
+        if embeddings.dtype != self.mean.dtype:
+            raise ValueError(
+                f"embeddings are {embeddings.dtype}; this RQ-VAE reads {self.mean.dtype}: convert "
+                "them with .float()"
+            )
         if embeddings.ndim != 2 or embeddings.shape[1] != self.config.input_dim:
             raise ValueError(
                 f"embeddings have shape {tuple(embeddings.shape)}; this RQ-VAE reads rows of "
@@ -216,7 +221,7 @@ class RQVAE(nn.Module):
         Raises:
             ValueError: as `fit_to_data`.
         """
-        self._check_width(embeddings)
+        self._check(embeddings)
         check_finite(embeddings, "embeddings")
         if len(embeddings) < self.config.codebook_size:
             raise ValueError(
@@ -256,7 +261,7 @@ class RQVAE(nn.Module):
         Raises:
             ValueError: if embeddings are not finite, or of another width.
         """
-        self._check_width(embeddings)
+        self._check(embeddings)
         latents = self.mean.new_empty(len(embeddings), self.config.latent_dim)
         for rows, block in self._latent_blocks(embeddings):
             latents[rows] = block
@@ -286,7 +291,7 @@ class RQVAE(nn.Module):
                 "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
                 "fit_to_data first, or load a trained one"
             )
-        self._check_width(embeddings)
+        self._check(embeddings)
         codes = torch.empty(
             len(embeddings), self.config.num_levels, dtype=torch.int64, device=embeddings.device
         )

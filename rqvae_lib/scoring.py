@@ -18,7 +18,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rqvae_lib.generate import GenerativeRecommender, refuse_nan
+from rqvae_lib.generate import (
+    GenerativeRecommender,
+    check_catalogue,
+    check_rows,
+    refuse_nan,
+)
+from rqvae_lib.history_models import check_histories
 from rqvae_lib.recommenders import BeamState
 from rqvae_lib.trie import Trie
 
@@ -50,8 +56,8 @@ def score_items(
         missing went to tuples of codes that name no item.
 
     Raises:
-        ValueError: if `chunk_size` or `batch_size` is below 1, or if a history or `items` names an
-            item outside the catalogue.
+        ValueError: if `chunk_size` or `batch_size` is below 1, if a history or `items` names an
+            item outside the catalogue, or if the model speaks the IDs of another one.
     """
     if chunk_size < 1 or batch_size < 1:
         raise ValueError(
@@ -59,12 +65,9 @@ def score_items(
         )
     device = trie.items.device
     items = torch.arange(trie.num_items, device=device) if items is None else items.to(device)
-    outside = items[(items < 0) | (items >= trie.num_items)]
-    if len(outside):
-        raise ValueError(
-            f"item {int(outside[0])} is to be scored, but the catalogue holds items 0 to "
-            f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
-        )
+    check_catalogue(model, trie)
+    check_histories(histories, trie.num_items)
+    check_rows(items, "to be scored", trie)
     leaves = trie.leaf_of[items]  # (S,)
     wanted = torch.zeros(trie.num_items + 1, dtype=torch.int64, device=leaves.device)
     wanted[leaves + 1] = 1
@@ -90,10 +93,10 @@ class _Walk:
     def score(self, histories: Sequence[Tensor]) -> Tensor:
         """Return the log-probability of each leaf, (B, N); −inf where it was not asked for."""
         state = self.model.encode_history(histories)
-        device = state.hidden.device
-        leaves = torch.full((len(histories), self.trie.num_items), -torch.inf, device=device)
-        root = torch.zeros(1, dtype=torch.int64, device=device)
-        self._descend(state, root, torch.zeros(len(histories), 1, device=device), leaves)
+        hidden = state.hidden
+        leaves = hidden.new_full((len(histories), self.trie.num_items), -torch.inf)
+        root = torch.zeros(1, dtype=torch.int64, device=hidden.device)
+        self._descend(state, root, hidden.new_zeros(len(histories), 1), leaves)
         refuse_nan(leaves)
         return leaves
 

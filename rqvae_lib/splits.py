@@ -37,6 +37,20 @@ class Histories:
         start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
         return self.items[start:end]
 
+    def check_items(self, num_items: int) -> None:
+        """Raise ValueError unless every item is one of a catalogue of N, and has a user."""
+        outside = self.items[(self.items < 0) | (self.items >= num_items)]
+        if len(outside):
+            raise ValueError(
+                f"the histories name item {int(outside[0])}, but the catalogue has items 0 to "
+                f"{num_items - 1}: take both from one data set"
+            )
+        if int(self.offsets[-1]) != len(self.items):
+            raise ValueError(
+                f"the last offset of the histories is {int(self.offsets[-1])}, expected "
+                f"{len(self.items)}, the number of their items"
+            )
+
     def user_of(self, positions: Tensor) -> Tensor:
         """Return the user to whom each position in `items` belongs, int64 of the same shape."""
         return torch.searchsorted(self.offsets, positions, right=True) - 1

@@ -31,7 +31,11 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(
-    path: Path, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], card: Card
+    path: str | Path,
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    card: Card,
 ) -> None:
     """Write tensors, configuration and card as one file, atomically.
 
@@ -42,6 +46,7 @@ def save_checkpoint(
     header = {"format": FORMAT, "kind": kind, "config": dict(config), "card": card}
     text = json.dumps(header, ensure_ascii=False, sort_keys=True)
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path = Path(path)
     with write_atomically(path) as temporary:
         try:
             save_file(flat, temporary, metadata={HEADER_KEY: text})

@@ -37,7 +37,7 @@ class EarlyStop:
 
     metric: str  # which of the numbers that `measure` returns
     patience: int  # measurements without a new best until the training stops
-    higher_is_better: bool = True
+    higher_is_better: bool  # of a share that is lost, say, lower is
 
     def __post_init__(self) -> None:
         if self.patience < 1:
@@ -137,7 +137,7 @@ def train(
     measure: Callable[[], Mapping[str, float]] | None = None,
     snapshot: Callable[[int], None] | None = None,
     inputs: Mapping[str, str] | None = None,
-    state_path: Path | None = None,
+    state_path: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> list[LogEntry]:
@@ -181,7 +181,8 @@ def train(
     total = config.total_steps(batches.steps_per_epoch)
     best = Best(config.early_stop.higher_is_better) if config.early_stop else None
     start = 0
-    if resume and state_path is not None:
+    state_path = Path(state_path) if state_path else None
+    if resume and state_path:
         start = load_state(state_path, model, optimizer, settings, best)
     device = next(model.parameters()).device
     step_loss = torch.compile(loss_of) if config.compile else loss_of

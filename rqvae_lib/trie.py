@@ -42,7 +42,7 @@ class Trie:
         levels: one `Level` a depth, 0 to the length of an ID.
         items: (N,) int64, the items in the sorted order of their IDs: the leaves.
         leaf_of: (N,) int64, each item's position among the leaves: the inverse of `items`.
-        sizes: how many values each code of an ID can take.
+        catalogue: the sha256 of the IDs, by which a model knows that they are those it speaks.
 
     Raises:
         ValueError: if the catalogue is empty.
@@ -55,7 +55,7 @@ class Trie:
         self.leaf_of = torch.empty_like(self.items)
         self.leaf_of[self.items] = torch.arange(len(self.items))
         table = ids.ids[self.items]  # (N, depth)
-        self.sizes = ids.sizes
+        self.catalogue = ids.sha256
         num_items, depth = table.shape
         starts = [torch.zeros(1, dtype=torch.int64)]  # a level: row where each prefix begins
         begins = torch.zeros(num_items, dtype=torch.bool)

@@ -488,3 +488,15 @@ def test_a_weight_that_float16_cannot_hold_is_refused(folder: Path, number: floa
     assert (folder / "decoder.safetensors").read_bytes() == before
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), weights[name].nan_to_num()), name
+
+
+def test_an_encoder_decoder_is_no_encoder() -> None:
+    with pytest.raises(FileNotFoundError, match="neither a file nor a shipped checkpoint"):
+        load_recommender("movielens-small-2016-encoder")
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    save_rqvae(str(tmp_path / "rqvae.safetensors"), new_rqvae(), {})
+    save_recommender(str(tmp_path / "decoder.safetensors"), new_decoder(), {})
+    load_rqvae(str(tmp_path / "rqvae.safetensors"))
+    load_recommender(str(tmp_path / "decoder.safetensors"))

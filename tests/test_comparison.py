@@ -174,3 +174,33 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
         low, high = bootstrap_interval(values, generator=generator, num_samples=400)
         held += low <= 0.1 <= high
     assert 0.91 <= held / 400 <= 0.98
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    evaluation = Evaluation(lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3))
+    for k in (0, 51):
+        for measure in (
+            lambda k: evaluation.mean("Recall", k),
+            evaluation.unseen,
+            evaluation.coverage,
+            evaluation.mean_popularity,
+        ):
+            with pytest.raises(ValueError, match=f"k is {k}; it must be 1 to 50"):
+                measure(k)
+    with pytest.raises(ValueError, match="metric is 'recall'; it must be one of Recall, NDCG, MRR"):
+        evaluation.mean("recall", 10)
+
+
+def test_nothing_held_out_and_another_catalogue_are_refused() -> None:
+    split = leave_one_out(small_dataset())
+    model = Popularity(split.train, 90)
+    with pytest.raises(ValueError, match="no held-out positions"):
+        evaluate(model, split, split.test[:0], 90)
+    with pytest.raises(ValueError, match=r"the model knows 90 items, but num_items is 9,066"):
+        evaluate(model, split, split.test, 9066)
+    with pytest.raises(ValueError, match="the catalogue has items 0 to 9"):
+        evaluate(model, split, split.test, 10)
+    ids = SemanticIDs(torch.zeros(90, 1, dtype=torch.int64), [2])
+    decoder = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
+    with pytest.raises(ValueError, match="the model knows 90 items, but num_items is 91"):
+        evaluate(decoder, split, split.test, 91)

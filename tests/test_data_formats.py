@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +78,7 @@ def test_amazon(tmp_path: Path) -> None:
     assert data.user_ids.tolist() == ["A1", "A2"]
     assert data.user_history("A1").tolist() == [1, 0]  # one day: the file's order
     assert data.item_index(["B0001", "B0001"]).tolist() == [1, 1]
-    with pytest.raises(ValueError, match=r"user A3 is not in amazon: .* between A1 and A2"):
+    with pytest.raises(ValueError, match=r"user 'A3' is not in amazon: .* between 'A1' and 'A2'"):
         data.user_history("A3")
     with pytest.raises(ValueError, match="item id 5 is not in amazon"):
         data.item_index([5])
@@ -566,3 +568,21 @@ def test_the_real_ml_100k(tmp_path: Path) -> None:
         expected.setdefault(user, []).append(movie)
     found = {int(user): ids[data.user_history(user)].tolist() for user in data.user_ids}
     assert found == expected
+
+
+def test_a_mistaken_name_of_a_column_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"columns names 'time', expected names among user_id,"):
+        Dataset.from_tables(**tables(), columns={"time": "timestamp"})
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet"])
+def test_a_column_that_comes_twice_is_refused_in_files_too(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"table{ending}"
+    if ending == ".parquet":
+        columns = [pa.array([1, 2]) for _ in range(3)]
+        pq.write_table(pa.Table.from_arrays(columns, ["user_id", "item_id", "item_id"]), path)
+    else:
+        mark = "," if ending == ".csv" else "\t"
+        path.write_text("\n".join([mark.join(["user_id", "item_id", "item_id"]), mark.join("123")]))
+    with pytest.raises(ValueError, match="has the column 'item_id' twice, expected it once"):
+        Dataset.from_tables(path)

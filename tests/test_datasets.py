@@ -287,3 +287,7 @@ def test_unknown_names_ids_and_users_are_named_with_what_to_do() -> None:
         tiny().user_history(8)
     with pytest.raises(ValueError, match=r"item id 25 is not in tiny: .* \(from 10 to 30\)"):
         tiny().item_index([10, 25])
+    with pytest.raises(ValueError, match=r"item id '10' is not in tiny: .* \(from 10 to 30\)"):
+        tiny().item_index(["10"])
+    with pytest.raises(ValueError, match=r"item_ids is 10; expected a list of ids"):
+        tiny().item_index(10)  # type: ignore[arg-type]

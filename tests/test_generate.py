@@ -13,6 +13,7 @@ from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
 from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from rqvae_lib.generate import recommend
 from rqvae_lib.recommenders import Recommender
+from rqvae_lib.scoring import score_items
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
@@ -307,3 +308,29 @@ def test_a_model_of_nan_is_an_error_and_not_an_empty_list() -> None:
         model.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match="NaN"):
         recommend(model, Trie(ids), [torch.tensor([0])], k=1, beams=3)
+
+
+def test_a_trie_of_other_ids_is_refused() -> None:
+    model, trie = random_model(12, 2)
+    other = Trie(SemanticIDs(model.ids.codes.flip(0), [3, 3]))
+    with pytest.raises(ValueError, match=r"trie is of the catalogue .*: make it of the model's"):
+        recommend(model, other, [NOTHING])
+    with pytest.raises(ValueError, match=r"trie is of the catalogue .*: make it of the model's"):
+        score_items(model, other, [NOTHING])
+    assert len(recommend(model, trie, [NOTHING], k=2).items) == 1
+
+
+def test_an_item_outside_is_found_in_all_of_a_history_and_its_user_named() -> None:
+    """The model hears the last items of a history only, and a batch at a time."""
+    model, trie = random_model(12, 2)
+    histories = [NOTHING] * 70 + [torch.tensor([99, *[0] * 9])]
+    for run in (recommend, score_items):
+        with pytest.raises(ValueError, match="history 70 names items 0 to 99"):
+            run(model, trie, histories)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_nobody_is_refused(batch_size: int) -> None:
+    model, trie = random_model(12, 2)
+    with pytest.raises(ValueError, match=f"batch_size is {batch_size}; it must be at least 1"):
+        recommend(model, trie, HISTORIES, batch_size=batch_size)

@@ -86,6 +86,10 @@ def test_settings_out_of_range_are_refused(settings_: dict[str, float], says: st
         ItemKNN(histories_of([[0]]), 1, **settings_)  # type: ignore[arg-type]
 
 
-def test_an_item_outside_the_catalogue_is_named() -> None:
-    with pytest.raises(ValueError, match="item 5"):
-        ItemKNN(histories_of([[5]]), 5)
+@pytest.mark.parametrize("item", [-1, -(10**8), 3, 10**8])
+def test_an_item_outside_the_catalogue_is_refused_and_not_looked_up(item: int) -> None:
+    with pytest.raises(ValueError, match=f"name item {item}, but the catalogue has items 0 to 2"):
+        ItemKNN(histories_of([[0, 1], [item]]), 3)
+    model = ItemKNN(histories_of([[0, 1], [2]]), 3)
+    with pytest.raises(ValueError, match=f"history 1 names items .*{item}.* holds items 0 to 2"):
+        model.scores([torch.tensor([0]), torch.tensor([1, item])])

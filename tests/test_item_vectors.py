@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from conftest import small_dataset
 from rqvae_lib.content import load_embeddings, save_embeddings
-from rqvae_lib.datasets import load_dataset
+from rqvae_lib.datasets import Dataset, load_dataset
 from rqvae_lib.item_vectors import item_vectors
 
 
@@ -54,3 +55,19 @@ def test_texts_without_embeddings_are_refused() -> None:
 def test_other_content_is_refused() -> None:
     with pytest.raises(ValueError, match=r"content is 'images'; it must be one of .*'both'"):
         item_vectors(small_dataset(), "images")  # type: ignore[arg-type]
+
+
+def test_shipped_embeddings_are_not_taken_for_other_texts() -> None:
+    small, shipped = small_dataset(), load_dataset("movielens-small-2016")
+    namesake = Dataset(shipped.name, small.items, small.interactions)
+    with pytest.raises(ValueError, match="expected one row for each of 90 item texts"):
+        item_vectors(namesake)
+    items = shipped.items.assign(text=shipped.items["text"].iloc[::-1].to_numpy())
+    items = items.astype(shipped.items.dtypes)
+    with pytest.raises(ValueError, match="was made from texts with the sha256"):
+        item_vectors(Dataset(shipped.name, items, shipped.interactions))
+
+
+def test_a_small_catalogue_has_shorter_collaborative_vectors() -> None:
+    table = pd.DataFrame({"user_id": [1, 1, 1, 2, 2, 2], "item_id": [1, 2, 3, 2, 3, 4]})
+    assert item_vectors(Dataset.from_tables(table), "collaborative").shape == (4, 3)

@@ -121,3 +121,20 @@ def test_only_prefix_embeddings_grow_with_the_catalogue() -> None:
 
     assert numbers(20, prefix_embeddings=False) == numbers(60, prefix_embeddings=False)
     assert numbers(20, prefix_embeddings=True) < numbers(60, prefix_embeddings=True)
+
+
+@with_and_without
+def test_a_catalogue_of_one_item_can_be_trained(prefix_embeddings: bool) -> None:
+    model = random_model(random_ids(1, (4, 3)), prefix_embeddings=prefix_embeddings).train()
+    loss = model.loss(padded([[0, 0], [0]]))
+    loss.backward()
+    assert float(loss) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_float_types_recommend(dtype: torch.dtype) -> None:
+    model = random_model(random_ids(20, (4, 3)))
+    expected = recommend(model, Trie(model.ids), HISTORIES, k=3, beams=20)
+    found = recommend(model.to(dtype), Trie(model.ids), HISTORIES, k=3, beams=20)
+    assert found.log_probabilities.dtype == dtype
+    assert torch.equal(found.items, expected.items) or dtype == torch.bfloat16

@@ -490,3 +490,12 @@ def test_a_catalogue_that_is_refused_changes_nothing(num_items: int) -> None:
         model.fit_to_data(embeddings(num_items, seed=3), generator=seeded())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+def test_another_number_type_is_refused_with_what_to_do(dtype: torch.dtype) -> None:
+    model = fitted()
+    x = embeddings().to(dtype)
+    for read in (model.assign, model.encode, model.standardize, model):
+        with pytest.raises(ValueError, match=rf"{dtype}; this RQ-VAE reads torch.float32: convert"):
+            read(x)

@@ -300,3 +300,13 @@ def test_any_table_is_split_without_a_leak(dataset: Dataset) -> None:
         end - back for start, end in pairwise(offsets) if end - start >= 3 for back in (1, 2)
     }
     assert held_out(splits[0]) == last_two
+
+
+@pytest.mark.parametrize("item", [-1, 7])
+def test_histories_of_another_catalogue_are_refused(item: int) -> None:
+    histories = Histories(torch.tensor([0, item, 6]), torch.tensor([0, 1, 3]))
+    with pytest.raises(ValueError, match=f"name item {item}, but the catalogue has items 0 to 6"):
+        histories.check_items(7)
+    Histories(torch.tensor([0, 6]), torch.tensor([0, 2])).check_items(7)
+    with pytest.raises(ValueError, match="last offset of the histories is 10, expected 2"):
+        Histories(torch.tensor([0, 6]), torch.tensor([0, 10])).check_items(7)

@@ -205,7 +205,7 @@ def test_what_makes_no_sense_is_refused_by_name(name: str, value: Any) -> None:
 
 def test_patience_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="patience is 0; it must be at least 1"):
-        EarlyStop("loss", patience=0)
+        EarlyStop("loss", patience=0, higher_is_better=False)
 
 
 # One step
@@ -484,18 +484,18 @@ def test_early_stop_keeps_the_best_weights(
 
 
 def test_higher_is_better_unless_said_otherwise() -> None:
-    _, kept, weights = stopped_early([2, 3, 1], 6, EarlyStop("quality", 5))
+    _, kept, weights = stopped_early([2, 3, 1], 6, EarlyStop("quality", 5, higher_is_better=True))
     assert torch.equal(kept, weights[4])
 
 
 def test_a_number_that_is_not_measured_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"early_stop watches 'beauty', .* \['other', 'quality'\]"):
-        stopped_early([1.0], 9, EarlyStop("beauty", 1))
+        stopped_early([1.0], 9, EarlyStop("beauty", 1, higher_is_better=True))
 
 
 def test_early_stop_without_measurements_is_refused() -> None:
     model = Line()
-    config = config_of(measure_every=2, early_stop=EarlyStop("quality", 2))
+    config = config_of(measure_every=2, early_stop=EarlyStop("quality", 2, higher_is_better=True))
     with pytest.raises(ValueError, match="quality"):
         run((model, model.distance, RISING), config)
 

@@ -162,7 +162,9 @@ def test_snapshots_after_an_interruption_are_the_same_bytes(tmp_path: Path, path
 # Early stop: the best weights are part of the state
 
 QUALITY = {2: 1.0, 4: 5.0, 6: 3.0, 8: 4.0, 10: 4.5, 12: 4.9, 14: 9.0}  # best at 4, too late at 14
-STOP = config_of(20, save_every=3, measure_every=2, early_stop=EarlyStop("quality", patience=4))
+STOP = config_of(
+    20, save_every=3, measure_every=2, early_stop=EarlyStop("quality", 4, higher_is_better=True)
+)
 
 
 def line_with_quality() -> tuple[Training, Callable[[], dict[str, float]]]:
@@ -236,7 +238,7 @@ def test_a_training_that_stopped_early_is_only_loaded(path: Path) -> None:
         ("batch_size", 9),
         ("schedule", "linear"),
         ("precision", "bfloat16"),
-        ("early_stop", EarlyStop("loss", 3)),
+        ("early_stop", EarlyStop("loss", 3, higher_is_better=False)),
         ("snapshot_steps", (3,)),
     ],
 )

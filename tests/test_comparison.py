@@ -99,11 +99,18 @@ def test_a_model_that_writes_ids_is_asked_by_beam_search() -> None:
     ids = SemanticIDs(codes, [4, 4])
     torch.manual_seed(0)
     model = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
     assert not isinstance(model, ScoresItems)
     histories, _ = split.histories_and_targets(split.test)
+    expected = {
+        beams: recommend(model, Trie(ids), histories, k=50, beams=beams).items for beams in (50, 90)
+    }
+    assert not torch.equal(expected[50], expected[90])
     found = evaluate(model, split, split.test, dataset.num_items)
-    expected = recommend(model, Trie(ids), histories, k=50, beams=50)
-    assert torch.equal(found.lists, expected.items)
+    assert torch.equal(found.lists, expected[50])
+    found = evaluate(model, split, split.test, dataset.num_items, beams=90)
+    assert torch.equal(found.lists, expected[90])
     exact = RQTransformer(RQTransformerConfig(SMALL), ids).eval()
     assert isinstance(exact, ScoresItems)
     found = evaluate(exact, split, split.test, dataset.num_items)

@@ -95,8 +95,9 @@ def conditional_entropies(codes: Tensor) -> Tensor:
         ValueError: if codes are not an (N, L) int64 matrix with a row and a column.
     """
     _check_codes(codes)
+    # Groups that a level does not split are summed in the same order: the difference is 0 exactly.
     joint = [entropy(prefix_groups(codes, length)) for length in range(codes.shape[1] + 1)]
-    return torch.tensor(joint, dtype=torch.float64).diff().clamp(min=0)
+    return torch.tensor(joint, dtype=torch.float64).diff()
 
 
 def entropy(labels: Tensor) -> float:
@@ -175,7 +176,8 @@ def normalised_mutual_information(groups: Tensor, labels: Tensor) -> float:
     of_both = entropy(groups) + entropy(labels)
     if of_both == 0:
         return 1.0
-    return max(0.0, of_both - _entropy(together)) / (of_both / 2)
+    # Rounding may leave the unit interval by a hair.
+    return min(1.0, max(0.0, of_both - _entropy(together)) / (of_both / 2))
 
 
 def _check_codes(codes: Tensor) -> None:

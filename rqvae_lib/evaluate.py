@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.rows import row_blocks
+
 NOT_RANKED = torch.iinfo(torch.int64).max  # the rank of a target that a top-k list does not hold
 
 
@@ -51,9 +53,17 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
         shape (M,), int64, from 1. Among equal scores the item of the lower row comes first.
 
     Raises:
-        ValueError: if a score is NaN, or if there is not one list of exclusions a row.
+        ValueError: if a score is NaN, if there is not one list of exclusions a row, or if one of
+            them, or a target, is not among the N items.
     """
     competing = _competing(scores, excluded)
+    outside = ((targets < 0) | (targets >= scores.shape[1])).nonzero()[:, 0]
+    if len(outside):
+        row = int(outside[0])
+        raise ValueError(
+            f"the target of row {row} is {int(targets[row])}, but the scores are of items 0 to "
+            f"{scores.shape[1] - 1}: leave out rows without a target"
+        )
     rows = torch.arange(len(scores))
     competing[rows, targets] = True
     target_score = scores[rows, targets][:, None]  # (M, 1)
@@ -166,9 +176,22 @@ def bootstrap_interval(
         generator: draws the samples.
         num_samples: how many times the users are drawn anew, with replacement.
         level: the share of samples whose mean lies within.
+
+    Raises:
+        ValueError: if there are no values.
     """
-    drawn = torch.randint(len(values), (num_samples, len(values)), generator=generator)
-    means = values[drawn].mean(1)  # (num_samples,)
+    if not len(values):
+        raise ValueError(
+            "there are no values to draw from, so their mean has no interval: pass at least one "
+            "user's value"
+        )
+    # A hundred samples at a time: all of them at once take 16 kB a user.
+    blocks = []
+    for rows in row_blocks(num_samples, block_rows=100):
+        shape = (rows.stop - rows.start, len(values))
+        drawn = torch.randint(len(values), shape, generator=generator)  # (B, M)
+        blocks.append(values[drawn].mean(1))  # (B,)
+    means = torch.cat(blocks)  # (num_samples,)
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=means.dtype)).tolist()
     return Interval(low, high)
@@ -189,5 +212,11 @@ def _competing(scores: Tensor, excluded: Sequence[Tensor]) -> Tensor:
         )
     competing = torch.ones_like(scores, dtype=torch.bool)
     for row, items in enumerate(excluded):
+        outside = items[(items < 0) | (items >= scores.shape[1])]
+        if len(outside):
+            raise ValueError(
+                f"row {row} excludes item {int(outside[0])}, but the scores are of items 0 to "
+                f"{scores.shape[1] - 1}: pass rows of the catalogue, without padding"
+            )
         competing[row, items] = False
     return competing

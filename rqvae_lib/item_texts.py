@@ -38,7 +38,7 @@ def item_text(title: str | None, year: int | None, genres: str, kind: str = "mov
     """The sentence that describes a movie, or another item, to a sentence encoder.
 
     Args:
-        title: as the source writes it, or None.
+        title: as the source writes it; None, or nothing but spaces, where it is unknown.
         year: of release, or None.
         genres: separated by "|", "" where none is listed.
         kind: what an item without a title is called.
@@ -47,7 +47,9 @@ def item_text(title: str | None, year: int | None, genres: str, kind: str = "mov
         "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy.", less what is
         unknown; "An untitled movie." where nothing is known. Never empty.
     """
-    name = f"An untitled {kind}" if title is None else display_title(title, year)
+    name = f"An untitled {kind}"
+    if title is not None and title.strip():
+        name = display_title(title, year)
     return f"{name}. Genres: {genres.replace('|', ', ')}." if genres else f"{name}."
 
 

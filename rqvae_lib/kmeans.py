@@ -72,23 +72,24 @@ def kmeans(
         num_clusters: K, at most N.
         generator: draws the k-means++ start; lives on the device of x. Same state, same result. Not
             needed with `initial_centroids`, since nothing else is drawn.
-        num_iterations: Lloyd steps. Ten are enough for a start that training will move.
+        num_iterations: Lloyd steps, at least 0. Ten are enough for a start that training will move.
         num_candidates: of the k-means++ start, as there.
-        initial_centroids: shape (K, D); given, they replace the k-means++ start.
+        initial_centroids: shape (K, D), the dtype of x, finite; given, they replace the k-means++
+            start.
 
     Returns:
         centroids, codes and inertia; the codes belong to the returned centroids.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix, or has fewer rows than clusters; without a
-            generator or initial centroids, or for ones of another shape.
+        ValueError: if x is not a finite (N, D) matrix of floating point numbers, or has fewer rows
+            than clusters; if num_iterations or num_candidates is too low; without a generator or
+            initial centroids, or for ones of another shape or dtype, or not finite.
     """
     _check(x, num_clusters)
-    if initial_centroids is not None and initial_centroids.shape != (num_clusters, x.shape[1]):
-        raise ValueError(
-            f"initial_centroids have shape {tuple(initial_centroids.shape)}; expected "
-            f"{(num_clusters, x.shape[1])}: a vector like the rows of x for each cluster"
-        )
+    if num_iterations < 0:
+        raise ValueError(f"num_iterations is {num_iterations}; it must be at least 0")
+    if initial_centroids is not None:
+        _check_start(initial_centroids, x, num_clusters)
     if initial_centroids is None and generator is None:
         raise ValueError(
             "k-means has neither a generator, to draw its start, nor initial_centroids: pass one"
@@ -138,7 +139,7 @@ def kmeans_plus_plus(
         x: vectors, shape (N, D).
         num_clusters: K, at most N.
         generator: source of the draws, on the device of x.
-        num_candidates: C, rows drawn for each centroid, of which the one that lowers the sum of
+        num_candidates: C ≥ 1, rows drawn for each centroid, of which the one that lowers the sum of
             distances most is taken. More than one is slower and shuns outliers; scikit-learn draws
             2 + log K. Before training, on the latents of an RQ-VAE, one does nearly as well.
 
@@ -149,6 +150,8 @@ def kmeans_plus_plus(
         ValueError: as `kmeans`.
     """
     _check(x, num_clusters)
+    if num_candidates < 1:
+        raise ValueError(f"num_candidates is {num_candidates}; it must be at least 1")
     # Uniform numbers are inverted through the cumulative sum: `multinomial` refuses over 2²⁴ rows.
     shape = (num_clusters, num_candidates)
     draws = torch.rand(shape, generator=generator, device=x.device, dtype=torch.float64)
@@ -177,16 +180,34 @@ def _squared_distances_to(x: Tensor, row_norms: Tensor, rows: Tensor) -> Tensor:
     points = x[rows]  # (C, D)
     distances = row_norms - 2 * (x @ points.T) + points.square().sum(1)
     # Rounding leaves a row that coincides with a point a hair away from it: that is no distance.
-    distances[distances < 1e-6 * row_norms] = 0
+    hair = 1e-6 * torch.finfo(x.dtype).eps / torch.finfo(torch.float32).eps  # 1e-6 in float32
+    distances[distances < hair * row_norms] = 0
     return distances
 
 
 def _check(x: Tensor, num_clusters: int) -> None:
     if x.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; k-means needs a matrix of (rows, numbers)")
+    if not x.is_floating_point():
+        raise ValueError(f"x has type {x.dtype}; k-means needs floating point numbers: x.float()")
     if not 1 <= num_clusters <= len(x):
         raise ValueError(
             f"{num_clusters} clusters were asked of {len(x)} rows: ask for between 1 and "
             f"{len(x)} clusters, or use a smaller codebook"
         )
     check_finite(x, "x")
+
+
+def _check_start(centroids: Tensor, x: Tensor, num_clusters: int) -> None:
+    """Raise ValueError unless initial centroids are finite, (K, D), and of the dtype of x."""
+    if centroids.shape != (num_clusters, x.shape[1]):
+        raise ValueError(
+            f"initial_centroids have shape {tuple(centroids.shape)}; expected "
+            f"{(num_clusters, x.shape[1])}: a vector like the rows of x for each cluster"
+        )
+    if centroids.dtype != x.dtype:
+        raise ValueError(
+            f"initial_centroids have type {centroids.dtype} and x has {x.dtype}; expected the same "
+            "of both: pass initial_centroids.to(x)"
+        )
+    check_finite(centroids, "initial_centroids")

@@ -24,7 +24,10 @@ class Neighbours(NamedTuple):
 
 @torch.no_grad()
 def nearest_neighbours(x: Tensor, k: int) -> Neighbours:
-    """Find the k nearest other rows of each row, exactly, by Euclidean distance.
+    """Find the k nearest other rows of each row by Euclidean distance, comparing it with all.
+
+    Exact but for rounding: two rows may change places if their distances differ by less than what
+    the dtype can tell at the width of the data. Where the data stand does not matter.
 
     Args:
         x: shape (N, D), float32 or float64.
@@ -36,9 +39,9 @@ def nearest_neighbours(x: Tensor, k: int) -> Neighbours:
     _check(x, "x", k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     distances = x.new_empty(len(x), k)
-    lengths = x.square().sum(1)
+    centred, lengths = _centred(x)
     for rows in row_blocks(len(x)):
-        near = _distances(x, lengths, rows).topk(k, largest=False).indices  # (B, k)
+        near = _distances(centred, lengths, rows).topk(k, largest=False).indices  # (B, k)
         # The matrix product rounds, so that equal rows are not quite at distance 0: measure again.
         exact = (x[rows, None] - x[near]).norm(dim=2)  # (B, k)
         distances[rows], order = exact.sort(dim=1, stable=True)
@@ -73,10 +76,10 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     if 2 * k >= len(x):
         raise ValueError(f"k is {k}, but of {len(x)} rows it must be below half: use a smaller k")
     on_map = nearest_neighbours(points.double(), k).indices  # (N, k)
-    lengths = x.square().sum(1)
+    centred, lengths = _centred(x)
     behind = 0.0  # ranks behind the k-th, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
-        distances = _distances(x, lengths, rows)  # (B, N)
+        distances = _distances(centred, lengths, rows)  # (B, N)
         kth = distances.topk(k, largest=False).values[:, -1].cpu().numpy()  # (B,), of the k-th
         # Counting what is nearer is faster than sorting, and NumPy counts faster than torch.
         table = distances.cpu().numpy()
@@ -86,6 +89,16 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
             behind += float((nearer + 1 - k).sum())
     n = len(x)
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
+
+
+def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Move x (N, D) to the origin, where `_distances` rounds least.
+
+    Returns:
+        shape (N, D), and the squared length of each of its rows, (N,).
+    """
+    centred = x - x.mean(0)
+    return centred, centred.square().sum(1)
 
 
 def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:

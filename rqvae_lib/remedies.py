@@ -49,17 +49,25 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
     """Apply a remedy to the collisions of a catalogue.
 
     Args:
-        latents: shape (N, D), what was quantized: `RQVAE.encode` of the item vectors.
+        latents: shape (N, D), float32 or float64, what was quantized: `RQVAE.encode` of the item
+            vectors.
         codes: shape (N, L), int64, what `RQVAE.assign` made of them.
-        codebooks: shape (L, K, D): `RQVAE.quantizer.codebooks`.
+        codebooks: shape (L, K, D): `RQVAE.quantizer.codebooks`. Of another dtype, they are
+            converted to the latents'.
         remedy: `keep_codes`, `balance_last_level` or `take_nearest_free`; with other settings, by
             functools.partial. `REMEDIES` has them by name.
 
     Raises:
-        ValueError: if the shapes do not fit each other, latents are not finite, or codes are
-            outside their codebooks.
+        ValueError: if the shapes do not fit each other, latents are of another dtype or not finite,
+            or codes are outside their codebooks.
     """
-    latents, codes, codebooks = latents.detach().cpu(), codes.cpu(), codebooks.detach().cpu()
+    if latents.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"latents have type {latents.dtype}; expected float32 or float64, which tell near "
+            "codewords apart: pass latents.float()"
+        )
+    latents, codes = latents.detach().cpu(), codes.cpu()
+    codebooks = codebooks.detach().cpu().to(latents.dtype)
     if codebooks.ndim != 3:
         raise ValueError(
             f"codebooks have shape {tuple(codebooks.shape)}; expected (levels, codewords, numbers "

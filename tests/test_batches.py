@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rqvae_lib.batches import PADDING, RowBatches, WindowBatches
+from rqvae_lib.batches import PADDING, RowBatches, WindowBatches, _generator
 from rqvae_lib.splits import Histories
 
 
@@ -115,6 +115,24 @@ def test_orders_differ_between_epochs_and_the_global_seed_is_untouched() -> None
     assert len(orders) == 5
     assert all(sorted(order) == list(range(12)) for order in orders)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_order_and_cuts_of_every_epoch_have_a_seed_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds = []
+
+    def recording(*numbers: int) -> torch.Generator:
+        generator = _generator(*numbers)
+        seeds.append(generator.initial_seed())
+        return generator
+
+    monkeypatch.setattr("rqvae_lib.batches._generator", recording)
+    for seed in range(3):
+        batches = WindowBatches(histories_of([3, 9]), max_items=4, batch_size=100, seed=seed)
+        for epoch in range(5):
+            batches(epoch)
+    assert len(seeds) == len(set(seeds)) == 3 * 5 * 2
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 12), (4, 3), (5, 2), (12, 1), (100, 1)])

@@ -107,6 +107,18 @@ def test_conditional_entropies_by_hand() -> None:
     )
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_codes_that_those_before_give_away_have_an_entropy_of_exactly_zero(seed: int) -> None:
+    given = skewed_codes(sizes=(90, 40), seed=10 * seed)
+    # Of the first code, of both, and of none; in orders that are not the order of the prefixes.
+    first = torch.randperm(90, generator=seeded(seed))[given[:, 0]]
+    both = (given * torch.tensor([31, 57])).sum(1) % 17
+    codes = torch.stack([torch.zeros_like(first), given[:, 0], first, given[:, 1], both], 1)
+    entropies = conditional_entropies(codes).tolist()
+    assert [entropies[level] for level in (0, 2, 4)] == [0.0] * 3
+    assert min(entropies[1], entropies[3]) > 0.1
+
+
 def test_entropy_and_purity_on_worked_examples() -> None:
     assert entropy(torch.tensor([5, 5, 5, 9])) == pytest.approx(
         -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
@@ -155,6 +167,19 @@ def test_mutual_information_at_its_edges() -> None:
     assert normalised_mutual_information(zeros, four) == 0.0
     assert normalised_mutual_information(four, 7 - four) == pytest.approx(1.0)
     assert normalised_mutual_information(four, torch.tensor([0, 1, 0, 1])) == 0.0
+
+
+def test_rounding_never_makes_mutual_information_leave_the_unit_interval() -> None:
+    highest = 0.0
+    for seed in range(200):
+        generator = seeded(seed)
+        size = 2 + seed % 20
+        groups = torch.randint(size, (2 * size,), generator=generator)
+        names = torch.randperm(size, generator=generator)[groups]  # as good as the groups
+        highest = max(highest, normalised_mutual_information(groups, names))
+        crossed = torch.cartesian_prod(torch.arange(size), torch.arange(7)).T  # independent
+        assert normalised_mutual_information(*crossed) >= 0.0
+    assert highest == 1.0
 
 
 def test_wrong_arguments_are_named() -> None:

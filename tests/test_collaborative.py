@@ -9,7 +9,12 @@ import pytest
 import torch
 from scipy import sparse
 
-from rqvae_lib.collaborative import collaborative_vectors, cooccurrences, positive_pmi
+from rqvae_lib.collaborative import (
+    collaborative_vectors,
+    cooccurrences,
+    leading_singular_vectors,
+    positive_pmi,
+)
 from rqvae_lib.datasets import INTERACTION_DTYPES, ITEM_DTYPES, Dataset
 from rqvae_lib.item_vectors import item_vectors
 from rqvae_lib.splits import Histories, leave_one_out
@@ -205,6 +210,16 @@ def test_an_item_without_company_gets_nothing_but_rounding(dim: int) -> None:
 def test_an_item_without_company_gets_zeros() -> None:
     vectors = collaborative_vectors(with_lonely_items(), 30, dim=28, window=2)
     assert torch.equal(vectors[20:], torch.zeros(10, 28))
+
+
+def test_rounding_gives_an_item_without_company_nothing_either() -> None:
+    histories = random_histories(60, 200)
+    information = positive_pmi(cooccurrences(histories, 200, 100))
+    alone = np.diff(information.indptr) == 0
+    left, _ = leading_singular_vectors(information, 100)
+    assert left[alone].any()  # or there is nothing to mend
+    vectors = collaborative_vectors(histories, 200, dim=100, window=100)
+    assert torch.equal(vectors[torch.from_numpy(alone)], torch.zeros(int(alone.sum()), 100))
 
 
 # What a model is tested on

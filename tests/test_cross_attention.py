@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.cross_attention import CrossBlock, CrossTransformer
-from test_transformer import CONFIG, random_transformer, tokens, torch_layer
+from rqvae_lib.transformer import KeyValues
+from test_transformer import CONFIG, random_transformer, record_dropout, tokens, torch_layer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,6 +100,18 @@ def test_attention_equals_attention_by_hand() -> None:
             heads.append(exponentials / exponentials.sum() @ values[:, part])
         expected = x[row, 0] + block.cross_out(torch.cat(heads))
         torch.testing.assert_close(found[row, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_block_drops_what_each_of_its_three_parts_adds() -> None:
+    [block, *_] = random_decoder().blocks
+    x, encoded = tokens(3, 5), block.keys_and_values(tokens(3, 6, seed=2))
+    dropped = record_dropout(block)
+    found = block.read(x, encoded, MASK)
+    assert len(dropped) == 3
+    torch.testing.assert_close(found, x + sum(dropped))  # in evaluation mode all of it is kept
+    nothing = torch.empty(3, 1, 3, 0, 4)
+    block.step(x[:, :1], encoded, MASK, KeyValues(nothing, nothing))
+    assert len(dropped) == 6
 
 
 def test_the_cache_equals_reading_everything_at_every_position() -> None:

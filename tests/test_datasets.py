@@ -203,6 +203,9 @@ def test_item_text_says_what_is_known() -> None:
     assert item_text("Victoria", 2015, "") == "Victoria (2015)."
     assert item_text(None, None, "Action|Sci-Fi") == "An untitled movie. Genres: Action, Sci-Fi."
     assert item_text(None, None, "") == "An untitled movie."
+    for blank in ("", "  ", "\n\t"):
+        assert item_text(blank, None, "") == "An untitled movie."
+        assert item_text(blank, 1995, "Drama", "book") == "An untitled book. Genres: Drama."
 
 
 # What is refused, and in which words

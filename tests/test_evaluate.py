@@ -101,6 +101,18 @@ def test_both_ways_to_rank_agree() -> None:
     assert torch.equal(ndcg_at(short, 10), ndcg_at(full, 10))
 
 
+@pytest.mark.parametrize("bad", [-1, 3, 10**6])
+def test_items_outside_the_catalogue_are_refused_with_their_row(bad: int) -> None:
+    scores, nothing = torch.tensor([[1.0, 2, 3]] * 3), torch.tensor([], dtype=torch.int64)
+    excluded = [nothing, torch.tensor([0, bad]), torch.tensor([bad])]
+    with pytest.raises(ValueError, match=f"row 1 excludes item {bad}, .* items 0 to 2"):
+        top_items(scores, 1, excluded)
+    with pytest.raises(ValueError, match=f"row 1 excludes item {bad}, .* items 0 to 2"):
+        ranks_in_scores(scores, torch.tensor([0, 1, 2]), excluded)
+    with pytest.raises(ValueError, match=f"target of row 2 is {bad}, .* items 0 to 2"):
+        ranks_in_scores(scores, torch.tensor([0, 2, bad]), [nothing] * 3)
+
+
 # Metrics
 
 
@@ -155,6 +167,42 @@ def test_the_generator_decides_the_interval() -> None:
     torch.manual_seed(1)
     assert bootstrap_interval(values, generator=seeded(1)) == first
     assert bootstrap_interval(values, generator=seeded(2)) != first
+
+
+@pytest.mark.parametrize("num_samples", [1, 99, 100, 101, 250, 1000])
+@pytest.mark.parametrize("num_users", [1, 7, 943])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_samples_in_blocks_equal_all_at_once(
+    num_users: int, num_samples: int, dtype: torch.dtype
+) -> None:
+    values, generator = torch.rand(num_users, generator=seeded(), dtype=dtype), seeded(1)
+    drawn = torch.randint(num_users, (num_samples, num_users), generator=generator)
+    tail = (1 - 0.95) / 2
+    shares = torch.tensor([tail, 1 - tail], dtype=dtype)
+    blocks = seeded(1)
+    found = bootstrap_interval(values, generator=blocks, num_samples=num_samples)
+    expected = torch.quantile(values[drawn].mean(1), shares).tolist()
+    assert [found.low, found.high] == expected  # to the last bit
+    assert torch.equal(blocks.get_state(), generator.get_state())  # what is drawn next, too
+
+
+def test_samples_of_many_users_need_no_more_memory_than_a_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    randint, drawn = torch.randint, []
+
+    def counting(high: int, size: tuple[int, int], *, generator: torch.Generator) -> torch.Tensor:
+        drawn.append(size)
+        return randint(high, size, generator=generator)
+
+    monkeypatch.setattr(torch, "randint", counting)
+    bootstrap_interval(torch.rand(50), generator=seeded(), num_samples=1010)
+    assert drawn == [(100, 50)] * 10 + [(10, 50)]
+
+
+def test_no_values_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="no values to draw from"):
+        bootstrap_interval(torch.empty(0), generator=seeded())
 
 
 def test_equal_values_have_an_interval_without_width() -> None:

@@ -1,5 +1,6 @@
 """k-means against brute force and scikit-learn, and its promises at the edges."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from rqvae_lib.kmeans import kmeans, kmeans_plus_plus, nearest
+from rqvae_lib.kmeans import _squared_distances_to, kmeans, kmeans_plus_plus, nearest
 from rqvae_lib.rows import BLOCK_ROWS, check_finite, row_blocks
 
 
@@ -357,3 +358,50 @@ def test_initial_centroids_of_another_shape_are_refused() -> None:
     for shape in ((4, 2), (3, 3), (4,)):
         with pytest.raises(ValueError, match=r"initial_centroids have shape .* expected \(4, 3\)"):
             kmeans(x, 4, generator=torch.Generator(), initial_centroids=torch.zeros(shape))
+
+
+@pytest.mark.parametrize("run", [kmeans, kmeans_plus_plus])
+def test_no_candidates_are_refused(run: Callable[..., object]) -> None:
+    for bad in (0, -2):
+        with pytest.raises(ValueError, match=f"num_candidates is {bad}; it must be at least 1"):
+            run(blobs(20, 3), 4, generator=seeded(), num_candidates=bad)
+
+
+def test_iterations_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_iterations is -3; it must be at least 0"):
+        kmeans(blobs(20, 3), 4, generator=seeded(), num_iterations=-3)
+
+
+@pytest.mark.parametrize("run", [kmeans, kmeans_plus_plus])
+def test_whole_numbers_are_refused(run: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match=r"x has type torch.int64; .* x\.float\(\)"):
+        run(torch.arange(20).view(10, 2), 4, generator=seeded())
+
+
+def test_initial_centroids_of_another_type_or_not_finite_are_refused() -> None:
+    x = blobs(20, 3)
+    with pytest.raises(ValueError, match=r"type torch.float64 and x has torch.float32"):
+        kmeans(x, 4, initial_centroids=x[:4].double())
+    for bad in (float("nan"), float("inf")):
+        start = x[:4].clone()
+        start[2, 1] = bad
+        with pytest.raises(ValueError, match="row 2 of initial_centroids holds a NaN"):
+            kmeans(x, 4, initial_centroids=start)
+
+
+def test_in_float64_rows_one_apart_do_not_coincide_far_from_the_origin() -> None:
+    x = 1000 + torch.arange(8.0, dtype=torch.float64)[:, None]
+    twice = torch.cat([x, x])
+    for seed in range(20):
+        chosen = kmeans_plus_plus(twice, 8, generator=seeded(seed))
+        assert torch.equal(chosen.sort(0).values, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_within_eight_roundings_of_a_point_coincide_with_it(dtype: torch.dtype) -> None:
+    """A millionth is 8.4 times what float32 can tell at 1, and float64 takes as many of its own."""
+    x, steps = torch.ones(1, 1, dtype=dtype), torch.arange(12, dtype=dtype)
+    squared = 1 + steps[:, None] * torch.finfo(dtype).eps
+    distances = _squared_distances_to(x.expand(12, -1), squared, torch.tensor([0]))[:, 0]
+    expected = torch.where(steps <= 8, 0, steps * torch.finfo(dtype).eps)
+    assert torch.equal(distances, expected)

@@ -24,6 +24,20 @@ def test_neighbours_equal_scikit_learn(count: int) -> None:
     np.testing.assert_allclose(found.distances, distances[:, 1:], rtol=1e-5)
 
 
+@pytest.mark.parametrize("place", [1000.0, -300.0])
+def test_neighbours_and_trustworthiness_do_not_depend_on_where_the_data_stand(place: float) -> None:
+    x = rows(400, 8) + place  # float32 squares of 1000 are 0.06 apart
+    found, exact = nearest_neighbours(x, 5), nearest_neighbours(x.double() - place, 5)
+    distances, indices = NearestNeighbors(n_neighbors=6).fit(x.double()).kneighbors(x.double())
+    assert np.array_equal(found.indices, indices[:, 1:])
+    np.testing.assert_allclose(found.distances, distances[:, 1:], rtol=1e-5)
+    assert torch.equal(found.indices, exact.indices)
+    points = x[:, :2].double() - place
+    assert trustworthiness(x, points) == pytest.approx(
+        manifold.trustworthiness(x.double(), points, n_neighbors=15), abs=1e-5
+    )
+
+
 def test_twins_are_neighbours_at_distance_exactly_zero() -> None:
     x = rows(300, 64) * 10
     x[200] = x[3]

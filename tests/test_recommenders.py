@@ -12,6 +12,7 @@ from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
 from rqvae_lib.semantic_ids import SemanticIDs
 from rqvae_lib.transformer import TransformerConfig
 from rqvae_lib.trie import Trie
+from test_transformer import record_dropout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -208,6 +209,19 @@ def test_a_new_model_is_nearly_uniform(architecture: str) -> None:
             above = trie.node_above(level, trie.leaf_of[padded(ROWS)[padded(ROWS) >= 0]])
             expected += float(trie.children(level, above).valid.sum(1).double().log().mean())
     assert float(loss_of(model, padded(ROWS))) == pytest.approx(float(expected), rel=0.1)
+
+
+@every
+def test_training_drops_numbers_of_all_that_is_read(architecture: str) -> None:
+    model = random_model(architecture).train()
+    dropped = record_dropout(model)
+    torch.manual_seed(0)
+    losses = {float(loss_of(model, padded(ROWS))) for _ in range(5)}
+    assert len(losses) == 5
+    readers = 2 if architecture == "encoder-decoder" else 1  # what encoder and decoder read
+    assert len(dropped) == 5 * readers
+    assert len({tensor.shape for tensor in dropped[:2]}) == readers
+    assert model.dropout.p == model.config.embedding_dropout == 0.2
 
 
 @every

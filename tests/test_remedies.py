@@ -217,6 +217,28 @@ def test_what_does_not_fit_together_is_refused() -> None:
         resolve(latents, codes, codebooks, keep_codes)
 
 
+@ALL
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_codebooks_of_another_type_are_converted_to_the_latents(
+    remedy: Remedy, dtype: torch.dtype
+) -> None:
+    latents, codes, codebooks = tokenized(20)
+    latents, codebooks = latents.to(dtype), codebooks.float()
+    expected = resolve(latents, codes, codebooks.to(dtype), remedy)
+    for other in (codebooks, codebooks.double()):
+        found = resolve(latents, codes, other, remedy)
+        assert found.ids.sha256 == expected.ids.sha256
+        assert torch.equal(found.added_error, expected.added_error)
+        assert found.added_error.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_latents_of_half_precision_are_refused_by_name(dtype: torch.dtype) -> None:
+    latents, codes, codebooks = tokenized(5)
+    with pytest.raises(ValueError, match=rf"latents have type {dtype}; .*float32 or float64"):
+        resolve(latents.to(dtype), codes, codebooks, keep_codes)
+
+
 def test_a_remedy_with_other_settings() -> None:
     latents, codes, codebooks = tokenized(9, num_levels=3)
     greedy = resolve(latents, codes, codebooks, partial(take_nearest_free, beams=1))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from rqvae_lib.batches import PADDING
 from rqvae_lib.sasrec import SASRec, SASRecConfig
 from rqvae_lib.transformer import TransformerConfig
+from test_transformer import record_dropout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,6 +92,16 @@ def test_it_learns_to_count() -> None:
         optimizer.step()
     found = model.eval().scores([torch.tensor([2, 3, 4]), torch.tensor([7])]).argmax(1)
     assert found.tolist() == [5, 0]
+
+
+def test_training_drops_numbers_of_the_items_that_are_read() -> None:
+    model, items = random_model().train(), torch.tensor([[3, 1, 4]])
+    dropped = record_dropout(model)
+    model.loss(items)
+    assert [tensor.shape for tensor in dropped] == [(1, 3, 12)]  # the start, and two items
+    assert model.dropout.p == model.config.embedding_dropout == 0.2
+    model.scores([NOTHING])
+    assert len(dropped) == 1
 
 
 def test_nobody_has_no_scores() -> None:

@@ -59,6 +59,20 @@ def test_it_equals_sinkhorn_without_logarithms() -> None:
     torch.testing.assert_close(plan, plain_sinkhorn(costs, 0.1, 37))
 
 
+def test_it_stops_where_the_tolerance_says() -> None:
+    costs, numbers = random_costs(7, 4), []
+    for tolerance in (1.0, 1e-2, 1e-4):
+        plan = transport_plan(costs, epsilon=0.1, tolerance=tolerance)
+        number, plans = 0, [torch.zeros_like(plan)]
+        while not torch.equal(plans[-1], plan) and number < 200:
+            number += 1
+            plans.append(transport_plan(costs, epsilon=0.1, num_iterations=number, tolerance=0))
+        wrong = [float((4 * found.sum(0) - 1).abs().max()) for found in plans]
+        assert wrong[-1] <= 1.01 * tolerance
+        numbers.append(number)
+    assert 1 < numbers[0] < numbers[1] < numbers[2] < 200
+
+
 @pytest.mark.parametrize("shape", [(6, 6), (12, 4), (3, 7)])
 def test_a_small_epsilon_comes_near_the_cheapest_plan(shape: tuple[int, int]) -> None:
     costs = random_costs(*shape)

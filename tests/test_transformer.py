@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.transformer import Block, Transformer, TransformerConfig
+from rqvae_lib.transformer import Block, KeyValues, Transformer, TransformerConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,6 +21,13 @@ def random_transformer(config: TransformerConfig = CONFIG, seed: int = 0) -> Tra
 
 def tokens(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, 12, generator=torch.Generator().manual_seed(seed))
+
+
+def record_dropout(model: nn.Module) -> list[Tensor]:
+    """Return a list to which every input of `model.dropout` is added from now on."""
+    dropped: list[Tensor] = []
+    model.dropout.register_forward_hook(lambda _module, inputs, _output: dropped.append(inputs[0]))
+    return dropped
 
 
 def torch_layer(block: Block, config: TransformerConfig) -> nn.TransformerEncoderLayer:
@@ -142,6 +149,18 @@ def test_dropout_acts_in_training_only() -> None:
     torch.testing.assert_close(model(x), plain(x))
     model.train()
     assert not torch.equal(model(x), model(x))
+
+
+def test_a_block_drops_what_attention_adds_and_what_the_mlp_adds() -> None:
+    block, x = random_transformer().blocks[0], tokens(2, 5)
+    dropped = record_dropout(block)
+    _, history = block(x)
+    assert len(dropped) == 2
+    torch.testing.assert_close(dropped[1], block.mlp(block.mlp_norm(x + dropped[0])))
+    mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
+    nothing = torch.empty(2, 1, 3, 0, 4)
+    block.step(x[:, :1], history, mask, KeyValues(nothing, nothing))
+    assert len(dropped) == 4
 
 
 @pytest.mark.parametrize(("dim", "num_heads"), [(10, 3), (8, 16)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conftest import small_dataset
-from rqvae_lib.comparison import evaluate
+from rqvae_lib.comparison import Evaluation, evaluate
 from rqvae_lib.datasets import load_dataset
 from rqvae_lib.decoder_only import DecoderOnlyConfig
 from rqvae_lib.generate import recommend
@@ -88,6 +88,27 @@ def test_item_knn_has_the_best_of_the_settings() -> None:
     by_hand.last = knn.last
     histories, _ = split.histories_and_targets(split.test[:5])
     assert torch.equal(knn.scores(histories), by_hand.scores(histories))
+
+
+@pytest.mark.parametrize(("num_targets", "every"), [(1999, 1), (2000, 1), (2001, 2)])
+def test_item_knn_is_tuned_on_two_thousand_targets_at_most(
+    num_targets: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = Histories(torch.arange(3).repeat(num_targets), 3 * torch.arange(num_targets + 1))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))
+    targets = 3 * torch.arange(num_targets) + 1
+    measured = []
+
+    def recording(
+        model: ItemKNN, split: Split, positions: torch.Tensor, num_items: int
+    ) -> Evaluation:
+        measured.append(positions)
+        return evaluate(model, split, positions[:1], num_items)
+
+    monkeypatch.setattr("rqvae_lib.validation.evaluate", recording)
+    tuned_item_knn(Split(train, histories, targets, targets + 1), 3)
+    assert len(measured) == len(SHRINKAGES) * len(HISTORY_LENGTHS)
+    assert all(torch.equal(positions, targets[::every]) for positions in measured)
 
 
 @pytest.mark.parametrize("num_targets", [0, 1])

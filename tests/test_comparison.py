@@ -95,8 +95,8 @@ def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size
 def test_a_model_that_writes_ids_is_asked_by_beam_search() -> None:
     dataset = small_dataset()
     split = leave_one_out(dataset)
-    codes = torch.randint(4, (dataset.num_items, 2), generator=torch.Generator().manual_seed(1))
-    ids = SemanticIDs(codes, [4, 4])
+    codes = torch.randint(16, (dataset.num_items, 3), generator=torch.Generator().manual_seed(1))
+    ids = SemanticIDs(codes, [16, 16, 16])
     torch.manual_seed(0)
     model = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
     for parameter in model.parameters():

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -161,3 +162,30 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     assert expected in fails(*options, folder=tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+# Tables of one's own
+
+
+def write_table(folder: Path, histories: dict[str, list[str]]) -> Path:
+    rows = [
+        (user, item, time)
+        for user, history in histories.items()
+        for time, item in enumerate(history)
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame.to_csv(folder / "interactions.csv", index=False)
+    return folder / "interactions.csv"
+
+
+@pytest.mark.parametrize("name", ["/home/me/interactions.csv", "*", "movielens-small", "MOVIELENS"])
+def test_only_an_embedded_data_set_has_shipped_models(name: str) -> None:
+    assert shipped_models(name) == []
+
+
+def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
+    items = [f"item{number}" for number in range(9)]
+    table = write_table(tmp_path, {f"user{n}": items[n : n + 4] for n in range(5)})
+    said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
+    rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["popularity", "item-knn"]

@@ -195,7 +195,7 @@ def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
 def shipped_models(dataset: str) -> list[str]:
     """Return the names of the models in the package that recommend from a data set's items.
 
-    Only an embedded data set has any. The name of another may be a path, or begin an embedded one's.
+    Only an embedded data set has any. Another's name may be a path, or the start of this one's.
     """
     if dataset not in EMBEDDED:
         return []

@@ -19,7 +19,7 @@ from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import SplitName
+from rqvae_lib.splits import Split, SplitName, split_by_name
 from rqvae_lib.tensor_files import Card, tensors_sha256
 
 DATASET = "movielens-small-2016"
@@ -38,13 +38,14 @@ app = typer.Typer(
 
 Output = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
 DatasetName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--dataset",
         metavar="NAME|FOLDER",
-        help="The embedded data set; one to download, such as movielens-1m or amazon-beauty; "
-        "or a folder with the published files of one, or with tables of your own called "
-        "interactions and items.",
+        help=f"{DATASET}, which is embedded (the default); one to download, such as movielens-1m "
+        "or amazon-beauty; or a folder with the published files of one, or with tables of your own "
+        "called interactions and items.",
+        show_default=False,
     ),
 ]
 Interactions = Annotated[
@@ -155,6 +156,18 @@ def said_by(card: Card, name: str, file: object) -> str:
             "train one, or use it from Python with checkpoints.load_rqvae"
         )
     return str(card[name])
+
+
+def hold_out(dataset: Dataset, name: SplitName) -> Split:
+    """Split a data set, or say that there is nothing to hold out."""
+    split = split_by_name(dataset, name)
+    if not len(split.validation):  # not by time, which always holds out something
+        needed = 21 if name == "last-ten" else 3
+        raise ValueError(
+            f"nothing is held out of {dataset.name}: no user has the {needed} interactions that "
+            f"--split {name} needs; use more data, or another split"
+        )
+    return split
 
 
 def check_data(what: str, card: Card, dataset: Dataset) -> None:

@@ -13,7 +13,6 @@ import typer
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.checkpoints import load_model, shipped_models
 from rqvae_lib.cli_common import (
-    DATASET,
     DatasetName,
     Device,
     Interactions,
@@ -22,13 +21,14 @@ from rqvae_lib.cli_common import (
     app,
     check_data,
     check_device,
+    hold_out,
 )
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, Mean, difference, evaluate
 from rqvae_lib.datasets import Dataset
 from rqvae_lib.files import check_writable, write_atomically
 from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.named_datasets import open_dataset
-from rqvae_lib.splits import Split, split_by_name
+from rqvae_lib.splits import Split
 from rqvae_lib.validation import HISTORY_LENGTHS, SHRINKAGES, tuned_item_knn
 
 BASELINES = ("popularity", "item-knn")
@@ -45,7 +45,7 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     split: SplitOption = "leave-one-out",
@@ -71,7 +71,7 @@ def evaluate_command(
     if output:
         check_writable(output)
     dataset = open_dataset(dataset_name, interactions, items)
-    held_out = split_by_name(dataset, split)
+    held_out = hold_out(dataset, split)
     names = models or [*BASELINES, *shipped_models(dataset.name)]
     found = {name: _evaluate(name, dataset, held_out, split, part, beams, device) for name in names}
     people = len(next(iter(found.values())).of_people("Recall", AT))

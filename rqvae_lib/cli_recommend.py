@@ -40,7 +40,7 @@ def recommend_command(
             help="Instead of a user: the data set's item ids, oldest first, as in 1,3114."
         ),
     ] = None,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     model: Annotated[

@@ -52,7 +52,7 @@ from rqvae_lib.training_state import steps_of
 def train_rqvae_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
@@ -216,7 +216,7 @@ def train_rqvae_command(
 def compare_tokenizers_command(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,

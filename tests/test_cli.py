@@ -55,8 +55,8 @@ DATASET = "movielens-small-2016"
 open_once, vectors_once = cache(open_dataset), cache(item_vectors)
 
 
-def opened(name: str, interactions: Path | None = None, items: Path | None = None) -> Any:
-    return open_once(name, interactions, items)
+def opened(name: str | None, interactions: Path | None = None, items: Path | None = None) -> Any:
+    return open_once(name if name or interactions or items else DATASET, interactions, items)
 
 
 def vectors_of(
@@ -657,6 +657,8 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
     [
         (["recommend"], "--user"),
         (["recommend", "--user", 1, "--history", "1"], "not both"),
+        (["recommend", "--user", 1, "--dataset", "nowhere", "--interactions", "file"], "not both"),
+        (["train-rqvae", "--dataset", DATASET, "--interactions", "file"], "not both"),
         (["recommend", "--user", 672], "user 672"),
         (["recommend", "--history", "1,999999999"], "999999999"),
         (["recommend", "--history", "Toy Story"], "Toy Story"),

@@ -189,3 +189,19 @@ def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
     said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
     rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
     assert [row.split()[0] for row in rows] == ["popularity", "item-knn"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train-sasrec"])
+@pytest.mark.parametrize(("split", "needed"), [("leave-one-out", 3), ("last-ten", 21)])
+def test_where_nothing_is_held_out_the_sentence_says_what_is_needed(
+    command: str, split: str, needed: int, tmp_path: Path
+) -> None:
+    items = [f"item{number}" for number in range(needed)]
+    few = write_table(tmp_path, {"one": items[:1], "two": items[:-1]})
+    said = fails(command, "--interactions", few, "--split", split, folder=tmp_path)
+    assert f"nothing is held out of {few}: no user has the {needed} interactions" in said
+    assert f"--split {split} needs" in said
+    (tmp_path / "more").mkdir()
+    enough = write_table(tmp_path / "more", {"one": items[:1], "two": items})
+    brief = ("--steps", 1) if command == "train-sasrec" else ("popularity",)
+    succeeds(command, *brief, "--interactions", enough, "--split", split, folder=tmp_path)

@@ -15,7 +15,9 @@ import typer
 
 from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.datasets import Dataset
+from rqvae_lib.files import check_writable
 from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
+from rqvae_lib.locks import only_process_in
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
@@ -194,6 +196,14 @@ def check_text(card: Card, content: Content, dataset: Dataset, embeddings: Path 
             f"{card['text_embeddings']}) than {embeddings or 'the shipped ones'} ({found}): pass "
             "the file that it was trained on as --embeddings, or train one on this"
         )
+
+
+def claim_csv(path: Path, context: typer.Context) -> None:
+    """Refuse another ending, which may be a model's, and hold the folder until the end."""
+    if path.suffix != ".csv":
+        raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv file")
+    check_writable(path)
+    context.with_resource(only_process_in(path.parent))
 
 
 def check_compiler() -> None:

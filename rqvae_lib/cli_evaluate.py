@@ -21,11 +21,12 @@ from rqvae_lib.cli_common import (
     app,
     check_data,
     check_device,
+    claim_csv,
     hold_out,
 )
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, Mean, difference, evaluate
 from rqvae_lib.datasets import Dataset
-from rqvae_lib.files import check_writable, write_atomically
+from rqvae_lib.files import write_atomically
 from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.splits import Split
@@ -37,6 +38,7 @@ AT = 10  # the cut-off of everything that is reported at one only
 
 @app.command("evaluate")
 def evaluate_command(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -69,7 +71,7 @@ def evaluate_command(
     """
     check_device(device)
     if output:
-        check_writable(output)
+        claim_csv(output, context)
     dataset = open_dataset(dataset_name, interactions, items)
     held_out = hold_out(dataset, split)
     names = models or [*BASELINES, *shipped_models(dataset.name)]

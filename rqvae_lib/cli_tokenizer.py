@@ -32,6 +32,7 @@ from rqvae_lib.cli_common import (
     check_compiler,
     check_device,
     check_text,
+    claim_csv,
     said_by,
     text_sha256,
 )
@@ -233,10 +234,7 @@ def compare_tokenizers_command(
     """
     check_device(device)
     if output:
-        if output.suffix != ".csv":
-            raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
-        check_writable(output)
-        context.with_resource(only_process_in(output.parent))
+        claim_csv(output, context)
     dataset = open_dataset(dataset_name, interactions, items)
     vectors = item_vectors(dataset, content, embeddings, split)
     baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])

@@ -30,7 +30,14 @@ import pytest
 import torch
 from torch import nn
 
-from rqvae_lib import cli_common, cli_inference, cli_recommend, cli_tokenizer, cli_training
+from rqvae_lib import (
+    cli_common,
+    cli_evaluate,
+    cli_inference,
+    cli_recommend,
+    cli_tokenizer,
+    cli_training,
+)
 from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_rqvae
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
@@ -853,13 +860,14 @@ def test_a_full_disk_leaves_the_old_files_whole(arguments: str, copied: Path) ->
     [
         *("train-rqvae", "train-rqvae --residual-kmeans", "train-decoder", "inference-rqvae"),
         "compare-tokenizers --output runs/table.csv",
+        "evaluate --output runs/table.csv",
     ],
 )
 def test_a_folder_in_use_is_refused_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cli_tokenizer, cli_inference, cli_training):
-        monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
+    for module in (cli_tokenizer, cli_inference, cli_training, cli_evaluate):
+        monkeypatch.setattr(module, "open_dataset", lambda *_: pytest.fail("it went to work"))
     with only_process_in(tmp_path / "runs"):
         said = fails(*arguments.split(), folder=tmp_path)
     assert f"runs is in use by process {os.getpid()} on " in said

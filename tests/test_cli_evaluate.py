@@ -146,6 +146,7 @@ def test_every_shipped_model_is_a_row_by_default() -> None:
     ("options", "expected"),
     [
         (("evaluate", "no-such-model"), "neither a file nor a shipped checkpoint"),
+        (("evaluate", "popularity", "--output", "file.safetensors"), "name a .csv file"),
         (("evaluate", "movielens-small-2016-rqvae"), "is a checkpoint of 'rqvae'"),
         (
             ("train-decoder", "--architecture", "rq-transformer", "--valid-only"),

@@ -95,11 +95,16 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU).")
 ]
 Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")]
+Levels = Annotated[int, typer.Option(min=1, help="Codes in a semantic ID.")]
+CodebookSize = Annotated[
+    int, typer.Option(min=1, help="Codewords a level, at most as many as there are items.")
+]
 LearningRate = Annotated[float, typer.Option(min=0.0, help="At its highest.")]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
-        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks) or an RQ-VAE "
+        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks of "
+        f"{RQVAEConfig.codebook_size} codewords, or of as many as there are items) or an RQ-VAE "
         f"checkpoint. Default: {RUNS / RQVAE_FILE} where that exists, else 'pretrained'.",
         show_default=False,
     ),
@@ -128,7 +133,9 @@ def load_catalogue(
     """
     if tokenizer == "random":
         vectors = item_vectors(dataset, embeddings=embeddings)
-        untrained = new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed)
+        codebook_size = min(RQVAEConfig.codebook_size, len(vectors))
+        config = RQVAEConfig(vectors.shape[1], codebook_size=codebook_size)
+        untrained = new_rqvae(vectors, config, seed=seed)
         return ids_of(untrained.to(device), vectors.to(device))
     file = choose(tokenizer, RQVAE_FILE, DATASET)
     model, card = load_rqvae(file)
@@ -195,6 +202,16 @@ def check_text(card: Card, content: Content, dataset: Dataset, embeddings: Path 
             f"the tokenizer was trained on other text embeddings (sha256 "
             f"{card['text_embeddings']}) than {embeddings or 'the shipped ones'} ({found}): pass "
             "the file that it was trained on as --embeddings, or train one on this"
+        )
+
+
+def check_codebook_size(size: int, dataset: Dataset) -> None:
+    """Refuse more codewords than there are items to start them from."""
+    if size > dataset.num_items:
+        raise ValueError(
+            f"--codebook-size is {size}, but {dataset.name} has {dataset.num_items} items, which "
+            f"cannot fill codebooks of {size} codewords: pass --codebook-size "
+            f"{dataset.num_items} or less"
         )
 
 

@@ -16,12 +16,14 @@ from rqvae_lib.cli_common import (
     DATASET,
     RQVAE_FILE,
     RUNS,
+    CodebookSize,
     DatasetName,
     Device,
     Embeddings,
     Interactions,
     Items,
     LearningRate,
+    Levels,
     Output,
     Resume,
     Seed,
@@ -29,6 +31,7 @@ from rqvae_lib.cli_common import (
     Steps,
     app,
     card_of,
+    check_codebook_size,
     check_compiler,
     check_device,
     check_text,
@@ -92,8 +95,8 @@ def train_rqvae_command(
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate falls.")
     ] = RQVAE_TRAINING.schedule,
-    levels: Annotated[int, typer.Option(min=1, help="Codes in a semantic ID.")] = 3,
-    codebook_size: Annotated[int, typer.Option(min=1, help="Codewords a level.")] = 256,
+    levels: Levels = RQVAEConfig.num_levels,
+    codebook_size: CodebookSize = RQVAEConfig.codebook_size,
     estimator: Annotated[
         Estimator, typer.Option(help="How gradients pass the choice of codewords.")
     ] = "straight-through",
@@ -149,6 +152,8 @@ def train_rqvae_command(
     )
     context.with_resource(only_process_in(output))
     dataset = open_dataset(dataset_name, interactions, items)
+    if not start_from:
+        check_codebook_size(codebook_size, dataset)
     vectors = item_vectors(dataset, content, embeddings, split)
     total = training.total_steps(
         RowBatches(vectors, batch_size=batch_size, seed=seed).steps_per_epoch
@@ -223,26 +228,39 @@ def compare_tokenizers_command(
     embeddings: Embeddings = None,
     content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
     split: SplitOption = "leave-one-out",
+    levels: Levels = RQVAEConfig.num_levels,
+    codebook_size: CodebookSize = RQVAEConfig.codebook_size,
     steps: Steps = RQVAE_STEPS,
     output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Train the RQ-VAE on several seeds, beside residual k-means, and print how both do.
 
-    Both have 3 levels of 256 codewords. An RQ-VAE that uses fewer codewords, or collides more than
-    residual k-means, has collapsed.
+    Both have the same number of levels and codewords. An RQ-VAE that uses fewer of them, or
+    collides more than residual k-means, has collapsed.
     """
     check_device(device)
     if output:
         claim_csv(output, context)
     dataset = open_dataset(dataset_name, interactions, items)
+    check_codebook_size(codebook_size, dataset)
     vectors = item_vectors(dataset, content, embeddings, split)
-    baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
+    width = vectors.shape[1]
+    config = RQVAEConfig(width, num_levels=levels, codebook_size=codebook_size)
+    baseline = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
     training = replace(RQVAE_TRAINING, num_steps=steps)
     rows: list[dict[str, object]] = []
-    typer.echo(f"{'tokenizer':<11} seed  used by level, %     perplexity   collide  variance lost")
+    used_width, perplexity_width = max(16, 6 * levels - 1), max(10, 4 * levels - 1)
+
+    def say(name: str, seed: object, used: str, perplexity: str, collide: str, lost: str) -> None:
+        typer.echo(
+            f"{name:<11} {seed:>4}  {used:<{used_width}}  {perplexity:<{perplexity_width}}  "
+            f"{collide:>7}  {lost:>13}"
+        )
+
+    say("tokenizer", "seed", "used by level, %", "perplexity", "collide", "variance lost")
     for seed in range(seeds):
-        trained, _ = train_rqvae(vectors, training=replace(training, seed=seed), device=device)
+        trained, _ = train_rqvae(vectors, config, replace(training, seed=seed), device=device)
         for name, model in (
             ("RQ-VAE", trained),
             ("R-KMeans", new_rqvae(vectors, baseline, seed=seed)),
@@ -250,10 +268,8 @@ def compare_tokenizers_command(
             metrics = tokenizer_metrics(model, vectors)
             used = " ".join(f"{100 * share:5.1f}" for share in metrics.utilisation)
             perplexity = " ".join(f"{number:3.0f}" for number in metrics.perplexity)
-            typer.echo(
-                f"{name:<11} {seed:4}  {used}  {perplexity}  {metrics.collision_rate:7.2%}  "
-                f"{metrics.variance_lost:12.1%}"
-            )
+            collide, lost = f"{metrics.collision_rate:.2%}", f"{metrics.variance_lost:.1%}"
+            say(name, seed, used, perplexity, collide, lost)
             rows.append({"tokenizer": name, "seed": seed} | _columns(metrics))
     if output:
         with write_atomically(output) as temporary, temporary.open("w", newline="") as file:

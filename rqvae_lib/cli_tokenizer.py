@@ -185,19 +185,21 @@ def train_rqvae_command(
         config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
         model, done = new_rqvae(vectors, config, seed=seed), 0
     else:
-        started = None
+        started, config = None, None
         if start_from:
             started = _to_start_from(start_from, content, dataset, embeddings)
-        config = RQVAEConfig(
-            width,
-            num_levels=levels,
-            codebook_size=codebook_size,
-            estimator=estimator,
-            learning=learning,
-        )
+            _check_architecture(context, started.config, start_from)
+        else:
+            config = RQVAEConfig(
+                width,
+                num_levels=levels,
+                codebook_size=codebook_size,
+                estimator=estimator,
+                learning=learning,
+            )
         model, _ = train_rqvae(
             vectors,
-            None if started and config == RQVAEConfig(width) else config,  # nothing was asked for
+            config,
             training,
             start_from=started,
             snapshot=save_snapshot,
@@ -277,6 +279,24 @@ def compare_tokenizers_command(
             writer.writeheader()
             writer.writerows(rows)
         typer.echo(f"Wrote {output}.")
+
+
+def _check_architecture(context: typer.Context, own: RQVAEConfig, start_from: str) -> None:
+    """Refuse what was asked for, be it the default, where the RQ-VAE to start from is otherwise."""
+    options = {
+        "levels": own.num_levels,
+        "codebook_size": own.codebook_size,
+        "estimator": own.estimator,
+        "learning": own.learning,
+    }
+    for option, has in options.items():
+        asked = context.params[option]
+        source = context.get_parameter_source(option)  # its class is click's, or typer's copy of it
+        if source and source.name != "DEFAULT" and asked != has:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is {asked}, but the RQ-VAE to start from, "
+                f"{start_from}, has {has}: leave the option out, or start anew"
+            )
 
 
 def _columns(metrics: TokenizerMetrics) -> dict[str, str]:

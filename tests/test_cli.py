@@ -575,13 +575,18 @@ def test_a_start_with_another_architecture_is_refused(on_both: Path, tmp_path: P
     """It has 2 levels of 32 codewords: asking for nothing or for just that is right."""
     start = ["--content", "both", "--start-from", on_both / "runs/rqvae.safetensors"]
     same = shlex.split("--levels 2 --codebook-size 32 --estimator gumbel --learning gradient")
-    for asked in ([], same):
+    for asked in ([], same, ["--levels", 2]):
         succeeds("train-rqvae", *start, "--steps", 1, *asked, folder=tmp_path)
         assert load_rqvae(tmp_path / "runs/rqvae.safetensors")[0].config.codebook_size == 32
     shutil.rmtree(tmp_path / "runs")
-    said = fails("train-rqvae", *start, "--levels", 2, folder=tmp_path)
-    assert "codebook_size=256" in said.split("was asked for")[0]
-    assert not list(tmp_path.iterdir())
+    for option, default, own in (
+        *(("levels", 3, 2), ("codebook-size", 256, 32)),
+        *(("estimator", "straight-through", "gumbel"), ("learning", "average", "gradient")),
+    ):
+        said = fails("train-rqvae", *start, f"--{option}", default, folder=tmp_path)
+        assert f"--{option} is {default}, but the RQ-VAE to start from, " in said
+        assert f"has {own}: leave the option out" in said
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_start_from_residual_kmeans_is_refused(kmeans_file: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from torch import Tensor
 
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.checkpoints import load_model, shipped_models
@@ -82,6 +83,7 @@ def evaluate_command(
         f"{targets:,} {part} targets of {people:,} people, {split}; every item of "
         f"{dataset.num_items:,} that a person has not had competes. Each person has one vote."
     )
+    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
     for metric in METRICS:
         _print_table(
             [metric, *(f"@{k}" for k in CUTOFFS)],
@@ -147,6 +149,19 @@ def _say_settings(knn: ItemKNN, part: str) -> None:
     )
     if part == "validation":
         typer.echo("These are the targets below, so its numbers are a little too high.")
+
+
+def _say_repeated(held_out: Split, positions: Tensor) -> None:
+    """Say how many targets no model here can hit, since their users had them before."""
+    histories, targets = held_out.histories_and_targets(positions)
+    pairs = zip(histories, targets, strict=True)
+    repeated = sum(bool((history == target).any()) for history, target in pairs)
+    if repeated:
+        typer.echo(
+            f"{repeated:,} of {len(targets):,} targets are in their user's own history; nothing "
+            "that a user had is recommended, so these count as misses: keep only the first "
+            "interaction of each user with an item to leave them out."
+        )
 
 
 def _about_lists(evaluation: Evaluation) -> list[str]:

@@ -206,3 +206,23 @@ def test_where_nothing_is_held_out_the_sentence_says_what_is_needed(
     enough = write_table(tmp_path / "more", {"one": items[:1], "two": items})
     brief = ("--steps", 1) if command == "train-sasrec" else ("popularity",)
     succeeds(command, *brief, "--interactions", enough, "--split", split, folder=tmp_path)
+
+
+def test_targets_that_their_user_had_before_are_counted(tmp_path: Path) -> None:
+    weekly = {f"user{n}": ["milk", "bread", f"treat{n}", "milk", "bread"] for n in range(3)}
+    table = write_table(tmp_path, weekly | {"one-off": ["milk", "jam", "tea", "rye"]})
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "3 of 4 targets are in their user's own history" in said
+    assert "count as misses: keep only the first interaction" in said
+    (tmp_path / "first").mkdir()
+    first = {user: list(dict.fromkeys(history)) for user, history in weekly.items()}
+    table = write_table(tmp_path / "first", first)
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "own history" not in said
+
+
+def test_the_repeated_targets_are_those_of_the_part(tmp_path: Path) -> None:
+    table = write_table(tmp_path, {"ann": ["a", "b", "c", "a", "d"], "bob": ["a", "b", "c", "d"]})
+    asked = ("evaluate", "popularity", "--interactions", table, "--part")
+    assert "1 of 2 targets are in" in succeeds(*asked, "validation", folder=tmp_path)
+    assert "own history" not in succeeds(*asked, "test", folder=tmp_path)

@@ -725,6 +725,35 @@ def test_a_mistake_gets_one_sentence_and_leaves_nothing(
     assert left == {"file", "folder.csv"}  # not even an empty folder
 
 
+@pytest.mark.parametrize("command", ["train-decoder --tokenizer pretrained", "train-sasrec"])
+def test_more_memory_than_there_is_gets_one_sentence(command: str, tmp_path: Path) -> None:
+    asked = (*command.split(), "--max-items", 9_000_000_000_000)
+    assert "not enough memory" in fails(*asked, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_runs_out_at_work_gets_one_sentence(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_inference, "open_dataset", run_out)
+    assert "not enough memory" in fails("inference-rqvae", folder=tmp_path)
+
+
+def test_a_fault_of_the_library_is_not_passed_off_as_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(cli_inference, "open_dataset", break_down)
+    with chdir(tmp_path), pytest.raises(RuntimeError, match="shapes do not fit"):
+        main(["inference-rqvae"])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -3,6 +3,7 @@
 Seen at work in: chapter 00.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -139,8 +140,11 @@ def load_catalogue(
         return ids_of(untrained.to(device), vectors.to(device))
     file = choose(tokenizer, RQVAE_FILE, DATASET)
     model, card = load_rqvae(file)
-    check_data("tokenizer", card, dataset)
     content = cast(Content, said_by(card, "content", file))
+    if content == "text":
+        check_items("tokenizer", card, dataset)
+    else:
+        check_data("tokenizer", card, dataset)
     check_text(card, content, dataset, embeddings)
     own = cast(SplitName, card.get("split", "leave-one-out"))
     if content != "text" and split not in (own, None):
@@ -186,6 +190,23 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
             f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
             f"{dataset.name} ({dataset.checksum}): train one on this data"
         )
+
+
+def check_items(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model of other items, where who chose what may have changed since its training."""
+    if "items" not in card:  # an older model, or one that was made otherwise
+        check_data(what, card, dataset)
+    elif card["items"] != items_sha256(dataset):
+        raise ValueError(
+            f"the {what} was trained for other items ({card['items']}) than those of "
+            f"{dataset.name} ({items_sha256(dataset)}): train one for these items"
+        )
+
+
+def items_sha256(dataset: Dataset) -> str:
+    """Name the items by all that their table holds, in the order of its rows."""
+    table = dataset.items.to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(table.encode()).hexdigest()
 
 
 def text_sha256(content: Content, dataset: Dataset, embeddings: Path | None) -> str:
@@ -249,6 +270,7 @@ def card_of(dataset: Dataset, seed: int, metrics: Mapping[str, object], **more: 
         "seed": seed,
         "dataset": dataset.name,
         "data": dataset.checksum,
+        "items": items_sha256(dataset),
         "torch": torch.__version__,
         "metrics": dict(metrics),
         **more,

@@ -19,8 +19,8 @@ from rqvae_lib.cli_common import (
     Interactions,
     Items,
     app,
-    check_data,
     check_device,
+    check_items,
     choose,
 )
 from rqvae_lib.datasets import Dataset
@@ -86,7 +86,7 @@ def recommend_command(
         ids = _own_ids("--history", listed, dataset.items["item_id"])
         past = torch.from_numpy(dataset.item_index(ids))
     recommender, card = load_recommender(choose(model, DECODER_FILE, DATASET))
-    check_data("recommender", card, dataset)
+    check_items("recommender", card, dataset)
     recommender = recommender.to(device)
     trie = Trie(recommender.ids, device)
     found = recommend_items(

@@ -126,6 +126,34 @@ def test_without_texts_or_embeddings_the_sentence_says_what_to_do(where: list[st
         run("train-rqvae", *where, "--steps", 1, "--codebook-size", 8)
 
 
+def test_models_outlive_a_new_interaction_where_only_the_items_matter(where: list[str]) -> None:
+    own = [*where, "--embeddings", "own.npy"]
+    run("train-rqvae", *own, "--steps", 1, "--codebook-size", 8)
+    run("train-decoder", *own, "--steps", 1)
+    with Path("clicks.csv").open("a") as clicks:
+        clicks.write("user07,item05,2000000\n")
+    run("inference-rqvae", *own)
+    run("train-decoder", *own, "--steps", 1, "--output", "later")
+    run("recommend", *where, "--user", "user07", "-k", 3)
+    with pytest.raises(ValueError, match="trained on other data"):  # other targets are held out
+        run("evaluate", *where, "runs/decoder.safetensors")
+    items = pd.read_parquet("shop.parquet")
+    items[::-1].to_parquet("shop.parquet")
+    with pytest.raises(ValueError, match="the recommender was trained for other items"):
+        run("recommend", *where, "--user", "user07")
+    with pytest.raises(ValueError, match="the tokenizer was trained for other items"):
+        run("inference-rqvae", *own)
+
+
+def test_a_collaborative_tokenizer_does_not_outlive_a_new_interaction(where: list[str]) -> None:
+    small = ["--content", "collaborative", "--codebook-size", 8]
+    run("train-rqvae", *where, *small, "--steps", 1)
+    with Path("clicks.csv").open("a") as clicks:
+        clicks.write("user07,item05,2000000\n")
+    with pytest.raises(ValueError, match="the tokenizer was trained on other data"):
+        run("inference-rqvae", *where)
+
+
 def test_the_splits_have_names(where: list[str]) -> None:
     dataset = Dataset.from_tables("clicks.csv")
     assert len(split_by_name(dataset, "leave-one-out").test) == 30

@@ -822,9 +822,14 @@ def test_a_checkpoint_of_another_kind_or_shape_is_refused(pipeline: Path, tmp_pa
 
 def test_a_model_of_other_data_is_refused(pipeline: Path, tmp_path: Path) -> None:
     model, card = load_rqvae(pipeline / "runs/rqvae.safetensors")
-    save_rqvae(tmp_path / "other.safetensors", model, card | {"data": "of somebody else"})
     arguments = ["inference-rqvae", "--tokenizer", "other.safetensors"]
-    assert "somebody else" in fails(*arguments, folder=tmp_path)
+    for other, says in (
+        (card | {"items": "of somebody else"}, "for other items (of somebody else)"),
+        (card | {"data": "of somebody else", "content": "both"}, "other data (of somebody else)"),
+        ({"content": "text", "data": "of somebody else"}, "other data (of somebody else)"),
+    ):
+        save_rqvae(tmp_path / "other.safetensors", model, other)
+        assert says in fails(*arguments, folder=tmp_path)
 
 
 @pytest.mark.parametrize(

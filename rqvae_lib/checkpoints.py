@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rqvae_lib.architectures import ARCHITECTURES, name_of
 from rqvae_lib.configs import config_from_json
+from rqvae_lib.datasets import EMBEDDED
 from rqvae_lib.recommenders import Recommender
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.sasrec import SASRec, SASRecConfig
@@ -194,9 +195,16 @@ def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
 
 
 def shipped_models(dataset: str) -> list[str]:
-    """Return the names of the models in the package that recommend from a data set's items."""
-    names = [file.stem for file in _shipped_folder().glob(f"{dataset}-*.safetensors")]
-    return sorted(name for name in names if not name.endswith("-rqvae"))
+    """Return the names of the models in the package that recommend from a data set's items.
+
+    Only an embedded data set has any. Another's name may be a path, or the start of this one's.
+    """
+    if dataset not in EMBEDDED:
+        return []
+    names = [file.stem for file in _shipped_folder().glob("*.safetensors")]
+    return sorted(
+        name for name in names if name.startswith(f"{dataset}-") and not name.endswith("-rqvae")
+    )
 
 
 def _shipped_folder() -> Path:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+import torch
 import typer
 
 # Importing the commands adds them to the app, in this order.
@@ -40,7 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{error.filename}: {reason}" if error.filename and error.strerror else reason)
     except (ValueError, ImportError, FloatingPointError) as error:
         _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(
+            "there is not enough memory for this: ask for less at once (--batch-size, --max-items, "
+            "--codebook-size, --beams), or use less data"
+        )
     sys.exit(0)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Tell whether memory is lacking, for which torch has no exception of its own on a CPU."""
+    return isinstance(
+        error, MemoryError | torch.OutOfMemoryError
+    ) or "can't allocate memory" in str(error)
 
 
 def _fail(sentence: str) -> NoReturn:

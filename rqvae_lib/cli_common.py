@@ -3,6 +3,7 @@
 Seen at work in: chapter 00.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -15,11 +16,13 @@ import typer
 
 from rqvae_lib.checkpoints import load_rqvae
 from rqvae_lib.datasets import Dataset
+from rqvae_lib.files import check_writable
 from rqvae_lib.item_vectors import Content, item_vectors, text_vectors
+from rqvae_lib.locks import only_process_in
 from rqvae_lib.recipes import new_rqvae
 from rqvae_lib.rqvae import RQVAE, RQVAEConfig
 from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import SplitName
+from rqvae_lib.splits import Split, SplitName, split_by_name
 from rqvae_lib.tensor_files import Card, tensors_sha256
 
 DATASET = "movielens-small-2016"
@@ -38,13 +41,14 @@ app = typer.Typer(
 
 Output = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
 DatasetName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--dataset",
         metavar="NAME|FOLDER",
-        help="The embedded data set; one to download, such as movielens-1m or amazon-beauty; "
-        "or a folder with the published files of one, or with tables of your own called "
-        "interactions and items.",
+        help=f"{DATASET}, which is embedded (the default); one to download, such as movielens-1m "
+        "or amazon-beauty; or a folder with the published files of one, or with tables of your own "
+        "called interactions and items.",
+        show_default=False,
     ),
 ]
 Interactions = Annotated[
@@ -92,11 +96,16 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU).")
 ]
 Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")]
+Levels = Annotated[int, typer.Option(min=1, help="Codes in a semantic ID.")]
+CodebookSize = Annotated[
+    int, typer.Option(min=1, help="Codewords a level, at most as many as there are items.")
+]
 LearningRate = Annotated[float, typer.Option(min=0.0, help="At its highest.")]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
-        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks) or an RQ-VAE "
+        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks of "
+        f"{RQVAEConfig.codebook_size} codewords, or of as many as there are items) or an RQ-VAE "
         f"checkpoint. Default: {RUNS / RQVAE_FILE} where that exists, else 'pretrained'.",
         show_default=False,
     ),
@@ -125,12 +134,17 @@ def load_catalogue(
     """
     if tokenizer == "random":
         vectors = item_vectors(dataset, embeddings=embeddings)
-        untrained = new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed)
+        codebook_size = min(RQVAEConfig.codebook_size, len(vectors))
+        config = RQVAEConfig(vectors.shape[1], codebook_size=codebook_size)
+        untrained = new_rqvae(vectors, config, seed=seed)
         return ids_of(untrained.to(device), vectors.to(device))
     file = choose(tokenizer, RQVAE_FILE, DATASET)
     model, card = load_rqvae(file)
-    check_data("tokenizer", card, dataset)
     content = cast(Content, said_by(card, "content", file))
+    if content == "text":
+        check_items("tokenizer", card, dataset)
+    else:
+        check_data("tokenizer", card, dataset)
     check_text(card, content, dataset, embeddings)
     own = cast(SplitName, card.get("split", "leave-one-out"))
     if content != "text" and split not in (own, None):
@@ -157,6 +171,18 @@ def said_by(card: Card, name: str, file: object) -> str:
     return str(card[name])
 
 
+def hold_out(dataset: Dataset, name: SplitName) -> Split:
+    """Split a data set, or say that there is nothing to hold out."""
+    split = split_by_name(dataset, name)
+    if not len(split.validation):  # not by time, which always holds out something
+        needed = 21 if name == "last-ten" else 3
+        raise ValueError(
+            f"nothing is held out of {dataset.name}: no user has the {needed} interactions that "
+            f"--split {name} needs; use more data, or another split"
+        )
+    return split
+
+
 def check_data(what: str, card: Card, dataset: Dataset) -> None:
     """Refuse a model that was trained on other data than it is now used on."""
     if card.get("data") != dataset.checksum:
@@ -164,6 +190,23 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
             f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
             f"{dataset.name} ({dataset.checksum}): train one on this data"
         )
+
+
+def check_items(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model of other items, where who chose what may have changed since its training."""
+    if "items" not in card:  # an older model, or one that was made otherwise
+        check_data(what, card, dataset)
+    elif card["items"] != items_sha256(dataset):
+        raise ValueError(
+            f"the {what} was trained for other items ({card['items']}) than those of "
+            f"{dataset.name} ({items_sha256(dataset)}): train one for these items"
+        )
+
+
+def items_sha256(dataset: Dataset) -> str:
+    """Name the items by all that their table holds, in the order of its rows."""
+    table = dataset.items.to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(table.encode()).hexdigest()
 
 
 def text_sha256(content: Content, dataset: Dataset, embeddings: Path | None) -> str:
@@ -181,6 +224,24 @@ def check_text(card: Card, content: Content, dataset: Dataset, embeddings: Path 
             f"{card['text_embeddings']}) than {embeddings or 'the shipped ones'} ({found}): pass "
             "the file that it was trained on as --embeddings, or train one on this"
         )
+
+
+def check_codebook_size(size: int, dataset: Dataset) -> None:
+    """Refuse more codewords than there are items to start them from."""
+    if size > dataset.num_items:
+        raise ValueError(
+            f"--codebook-size is {size}, but {dataset.name} has {dataset.num_items} items, which "
+            f"cannot fill codebooks of {size} codewords: pass --codebook-size "
+            f"{dataset.num_items} or less"
+        )
+
+
+def claim_csv(path: Path, context: typer.Context) -> None:
+    """Refuse another ending, which may be a model's, and hold the folder until the end."""
+    if path.suffix != ".csv":
+        raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv file")
+    check_writable(path)
+    context.with_resource(only_process_in(path.parent))
 
 
 def check_compiler() -> None:
@@ -209,6 +270,7 @@ def card_of(dataset: Dataset, seed: int, metrics: Mapping[str, object], **more: 
         "seed": seed,
         "dataset": dataset.name,
         "data": dataset.checksum,
+        "items": items_sha256(dataset),
         "torch": torch.__version__,
         "metrics": dict(metrics),
         **more,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from torch import Tensor
 
 from rqvae_lib.baselines import Popularity
 from rqvae_lib.checkpoints import load_model, shipped_models
 from rqvae_lib.cli_common import (
-    DATASET,
     DatasetName,
     Device,
     Interactions,
@@ -22,13 +22,15 @@ from rqvae_lib.cli_common import (
     app,
     check_data,
     check_device,
+    claim_csv,
+    hold_out,
 )
 from rqvae_lib.comparison import CUTOFFS, METRICS, Evaluation, Mean, difference, evaluate
 from rqvae_lib.datasets import Dataset
-from rqvae_lib.files import check_writable, write_atomically
+from rqvae_lib.files import write_atomically
 from rqvae_lib.item_knn import ItemKNN
 from rqvae_lib.named_datasets import open_dataset
-from rqvae_lib.splits import Split, split_by_name
+from rqvae_lib.splits import Split
 from rqvae_lib.validation import HISTORY_LENGTHS, SHRINKAGES, tuned_item_knn
 
 BASELINES = ("popularity", "item-knn")
@@ -37,6 +39,7 @@ AT = 10  # the cut-off of everything that is reported at one only
 
 @app.command("evaluate")
 def evaluate_command(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -45,7 +48,7 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     split: SplitOption = "leave-one-out",
@@ -69,9 +72,9 @@ def evaluate_command(
     """
     check_device(device)
     if output:
-        check_writable(output)
+        claim_csv(output, context)
     dataset = open_dataset(dataset_name, interactions, items)
-    held_out = split_by_name(dataset, split)
+    held_out = hold_out(dataset, split)
     names = models or [*BASELINES, *shipped_models(dataset.name)]
     found = {name: _evaluate(name, dataset, held_out, split, part, beams, device) for name in names}
     people = len(next(iter(found.values())).of_people("Recall", AT))
@@ -80,6 +83,7 @@ def evaluate_command(
         f"{targets:,} {part} targets of {people:,} people, {split}; every item of "
         f"{dataset.num_items:,} that a person has not had competes. Each person has one vote."
     )
+    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
     for metric in METRICS:
         _print_table(
             [metric, *(f"@{k}" for k in CUTOFFS)],
@@ -145,6 +149,19 @@ def _say_settings(knn: ItemKNN, part: str) -> None:
     )
     if part == "validation":
         typer.echo("These are the targets below, so its numbers are a little too high.")
+
+
+def _say_repeated(held_out: Split, positions: Tensor) -> None:
+    """Say how many targets no model here can hit, since their users had them before."""
+    histories, targets = held_out.histories_and_targets(positions)
+    pairs = zip(histories, targets, strict=True)
+    repeated = sum(bool((history == target).any()) for history, target in pairs)
+    if repeated:
+        typer.echo(
+            f"{repeated:,} of {len(targets):,} targets are in their user's own history; nothing "
+            "that a user had is recommended, so these count as misses: keep only the first "
+            "interaction of each user with an item to leave them out."
+        )
 
 
 def _about_lists(evaluation: Evaluation) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from rqvae_lib.cli_common import (
-    DATASET,
     RUNS,
     DatasetName,
     Device,
@@ -33,7 +32,7 @@ def inference_rqvae_command(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
     / "semantic_ids.csv",
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,

@@ -19,8 +19,8 @@ from rqvae_lib.cli_common import (
     Interactions,
     Items,
     app,
-    check_data,
     check_device,
+    check_items,
     choose,
 )
 from rqvae_lib.datasets import Dataset
@@ -40,7 +40,7 @@ def recommend_command(
             help="Instead of a user: the data set's item ids, oldest first, as in 1,3114."
         ),
     ] = None,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     model: Annotated[
@@ -86,7 +86,7 @@ def recommend_command(
         ids = _own_ids("--history", listed, dataset.items["item_id"])
         past = torch.from_numpy(dataset.item_index(ids))
     recommender, card = load_recommender(choose(model, DECODER_FILE, DATASET))
-    check_data("recommender", card, dataset)
+    check_items("recommender", card, dataset)
     recommender = recommender.to(device)
     trie = Trie(recommender.ids, device)
     found = recommend_items(

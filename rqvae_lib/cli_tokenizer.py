@@ -16,12 +16,14 @@ from rqvae_lib.cli_common import (
     DATASET,
     RQVAE_FILE,
     RUNS,
+    CodebookSize,
     DatasetName,
     Device,
     Embeddings,
     Interactions,
     Items,
     LearningRate,
+    Levels,
     Output,
     Resume,
     Seed,
@@ -29,9 +31,11 @@ from rqvae_lib.cli_common import (
     Steps,
     app,
     card_of,
+    check_codebook_size,
     check_compiler,
     check_device,
     check_text,
+    claim_csv,
     said_by,
     text_sha256,
 )
@@ -52,7 +56,7 @@ from rqvae_lib.training_state import steps_of
 def train_rqvae_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
@@ -91,8 +95,8 @@ def train_rqvae_command(
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate falls.")
     ] = RQVAE_TRAINING.schedule,
-    levels: Annotated[int, typer.Option(min=1, help="Codes in a semantic ID.")] = 3,
-    codebook_size: Annotated[int, typer.Option(min=1, help="Codewords a level.")] = 256,
+    levels: Levels = RQVAEConfig.num_levels,
+    codebook_size: CodebookSize = RQVAEConfig.codebook_size,
     estimator: Annotated[
         Estimator, typer.Option(help="How gradients pass the choice of codewords.")
     ] = "straight-through",
@@ -148,6 +152,8 @@ def train_rqvae_command(
     )
     context.with_resource(only_process_in(output))
     dataset = open_dataset(dataset_name, interactions, items)
+    if not start_from:
+        check_codebook_size(codebook_size, dataset)
     vectors = item_vectors(dataset, content, embeddings, split)
     total = training.total_steps(
         RowBatches(vectors, batch_size=batch_size, seed=seed).steps_per_epoch
@@ -179,19 +185,21 @@ def train_rqvae_command(
         config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
         model, done = new_rqvae(vectors, config, seed=seed), 0
     else:
-        started = None
+        started, config = None, None
         if start_from:
             started = _to_start_from(start_from, content, dataset, embeddings)
-        config = RQVAEConfig(
-            width,
-            num_levels=levels,
-            codebook_size=codebook_size,
-            estimator=estimator,
-            learning=learning,
-        )
+            _check_architecture(context, started.config, start_from)
+        else:
+            config = RQVAEConfig(
+                width,
+                num_levels=levels,
+                codebook_size=codebook_size,
+                estimator=estimator,
+                learning=learning,
+            )
         model, _ = train_rqvae(
             vectors,
-            None if started and config == RQVAEConfig(width) else config,  # nothing was asked for
+            config,
             training,
             start_from=started,
             snapshot=save_snapshot,
@@ -216,35 +224,45 @@ def train_rqvae_command(
 def compare_tokenizers_command(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to this number less one.")] = 5,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
     content: Annotated[Content, typer.Option(help="As in train-rqvae.")] = "text",
     split: SplitOption = "leave-one-out",
+    levels: Levels = RQVAEConfig.num_levels,
+    codebook_size: CodebookSize = RQVAEConfig.codebook_size,
     steps: Steps = RQVAE_STEPS,
     output: Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Train the RQ-VAE on several seeds, beside residual k-means, and print how both do.
 
-    Both have 3 levels of 256 codewords. An RQ-VAE that uses fewer codewords, or collides more than
-    residual k-means, has collapsed.
+    Both have the same number of levels and codewords. An RQ-VAE that uses fewer of them, or
+    collides more than residual k-means, has collapsed.
     """
     check_device(device)
     if output:
-        if output.suffix != ".csv":
-            raise ValueError(f"{output} ends in {output.suffix!r}: name a .csv file")
-        check_writable(output)
-        context.with_resource(only_process_in(output.parent))
+        claim_csv(output, context)
     dataset = open_dataset(dataset_name, interactions, items)
+    check_codebook_size(codebook_size, dataset)
     vectors = item_vectors(dataset, content, embeddings, split)
-    baseline = RQVAEConfig.residual_kmeans(vectors.shape[1])
+    width = vectors.shape[1]
+    config = RQVAEConfig(width, num_levels=levels, codebook_size=codebook_size)
+    baseline = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
     training = replace(RQVAE_TRAINING, num_steps=steps)
     rows: list[dict[str, object]] = []
-    typer.echo(f"{'tokenizer':<11} seed  used by level, %     perplexity   collide  variance lost")
+    used_width, perplexity_width = max(16, 6 * levels - 1), max(10, 4 * levels - 1)
+
+    def say(name: str, seed: object, used: str, perplexity: str, collide: str, lost: str) -> None:
+        typer.echo(
+            f"{name:<11} {seed:>4}  {used:<{used_width}}  {perplexity:<{perplexity_width}}  "
+            f"{collide:>7}  {lost:>13}"
+        )
+
+    say("tokenizer", "seed", "used by level, %", "perplexity", "collide", "variance lost")
     for seed in range(seeds):
-        trained, _ = train_rqvae(vectors, training=replace(training, seed=seed), device=device)
+        trained, _ = train_rqvae(vectors, config, replace(training, seed=seed), device=device)
         for name, model in (
             ("RQ-VAE", trained),
             ("R-KMeans", new_rqvae(vectors, baseline, seed=seed)),
@@ -252,10 +270,8 @@ def compare_tokenizers_command(
             metrics = tokenizer_metrics(model, vectors)
             used = " ".join(f"{100 * share:5.1f}" for share in metrics.utilisation)
             perplexity = " ".join(f"{number:3.0f}" for number in metrics.perplexity)
-            typer.echo(
-                f"{name:<11} {seed:4}  {used}  {perplexity}  {metrics.collision_rate:7.2%}  "
-                f"{metrics.variance_lost:12.1%}"
-            )
+            collide, lost = f"{metrics.collision_rate:.2%}", f"{metrics.variance_lost:.1%}"
+            say(name, seed, used, perplexity, collide, lost)
             rows.append({"tokenizer": name, "seed": seed} | _columns(metrics))
     if output:
         with write_atomically(output) as temporary, temporary.open("w", newline="") as file:
@@ -263,6 +279,24 @@ def compare_tokenizers_command(
             writer.writeheader()
             writer.writerows(rows)
         typer.echo(f"Wrote {output}.")
+
+
+def _check_architecture(context: typer.Context, own: RQVAEConfig, start_from: str) -> None:
+    """Refuse what was asked for, be it the default, where the RQ-VAE to start from is otherwise."""
+    options = {
+        "levels": own.num_levels,
+        "codebook_size": own.codebook_size,
+        "estimator": own.estimator,
+        "learning": own.learning,
+    }
+    for option, has in options.items():
+        asked = context.params[option]
+        source = context.get_parameter_source(option)  # its class is click's, or typer's copy of it
+        if source and source.name != "DEFAULT" and asked != has:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is {asked}, but the RQ-VAE to start from, "
+                f"{start_from}, has {has}: leave the option out, or start anew"
+            )
 
 
 def _columns(metrics: TokenizerMetrics) -> dict[str, str]:

@@ -14,7 +14,6 @@ import typer
 from rqvae_lib.architectures import ARCHITECTURES
 from rqvae_lib.checkpoints import round_to_half, save_recommender, save_sasrec
 from rqvae_lib.cli_common import (
-    DATASET,
     DECODER_FILE,
     RUNS,
     DatasetName,
@@ -32,6 +31,7 @@ from rqvae_lib.cli_common import (
     app,
     card_of,
     check_device,
+    hold_out,
     load_catalogue,
 )
 from rqvae_lib.comparison import Mean
@@ -43,7 +43,6 @@ from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.recipes import DECODER_STEPS, DECODER_TRAINING, train_decoder, train_sasrec
 from rqvae_lib.rq_transformer import RQTransformerConfig
 from rqvae_lib.sasrec import SASRecConfig
-from rqvae_lib.splits import Split, SplitName, split_by_name
 from rqvae_lib.tensor_files import Card
 from rqvae_lib.training import TrainingConfig
 from rqvae_lib.transformer import TransformerConfig
@@ -72,7 +71,7 @@ DECODER_ONLY = ArchitectureName("decoder-only")
 def train_decoder_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
@@ -119,7 +118,7 @@ def train_decoder_command(
     context.with_resource(only_process_in(output))
     dataset = open_dataset(dataset_name, interactions, items)
     ids = load_catalogue(tokenizer, seed, dataset, embeddings, device, split)
-    held_out = _held_out(dataset, split)
+    held_out = hold_out(dataset, split)
     options = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
     model, _ = train_decoder(
         ids,
@@ -141,7 +140,7 @@ def train_decoder_command(
 def train_sasrec_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = DATASET,
+    dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     split: SplitOption = "leave-one-out",
@@ -167,7 +166,7 @@ def train_sasrec_command(
     check_writable(path)
     context.with_resource(only_process_in(output))
     dataset = open_dataset(dataset_name, interactions, items)
-    held_out = _held_out(dataset, split)
+    held_out = hold_out(dataset, split)
     config = SASRecConfig(
         TransformerConfig(dropout=dropout),
         max_items,
@@ -187,17 +186,6 @@ def train_sasrec_command(
     metrics = validate(model, held_out, dataset.num_items, device)
     save_sasrec(path, model, _card(dataset, seed, metrics, split), half=half)
     _report(metrics, path)
-
-
-def _held_out(dataset: Dataset, name: SplitName) -> Split:
-    """Split a data set, or say that there is nothing to hold out."""
-    split = split_by_name(dataset, name)
-    if not len(split.validation):
-        raise ValueError(
-            f"nothing is held out of {dataset.name}: no user has enough interactions (three, with "
-            "leave-one-out); use more data"
-        )
-    return split
 
 
 def _training_of(

@@ -5,12 +5,13 @@ description into a vector such that similar descriptions get similar directions,
 IDs of this book are codes for these vectors: row i of the matrix belongs to item index i.
 
 The embedded dataset ships with its vectors, so no chapter needs an encoder. To encode it with
-another model (any sentence-transformers name, or a folder that holds one), or to encode the movies
-of MovieLens 1M, from the folder that its archive unpacks to:
+another model (any sentence-transformers name, or a folder that holds one), the movies of MovieLens
+1M, from the folder that its archive unpacks to, or the items of your own tables:
 
     pip install 'rqvae-lib[encode]'
     python -m rqvae_lib.content --model all-MiniLM-L6-v2 --output embeddings.safetensors
     python -m rqvae_lib.content --dataset ml-1m --output ml-1m/embeddings.safetensors
+    python -m rqvae_lib.content --interactions orders.csv --items items.csv --output own.safetensors
 
 Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
 EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
@@ -21,6 +22,7 @@ import hashlib
 import json
 import math
 import reprlib
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -40,6 +42,7 @@ from rqvae_lib.named_datasets import open_dataset
 from rqvae_lib.rows import check_finite
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
+ENDING = ".safetensors"
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 
 
@@ -82,7 +85,7 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """
     if Path(path).suffix == ".npy":
         return _read_array(Path(path), len(texts))
-    again = f"make it again with `python -m rqvae_lib.content --output {Path(path).name}`"
+    again = _how_to_make(Path(path))
     with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
         pass
     try:
@@ -107,6 +110,15 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
         )
     check_finite(embeddings, str(path))
     return embeddings
+
+
+def _how_to_make(path: Path) -> str:
+    """Return what to do about a file; it names no file to write that may be something else."""
+    output = f" --output {path.name}" if path.suffix == ENDING else ""
+    return (
+        f"make it again with `python -m rqvae_lib.content{output}` and the --dataset, or "
+        "--interactions and --items, of these texts"
+    )
 
 
 def _read_array(path: Path, num_items: int) -> Tensor:
@@ -210,6 +222,7 @@ def save_embeddings(
     texts: Sequence[str],
     model: str,
     dataset: str = "movielens-small-2016",
+    data_options: Sequence[str] = (),
 ) -> None:
     """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
 
@@ -222,11 +235,15 @@ def save_embeddings(
         texts: the N texts that were encoded, in the same order.
         model: the encoder's name.
         dataset: the name of the dataset that the texts belong to.
+        data_options: what names it on the command line, as in ("--dataset", "ml-1m"); nothing for
+            the embedded one.
 
     Raises:
-        ValueError: if the shapes do not fit, or a number is not finite in float16 (above 65,504).
+        ValueError: if the file's name ends otherwise than in .safetensors, if the shapes do not
+            fit, or if a number is not finite in float16 (above 65,504).
         OSError: if the folder cannot be written.
     """
+    _check_ending(Path(path))
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
         raise ValueError(
             f"embeddings have the shape {tuple(embeddings.shape)}, expected one row for each of "
@@ -238,11 +255,23 @@ def save_embeddings(
         "model": model,
         "dataset": dataset,
         "texts_sha256": texts_sha256(texts),
-        "command": f"python -m rqvae_lib.content --model {model} --output {Path(path).name}",
+        "command": shlex.join(
+            [
+                *("python", "-m", "rqvae_lib.content", *data_options),
+                *("--model", model, "--output", Path(path).name),
+            ]
+        ),
     }
     content = _sort_header(save({"embeddings": half}, metadata=header))
     with write_atomically(Path(path)) as temporary:
         temporary.write_bytes(content)
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix != ENDING:
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}: name a {ENDING} file, for it will be one"
+        )
 
 
 def texts_sha256(texts: Sequence[str]) -> str:
@@ -281,17 +310,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="a sentence-transformers model name or a local folder (default: %(default)s)",
     )
     parser.add_argument(
-        "--dataset",
-        default=EMBEDDED[0],
-        help="a name or a folder, as rqvae-lib has it (default: %(default)s)",
+        "--dataset", help=f"a name or a folder, as rqvae-lib has it (default: {EMBEDDED[0]})"
     )
+    parser.add_argument(
+        "--interactions", type=Path, help="instead: a table of yours, as rqvae-lib has it"
+    )
+    parser.add_argument("--items", type=Path, help="with --interactions: the table of its items")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     chosen = parser.parse_args(arguments)
     try:
-        dataset = open_dataset(chosen.dataset)
+        _check_ending(chosen.output)
+        dataset = open_dataset(chosen.dataset, chosen.interactions, chosen.items)
         texts = dataset.texts
         embeddings = encode_texts(texts, chosen.model, show_progress=True)
-        save_embeddings(chosen.output, embeddings, texts, chosen.model, dataset.name)
+        data = [
+            word
+            for option in ("dataset", "interactions", "items")
+            if getattr(chosen, option) is not None
+            for word in (f"--{option}", str(getattr(chosen, option)))
+        ]
+        save_embeddings(chosen.output, embeddings, texts, chosen.model, dataset.name, data)
     except (ImportError, OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         raise SystemExit(2) from error

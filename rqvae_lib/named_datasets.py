@@ -19,7 +19,7 @@ NAMES = (*EMBEDDED, *DOWNLOADED)
 
 
 def open_dataset(
-    name_or_folder: str | Path = EMBEDDED[0],
+    name_or_folder: str | Path | None = None,
     interactions: Path | None = None,
     items: Path | None = None,
 ) -> Dataset:
@@ -29,20 +29,26 @@ def open_dataset(
         name_or_folder: one of `NAMES`, all but the first of which are downloaded when first asked
             for; or a folder with the published files of MovieLens or of Amazon reviews, or with a
             table of your own called interactions and, if you have it, one called items (.csv, .tsv
-            or .parquet).
+            or .parquet). By default the first of `NAMES`.
         interactions, items: instead, your own tables, as for `Dataset.from_tables`.
 
     Raises:
-        ValueError: for another name, for items without interactions, or as the reader of the files.
+        ValueError: for another name, for a name beside tables, for items without interactions, or
+            as the reader of the files.
         OSError: as the reader of the files.
     """
+    if name_or_folder is not None and (interactions or items):
+        raise ValueError(
+            f"Say which data: either --dataset (here {name_or_folder}) or a table of your own "
+            f"(here {interactions or items}), not both"
+        )
     if interactions is not None:
         return Dataset.from_tables(interactions, items)
     if items is not None:
         raise ValueError(
             f"{items} lists items, but nobody met them: name a table of interactions too"
         )
-    name = str(name_or_folder)
+    name = str(name_or_folder or EMBEDDED[0])
     if name in DOWNLOADED:
         return DOWNLOADED[name]()
     if name not in EMBEDDED and Path(name).is_dir():

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def run(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 @pytest.fixture
@@ -84,21 +84,74 @@ def test_a_tokenizer_that_may_know_what_is_held_out_is_refused(where: list[str])
         run("train-decoder", *where, "--split", "timestamp", "--steps", 1)
 
 
-def test_tokenizers_are_compared_on_tables_without_words(where: list[str]) -> None:
-    """Three levels of 256 codewords need as many items: three times these."""
-    clicks = [pd.read_csv("clicks.csv") for _ in range(3)]
-    for number, part in enumerate(clicks):
-        part["item_id"] += f"-{number}"
-    pd.concat(clicks).to_csv("many.csv", index=False)
-    where = ["--interactions", "many.csv", "--content", "collaborative"]
-    said = run("compare-tokenizers", *where, "--seeds", 1, "--steps", 2)
-    assert "RQ-VAE" in said
-    assert "R-KMeans" in said
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_tokenizers_are_compared_with_codebooks_that_the_items_can_fill(
+    levels: int, where: list[str]
+) -> None:
+    small = ["--content", "collaborative", "--levels", levels, "--codebook-size", 8]
+    said = run(
+        "compare-tokenizers", *where, *small, "--seeds", 1, "--steps", 2, "--output", "t.csv"
+    )
+    heads, *rows = said.splitlines()[:-1]
+    assert [row.split()[0] for row in rows] == ["RQ-VAE", "R-KMeans"]
+    assert len({len(row) for row in (heads, *rows)}) == 1  # columns below their heads
+    table = pd.read_csv("t.csv")
+    used = [column for column in table if column.startswith("used_")]
+    assert used == [f"used_{level}" for level in range(1, levels + 1)]
+    assert table["perplexity_1"].between(1, 8).all()
+
+
+@pytest.mark.parametrize(
+    "command", ["train-rqvae", "train-rqvae --residual-kmeans", "compare-tokenizers"]
+)
+def test_more_codewords_than_items_are_refused_by_the_name_of_the_option(
+    command: str, where: list[str]
+) -> None:
+    own = [*where, "--embeddings", "own.npy"]
+    with pytest.raises(ValueError, match=r"--codebook-size is 256, but clicks.csv has 90 items"):
+        run(*command.split(), *own)
+    with pytest.raises(ValueError, match=r"is 91, .* pass --codebook-size 90 or less"):
+        run(*command.split(), *own, "--codebook-size", 91)
+
+
+def test_a_random_tokenizer_has_no_more_codewords_than_there_are_items(where: list[str]) -> None:
+    random = [*where, "--embeddings", "own.npy", "--tokenizer", "random"]
+    run("train-decoder", *random, "--steps", 1)
+    recommender, _ = load_recommender("runs/decoder.safetensors")
+    assert list(recommender.ids.sizes[:3]) == [90, 90, 90]
 
 
 def test_without_texts_or_embeddings_the_sentence_says_what_to_do(where: list[str]) -> None:
     with pytest.raises(ValueError, match=r"has no texts: .*--embeddings.*--content collaborative"):
         run("train-rqvae", *where, "--steps", 1, "--codebook-size", 8)
+
+
+def test_models_outlive_a_new_interaction_where_only_the_items_matter(where: list[str]) -> None:
+    own = [*where, "--embeddings", "own.npy"]
+    run("train-rqvae", *own, "--steps", 1, "--codebook-size", 8)
+    run("train-decoder", *own, "--steps", 1)
+    with Path("clicks.csv").open("a") as clicks:
+        clicks.write("user07,item05,2000000\n")
+    run("inference-rqvae", *own)
+    run("train-decoder", *own, "--steps", 1, "--output", "later")
+    run("recommend", *where, "--user", "user07", "-k", 3)
+    with pytest.raises(ValueError, match="trained on other data"):  # other targets are held out
+        run("evaluate", *where, "runs/decoder.safetensors")
+    items = pd.read_parquet("shop.parquet")
+    items[::-1].to_parquet("shop.parquet")
+    with pytest.raises(ValueError, match="the recommender was trained for other items"):
+        run("recommend", *where, "--user", "user07")
+    with pytest.raises(ValueError, match="the tokenizer was trained for other items"):
+        run("inference-rqvae", *own)
+
+
+def test_a_collaborative_tokenizer_does_not_outlive_a_new_interaction(where: list[str]) -> None:
+    small = ["--content", "collaborative", "--codebook-size", 8]
+    run("train-rqvae", *where, *small, "--steps", 1)
+    with Path("clicks.csv").open("a") as clicks:
+        clicks.write("user07,item05,2000000\n")
+    with pytest.raises(ValueError, match="the tokenizer was trained on other data"):
+        run("inference-rqvae", *where)
 
 
 def test_the_splits_have_names(where: list[str]) -> None:

@@ -30,7 +30,14 @@ import pytest
 import torch
 from torch import nn
 
-from rqvae_lib import cli_common, cli_inference, cli_recommend, cli_tokenizer, cli_training
+from rqvae_lib import (
+    cli_common,
+    cli_evaluate,
+    cli_inference,
+    cli_recommend,
+    cli_tokenizer,
+    cli_training,
+)
 from rqvae_lib.checkpoints import load_recommender, load_rqvae, save_rqvae
 from rqvae_lib.cli import main
 from rqvae_lib.content import load_embeddings, save_embeddings
@@ -55,8 +62,8 @@ DATASET = "movielens-small-2016"
 open_once, vectors_once = cache(open_dataset), cache(item_vectors)
 
 
-def opened(name: str, interactions: Path | None = None, items: Path | None = None) -> Any:
-    return open_once(name, interactions, items)
+def opened(name: str | None, interactions: Path | None = None, items: Path | None = None) -> Any:
+    return open_once(name if name or interactions or items else DATASET, interactions, items)
 
 
 def vectors_of(
@@ -568,13 +575,18 @@ def test_a_start_with_another_architecture_is_refused(on_both: Path, tmp_path: P
     """It has 2 levels of 32 codewords: asking for nothing or for just that is right."""
     start = ["--content", "both", "--start-from", on_both / "runs/rqvae.safetensors"]
     same = shlex.split("--levels 2 --codebook-size 32 --estimator gumbel --learning gradient")
-    for asked in ([], same):
+    for asked in ([], same, ["--levels", 2]):
         succeeds("train-rqvae", *start, "--steps", 1, *asked, folder=tmp_path)
         assert load_rqvae(tmp_path / "runs/rqvae.safetensors")[0].config.codebook_size == 32
     shutil.rmtree(tmp_path / "runs")
-    said = fails("train-rqvae", *start, "--levels", 2, folder=tmp_path)
-    assert "codebook_size=256" in said.split("was asked for")[0]
-    assert not list(tmp_path.iterdir())
+    for option, default, own in (
+        *(("levels", 3, 2), ("codebook-size", 256, 32)),
+        *(("estimator", "straight-through", "gumbel"), ("learning", "average", "gradient")),
+    ):
+        said = fails("train-rqvae", *start, f"--{option}", default, folder=tmp_path)
+        assert f"--{option} is {default}, but the RQ-VAE to start from, " in said
+        assert f"has {own}: leave the option out" in said
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_start_from_residual_kmeans_is_refused(kmeans_file: Path, tmp_path: Path) -> None:
@@ -657,6 +669,8 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
     [
         (["recommend"], "--user"),
         (["recommend", "--user", 1, "--history", "1"], "not both"),
+        (["recommend", "--user", 1, "--dataset", "nowhere", "--interactions", "file"], "not both"),
+        (["train-rqvae", "--dataset", DATASET, "--interactions", "file"], "not both"),
         (["recommend", "--user", 672], "user 672"),
         (["recommend", "--history", "1,999999999"], "999999999"),
         (["recommend", "--history", "Toy Story"], "Toy Story"),
@@ -709,6 +723,35 @@ def test_a_mistake_gets_one_sentence_and_leaves_nothing(
     assert says in fails(*arguments, folder=tmp_path)
     left = {path.name for path in tmp_path.rglob("*")}
     assert left == {"file", "folder.csv"}  # not even an empty folder
+
+
+@pytest.mark.parametrize("command", ["train-decoder --tokenizer pretrained", "train-sasrec"])
+def test_more_memory_than_there_is_gets_one_sentence(command: str, tmp_path: Path) -> None:
+    asked = (*command.split(), "--max-items", 9_000_000_000_000)
+    assert "not enough memory" in fails(*asked, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_runs_out_at_work_gets_one_sentence(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_inference, "open_dataset", run_out)
+    assert "not enough memory" in fails("inference-rqvae", folder=tmp_path)
+
+
+def test_a_fault_of_the_library_is_not_passed_off_as_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(cli_inference, "open_dataset", break_down)
+    with chdir(tmp_path), pytest.raises(RuntimeError, match="shapes do not fit"):
+        main(["inference-rqvae"])
 
 
 @pytest.mark.parametrize(
@@ -779,9 +822,14 @@ def test_a_checkpoint_of_another_kind_or_shape_is_refused(pipeline: Path, tmp_pa
 
 def test_a_model_of_other_data_is_refused(pipeline: Path, tmp_path: Path) -> None:
     model, card = load_rqvae(pipeline / "runs/rqvae.safetensors")
-    save_rqvae(tmp_path / "other.safetensors", model, card | {"data": "of somebody else"})
     arguments = ["inference-rqvae", "--tokenizer", "other.safetensors"]
-    assert "somebody else" in fails(*arguments, folder=tmp_path)
+    for other, says in (
+        (card | {"items": "of somebody else"}, "for other items (of somebody else)"),
+        (card | {"data": "of somebody else", "content": "both"}, "other data (of somebody else)"),
+        ({"content": "text", "data": "of somebody else"}, "other data (of somebody else)"),
+    ):
+        save_rqvae(tmp_path / "other.safetensors", model, other)
+        assert says in fails(*arguments, folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -851,13 +899,14 @@ def test_a_full_disk_leaves_the_old_files_whole(arguments: str, copied: Path) ->
     [
         *("train-rqvae", "train-rqvae --residual-kmeans", "train-decoder", "inference-rqvae"),
         "compare-tokenizers --output runs/table.csv",
+        "evaluate --output runs/table.csv",
     ],
 )
 def test_a_folder_in_use_is_refused_before_the_work(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cli_tokenizer, cli_inference, cli_training):
-        monkeypatch.setattr(module, "open_dataset", lambda _: pytest.fail("it went to work"))
+    for module in (cli_tokenizer, cli_inference, cli_training, cli_evaluate):
+        monkeypatch.setattr(module, "open_dataset", lambda *_: pytest.fail("it went to work"))
     with only_process_in(tmp_path / "runs"):
         said = fails(*arguments.split(), folder=tmp_path)
     assert f"runs is in use by process {os.getpid()} on " in said

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -145,6 +146,7 @@ def test_every_shipped_model_is_a_row_by_default() -> None:
     ("options", "expected"),
     [
         (("evaluate", "no-such-model"), "neither a file nor a shipped checkpoint"),
+        (("evaluate", "popularity", "--output", "file.safetensors"), "name a .csv file"),
         (("evaluate", "movielens-small-2016-rqvae"), "is a checkpoint of 'rqvae'"),
         (
             ("train-decoder", "--architecture", "rq-transformer", "--valid-only"),
@@ -161,3 +163,66 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     assert expected in fails(*options, folder=tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+# Tables of one's own
+
+
+def write_table(folder: Path, histories: dict[str, list[str]]) -> Path:
+    rows = [
+        (user, item, time)
+        for user, history in histories.items()
+        for time, item in enumerate(history)
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame.to_csv(folder / "interactions.csv", index=False)
+    return folder / "interactions.csv"
+
+
+@pytest.mark.parametrize("name", ["/home/me/interactions.csv", "*", "movielens-small", "MOVIELENS"])
+def test_only_an_embedded_data_set_has_shipped_models(name: str) -> None:
+    assert shipped_models(name) == []
+
+
+def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
+    items = [f"item{number}" for number in range(9)]
+    table = write_table(tmp_path, {f"user{n}": items[n : n + 4] for n in range(5)})
+    said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
+    rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["popularity", "item-knn"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train-sasrec"])
+@pytest.mark.parametrize(("split", "needed"), [("leave-one-out", 3), ("last-ten", 21)])
+def test_where_nothing_is_held_out_the_sentence_says_what_is_needed(
+    command: str, split: str, needed: int, tmp_path: Path
+) -> None:
+    items = [f"item{number}" for number in range(needed)]
+    few = write_table(tmp_path, {"one": items[:1], "two": items[:-1]})
+    said = fails(command, "--interactions", few, "--split", split, folder=tmp_path)
+    assert f"nothing is held out of {few}: no user has the {needed} interactions" in said
+    assert f"--split {split} needs" in said
+    (tmp_path / "more").mkdir()
+    enough = write_table(tmp_path / "more", {"one": items[:1], "two": items})
+    brief = ("--steps", 1) if command == "train-sasrec" else ("popularity",)
+    succeeds(command, *brief, "--interactions", enough, "--split", split, folder=tmp_path)
+
+
+def test_targets_that_their_user_had_before_are_counted(tmp_path: Path) -> None:
+    weekly = {f"user{n}": ["milk", "bread", f"treat{n}", "milk", "bread"] for n in range(3)}
+    table = write_table(tmp_path, weekly | {"one-off": ["milk", "jam", "tea", "rye"]})
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "3 of 4 targets are in their user's own history" in said
+    assert "count as misses: keep only the first interaction" in said
+    (tmp_path / "first").mkdir()
+    first = {user: list(dict.fromkeys(history)) for user, history in weekly.items()}
+    table = write_table(tmp_path / "first", first)
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "own history" not in said
+
+
+def test_the_repeated_targets_are_those_of_the_part(tmp_path: Path) -> None:
+    table = write_table(tmp_path, {"ann": ["a", "b", "c", "a", "d"], "bob": ["a", "b", "c", "d"]})
+    asked = ("evaluate", "popularity", "--interactions", table, "--part")
+    assert "1 of 2 targets are in" in succeeds(*asked, "validation", folder=tmp_path)
+    assert "own history" not in succeeds(*asked, "test", folder=tmp_path)

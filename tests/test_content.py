@@ -146,6 +146,29 @@ def test_numbers_that_are_not_finite_are_refused_by_row(tmp_path: Path, bad: flo
         read_embeddings(tmp_path / "x.safetensors", TEXTS)
 
 
+@pytest.mark.parametrize("name", ["items.csv", "vectors.pt", "orders.parquet"])
+def test_no_hint_writes_over_what_is_no_file_of_embeddings(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("the reader's own")
+    with pytest.raises(ValueError, match="make it again") as refused:
+        read_embeddings(tmp_path / name, TEXTS)
+    assert "--output" not in str(refused.value)
+    for option in ("--dataset", "--interactions", "--items"):  # else it encodes the movies
+        assert option in str(refused.value)
+
+
+def test_another_ending_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"ends in '\.npy': name a \.safetensors file"):
+        save_embeddings(tmp_path / "e.npy", torch.ones(3, 5), TEXTS, model="mine")
+    monkeypatch.setattr(content, "encode_texts", lambda *_, **__: pytest.fail("it went to work"))
+    with pytest.raises(SystemExit) as stopped:
+        content.main(["--output", str(tmp_path / "e.npy")])
+    assert stopped.value.code == 2
+    assert "name a .safetensors file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupted_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +226,31 @@ def test_the_command_writes_a_file_that_reads_back(
     content.main(["--model", "other", "--output", str(path)])
     assert torch.equal(read_embeddings(path, movielens.texts), vectors)
     assert "9,066 vectors of 8 numbers" in capsys.readouterr().out
+
+
+def test_the_command_encodes_own_tables_and_notes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("orders.csv").write_text("user_id,item_id\nann,tea\nann,jam\n")
+    Path("items.csv").write_text("item_id,title\njam,Jam\ntea,Tea\nrye,Rye bread\n")
+    asked: list[str] = []
+
+    def encode(texts: list[str], *_: object, **__: object) -> torch.Tensor:
+        asked.extend(texts)
+        return torch.eye(len(texts))
+
+    monkeypatch.setattr(content, "encode_texts", encode)
+    own = ["--interactions", "orders.csv", "--items", "items.csv"]
+    content.main([*own, "--model", "mine", "--output", "own.safetensors"])
+    texts = Dataset.from_tables("orders.csv", "items.csv").texts
+    assert asked == texts
+    assert torch.equal(read_embeddings("own.safetensors", texts), torch.eye(3))
+    with safe_open("own.safetensors", framework="pt") as file:
+        command = file.metadata()["command"]
+    assert command == (
+        f"python -m rqvae_lib.content {' '.join(own)} --model mine --output own.safetensors"
+    )
 
 
 def test_the_command_fails_in_one_sentence(

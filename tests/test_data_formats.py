@@ -133,6 +133,9 @@ def test_files_hold_what_frames_hold(ending: str, tmp_path: Path) -> None:
     assert open_dataset(**paths).checksum == expected.checksum
     with pytest.raises(ValueError, match="nobody met them"):
         open_dataset(items=paths["items"])
+    for both in (paths, {"items": paths["items"]}):
+        with pytest.raises(ValueError, match=r"\(here movielens-small-2016\) .* not both"):
+            open_dataset("movielens-small-2016", **both)
 
 
 def test_what_pandas_noted_in_a_parquet_file_does_not_count(tmp_path: Path) -> None:

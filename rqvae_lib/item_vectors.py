@@ -80,5 +80,6 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         )
     raise ValueError(
         f"no embeddings of {dataset.name}'s texts come with the library: make them with "
-        "`python -m rqvae_lib.content`, and pass the file as embeddings (--embeddings)"
+        "`python -m rqvae_lib.content` and the --dataset, or --interactions and --items, that you "
+        "use here, and pass the file as embeddings (--embeddings)"
     )

@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -236,12 +237,14 @@ def check_codebook_size(size: int, dataset: Dataset) -> None:
         )
 
 
-def claim_csv(path: Path, context: typer.Context) -> None:
-    """Refuse another ending, which may be a model's, and hold the folder until the end."""
+@contextmanager
+def claim_csv(path: Path) -> Iterator[None]:
+    """Refuse another ending, which may be a model's, and hold the folder."""
     if path.suffix != ".csv":
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv file")
     check_writable(path)
-    context.with_resource(only_process_in(path.parent))
+    with only_process_in(path.parent):
+        yield
 
 
 def check_compiler() -> None:

@@ -72,7 +72,7 @@ def evaluate_command(
     """
     check_device(device)
     if output:
-        claim_csv(output, context)
+        context.with_resource(claim_csv(output))
     dataset = open_dataset(dataset_name, interactions, items)
     held_out = hold_out(dataset, split)
     names = models or [*BASELINES, *shipped_models(dataset.name)]

@@ -243,7 +243,7 @@ def compare_tokenizers_command(
     """
     check_device(device)
     if output:
-        claim_csv(output, context)
+        context.with_resource(claim_csv(output))
     dataset = open_dataset(dataset_name, interactions, items)
     check_codebook_size(codebook_size, dataset)
     vectors = item_vectors(dataset, content, embeddings, split)

@@ -69,14 +69,14 @@ def next_disambiguation(function: Callable[[Tensor, Tensor], int]) -> bool:
                 "so that neither of them is named twice",
             ),
             Case(
-                (tensor([[3, 1, 7, 0], [3, 1, 4, 2], [3, 5, 7, 4]]), tensor([3, 1, 7])),
-                1,
-                "all codes must agree, however many there are",
-            ),
-            Case(
                 (tensor([[5, 2, 7], [3, 1, 0]]), tensor([3, 1])),
                 1,
                 "the largest last code of the same group counts, not that of another group",
+            ),
+            Case(
+                (tensor([[3, 1, 7, 0], [3, 1, 4, 2], [3, 5, 7, 4]]), tensor([3, 1, 7])),
+                1,
+                "all codes must agree, however many there are",
             ),
         ],
     )

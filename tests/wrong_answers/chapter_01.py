@@ -15,7 +15,7 @@ def right_unheard_of(movies, times, targets):
 def core(users, movies, k, passes=99, sides=(0, 1), least=0):
     keep = torch.ones(len(users), dtype=torch.bool)
     for _ in range(passes):
-        counts = [torch.bincount(side[keep], minlength=9)[side] for side in (users, movies)]
+        counts = [torch.bincount(side[keep], minlength=99)[side] for side in (users, movies)]
         for side in sides:
             keep = keep & (counts[side] >= k + least)
     return keep
@@ -79,6 +79,10 @@ def core_that_forgets_the_last(users, movies, k):
     return keep
 
 
+def core_in_ten_passes(users, movies, k):
+    return core(users, movies, k, passes=10)
+
+
 RIGHT = {
     "test_positions": [right_positions],
     "unheard_of": [right_unheard_of],
@@ -102,5 +106,6 @@ WRONG = {
         (core_that_forgets_the_last, "minlength"),
         (core_of_users, "as well as users"),
         (core_in_one_pass, "repeat until nothing goes"),
+        (core_in_ten_passes, "no fixed number of passes"),
     ],
 }

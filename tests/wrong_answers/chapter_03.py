@@ -106,6 +106,11 @@ def draw_nan(x, centroids):
     return distances / distances.sum()
 
 
+def margin_of_summed_differences(x, centroids):
+    two = (x[:, None] - centroids).sum(2).square().topk(2, largest=False).values
+    return two[:, 1] - two[:, 0]
+
+
 RIGHT = {
     "margin": [margin_right],
     "update": [update_right],
@@ -118,6 +123,7 @@ WRONG = {
         (margin_to_the_farthest, "not with the farthest"),
         (margin_of_the_first_two, "wherever they stand"),
         (margin_without_lengths, "‖c‖² not"),
+        (margin_of_summed_differences, "over all D numbers"),
     ],
     "update": [
         (update_sums, "divide their sum"),

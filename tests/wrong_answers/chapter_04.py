@@ -180,6 +180,14 @@ def loss_leaks(z, codebooks):
     return loss
 
 
+def codes_subtract_the_first_rows(z, codebooks):
+    codes = []
+    for codebook in codebooks:
+        codes.append(chosen(z, codebook))
+        z = z - codebook[codes[-1][0]]
+    return torch.stack(codes, 1)
+
+
 RIGHT = {
     "greedy_codes": [codes_right],
     "quantized_once": [once_right, once_subtracts_the_estimate],
@@ -196,6 +204,7 @@ WRONG = {
         (codes_without_residual, "given the residual"),
         (codes_of_the_negative, "given the residual"),
         (codes_subtract_from_z_only, "left over together"),
+        (codes_subtract_the_first_rows, "that row's own codeword"),
         (codes_in_place, "caller's z was changed"),
     ],
     "quantized_once": [

@@ -154,6 +154,24 @@ def better_than_before(values, patience):
     return kept, len(values)
 
 
+def loss_averaged_over_the_levels(x, rebuilt, left, beta):
+    return (x - rebuilt).square().sum(1).mean() + beta * left.square().sum((1, 2)).mean()
+
+
+def nan_is_no_measurement(values, patience):
+    best, place, since = math.inf, 0, 0
+    for number, value in enumerate(values, 1):
+        if math.isnan(value):
+            continue
+        if value < best:
+            best, place, since = value, number, 0
+        else:
+            since += 1
+        if since == patience:
+            return place, number
+    return place, len(values)
+
+
 RIGHT = {
     "batch_loss": [batch_loss],
     "collapsed_levels": [collapsed_levels],
@@ -164,6 +182,7 @@ WRONG = {
         (loss_averaged, "over the features of a row"),
         (loss_summed, "then average over the rows"),
         (loss_averaged_over_levels, "over the levels and features"),
+        (loss_averaged_over_the_levels, "not over the levels or features"),
         (loss_without_beta, "β weighs"),
         (loss_counted_twice, "counts once"),
         (loss_for_codewords_too, "no codebook loss"),
@@ -182,6 +201,7 @@ WRONG = {
         (equal_is_better, "as good as the best"),
         (not_worse_is_better, "is no best"),
         (starts_from_the_first, "start from infinity"),
+        (nan_is_no_measurement, "a measurement that is nan counts"),
         (better_than_before, "is not better than the best"),
     ],
 }

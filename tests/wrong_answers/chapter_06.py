@@ -114,6 +114,10 @@ def genres_jaccard(groups, genres):
     return total / number
 
 
+def last_by_two_codes(ids, codes):
+    return last_right(torch.cat([ids[:, :2], ids[:, -1:]], 1), codes[:2])
+
+
 RIGHT = {
     "expected_pairs": [pairs_right],
     "next_disambiguation": [last_right],
@@ -134,6 +138,7 @@ WRONG = {
         (last_by_the_first_code, "same first code"),
         (last_of_any_level, "same first code"),
         (last_of_all_groups, "not that of another group"),
+        (last_by_two_codes, "all codes must agree"),
         (last_fails_if_alone, "the last code is 0"),
     ],
     "shared_genres": [

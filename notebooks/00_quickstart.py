@@ -103,10 +103,10 @@ for movie in similarity.topk(6).indices[1:].tolist():  # without itself
 #
 # An **RQ-VAE**, a residual-quantized variational autoencoder {cite}`lee2022rqvae`, shortens the description
 # {cite}`rajput2023tiger`. Its *encoder* squeezes the 384 numbers into 32. Then comes *residual quantization*: the first
-# *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword* of its list. What is left over, the
-# *residual*, goes to a second codebook, and what is left over from that to a third: these are three *levels*. A *decoder* must rebuild the
-# embedding from the three codewords alone, so training fills the codebooks with whatever matters most. The three
-# positions in the lists are the movie's codes.
+# *codebook*, a list of 256 vectors, replaces the 32 numbers by the nearest *codeword* of its list. What is left over,
+# the *residual*, goes to a second codebook, and what is left over from that to a third: these are three *levels*. A
+# *decoder* must rebuild the embedding from the three codewords alone, so training fills the codebooks with whatever
+# matters most. The three positions in the lists are the movie's codes.
 #
 # A short training is enough for a first look. The encoder and the decoder begin without codebooks. Then *k-means*, a
 # method that finds the centres of clusters, puts the codewords where the movies are, and from there all of it learns
@@ -417,8 +417,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# In {numref}`fig-00-quality` some of the bars overlap or touch. That does not mean a tie. All models were asked about the
-# same people, and some of these are easy for every model. That shared luck widens each interval, but it cancels in the *difference*, taken person by person:
+# In {numref}`fig-00-quality` some of the bars overlap or touch. That does not mean a tie. All models were asked about
+# the same people, and some of these are easy for every model. That shared luck widens each interval, but it cancels in
+# the *difference*, taken person by person:
 
 # %%
 hit = {

@@ -900,9 +900,9 @@ for name, positions in [("validation", split.validation), ("test", split.test)]:
 # <summary>Answer to question 1</summary>
 #
 # **B.** All these texts are built alike, and the encoder puts what they have in common into every vector, so random
-# pairs have about 0.43. A cosine must be compared with that of random pairs; once the mean is subtracted, random
-# pairs have about 0, and of a cosine of 0.43 A would then be right. C would be a statement about bags of words, and roughly even there. D
-# cannot be told from one number: a neighbour is whoever has the largest cosine, however large that is.
+# pairs have about 0.43. A cosine must be compared with that of random pairs; once the mean is subtracted, random pairs
+# have about 0, and of a cosine of 0.43 A would then be right. C would be a statement about bags of words, and roughly
+# even there. D cannot be told from one number: a neighbour is whoever has the largest cosine, however large that is.
 #
 # </details>
 #

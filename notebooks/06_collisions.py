@@ -564,8 +564,9 @@ print(by_case.round(4).T.to_string())
 # newest both lose more, 68 % and 76 %. A random tenth is like the rest. The newest tenth is not: its texts hold years
 # that the others do not, but whether that is the reason was not tested. Collisions follow: of the newest movies 1.1 %
 # (RQ-VAE) or 4.6 % (R-KMeans) get codes that are taken, instead of 0.1 % or 2.4 %; with R-KMeans, one of the three
-# seeds shows hardly any rise. For random ones the three show no clear rise. So an ID without training is a good stopgap. When the share of new movies grows, train again, and give all
-# movies new IDs at one go, together with the recommender.
+# seeds shows hardly any rise. For random ones the three show no clear rise. So an ID without training is a good
+# stopgap. When the share of new movies grows, train again, and give all movies new IDs at one go, together with the
+# recommender.
 #
 # ## What do the codes know?
 #

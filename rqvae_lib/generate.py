@@ -103,8 +103,7 @@ def recommend(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    check_catalogue(model, trie)
-    check_histories(histories, trie.num_items)
+    check_catalogue(model, trie, histories)
     forbidden = histories if forbidden is None else forbidden
     if len(forbidden) != len(histories):
         raise ValueError(
@@ -221,10 +220,13 @@ class _BlockedPrefixes:
         return torch.searchsorted(self.forbidden, leaf.flatten(1)).view_as(leaf)
 
 
-def check_catalogue(model: GenerativeRecommender, trie: Trie) -> None:
-    """Raise ValueError if a model says which IDs it speaks, and the trie is of others."""
+def check_catalogue(model: GenerativeRecommender, trie: Trie, histories: Sequence[Tensor]) -> None:
+    """Raise ValueError if a model says which IDs it speaks, and trie or histories are of others."""
     ids = getattr(model, "ids", None)
-    if ids is not None and ids.sha256 != trie.catalogue:
+    if ids is None:
+        return
+    check_histories(histories, len(ids))
+    if ids.sha256 != trie.catalogue:
         raise ValueError(
             f"the model speaks the IDs {ids.sha256[:12]}…, but the trie is of the catalogue "
             f"{trie.catalogue[:12]}…: make it of the model's own, Trie(model.ids)"

@@ -256,7 +256,8 @@ def _seconds(column: pd.Series, where: str) -> pd.Series:
     if bad.any():
         row = int(bad.argmax())
         hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
-        raise _wrong(where, row, str(column.name), column[row], f"{expected}, 0 to 2³²{hint}")
+        expected = f"seconds since 1970, 0 to 2³²{hint}"
+        raise _wrong(where, row, str(column.name), column[row], expected)
     return numbers.astype("int64")
 
 

@@ -24,7 +24,6 @@ from rqvae_lib.generate import (
     check_rows,
     refuse_nan,
 )
-from rqvae_lib.history_models import check_histories
 from rqvae_lib.recommenders import BeamState
 from rqvae_lib.trie import Trie
 
@@ -65,8 +64,7 @@ def score_items(
         )
     device = trie.items.device
     items = torch.arange(trie.num_items, device=device) if items is None else items.to(device)
-    check_catalogue(model, trie)
-    check_histories(histories, trie.num_items)
+    check_catalogue(model, trie, histories)
     check_rows(items, "to be scored", trie)
     leaves = trie.leaf_of[items]  # (S,)
     wanted = torch.zeros(trie.num_items + 1, dtype=torch.int64, device=leaves.device)

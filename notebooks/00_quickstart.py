@@ -40,25 +40,24 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.baselines import popularity_scores
-from rqvae_lib.checkpoints import load_recommender
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.evaluate import (
+from rqvae_lib.checkpoints.models import load_recommender
+from rqvae_lib.data.splits import leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ndcg_at,
     ranks_in_lists,
     ranks_in_scores,
     recall_at,
 )
-from rqvae_lib.exercises import chapter_00 as checks
-from rqvae_lib.generate import recommend
-from rqvae_lib.recipes import train_decoder, train_rqvae
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import leave_one_out
-from rqvae_lib.tokenizer_metrics import code_usage
-from rqvae_lib.training import TrainingConfig
-from rqvae_lib.trie import Trie
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.teaching.exercises import chapter_00 as checks
+from rqvae_lib.tokenizer.metrics import code_usage
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.recipes import train_recommender, train_rqvae
 
 # %% [markdown]
 # ## Real movies, real people
@@ -145,9 +144,9 @@ assert by_hand == codes[toy_story].tolist()  # the text and the library agree
 ids = SemanticIDs(codes, codebook_sizes=[256, 256, 256])
 usage = code_usage(codes, 256)
 
-assert usage.utilisation.min() > 0.97
+assert usage.utilization.min() > 0.97
 assert ids.collision_rate < 0.02
-in_use = ", ".join(f"{share:.1%}" for share in usage.utilisation.tolist())
+in_use = ", ".join(f"{share:.1%}" for share in usage.utilization.tolist())
 print(f"share of the codewords in use, by level: {in_use}")
 print(f"{ids.collision_rate:.1%} of the movies collide with an earlier one")
 lost = rqvae.variance_lost(embeddings, codes)
@@ -249,7 +248,7 @@ show(history[-5:])
 # almost nothing.) One that knew which 9,066 IDs exist, and nothing else, would pay log 9,066, or 9.1.
 
 # %%
-decoder, decoder_log = train_decoder(
+decoder, decoder_log = train_recommender(
     ids,
     split.train,
     training=TrainingConfig(
@@ -312,7 +311,7 @@ assert sum(exists) < len(exists)
 
 # %%
 trie = Trie(ids)
-written = recommend(decoder, trie, [history], k=10, beams=50).items[0]
+written = recommend(decoder, [history], k=10, beams=50).items[0]
 show(written)
 
 assert len(written.unique()) == 10  # ten different movies, and each exists
@@ -335,7 +334,7 @@ print(f"Recall@10 on the validation movies, says the card: {claimed:.3f}")
 
 # %%
 histories, hidden = split.histories_and_targets(split.validation)
-lists = recommend(shipped, shipped_trie, histories, k=10, beams=50).items
+lists = recommend(shipped, histories, k=10, beams=50).items
 measured = float(recall_at(ranks_in_lists(lists, hidden), 10).mean())
 print(f"and measured here: {measured:.3f}")
 assert abs(measured - claimed) < 0.005
@@ -348,7 +347,7 @@ assert abs(measured - claimed) < 0.005
 watched = torch.from_numpy(data.item_index([1, 3114]))
 for movie in watched.tolist():
     print("rated:", data.titles[movie])
-found = recommend(shipped, shipped_trie, [watched], k=5, beams=50)
+found = recommend(shipped, [watched], k=5, beams=50)
 for movie in found.items[0].tolist():
     print("   next?", data.titles[movie])
 
@@ -363,13 +362,11 @@ for movie in found.items[0].tolist():
 
 # %%
 histories, hidden = split.histories_and_targets(split.test)
-counts = popularity_scores(split.train, data.num_items)  # (9066,)
+counts = split.popularity  # (9066,)
 # The same for everybody:
 popularity = counts.expand(len(hidden), -1)  # (671, 9066)
-lists = recommend(decoder, trie, histories, k=10, beams=50).items  # (671, 10)
-shipped_lists = recommend(
-    shipped, shipped_trie, histories, k=10, beams=50
-).items
+lists = recommend(decoder, histories, k=10, beams=50).items  # (671, 10)
+shipped_lists = recommend(shipped, histories, k=10, beams=50).items
 ranks = {
     "popularity": ranks_in_scores(popularity, hidden, excluded=histories),
     "trained here": ranks_in_lists(lists, hidden),

@@ -36,13 +36,16 @@ from datetime import UTC, datetime
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.baselines import popularity_scores
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.evaluate import bootstrap_interval, ranks_in_scores, recall_at
-from rqvae_lib.exercises import chapter_01 as checks
-from rqvae_lib.k_core import k_core
-from rqvae_lib.splits import Histories, global_timestamp, leave_one_out
+from rqvae_lib.data.k_core import k_core
+from rqvae_lib.data.splits import Histories, global_timestamp, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.evaluation.metrics import (
+    bootstrap_interval,
+    ranks_in_scores,
+    recall_at,
+)
+from rqvae_lib.teaching.exercises import chapter_01 as checks
 
 # %% [markdown]
 # ## Six hundred people, nine thousand movies
@@ -307,7 +310,7 @@ print(f"{int(not_learned.sum())} targets: training never rates the movie")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-counts = popularity_scores(split.train, movies)  # (N,)
+counts = split.popularity  # (N,)
 open_to = counts.repeat(people, 1)  # (671, N)
 for row, history in enumerate(histories):
     open_to[row, history] = -1
@@ -636,7 +639,7 @@ print(f"the ten busiest: {busiest[:10].sum() / len(tested):.0%} of all targets")
 # the first cut:
 
 # %%
-scores = popularity_scores(in_time.train, movies)  # (N,), the same for all
+scores = in_time.popularity  # (N,), the same for all
 ranks = []
 for start in range(0, len(targets), 500):  # 500 rows of 9,066 scores at a time
     some = slice(start, start + 500)
@@ -748,7 +751,7 @@ print(
 # %%
 # NBVAL_CHECK_OUTPUT
 core_split = leave_one_out(core)
-core_counts = popularity_scores(core_split.train, core.num_items)
+core_counts = core_split.popularity
 _, core_targets = core_split.histories_and_targets(core_split.test)
 print("targets that training never saw:")
 print(

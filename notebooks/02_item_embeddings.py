@@ -45,24 +45,27 @@ import torch
 from scipy import sparse
 from torch.nn.functional import normalize
 
-from rqvae_lib.baselines import popularity_scores
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.collaborative import (
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.data.item_texts import item_text
+from rqvae_lib.data.splits import Histories, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.collaborative import (
     collaborative_vectors,
     cooccurrences,
     positive_pmi,
 )
-from rqvae_lib.content import (
+from rqvae_lib.embeddings.item_vectors import item_vectors
+from rqvae_lib.embeddings.text import (
     load_embeddings,
     read_embeddings,
     save_embeddings,
 )
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.evaluate import bootstrap_interval, ranks_in_scores, recall_at
-from rqvae_lib.exercises import chapter_02 as checks
-from rqvae_lib.item_texts import item_text
-from rqvae_lib.item_vectors import item_vectors
-from rqvae_lib.splits import Histories, leave_one_out
+from rqvae_lib.evaluation.metrics import (
+    bootstrap_interval,
+    ranks_in_scores,
+    recall_at,
+)
+from rqvae_lib.teaching.exercises import chapter_02 as checks
 
 # %% [markdown]
 # ## The text is all there is
@@ -191,7 +194,7 @@ torch.testing.assert_close(cosine, torch.cosine_similarity(first, second, 0))
 print(f"cosine of Heat and The Heat: {cosine:.2f}")
 
 # %% [markdown]
-# ## Neighbours that make sense, and others
+# ## Neighbors that make sense, and others
 #
 # A movie's *neighbours* are the other movies with the largest cosines. To find them for all movies, compute all
 # cosines, rule out each movie itself, and keep the ten largest of each row.
@@ -517,7 +520,7 @@ assert abs(as_matrix(information) - positive_pmi(counts)).max() < 1e-12
 # 01](01_data_splits_leakage.ipynb), offsets say where each begins.
 
 # %%
-popularity = popularity_scores(split.train, num_movies)  # (9066,)
+popularity = split.popularity  # (9066,)
 often = (popularity >= 100).nonzero()[:, 0]
 new_index = torch.full((num_movies,), -1)
 new_index[often] = torch.arange(len(often))
@@ -758,7 +761,7 @@ for kind in ["text", "taste"]:
 #
 # ```
 # pip install 'rqvae-lib[encode]'
-# python -m rqvae_lib.content --dataset ml-1m --output ml-1m/embeddings.safetensors
+# python -m rqvae_lib.embeddings.text --dataset ml-1m --output ml-1m/embeddings.safetensors
 # rqvae-lib train-rqvae --dataset ml-1m --embeddings ml-1m/embeddings.safetensors
 # ```
 #

@@ -39,12 +39,12 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.exercises import chapter_03 as checks
-from rqvae_lib.kmeans import kmeans, kmeans_plus_plus, nearest
-from rqvae_lib.tokenizer_metrics import code_usage
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.kmeans import kmeans, kmeans_plus_plus, nearest
+from rqvae_lib.teaching.exercises import chapter_03 as checks
+from rqvae_lib.tokenizer.metrics import code_usage
 
 
 def seeded(seed):
@@ -328,7 +328,7 @@ x = spaces["latents"]
 codebook = x[:256]
 usage = code_usage(nearest(x, codebook)[:, None], 256)  # the library's
 ours = torch.tensor(measure(x, codebook)[:2])
-theirs = torch.stack([1 - usage.utilisation[0], usage.perplexity[0]])
+theirs = torch.stack([1 - usage.utilization[0], usage.perplexity[0]])
 torch.testing.assert_close(ours, theirs)
 
 # %% [markdown]

@@ -40,18 +40,19 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.estimators import (
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.estimators import (
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
-from rqvae_lib.exercises import chapter_04 as checks
-from rqvae_lib.kmeans import kmeans, nearest
-from rqvae_lib.quantize import ResidualQuantizer
-from rqvae_lib.rqvae import RQVAE, RQVAEConfig
+from rqvae_lib.ops.kmeans import kmeans, nearest
+from rqvae_lib.teaching.exercises import chapter_04 as checks
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
+from rqvae_lib.tokenizer.rqvae import RQVAE
 
 
 def seeded(seed):

@@ -42,14 +42,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from rqvae_lib.batches import RowBatches
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.exercises import chapter_05 as checks
-from rqvae_lib.recipes import new_rqvae, train_rqvae
-from rqvae_lib.rqvae import RQVAE, RQVAEConfig
-from rqvae_lib.tokenizer_metrics import code_usage, tokenizer_metrics
-from rqvae_lib.training import TrainingConfig, train
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.data.batches import RowBatches
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.teaching.exercises import chapter_05 as checks
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.metrics import code_usage, tokenizer_metrics
+from rqvae_lib.tokenizer.rqvae import RQVAE
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.loop import train
+from rqvae_lib.training.recipes import new_rqvae, train_rqvae
 
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 
@@ -259,7 +261,7 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2))
 left.plot([e.step for e in log], [e.loss for e in log], "o-", ms=3)
 left.set(xlabel="step", ylabel="loss, mean of 25 steps", ylim=(0, None))
 right.plot(watched["perplexity"], "o-", ms=3, label="perplexity")
-right.plot(256 * watched["utilisation"], "s--", ms=3, label="in use")
+right.plot(256 * watched["utilization"], "s--", ms=3, label="in use")
 right.set(xlabel="step", ylabel="codewords, worst level", ylim=(0, 265))
 right.legend()
 fig.tight_layout()
@@ -339,9 +341,9 @@ for name, usage in [
     ("bare, after 100", bare_usage),
     ("full", full_usage),
 ]:
-    print(f"in use, {name}:", (256 * usage.utilisation).int().tolist())
+    print(f"in use, {name}:", (256 * usage.utilization).int().tolist())
 assert last < first
-assert bare_usage.utilisation.max() < 0.1 < 0.9 < full_usage.utilisation.min()
+assert bare_usage.utilization.max() < 0.1 < 0.9 < full_usage.utilization.min()
 
 # %% [markdown]
 # The loss falls, and one codeword per level serves all 9,066 movies. Before the first step it was hardly otherwise,

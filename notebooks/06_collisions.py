@@ -51,20 +51,20 @@ import pandas as pd
 import torch
 from matplotlib.colors import LogNorm
 
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.code_analysis import (
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.teaching.exercises import chapter_06 as checks
+from rqvae_lib.tokenizer.analysis import (
     conditional_entropies,
     expected_collision_rate,
-    normalised_mutual_information,
+    normalized_mutual_information,
     pair_precision,
     prefix_groups,
     purity,
 )
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.exercises import chapter_06 as checks
-from rqvae_lib.remedies import REMEDIES, resolve, take_nearest_free
-from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.tokenizer.collisions import REMEDIES, resolve, take_nearest_free
 
 data = load_dataset("movielens-small-2016")
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
@@ -146,11 +146,11 @@ for first, second in same_text:
 # No tokenizer that reads only these embeddings can tell such movies apart, however many codes it has. Only something
 # that does not come from the text can separate these two pairs, such as the order of the catalogue.
 #
-# ### Neighbours collide
+# ### Neighbors collide
 #
 # The titles suggest that collisions are not accidents. We can check this on the whole catalogue: sort, for each movie,
 # all others by the cosine of the angle between the embeddings, and ask how often a neighbour shares the first code, the
-# first two, or all three. Neighbours are taken together in ranges of ranks that double: the nearest, the next two, the
+# first two, or all three. Neighbors are taken together in ranges of ranks that double: the nearest, the next two, the
 # next four, and so on.
 
 # %%
@@ -615,8 +615,8 @@ print(pd.DataFrame(measured).T.round(3).unstack(0).to_string())
 for name, labels in attributes.items():
     for length in (1, 2, 3):
         prefix = prefix_groups(some, length)
-        nmi = normalised_mutual_information(prefix, labels)
-        control = normalised_mutual_information(prefix, labels[shuffle])
+        nmi = normalized_mutual_information(prefix, labels)
+        control = normalized_mutual_information(prefix, labels[shuffle])
         print(f"{name:6} {length}: {nmi:.3f}, shuffled {control:.3f}")
 
 # %% [markdown]

@@ -50,14 +50,14 @@ from IPython.display import HTML
 from scipy.stats import spearmanr
 from sklearn import manifold
 
-from rqvae_lib import plots
-from rqvae_lib.checkpoints import load_rqvae
-from rqvae_lib.content import load_embeddings
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.exercises import chapter_07 as checks
-from rqvae_lib.item_map import item_map
-from rqvae_lib.neighbours import nearest_neighbours, trustworthiness
-from rqvae_lib.semantic_ids import SemanticIDs
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.neighbors import nearest_neighbors, trustworthiness
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.teaching import plots
+from rqvae_lib.teaching.exercises import chapter_07 as checks
+from rqvae_lib.teaching.item_map import item_map
 
 # umap-learn asks for a progress bar that it does not draw, and complains
 # that it cannot add points to a map later, which nobody wants.
@@ -86,7 +86,7 @@ codes = rqvae.assign(embeddings)  # (9066, 3)
 # exactly; for a hundred movies the obvious way is as good.
 
 # %%
-near = nearest_neighbours(x, 14)  # indices and distances, (9066, 14)
+near = nearest_neighbors(x, 14)  # indices and distances, (9066, 14)
 
 obvious = torch.cdist(x[:100], x)  # (100, 9066)
 distances, indices = obvious.topk(15, largest=False)
@@ -309,13 +309,13 @@ def agree(neighbours, labels):  # (N, k), (N,)
 
 
 def neighbours_on(name):
-    return nearest_neighbours(torch.tensor(map_of(name)).double(), 15).indices
+    return nearest_neighbors(torch.tensor(map_of(name)).double(), 15).indices
 
 
 generator = torch.Generator().manual_seed(0)
 anyone = torch.randint(len(x), (len(x), 15), generator=generator)
 for name, neighbours in {
-    "in truth": nearest_neighbours(x, 15).indices,
+    "in truth": nearest_neighbors(x, 15).indices,
     "on the map": neighbours_on("embeddings"),
     "at random": anyone,
 }.items():
@@ -415,7 +415,7 @@ for name in ("-1k", "-10k", "-100k", ""):
     snapshot, _ = load_rqvae("movielens-small-2016" + name)
     its_latents = snapshot.encode(embeddings)
     its_codes = snapshot.assign(embeddings)[:, 0]
-    neighbours = nearest_neighbours(its_latents, 15).indices
+    neighbours = nearest_neighbors(its_latents, 15).indices
     shares.append(agree(neighbours, its_codes))
 print("in 32 dimensions:", [f"{share:.2f}" for share in shares])
 assert shares[-1] > shares[0] + 0.3
@@ -522,7 +522,7 @@ plt.show()
 # %%
 print("             decade  genre")
 for level, part in enumerate((torch.zeros_like(latents), *sums)):
-    neighbours = nearest_neighbours(latents - part, 15).indices
+    neighbours = nearest_neighbors(latents - part, 15).indices
     decade, genre = (
         agree(neighbours, sort.group) for sort in (by_decade, by_genre)
     )

@@ -46,24 +46,24 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.baselines import popularity_scores
-from rqvae_lib.batches import PADDING, WindowBatches
-from rqvae_lib.checkpoints import load_recommender
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
-from rqvae_lib.evaluate import (
+from rqvae_lib.checkpoints.models import load_recommender
+from rqvae_lib.data.batches import PADDING, WindowBatches
+from rqvae_lib.data.splits import Histories, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_lists,
     ranks_in_scores,
     recall_at,
 )
-from rqvae_lib.exercises import chapter_08 as checks
-from rqvae_lib.generate import recommend
-from rqvae_lib.recipes import DECODER_TRAINING, train_decoder
-from rqvae_lib.scoring import score_items
-from rqvae_lib.splits import Histories, leave_one_out
-from rqvae_lib.training import TrainingConfig
-from rqvae_lib.trie import Trie
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.models.configs import DecoderOnlyConfig
+from rqvae_lib.models.decoder_only import DecoderOnly
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.teaching.exercises import chapter_08 as checks
+from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
+from rqvae_lib.training.recipes import train_recommender
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -272,7 +272,7 @@ def nats_by_counts(weight, targets):
 
 histories, targets = split.histories_and_targets(split.validation)
 one_each = torch.ones(len(ids), dtype=torch.float64)
-popular = popularity_scores(split.train, len(ids)).double() + 1  # (9066,)
+popular = split.popularity.double() + 1  # (9066,)
 by_level = nats_by_counts(popular, targets)
 whole = -(popular[targets] / popular.sum()).log().mean()
 torch.testing.assert_close(by_level.sum(), whole)
@@ -424,7 +424,9 @@ for step in range(100):
 # simple models are asked about the same histories, to be the lines with which it is compared.
 
 # %%
-short, log = train_decoder(ids, split.train, training=training, progress=False)
+short, log = train_recommender(
+    ids, split.train, training=training, progress=False
+)
 seen = split.train.items
 lines = {
     "blind about codes": levels["blind about codes"].sum(),
@@ -457,7 +459,7 @@ for name, values in [
     ("code counts", levels["code counts"]),
     ("100 steps", short_every),
     ("  a stranger's history", with_strangers),
-    (f"{DECODER_TRAINING.num_steps:,} steps (shipped)", every),
+    (f"{RECOMMENDER_TRAINING.num_steps:,} steps (shipped)", every),
 ]:
     row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
     print(f"{name:<23} {row}")
@@ -642,9 +644,9 @@ assert with_dropout > without
 
 # %%
 trie = Trie(ids)
-found = recommend(shipped, trie, histories, k=10, beams=50).items  # (671, 10)
+found = recommend(shipped, histories, k=10, beams=50).items  # (671, 10)
 few = histories[:4]
-exact = score_items(shipped, trie, few)  # (4, 9066), log-probabilities
+exact = score_items(shipped, few)  # (4, 9066), log-probabilities
 for row, history in enumerate(few):
     exact[row, history] = -torch.inf  # not what they have had
 best = exact.topk(10).indices
@@ -751,7 +753,7 @@ late = last[last["variant"] == "encoder-decoder"]
 for name, rows in [("decoder, 50", early), ("encoder-decoder, 500", late)]:
     nats = rows[[f"loss_{i}" for i in (1, 2, 3)]].mean()
     print(f"{name} steps:", "  ".join(f"{value:.2f}" for value in nats))
-print(f"the warm-up takes {DECODER_TRAINING.warmup_steps} steps")
+print(f"the warm-up takes {RECOMMENDER_TRAINING.warmup_steps} steps")
 
 # %% [markdown]
 # `08_hits.csv` names the people whose hidden movie each training found, so that two variants can be compared person by

@@ -46,16 +46,20 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints import load_recommender
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.decoder_only import DecoderOnly
-from rqvae_lib.evaluate import bootstrap_interval, ranks_in_lists, recall_at
-from rqvae_lib.exercises import chapter_09 as checks
-from rqvae_lib.generate import recommend
-from rqvae_lib.scoring import score_items
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import leave_one_out
-from rqvae_lib.trie import Trie
+from rqvae_lib.checkpoints.models import load_recommender
+from rqvae_lib.data.splits import leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.metrics import (
+    bootstrap_interval,
+    ranks_in_lists,
+    recall_at,
+)
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.models.decoder_only import DecoderOnly
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.teaching.exercises import chapter_09 as checks
 
 torch.set_grad_enabled(False)  # nothing is trained on this page
 
@@ -141,7 +145,7 @@ assert 0.4 < share < 0.5
 
 # %%
 trie = Trie(ids)
-exact = score_items(model, trie, histories[:4])  # (4, 9066), natural logs
+exact = score_items(model, histories[:4])  # (4, 9066), natural logs
 on_movies = exact.exp().sum(1)
 print("on movies:", [f"{share:.0%}" for share in on_movies.tolist()])
 assert (on_movies < 0.75).all()
@@ -281,7 +285,7 @@ for depth in (1, 2, 3):
 by_hand = torch.zeros(256, dtype=torch.bool)
 by_hand[list(tree[128])] = True
 
-children = trie.children(1, torch.tensor([128]))  # node 128 is code 128 here
+children = trie.children_of(1, torch.tensor([128]))  # node 128 is code 128 here
 mask = torch.zeros(256, dtype=torch.bool)
 mask[children.codes[children.valid]] = True
 assert torch.equal(mask, by_hand)
@@ -386,7 +390,7 @@ tokens_read.clear()
 found = beam_search(history, 50, walk(tree_of(movies_but(history))))
 tokens_uncached = sum(tokens_read)
 
-library = recommend(model, trie, [history], k=10, beams=50)
+library = recommend(model, [history], k=10, beams=50)
 by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
 assert by_hand == library.items[0].tolist()
 scores = torch.tensor([score for _, score in found[:10]])
@@ -436,8 +440,8 @@ renormalising = DecoderOnly(replace(model.config, valid_only=True), ids).eval()
 renormalising.load_state_dict(model.state_dict())
 
 few = people[:64]
-plain_lists = recommend(model, trie, few, k=10, beams=50).items
-other_lists = recommend(renormalising, trie, few, k=10, beams=50).items
+plain_lists = recommend(model, few, k=10, beams=50).items
+other_lists = recommend(renormalising, few, k=10, beams=50).items
 both = (plain_lists[:, :, None] == other_lists[:, None]).any(2)  # (64, 10)
 changed = (plain_lists != other_lists).any(1)  # (64,)
 print(f"{both.double().mean():.0%} of the movies are in both lists of ten")
@@ -468,7 +472,7 @@ assert 0.5 < both.double().mean() < 0.95
 
 # %%
 some = histories[:48]
-wide = recommend(model, trie, some, beams=512, batch_size=16)  # k is 10
+wide = recommend(model, some, beams=512, batch_size=16)  # k is 10
 top = wide.items  # (48, 10)
 tenth = wide.log_probabilities[:, 9].exp()  # (48,)
 for beams in (50, 200, 512):
@@ -490,7 +494,7 @@ assert torch.equal(top[:4], new.topk(10).indices)
 widths = [1, 2, 5, 10, 20, 50, 100, 200]
 recall, best_found = [], []
 for beams in widths:
-    lists = recommend(model, trie, some, k=min(10, beams), beams=beams)
+    lists = recommend(model, some, k=min(10, beams), beams=beams)
     hit = (top[:, :, None] == lists.items[:, None]).any(2)  # (48, 10)
     recall.append(float(hit.double().mean()))
     best_found.append(float(hit[:, 0].double().mean()))
@@ -520,7 +524,7 @@ plt.show()
 # the best movie.
 
 # %%
-one = recommend(model, trie, [history], k=1, beams=1)
+one = recommend(model, [history], k=1, beams=1)
 for movie in (int(one.items[0, 0]), by_hand[0]):
     chances, prefix = [], torch.zeros(1, 0, dtype=torch.int64)
     for code in ids.id_of(movie):
@@ -651,7 +655,7 @@ def uncached(length, beams):
 
 
 counting = Counting(model)
-recommend(counting, trie, [history], k=10, beams=50)
+recommend(counting, [history], k=10, beams=50)
 assert tokens_uncached == uncached(len(tokens), 50)
 assert counting.tokens == len(tokens) + 3 * 50
 
@@ -718,7 +722,7 @@ for items in (1_000, 10_000, 100_000):
 # wants a film noir. The first idea is to search as before and to strike out afterwards. What is left of fifty movies?
 
 # %%
-lists = recommend(model, trie, histories, k=50, beams=50)  # all 671 people
+lists = recommend(model, histories, k=50, beams=50)  # all 671 people
 genres = data.items["genres"].fillna("").str.split("|")
 left, rows_of = {}, {}
 for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
@@ -770,9 +774,7 @@ for depth in (1, 2, 3):
 # %%
 # NBVAL_CHECK_OUTPUT
 for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
-    inside = recommend(
-        model, trie, few, k=10, beams=50, allowed=rows_of[genre]
-    ).items
+    inside = recommend(model, few, k=10, beams=50, allowed=rows_of[genre]).items
     assert torch.isin(inside, rows_of[genre]).all()
     full = (inside >= 0).all(1).double().mean()
     print(f"{genre}: ten allowed movies for {full:.0%} of 64 people")
@@ -785,7 +787,7 @@ for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
 noirs = movies_but(torch.cat([(~allowed).nonzero()[:, 0], history]))
 found = beam_search(history, 50, walk(tree_of(noirs)))[:10]
 library = recommend(
-    model, trie, [history], k=10, beams=50, allowed=rows_of["Film-Noir"]
+    model, [history], k=10, beams=50, allowed=rows_of["Film-Noir"]
 )
 by_hand = [ids.item_of(prefix) for prefix, _ in found]
 assert by_hand == library.items[0].tolist()
@@ -816,7 +818,7 @@ limited = {
     limit: torch.tensor([at_most(row, limit) for row in lists.items])
     for limit in (1, 2, 3)
 }
-library = recommend(model, trie, few, k=10, beams=50, max_per_prefix=2)
+library = recommend(model, few, k=10, beams=50, max_per_prefix=2)
 assert torch.equal(library.items, limited[2][:64])
 
 # %% [markdown]
@@ -824,7 +826,7 @@ assert torch.equal(library.items, limited[2][:64])
 
 # %%
 found = beam_search(history, 50, walk(tree_of(movies_but(history))), 0.25)
-library = recommend(model, trie, [history], k=10, beams=50, temperature=0.25)
+library = recommend(model, [history], k=10, beams=50, temperature=0.25)
 by_hand = [ids.item_of(prefix) for prefix, _ in found[:10]]
 assert by_hand == library.items[0].tolist()
 
@@ -835,7 +837,7 @@ assert by_hand == library.items[0].tolist()
 variants = {"as it is": lists.items[:, :10]}
 for temperature in (0.25, 4.0):
     variants[f"temperature {temperature:g}"] = recommend(
-        model, trie, histories, k=10, beams=50, temperature=temperature
+        model, histories, k=10, beams=50, temperature=temperature
     ).items
 for limit, items in limited.items():
     variants[f"at most {limit}"] = items

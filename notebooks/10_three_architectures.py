@@ -47,27 +47,32 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.batches import PADDING, WindowBatches
-from rqvae_lib.checkpoints import (
+from rqvae_lib.checkpoints.models import (
     load_model,
     load_recommender,
     shipped_models,
 )
-from rqvae_lib.choices import choices_of
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.decoder_only import DecoderOnlyConfig
-from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from rqvae_lib.evaluate import bootstrap_interval, top_items
-from rqvae_lib.exercises import chapter_10 as checks
-from rqvae_lib.generate import recommend
-from rqvae_lib.recipes import train_decoder
-from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
-from rqvae_lib.sasrec import SASRec, SASRecConfig
-from rqvae_lib.scoring import score_items
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import global_timestamp, leave_one_out
-from rqvae_lib.training import TrainingConfig
-from rqvae_lib.trie import Trie
+from rqvae_lib.data.batches import PADDING, WindowBatches
+from rqvae_lib.data.splits import global_timestamp, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.metrics import bootstrap_interval, top_items
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.models.configs import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    RQTransformerConfig,
+    SASRecConfig,
+)
+from rqvae_lib.models.encoder_decoder import EncoderDecoder
+from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.sibling_sets import sibling_sets
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.teaching.exercises import chapter_10 as checks
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.recipes import train_recommender
 
 torch.set_num_threads(1)  # one core, so that costs can be compared
 
@@ -83,7 +88,7 @@ torch.set_num_threads(1)  # one core, so that costs can be compared
 # NBVAL_CHECK_OUTPUT
 data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
-decoder, _ = load_recommender("movielens-small-2016-decoder")
+decoder, _ = load_recommender("movielens-small-2016-recommender")
 ids = decoder.ids
 trie = Trie(ids)
 histories, hidden = split.histories_and_targets(split.validation)
@@ -253,7 +258,7 @@ def siblings(level):
     return set_of, size[set_of]
 
 
-levels = choices_of(trie)
+levels = sibling_sets(trie)
 for level, choices in enumerate(levels):
     set_of, size = siblings(level)
     assert len(choices.item) == (size > 1).sum()
@@ -272,7 +277,7 @@ for level, choices in enumerate(levels):
 # %% [markdown]
 # Every first code competes with 255 others, and every second code has siblings. After two codes nearly all is decided:
 # of the 9,045 prefixes of three codes, 1,395 have a sibling, and of the whole IDs, 41. For all others the next code is
-# certain, and there is nothing to compute or to learn. The library's `choices_of` counts the same. It calls the
+# certain, and there is nothing to compute or to learn. The library's `sibling_sets` counts the same. It calls the
 # prefixes with siblings *choices* and lists them set after set: `item` is some movie that begins so, `set_of` the
 # number of the set, and `first` where each set begins. `of_item` is each movie's choice, or −1 if it has none. (The
 # decoder-only model with `valid_only`, of chapter 08, has its softmax over the same sets, but gets there from all 256
@@ -418,13 +423,11 @@ torch.testing.assert_close(exact.exp().sum(1), torch.ones(32))
 # in the right order.
 
 # %%
-by_walking, of_walk = timed(lambda: score_items(rq, trie, people[:2]))
-_, of_decoder = timed(lambda: score_items(decoder, trie, people[:2]))
+by_walking, of_walk = timed(lambda: score_items(rq, people[:2]))
+_, of_decoder = timed(lambda: score_items(decoder, people[:2]))
 nothing = [history[:0] for history in people[:2]]  # is left out
 found, of_beams = timed(
-    lambda: recommend(
-        rq, trie, people[:2], k=9066, beams=9066, forbidden=nothing
-    )
+    lambda: recommend(rq, people[:2], k=9066, beams=9066, forbidden=nothing)
 )
 torch.testing.assert_close(exact[:2], by_walking, rtol=1e-4, atol=1e-4)
 by_beams = exact[:2].gather(1, found.items)
@@ -606,7 +609,7 @@ short = TrainingConfig(
 
 def train_short(config, training=short):
     (model, _), seconds = timed(
-        lambda: train_decoder(
+        lambda: train_recommender(
             ids, split.train, config, training, progress=False
         )
     )
@@ -722,7 +725,7 @@ long_history = [history for history in histories if len(history) >= 49][:1]
 
 def costs(model, steps, seconds):
     _, by_beams = timed(
-        lambda: recommend(model, trie, people, k=10, beams=50, batch_size=32)
+        lambda: recommend(model, people, k=10, beams=50, batch_size=32)
     )
     by_scores = None
     if isinstance(model, RQTransformer):
@@ -859,7 +862,7 @@ for name in shipped_models("movielens-small-2016"):
     if isinstance(model, SASRec):
         ten = top_items(model.scores([history]), 10, [history])[0].tolist()
     else:
-        ten = recommend(model, trie, [history], k=10, beams=50).items[0]
+        ten = recommend(model, [history], k=10, beams=50).items[0]
         ten = ten.tolist()
     print(f"\n{name}")
     if first_ten is None:

@@ -40,10 +40,14 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.baselines import popularity_scores
-from rqvae_lib.checkpoints import load_recommender, load_sasrec
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.evaluate import (
+from rqvae_lib.checkpoints.models import load_recommender, load_sasrec
+from rqvae_lib.data.splits import (
+    global_timestamp,
+    leave_last_out,
+    leave_one_out,
+)
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     coverage,
     mean_of_each_user,
@@ -54,21 +58,16 @@ from rqvae_lib.evaluate import (
     recall_at,
     top_items,
 )
-from rqvae_lib.exercises import chapter_11 as checks
-from rqvae_lib.item_knn import ItemKNN
-from rqvae_lib.splits import (
-    global_timestamp,
-    leave_last_out,
-    leave_one_out,
-)
-from rqvae_lib.validation import tuned_item_knn
+from rqvae_lib.evaluation.validation import tuned_item_knn
+from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.teaching.exercises import chapter_11 as checks
 
 # %%
 # NBVAL_CHECK_OUTPUT
 data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
 histories, targets = split.histories_and_targets(split.test)
-popularity = popularity_scores(split.train, data.num_items)  # (9066,)
+popularity = split.popularity  # (9066,)
 print(f"{len(targets)} people, {data.num_items:,} movies")
 
 # %% [markdown]
@@ -353,7 +352,7 @@ for (split_name, model), rows in of_models:
 # %%
 def popularity_of_people(chosen):
     """Popularity's Recall@10 for each person: ranks from one order of all."""
-    counts = popularity_scores(chosen.train, data.num_items)
+    counts = chosen.popularity
     place = counts.argsort(descending=True, stable=True).argsort()  # (N,)
     pairs = zip(*chosen.histories_and_targets(chosen.test), strict=True)
     ranks = [
@@ -608,7 +607,7 @@ assert evenly[chosen] < evenly["popularity"]
 # %%
 # NBVAL_CHECK_OUTPUT
 for name, chosen in splits.items():
-    counts = popularity_scores(chosen.train, data.num_items)
+    counts = chosen.popularity
     unseen = counts[chosen.everything.items[chosen.test]] == 0
     print(f"{name}: {int(unseen.sum()):,} of {len(unseen):,} targets", end=" ")
     print(f"({unseen.double().mean():.0%}) unseen in training")

@@ -47,26 +47,25 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from rqvae_lib.baselines import Popularity, popularity_scores
-from rqvae_lib.code_analysis import prefix_groups, purity
-from rqvae_lib.comparison import difference, evaluate
-from rqvae_lib.content import DEFAULT_MODEL, read_embeddings, save_embeddings
-from rqvae_lib.datasets import Dataset
-from rqvae_lib.evaluate import ranks_in_scores, recall_at
-from rqvae_lib.exercises import chapter_13 as checks
-from rqvae_lib.generate import recommend
-from rqvae_lib.item_knn import ItemKNN
-from rqvae_lib.recipes import (
-    DECODER_TRAINING,
-    RQVAE_TRAINING,
-    train_decoder,
-    train_rqvae,
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.splits import global_timestamp, leave_one_out
+from rqvae_lib.embeddings.text import (
+    DEFAULT_MODEL,
+    read_embeddings,
+    save_embeddings,
 )
-from rqvae_lib.rq_transformer import RQTransformerConfig
-from rqvae_lib.rqvae import RQVAEConfig
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.splits import global_timestamp, leave_one_out
-from rqvae_lib.trie import Trie
+from rqvae_lib.evaluation.evaluator import difference, evaluate
+from rqvae_lib.evaluation.metrics import ranks_in_scores, recall_at
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.models.configs import RQTransformerConfig
+from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.popularity import Popularity
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.teaching.exercises import chapter_13 as checks
+from rqvae_lib.tokenizer.analysis import prefix_groups, purity
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
+from rqvae_lib.training.recipes import train_recommender, train_rqvae
 
 # %% [markdown]
 # ## Two files
@@ -191,7 +190,7 @@ def two_rules(data):
     """For each rule, 1 or 0 a household: is the product among ten guesses?"""
     split = leave_one_out(data)
     histories, targets = split.histories_and_targets(split.test)
-    popular = popularity_scores(split.train, data.num_items)  # (N,)
+    popular = split.popularity  # (N,)
     last = torch.stack([history[-1] for history in histories])  # (M,)
     # The table of products is sorted by number, so a higher row will do.
     higher = torch.arange(data.num_items) > last[:, None]  # (M, N)
@@ -288,7 +287,7 @@ print(f"begins on {begins:%d %B}.")
 # for the columns. Then two commands are enough:
 #
 #     pip install 'rqvae-lib[encode]'
-#     python -m rqvae_lib.content --dataset FOLDER --output embeddings.safetensors
+#     python -m rqvae_lib.embeddings.text --dataset FOLDER --output embeddings.safetensors
 #
 # The more texts there are, the longer this takes, so keep the file. For the groceries it comes with this notebook, with
 # one vector for each different text. `read_embeddings` wants the texts, too, and refuses the file with any others:
@@ -437,8 +436,8 @@ for (model, steps), row in on_validation.iterrows():
 # training part.
 
 # %%
-training = replace(DECODER_TRAINING, num_steps=300)
-generative, _ = train_decoder(
+training = replace(RECOMMENDER_TRAINING, num_steps=300)
+generative, _ = train_recommender(
     ids, split.train, RQTransformerConfig(), training, progress=False
 )
 
@@ -452,7 +451,7 @@ knn = ItemKNN(split.train, data.num_items)
 tried = {}
 for heard in (None, 20, 5, 1):
     knn.last = heard
-    result = evaluate(knn, split, split.validation, data.num_items)
+    result = evaluate(knn, split, split.validation)
     tried[heard] = result.mean("NDCG", 10).mean
     print(f"last {heard or 'all':>3}: NDCG@10 {tried[heard]:.3f}")
 knn.last = max(tried, key=tried.get)
@@ -468,8 +467,7 @@ models = {
     "RQ-Transformer": generative,
 }
 results = {
-    name: evaluate(model, split, split.test, data.num_items)
-    for name, model in models.items()
+    name: evaluate(model, split, split.test) for name, model in models.items()
 }
 for name, result in results.items():
     mean, (low, high) = result.mean("Recall", 10)
@@ -555,7 +553,7 @@ history = histories[0]
 print(f"household {data.user_ids[0]}, {len(history)} products; the last:")
 for row in history[-6:].tolist():
     print(f"    {data.titles[row]}")
-listed = recommend(generative, Trie(ids), [history], k=6)
+listed = recommend(generative, [history], k=6)
 print("recommended:")
 for row in listed.items[0].tolist():
     code = "-".join(map(str, ids.id_of(row)))
@@ -683,10 +681,10 @@ assert read_again.checksum == data.checksum
 #     --codebook-size 64 --steps 300
 # rqvae-lib inference-rqvae --interactions interactions.parquet \
 #     --items items.csv --embeddings embeddings.safetensors
-# rqvae-lib train-decoder --interactions interactions.parquet \
+# rqvae-lib train-recommender --interactions interactions.parquet \
 #     --items items.csv --embeddings embeddings.safetensors \
 #     --architecture rq-transformer --steps 300
-# rqvae-lib evaluate popularity item-knn runs/decoder.safetensors \
+# rqvae-lib evaluate popularity item-knn runs/recommender.safetensors \
 #     --interactions interactions.parquet --items items.csv
 # rqvae-lib recommend --user 1 --genre PRODUCE \
 #     --interactions interactions.parquet --items items.csv

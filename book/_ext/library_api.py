@@ -283,7 +283,7 @@ class CommandReference(Table):
     def markdown(self) -> list[str]:
         import typer
 
-        from rqvae_lib.cli import app
+        from rqvae_lib.cli.main import app
 
         for path in (Path(self.env.srcdir) / PACKAGE).glob("cli*.py"):
             self.env.note_dependency(str(path))

@@ -97,8 +97,8 @@ class ShippedRecommenders(Table):
     """`{shipped-recommenders}`: each shipped model's command and what it reached on validation."""
 
     def markdown(self) -> list[str]:
-        from rqvae_lib.checkpoints import load_model, shipped_models
-        from rqvae_lib.named_datasets import NAMES
+        from rqvae_lib.checkpoints.models import load_model, shipped_models
+        from rqvae_lib.datasets.registry import NAMES
 
         rows = ["| Model | Recall@10 | NDCG@10 | Seed | torch | Command |"]
         rows.append("| --- | ---: | ---: | ---: | --- | --- |")

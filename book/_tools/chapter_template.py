@@ -26,8 +26,8 @@
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.exercises import chapter_00 as checks  # yours: chapter_NN
-from rqvae_lib.kmeans import nearest
+from rqvae_lib.ops.kmeans import nearest
+from rqvae_lib.teaching.exercises import chapter_00 as checks
 
 generator = torch.Generator().manual_seed(7)
 points = torch.randn(200, 2, generator=generator)

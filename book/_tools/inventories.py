@@ -25,7 +25,7 @@ class Name(NamedTuple):
 PROJECTS = {
     "python": [
         Name("pathlib.Path", "library/pathlib.html"),
-        Name("rqvae_lib.configs.T", "library/typing.html", "typing.TypeVar"),
+        Name("rqvae_lib.io.json_configs.T", "library/typing.html", "typing.TypeVar"),
         *(
             Name(f"collections.abc.{name}", "library/collections.abc.html")
             for name in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")

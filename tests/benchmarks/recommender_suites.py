@@ -7,15 +7,20 @@ from harness import Suite, peak_memory, seeded
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
-from rqvae_lib.architectures import ARCHITECTURES
-from rqvae_lib.decoder_only import DecoderOnly, DecoderOnlyConfig
-from rqvae_lib.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from rqvae_lib.generate import recommend
-from rqvae_lib.recommenders import Recommender
-from rqvae_lib.rq_transformer import RQTransformer, RQTransformerConfig
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.transformer import TransformerConfig
-from rqvae_lib.trie import Trie
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.models.base import Recommender
+from rqvae_lib.models.configs import (
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    RQTransformerConfig,
+    TransformerConfig,
+)
+from rqvae_lib.models.decoder_only import DecoderOnly
+from rqvae_lib.models.encoder_decoder import EncoderDecoder
+from rqvae_lib.models.registry import ARCHITECTURES
+from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Trie
 
 # The size at which the peers were measured: T5 with four blocks on each side.
 T5_SIZED = TransformerConfig(dim=128, num_layers=4, num_heads=4, mlp_dim=1024)
@@ -193,7 +198,7 @@ def recommending(num_users: int, beams: int) -> Suite:
 def recommender(
     model: Recommender, trie: Trie, histories: list[Tensor], beams: int
 ) -> Callable[[], object]:
-    return lambda: recommend(model, trie, histories, k=10, beams=beams)
+    return lambda: recommend(model, histories, k=10, beams=beams)
 
 
 def beside_t5(num_users: int, beams: int) -> Suite:
@@ -282,7 +287,7 @@ def recommend_to_32() -> Callable[[], object]:
     torch.manual_seed(0)
     model = EncoderDecoder(EncoderDecoderConfig(T5_SIZED, max_items=21), ids).eval()
     trie, histories = Trie(ids), users(32, len(ids), 20)
-    recommend(model, trie, histories[:1], k=10, beams=50)  # what torch allocates once
+    recommend(model, histories[:1], k=10, beams=50)  # what torch allocates once
     return recommender(model, trie, histories, 50)
 
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vector_quantize_pytorch import ResidualVQ
 
-from rqvae_lib.kmeans import kmeans, kmeans_plus_plus
-from rqvae_lib.rows import row_blocks
-from rqvae_lib.rqvae import RQVAE, RQVAEConfig
-from rqvae_lib.semantic_ids import SemanticIDs
-from rqvae_lib.trie import Trie
+from rqvae_lib.ops.kmeans import kmeans, kmeans_plus_plus
+from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.rqvae import RQVAE
 
 BATCH = 1024
 

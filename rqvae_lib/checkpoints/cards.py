@@ -1,0 +1,107 @@
+"""A model's card: how it was made, from what and with which result, and whether it fits.
+
+Whatever saves a model writes its card, from Python as on the command line; so whoever loads the
+model can refuse to use it on other data, on other text embeddings, or on a split whose targets it
+may have seen.
+
+Seen at work in: chapter 00.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.splits import Split
+from rqvae_lib.embeddings.item_vectors import ItemVectors
+from rqvae_lib.io.tensor_files import Card
+
+
+def card_of(
+    dataset: Dataset | None,
+    *,
+    split: Split | None = None,
+    vectors: ItemVectors | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Card:
+    """Return what a checkpoint says of itself.
+
+    Args:
+        dataset: what the model was trained on. A card without it is of no use to the commands.
+        split: whose training part a recommender learned from.
+        vectors: what a tokenizer was trained on.
+        more: by name, JSON: a seed, metrics, the command.
+    """
+    card: Card = {"torch": torch.__version__}
+    if dataset is not None:
+        card |= {
+            "dataset": dataset.name,
+            "data": dataset.checksum,
+            "items": dataset.items_checksum,
+        }
+    if split is not None:
+        card["split"] = split.name
+    if vectors is not None:
+        card |= {"content": vectors.content, "text_embeddings": vectors.text_sha256}
+        if vectors.split is not None:
+            card["split"] = vectors.split
+    return card | dict(more or {})
+
+
+def said_by(card: Card, name: str, file: object) -> str:
+    """Return what a checkpoint's card says of itself; refuse a card that does not say it."""
+    if name not in card:
+        raise ValueError(
+            f"{file} does not say its {name!r}: it was saved without the data that it was trained "
+            "on. Save it again with them (save_rqvae, save_recommender or save_sasrec with a "
+            "dataset), train one, or use it from Python"
+        )
+    return str(card[name])
+
+
+def check_data(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model that was trained on other data than it is now used on."""
+    if card.get("data") != dataset.checksum:
+        raise ValueError(
+            f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
+            f"{dataset.name} ({dataset.checksum}): train one on this data"
+        )
+
+
+def check_items(what: str, card: Card, dataset: Dataset) -> None:
+    """Refuse a model of other items, where who chose what may have changed since its training."""
+    if "items" not in card:  # an older model, or one that was made otherwise
+        check_data(what, card, dataset)
+    elif card["items"] != dataset.items_checksum:
+        raise ValueError(
+            f"the {what} was trained for other items ({card['items']}) than those of "
+            f"{dataset.name} ({dataset.items_checksum}): train one for these items"
+        )
+
+
+def check_text(card: Card, vectors: ItemVectors, file: object) -> None:
+    """Refuse a tokenizer on text embeddings that another encoder made than it was trained on.
+
+    Args:
+        card: the tokenizer's.
+        vectors: what it is to be used on.
+        file: where their text embeddings were read from; None for the shipped ones.
+    """
+    found = vectors.text_sha256
+    if card.get("text_embeddings", found) != found:
+        raise ValueError(
+            f"the tokenizer was trained on other text embeddings (sha256 "
+            f"{card['text_embeddings']}) than {file or 'the shipped ones'} ({found}): pass "
+            "the file that it was trained on as --embeddings, or train one on this"
+        )
+
+
+def check_split(what: str, card: Card, split: str) -> None:
+    """Refuse to evaluate a model on a split whose targets it may have learned from."""
+    trained_on = said_by(card, "split", what)
+    if trained_on != split:
+        raise ValueError(
+            f"{what} was trained on the split {trained_on!r}, so it may have seen the targets of "
+            f"{split!r}: pass --split {trained_on}, or train one on {split!r}"
+        )

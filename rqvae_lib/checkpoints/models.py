@@ -1,0 +1,341 @@
+"""Models as files, and back: each with its configuration, and a card that says how it was made.
+
+A file may come from anywhere, so a model is made of it only if every setting and tensor fits.
+
+Seen at work in: chapter 00.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from rqvae_lib.checkpoints.cards import card_of
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.data.splits import Split
+from rqvae_lib.embeddings.item_vectors import ItemVectors
+from rqvae_lib.io.json_configs import config_from_json
+from rqvae_lib.io.tensor_files import (
+    Card,
+    Checkpoint,
+    CheckpointError,
+    check_tensors,
+    load_checkpoint,
+    save_checkpoint,
+    short,
+)
+from rqvae_lib.models.base import Recommender
+from rqvae_lib.models.configs import CONFIGS, ArchitectureName, SASRecConfig
+from rqvae_lib.models.registry import name_of, new_recommender
+from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.rqvae import RQVAE
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def save_rqvae(
+    path: str | Path,
+    model: RQVAE,
+    dataset: Dataset | None = None,
+    vectors: ItemVectors | Tensor | None = None,
+    **more: Any,
+) -> None:
+    """Write an RQ-VAE: weights, standardisation, configuration, and a card of how it was made.
+
+    Args:
+        path: the file.
+        model: the tokenizer.
+        dataset: whose items it was trained on.
+        vectors: what it was trained on: what `item_vectors` returns, or a tensor (N, D) of text
+            embeddings. Without data set and vectors, the commands refuse the file.
+        more: for the card, JSON: `seed=0`, `metrics={…}`.
+
+    Raises:
+        OSError: if the path cannot be written; an older file is then still whole.
+    """
+    if isinstance(vectors, Tensor):
+        vectors = ItemVectors(vectors, "text", text=vectors)
+    card = card_of(dataset, vectors=vectors, more=more)
+    save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
+
+
+def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
+    """Load an RQ-VAE, ready to assign codes.
+
+    Args:
+        name_or_path: a shipped one by its data set's name, "movielens-small-2016", which took
+            500,000 steps, or a snapshot from the way there ("movielens-small-2016-1k", "-10k",
+            "-100k"), or a file.
+
+    Returns:
+        The model, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        CheckpointError: if the file holds something else, or weights of another shape or type, or
+            not finite.
+        OSError: if it cannot be read.
+    """
+    path = find_checkpoint(name_or_path, "rqvae")
+    checkpoint = load_checkpoint(path, ["rqvae"])
+    tensors = checkpoint.tensors
+    with _describing(path):
+        settings = config_from_json(RQVAEConfig, checkpoint.config)
+        _check_depth(len(settings.hidden_dims or ()), tensors)
+        model = _filled(lambda: RQVAE(settings), tensors)
+        if not bool((tensors["std"] > 0).all()):
+            raise ValueError("tensor 'std' holds a spread that is not above 0")
+    return model, checkpoint.card
+
+
+def round_to_half(model: nn.Module) -> None:
+    """Round a model's weights, in place, to what float16 can hold; they stay float32.
+
+    A model that is to be written with `half` is measured after it, so that what is said of the file
+    is true of what is loaded. Eleven significant bits are left, fewer below 6e-5.
+
+    Raises:
+        ValueError: if a weight is not finite, or above 65,504; then nothing is rounded.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.half().isfinite().all()):
+            worst = tensor.flatten()[tensor.abs().nan_to_num(torch.inf).argmax()]
+            raise ValueError(
+                f"tensor {name!r} holds {float(worst):g}; float16 holds finite numbers up to "
+                "65,504: write the model without half (on the command line: without --half)"
+            )
+    model.half().float()
+
+
+def save_recommender(
+    path: str | Path,
+    model: Recommender,
+    dataset: Dataset | None = None,
+    split: Split | None = None,
+    *,
+    half: bool = False,
+    **more: Any,
+) -> None:
+    """Write a generative recommender: weights, semantic IDs, configuration, card.
+
+    Args:
+        path: the file.
+        model: of any architecture.
+        dataset: what it was trained on.
+        split: whose `train` it learned from. Without data set and split, the commands refuse the
+            file.
+        half: write the weights as float16, for about half the file; `round_to_half` says what is
+            lost.
+        more: for the card, JSON: `seed=0`, `metrics={…}`.
+
+    Raises:
+        ValueError: if its configuration is of no known architecture, or as `round_to_half`.
+        OSError: if the path cannot be written; an older file is then still whole.
+    """
+    config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
+    card = card_of(dataset, split=split, more=more)
+    save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
+
+
+def load_recommender(
+    name_or_path: str | Path, expected_ids: SemanticIDs | None = None
+) -> tuple[Recommender, Card]:
+    """Load a generative recommender, ready to recommend.
+
+    Args:
+        name_or_path: a shipped one by its data set's name, or a file.
+        expected_ids: the catalogue that you are going to use; any other one is refused.
+
+    Returns:
+        The model, of the architecture that the file names, in evaluation mode on the CPU
+        (`model.ids` is its catalogue), and its card. Weights are float32, also those that the
+        file holds as float16.
+
+    Raises:
+        CheckpointError: if the file holds something else, weights of another shape or type or not
+            finite, or speaks the IDs of another catalogue.
+        OSError: if it cannot be read.
+    """
+    path = find_checkpoint(name_or_path, "recommender")
+    checkpoint = load_checkpoint(path, CONFIGS)
+    model = _recommender_of(path, checkpoint)
+    if expected_ids is not None and expected_ids.sha256 != model.ids.sha256:
+        raise CheckpointError(
+            f"{path} speaks the IDs of catalogue {model.ids.sha256[:12]}…, but yours is "
+            f"{expected_ids.sha256[:12]}…: use the IDs it was trained on, or train it on yours"
+        )
+    return model, checkpoint.card
+
+
+def save_sasrec(
+    path: str | Path,
+    model: SASRec,
+    dataset: Dataset | None = None,
+    split: Split | None = None,
+    *,
+    half: bool = False,
+    **more: Any,
+) -> None:
+    """Write a SASRec: weights, configuration, card.
+
+    Args, Raises: as `save_recommender`.
+    """
+    card = card_of(dataset, split=split, more=more)
+    save_checkpoint(path, "sasrec", _tensors(model, half), asdict(model.config), card)
+
+
+def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
+    """Load a SASRec, ready to recommend.
+
+    Args:
+        name_or_path: a shipped one by its data set's name, or a file.
+
+    Returns:
+        The model, in evaluation mode on the CPU, and its card. Weights are float32, also those that
+        the file holds as float16.
+
+    Raises:
+        CheckpointError: if the file holds something else, or weights of another shape or type, or
+            not finite.
+        OSError: if it cannot be read.
+    """
+    path = find_checkpoint(name_or_path, "sasrec")
+    checkpoint = load_checkpoint(path, ["sasrec"])
+    return _sasrec_of(path, checkpoint), checkpoint.card
+
+
+def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
+    """Load whatever recommends: a `Recommender` of any architecture, or a SASRec.
+
+    Args, Raises: as `load_recommender`.
+    """
+    path = find_checkpoint(name_or_path, "recommender")
+    checkpoint = load_checkpoint(path, [*CONFIGS, "sasrec"])
+    read = _sasrec_of if checkpoint.kind == "sasrec" else _recommender_of
+    return read(path, checkpoint), checkpoint.card
+
+
+def _recommender_of(path: Path, checkpoint: Checkpoint) -> Recommender:
+    tensors, config = _widened(checkpoint.tensors), dict(checkpoint.config)
+    with _describing(path):
+        *sizes, _ = config.pop("id_sizes")
+        recorded = str(config.pop("id_sha256"))
+        ids = SemanticIDs(tensors["semantic_ids"][:, :-1], sizes)
+        if ids.sha256 != recorded or not torch.equal(ids.ids, tensors["semantic_ids"]):
+            raise CheckpointError(
+                f"{path} holds IDs whose sha256 is {ids.sha256[:12]}…, but it records "
+                f"{recorded[:12]}…: the file was changed after it was written; make it again"
+            )
+        kind = CONFIGS[cast(ArchitectureName, checkpoint.kind)]
+        settings = config_from_json(kind, config)
+        _check_depth(settings.transformer.num_layers, tensors)
+        return _filled(lambda: new_recommender(settings, ids), tensors)
+
+
+def _sasrec_of(path: Path, checkpoint: Checkpoint) -> SASRec:
+    tensors = _widened(checkpoint.tensors)
+    with _describing(path):
+        settings = config_from_json(SASRecConfig, checkpoint.config)
+        _check_depth(settings.transformer.num_layers, tensors)
+        return _filled(lambda: SASRec(settings), tensors)
+
+
+def shipped_models(dataset: str) -> list[str]:
+    """Return the names of the models in the package that recommend from a data set's items.
+
+    Only an embedded data set has any. Another's name may be a path, or the start of this one's.
+    """
+    if dataset not in EMBEDDED:
+        return []
+    names = [file.stem for file in _shipped_folder().glob("*.safetensors")]
+    return sorted(
+        name for name in names if name.startswith(f"{dataset}-") and not name.endswith("-rqvae")
+    )
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("rqvae_lib.checkpoints") / "pretrained"))
+
+
+def find_checkpoint(name_or_path: str | Path, stem: str = "recommender") -> Path:
+    """Return the path itself, or a shipped file: by its name, or its data set's and this stem.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    ending = ".safetensors"
+    shipped = {
+        file.name.removesuffix(ending): file for file in _shipped_folder().glob(f"*{ending}")
+    }
+    shipped |= {
+        name.removesuffix(f"-{stem}"): file
+        for name, file in shipped.items()
+        if name.endswith(f"-{stem}") and not name.endswith(f"-encoder-{stem}")
+    }
+    if str(name_or_path) not in shipped:
+        raise FileNotFoundError(
+            f"{name_or_path} is neither a file nor a shipped checkpoint "
+            f"(shipped: {', '.join(sorted(shipped)) or 'none'})"
+        )
+    return shipped[str(name_or_path)]
+
+
+def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
+    """Return a model's tensors, as they are or those of weights as float16."""
+    if not half:
+        return dict(model.state_dict())
+    rounded = copy.deepcopy(model)
+    round_to_half(rounded)
+    return {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in rounded.state_dict().items()
+    }
+
+
+def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with those of float16 as float32, which holds the same numbers."""
+    return {
+        name: tensor.float() if tensor.dtype == torch.float16 else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+@contextmanager
+def _describing(path: Path) -> Iterator[None]:
+    """Turn what a wrong configuration or wrong weights raise into one sentence about the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} does not fit its own description ({short(error)}): make it anew, or pass "
+            "another"
+        ) from error
+
+
+def _filled(make: Callable[[], Model], tensors: Mapping[str, Tensor]) -> Model:
+    """Make a model of the tensors of a file, in evaluation mode, once they are known to fit."""
+    with torch.device("meta"):  # without memory: a small file must not ask for gigabytes
+        expected = make().state_dict()
+    check_tensors(tensors, expected)
+    model = make()
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _check_depth(layers: int, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to build more layers than there are tensors to fill them."""
+    if layers > len(tensors):
+        raise ValueError(f"it describes {layers} layers, and holds {len(tensors)} tensors")

@@ -1,0 +1,223 @@
+"""The command that compares models: one table, the same targets for all of them.
+
+Derived in: chapter 11.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rqvae_lib.cli.options import (
+    DatasetName,
+    Device,
+    Interactions,
+    Items,
+    OutputTable,
+    SplitOption,
+)
+from rqvae_lib.evaluation.config import CUTOFFS
+from rqvae_lib.generation.config import NUM_BEAMS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.splits import Split
+    from rqvae_lib.evaluation.evaluator import Evaluation, Mean
+    from rqvae_lib.models.item_knn import ItemKNN
+
+BASELINES = ("popularity", "item-knn")
+AT = 10  # the cut-off of everything that is reported at one only
+
+
+def evaluate_command(
+    context: typer.Context,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="'popularity', 'item-knn', shipped models by name, or checkpoints; one row each. "
+            "Default: both baselines and every shipped model of the data set.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset_name: DatasetName = None,
+    interactions: Interactions = None,
+    items: Items = None,
+    split: SplitOption = "leave-one-out",
+    part: Annotated[
+        Literal["validation", "test"],
+        typer.Option(help="Which held-out targets: for choosing a model, or for reporting."),
+    ] = "test",
+    beams: Annotated[
+        int,
+        typer.Option(min=max(CUTOFFS), help="For models that write IDs: beams of the search."),
+    ] = NUM_BEAMS,
+    output: OutputTable = None,
+    device: Device = "cpu",
+) -> None:
+    """Compare models: full-ranking Recall, NDCG and MRR, with intervals over people.
+
+    A checkpoint says on which split it was trained, and is evaluated on that split only: on
+    another, it may have learned from the targets.
+    """
+    from rqvae_lib.checkpoints.models import find_checkpoint, shipped_models
+    from rqvae_lib.cli.common import check_device, claim_csv, hold_out
+    from rqvae_lib.datasets.registry import load_dataset
+
+    check_device(device)
+    for name in models or []:
+        if name not in BASELINES:
+            find_checkpoint(name)
+    if output:
+        context.with_resource(claim_csv(output))
+    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    held_out = hold_out(dataset, split)
+    names = models or [*BASELINES, *shipped_models(dataset.name)]
+    found = {name: _evaluate(name, dataset, held_out, part, beams, device) for name in names}
+    people = len(next(iter(found.values())).of_people("Recall", AT))
+    targets = len(next(iter(found.values())).targets)
+    typer.echo(
+        f"{targets:,} {part} targets of {people:,} people, {split}; every item of "
+        f"{dataset.num_items:,} that a person has not had competes. Each person has one vote."
+    )
+    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
+    _print_tables(found)
+    if output:
+        _write(output, found)
+        typer.echo(f"Wrote {output}.")
+
+
+def _evaluate(
+    name: str, dataset: "Dataset", held_out: "Split", part: str, beams: int, device: str
+) -> "Evaluation":
+    from rqvae_lib.checkpoints.cards import check_data, check_split
+    from rqvae_lib.checkpoints.models import load_model
+    from rqvae_lib.evaluation.evaluator import evaluate
+    from rqvae_lib.evaluation.validation import tuned_item_knn
+    from rqvae_lib.models.popularity import Popularity
+
+    positions = held_out.validation if part == "validation" else held_out.test
+    if name == "popularity":
+        return evaluate(Popularity(held_out.popularity), held_out, positions)
+    if name == "item-knn":
+        neighbors = tuned_item_knn(held_out)
+        _say_settings(neighbors, part)
+        return evaluate(neighbors, held_out, positions)
+    model, card = load_model(name)
+    check_data(name, card, dataset)
+    check_split(name, card, held_out.name)
+    return evaluate(model.to(device), held_out, positions, beams=beams)
+
+
+def _print_tables(found: "dict[str, Evaluation]") -> None:
+    """Print each metric by cut-off, what the lists are like, and differences to the best model."""
+    from rqvae_lib.evaluation.evaluator import METRICS, difference
+
+    for metric in METRICS:
+        _print_table(
+            [metric, *(f"@{k}" for k in CUTOFFS)],
+            {name: [f"{e.mean(metric, k).mean:.3f}" for k in CUTOFFS] for name, e in found.items()},
+        )
+    _print_table(
+        [f"at {AT}", "ranking", "coverage", "popularity", "unseen"],
+        {name: _about_lists(evaluation) for name, evaluation in found.items()},
+    )
+    typer.echo(
+        "ranking: exact where every item was scored, else by beam search. coverage: share of the "
+        "catalogue in anybody's list. popularity: training interactions per recommended item, on "
+        "average. unseen: Recall for targets that nobody had in training."
+    )
+    best = max(found, key=lambda name: found[name].mean("NDCG", AT).mean)
+    _print_table(
+        [f"to {best}", f"Recall@{AT}", f"NDCG@{AT}"],
+        {
+            name: [_with_interval(difference(e, found[best], m, AT)) for m in ("Recall", "NDCG")]
+            for name, e in found.items()
+            if name != best
+        },
+    )
+    typer.echo("In brackets: 95 % intervals over people, for the same people.")
+
+
+def _say_settings(knn: "ItemKNN", part: str) -> None:
+    """Say what was chosen of item-kNN, and where that flatters it."""
+    from rqvae_lib.evaluation.validation import HISTORY_LENGTHS, SHRINKAGES
+
+    items = {None: "all items", 1: "the last item"}.get(knn.last, f"the last {knn.last} items")
+    typer.echo(
+        f"item-knn reads {items} of a history, with a shrinkage of {knn.shrinkage:g}: the best "
+        f"NDCG@10 of {len(SHRINKAGES) * len(HISTORY_LENGTHS)} settings on validation targets."
+    )
+    if part == "validation":
+        typer.echo("These are the targets below, so its numbers are a little too high.")
+
+
+def _say_repeated(held_out: "Split", positions: "Tensor") -> None:
+    """Say how many targets no model here can hit, since their users had them before."""
+    histories, targets = held_out.histories_and_targets(positions)
+    pairs = zip(histories, targets, strict=True)
+    repeated = sum(bool((history == target).any()) for history, target in pairs)
+    if repeated:
+        typer.echo(
+            f"{repeated:,} of {len(targets):,} targets are in their user's own history; nothing "
+            "that a user had is recommended, so these count as misses: keep only the first "
+            "interaction of each user with an item to leave them out."
+        )
+
+
+def _about_lists(evaluation: "Evaluation") -> list[str]:
+    unseen = evaluation.unseen(AT)
+    return [
+        _ranking(evaluation),
+        f"{evaluation.coverage(AT):.1%}",
+        f"{evaluation.mean_popularity(AT):.0f}",
+        "none" if unseen is None else _with_interval(unseen),
+    ]
+
+
+def _ranking(evaluation: "Evaluation") -> str:
+    return "exact" if evaluation.exact else f"{evaluation.beams} beams"
+
+
+def _with_interval(value: "Mean") -> str:
+    return f"{value.mean:.3f} [{value.interval.low:.3f}, {value.interval.high:.3f}]"
+
+
+def _print_table(columns: Sequence[str], rows: dict[str, list[str]]) -> None:
+    """Print rows below their columns: the first to the left, the others to the right."""
+    lines = [list(columns), *([name, *cells] for name, cells in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    typer.echo()
+    for first, *cells in lines:
+        padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        typer.echo("  ".join([f"{first:<{widths[0]}}", *padded]))
+
+
+def _write(path: Path, found: "dict[str, Evaluation]") -> None:
+    """Write a row for each model, metric and cut-off."""
+    from rqvae_lib.evaluation.evaluator import METRICS
+    from rqvae_lib.io.atomic import write_atomically
+
+    with (
+        write_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["model", "ranking", "metric", "k", "mean", "low", "high"])
+        for name, evaluation in found.items():
+            ranking = _ranking(evaluation)
+            for metric in METRICS:
+                for k in CUTOFFS:
+                    mean, (low, high) = evaluation.mean(metric, k)
+                    writer.writerow([name, ranking, metric, k, mean, low, high])
+            for metric, number in (
+                ("coverage", evaluation.coverage(AT)),
+                ("popularity", evaluation.mean_popularity(AT)),
+            ):
+                writer.writerow([name, ranking, metric, AT, number, "", ""])
+            unseen = evaluation.unseen(AT)
+            if unseen is not None:
+                writer.writerow([name, ranking, "unseen", AT, unseen.mean, *unseen.interval])

@@ -1,0 +1,50 @@
+"""The command that writes every item's semantic ID into a table.
+
+Seen at work in: chapter 00.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rqvae_lib.cli.options import (
+    RUNS,
+    DatasetName,
+    Device,
+    Embeddings,
+    Interactions,
+    Items,
+    Seed,
+    Tokenizer,
+)
+
+
+def inference_rqvae_command(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
+    / "semantic_ids.csv",
+    dataset_name: DatasetName = None,
+    interactions: Interactions = None,
+    items: Items = None,
+    embeddings: Embeddings = None,
+    tokenizer: Tokenizer = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
+    from rqvae_lib.cli.common import check_device, load_catalogue
+    from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.io.locks import only_process_in
+    from rqvae_lib.semantic_ids.files import check_ending, write_ids
+
+    check_device(device)
+    check_ending(output)
+    check_writable(output)
+    context.with_resource(only_process_in(output.parent))
+    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
+    frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
+    write_ids(output, frame)
+    typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")

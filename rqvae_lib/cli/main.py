@@ -1,0 +1,82 @@
+"""The command line: the whole pipeline in commands that work one after another.
+
+    rqvae-lib embed               the items' texts → embeddings
+    rqvae-lib train-rqvae         embeddings → a tokenizer
+    rqvae-lib compare-tokenizers  several seeds, beside residual k-means
+    rqvae-lib inference-rqvae     a tokenizer → a table of semantic IDs
+    rqvae-lib train-recommender   histories, written in semantic IDs → a recommender
+    rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
+    rqvae-lib evaluate            all of them on the same targets
+    rqvae-lib recommend --user 1  a history → items
+
+Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
+
+Seen at work in: chapter 00.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
+from rqvae_lib.cli.embed import embed_command
+from rqvae_lib.cli.evaluate import evaluate_command
+from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
+from rqvae_lib.cli.recommend import recommend_command
+from rqvae_lib.cli.train_recommender import train_recommender_command
+from rqvae_lib.cli.train_rqvae import train_rqvae_command
+from rqvae_lib.cli.train_sasrec import train_sasrec_command
+
+app = typer.Typer(
+    name="rqvae-lib",
+    help="Semantic IDs from scratch: train an RQ-VAE tokenizer on item embeddings, write the "
+    "items' semantic IDs, train a transformer over them, and recommend. Everything runs offline "
+    "on the embedded MovieLens data; results go to the folder 'runs'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("embed")(embed_command)
+app.command("train-rqvae")(train_rqvae_command)
+app.command("compare-tokenizers")(compare_tokenizers_command)
+app.command("inference-rqvae")(inference_rqvae_command)
+app.command("train-recommender")(train_recommender_command)
+app.command("train-decoder", hidden=True)(train_recommender_command)  # its former name
+app.command("train-sasrec")(train_sasrec_command)
+app.command("evaluate")(evaluate_command)
+app.command("recommend")(recommend_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; a mistake of the user's ends in one sentence and exit code 2."""
+    try:
+        app(arguments)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        _fail(f"{error.filename}: {reason}" if error.filename and error.strerror else reason)
+    except (ValueError, ImportError, FloatingPointError) as error:
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(
+            "there is not enough memory for this: ask for less at once (--batch-size, --max-items, "
+            "--codebook-size, --beams), or use less data"
+        )
+    sys.exit(0)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Tell whether memory is lacking, for which torch has no exception of its own on a CPU."""
+    import torch
+
+    return isinstance(
+        error, MemoryError | torch.OutOfMemoryError
+    ) or "can't allocate memory" in str(error)
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"rqvae-lib: {sentence}", err=True)
+    sys.exit(2)

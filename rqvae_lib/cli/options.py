@@ -1,0 +1,215 @@
+"""The options that commands share. Defaults are not here: they stand with what they belong to.
+
+A command's file imports at its top only what its options need, and what does the work inside the
+command, so `rqvae-lib --help` answers without loading torch.
+
+Seen at work in: chapter 00.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rqvae_lib.data.names import EMBEDDED, Content, SplitName
+from rqvae_lib.models.configs import ArchitectureName
+from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
+from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, Precision, Schedule
+
+DATASET = EMBEDDED[0]
+RUNS = Path("runs")
+RQVAE_FILE, RECOMMENDER_FILE, SASREC_FILE = (
+    f"{what}.safetensors" for what in ("rqvae", "recommender", "sasrec")
+)
+
+# The data
+
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|FOLDER",
+        help=f"{DATASET}, which is embedded (the default); one to download, such as movielens-1m "
+        "or amazon-beauty; or a folder with its published files, or with your own tables named "
+        "interactions and items.",
+        show_default=False,
+    ),
+]
+Interactions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead: your own table with user_id, item_id and, where known, rating and "
+        "timestamp (.csv, .tsv or .parquet).",
+        show_default=False,
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --interactions: a table with item_id and, where known, title, year, genres and "
+        "text.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    SplitName,
+    typer.Option(
+        "--split",
+        help="What is held out: each user's last items (one or ten for testing, and as many "
+        "before them for validation), or the latest fifth of all interactions.",
+    ),
+]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(
+        help="Embeddings of the items' texts, as written by `rqvae-lib embed`, or your own as "
+        ".npy with one row per item. The embedded data set has its own.",
+        show_default=False,
+    ),
+]
+ContentOption = Annotated[
+    Content,
+    typer.Option(
+        "--content",
+        help="What the codes are made from: 'text', 'collaborative' (who chose what, in the "
+        "training part of the histories) or 'both'.",
+    ),
+]
+
+# The tokenizer
+
+Levels = Annotated[int, typer.Option(min=1, help="Codes per semantic ID.")]
+CodebookSize = Annotated[
+    int, typer.Option(min=1, help="Codewords per level, at most as many as there are items.")
+]
+EstimatorOption = Annotated[
+    Estimator,
+    typer.Option("--estimator", help="How gradients pass the choice of codewords."),
+]
+LearningOption = Annotated[
+    Learning,
+    typer.Option(
+        "--learning",
+        help="How codewords learn: moving averages, or gradients ('gumbel' needs them).",
+    ),
+]
+ResidualKMeans = Annotated[
+    bool,
+    typer.Option(
+        "--residual-kmeans", help="No autoencoder: residual k-means, which needs no training."
+    ),
+]
+StartFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="Continue from a trained RQ-VAE: 'pretrained' (shipped) or a file. It keeps the "
+        "standardization that it was trained with."
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        help="'pretrained' (shipped), 'random' (untrained weights, k-means codebooks of "
+        f"{RQVAEConfig.codebook_size} codewords, or as many as there are items) or an RQ-VAE "
+        f"checkpoint. Default: {RUNS / RQVAE_FILE} if it exists, else 'pretrained'.",
+        show_default=False,
+    ),
+]
+
+# The recommender
+
+Architecture = Annotated[
+    ArchitectureName,
+    typer.Option(
+        help="One transformer over codes, an encoder and a decoder, or one over items with small "
+        "networks over codes."
+    ),
+]
+ValidOnly = Annotated[
+    bool,
+    typer.Option(
+        "--valid-only", help="Learn to choose among the codes that lead to an item, not all codes."
+    ),
+]
+PrefixEmbeddings = Annotated[
+    bool,
+    typer.Option(help="rq-transformer only: learn a vector for each prefix that has siblings."),
+]
+Dropout = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of each block's output that is dropped.")
+]
+EmbeddingDropout = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of the input vectors that is dropped.")
+]
+MaxItems = Annotated[int, typer.Option(min=2, help="Items per training window.")]
+Half = Annotated[
+    bool,
+    typer.Option("--half", help="Write the weights as float16: rounded, half the bytes."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="'pretrained' (shipped) or a recommender's checkpoint. "
+        f"Default: {RUNS / RECOMMENDER_FILE} if it exists, else 'pretrained'.",
+        show_default=False,
+    ),
+]
+
+# The training
+
+Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps per training.")]
+RQVAESteps = Annotated[
+    int | None, typer.Option(min=1, help=f"Optimizer steps; {RQVAE_STEPS} by default.")
+]
+Epochs = Annotated[
+    float | None, typer.Option(min=0.0, help="Instead of --steps: passes over the items.")
+]
+ItemsPerStep = Annotated[int, typer.Option("--batch-size", min=1, help="Items per step.")]
+WindowsPerStep = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Windows of users' histories per step.")
+]
+LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")]
+WeightDecay = Annotated[float, typer.Option(min=0.0, help="Weight decay of AdamW, on matrices.")]
+ScheduleOption = Annotated[
+    Schedule, typer.Option("--schedule", help="How the learning rate falls.")
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Stop after this many measurements without improvement in the variance lost (one "
+        f"measurement every {RQVAE_TRAINING.measure_every} steps), and keep the best weights.",
+    ),
+]
+Snapshots = Annotated[
+    str, typer.Option(help="Also write the model after these steps, as in 1000,10000.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision", help="'bfloat16' runs the autoencoder in 16 bits: faster, less exact."
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the training step; pays off in a long training.")
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=2**31 - 1,
+        help="Seed for everything random: same seed, same result (on a CPU).",
+    ),
+]
+
+# Where
+
+Output = Annotated[Path, typer.Option(help="Folder for the results; created if needed.")]
+OutputTable = Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU)."),
+]

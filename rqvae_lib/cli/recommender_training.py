@@ -1,0 +1,58 @@
+"""What the two commands that train a recommender share: their settings, and their last steps.
+
+Seen at work in: chapter 08.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
+
+if TYPE_CHECKING:
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.splits import Split
+
+
+def training_config(
+    steps: int, batch_size: int, learning_rate: float, weight_decay: float, seed: int
+) -> TrainingConfig:
+    """Return the settings that the options ask for."""
+    return replace(
+        RECOMMENDER_TRAINING,
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
+
+
+def measure_and_save(
+    save: Callable[..., None],
+    path: Path,
+    model: Any,
+    dataset: "Dataset",
+    split: "Split",
+    *,
+    seed: int,
+    device: str,
+    half: bool,
+) -> None:
+    """Measure a trained recommender on the validation targets, write it, and report."""
+    from rqvae_lib.checkpoints.models import round_to_half
+    from rqvae_lib.cli.common import command_line
+    from rqvae_lib.evaluation.validation import validate
+
+    if half:
+        round_to_half(model)  # measured as it will be loaded
+    metrics = validate(model, split, device)
+    means = {name: value.mean for name, value in metrics.items()}
+    save(path, model, dataset, split, half=half, command=command_line(), seed=seed, metrics=means)
+    for name, (mean, interval) in metrics.items():
+        typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
+    typer.echo("In brackets: 95 % intervals over people.")
+    typer.echo(f"Wrote {path}.")

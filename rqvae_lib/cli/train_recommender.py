@@ -1,0 +1,124 @@
+"""The command that trains a recommender over semantic IDs, of any architecture.
+
+Seen at work in: chapter 08.
+"""
+
+import typer
+
+from rqvae_lib.cli.options import (
+    RECOMMENDER_FILE,
+    RUNS,
+    Architecture,
+    DatasetName,
+    Device,
+    Dropout,
+    EmbeddingDropout,
+    Embeddings,
+    Half,
+    Interactions,
+    Items,
+    LearningRate,
+    MaxItems,
+    Output,
+    PrefixEmbeddings,
+    Resume,
+    Seed,
+    SplitOption,
+    Steps,
+    Tokenizer,
+    ValidOnly,
+    WeightDecay,
+    WindowsPerStep,
+)
+from rqvae_lib.cli.recommender_training import training_config
+from rqvae_lib.models.configs import (
+    CONFIGS,
+    ArchitectureName,
+    CodeSequenceConfig,
+    HistoryModelConfig,
+    RQTransformerConfig,
+    TransformerConfig,
+)
+from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
+
+
+def train_recommender_command(
+    context: typer.Context,
+    output: Output = RUNS,
+    dataset_name: DatasetName = None,
+    interactions: Interactions = None,
+    items: Items = None,
+    embeddings: Embeddings = None,
+    tokenizer: Tokenizer = None,
+    split: SplitOption = "leave-one-out",
+    architecture: Architecture = "decoder-only",
+    valid_only: ValidOnly = CodeSequenceConfig.valid_only,
+    prefix_embeddings: PrefixEmbeddings = RQTransformerConfig.prefix_embeddings,
+    dropout: Dropout = TransformerConfig.dropout,
+    embedding_dropout: EmbeddingDropout = HistoryModelConfig.embedding_dropout,
+    max_items: MaxItems = HistoryModelConfig.max_items,
+    steps: Steps = RECOMMENDER_STEPS,
+    batch_size: WindowsPerStep = RECOMMENDER_TRAINING.batch_size,
+    learning_rate: LearningRate = RECOMMENDER_TRAINING.learning_rate,
+    weight_decay: WeightDecay = RECOMMENDER_TRAINING.weight_decay,
+    seed: Seed = RECOMMENDER_TRAINING.seed,
+    device: Device = "cpu",
+    half: Half = False,
+    resume: Resume = False,
+) -> None:
+    """Train a transformer to write the semantic ID of a user's next item.
+
+    Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
+    default split, leave-one-out, the validation target is each user's second-to-last item. Writes
+    recommender.safetensors, and recommender-state.safetensors to resume from.
+    """
+    from rqvae_lib.checkpoints.models import save_recommender
+    from rqvae_lib.cli.common import check_device, hold_out, load_catalogue
+    from rqvae_lib.cli.recommender_training import measure_and_save
+    from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.io.locks import only_process_in
+    from rqvae_lib.training.recipes import train_recommender
+
+    path = output / RECOMMENDER_FILE
+    check_device(device)
+    check_writable(path)
+    transformer = TransformerConfig(dropout=dropout)
+    shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
+    config = _config_of(architecture, shared, valid_only, prefix_embeddings)
+    training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
+    context.with_resource(only_process_in(output))
+    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    held_out = hold_out(dataset, split)
+    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device, held_out)
+    model, _ = train_recommender(
+        ids,
+        held_out.train,
+        config,
+        training,
+        device=device,
+        state_path=output / "recommender-state.safetensors",
+        resume=resume,
+    )
+    measure_and_save(
+        save_recommender, path, model, dataset, held_out, seed=seed, device=device, half=half
+    )
+
+
+def _config_of(
+    name: ArchitectureName, shared: HistoryModelConfig, valid_only: bool, prefix_embeddings: bool
+) -> HistoryModelConfig:
+    """Return what an architecture's options ask for; refuse those that it does not have."""
+    config = CONFIGS[name]
+    if issubclass(config, RQTransformerConfig):
+        if valid_only:
+            raise ValueError(
+                f"--valid-only is not for the {name}, which always chooses among the codes that "
+                "lead to an item: leave it out"
+            )
+        return config(**vars(shared), prefix_embeddings=prefix_embeddings)
+    if not prefix_embeddings:
+        raise ValueError(
+            f"--no-prefix-embeddings is not for the {name}, which has none: leave it out"
+        )
+    return config(**vars(shared), valid_only=valid_only)

@@ -1,0 +1,282 @@
+"""The command that trains a tokenizer.
+
+Seen at work in: chapter 05.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from rqvae_lib.cli.options import (
+    DATASET,
+    RQVAE_FILE,
+    RUNS,
+    CodebookSize,
+    Compile,
+    ContentOption,
+    DatasetName,
+    Device,
+    Embeddings,
+    Epochs,
+    EstimatorOption,
+    Interactions,
+    Items,
+    ItemsPerStep,
+    LearningOption,
+    LearningRate,
+    Levels,
+    Output,
+    Patience,
+    PrecisionOption,
+    ResidualKMeans,
+    Resume,
+    RQVAESteps,
+    ScheduleOption,
+    Seed,
+    Snapshots,
+    SplitOption,
+    StartFrom,
+)
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, EarlyStop, TrainingConfig
+
+if TYPE_CHECKING:
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.embeddings.item_vectors import ItemVectors
+    from rqvae_lib.io.tensor_files import Card
+    from rqvae_lib.tokenizer.metrics import TokenizerMetrics
+    from rqvae_lib.tokenizer.rqvae import RQVAE
+
+
+def train_rqvae_command(
+    context: typer.Context,
+    output: Output = RUNS,
+    dataset_name: DatasetName = None,
+    interactions: Interactions = None,
+    items: Items = None,
+    embeddings: Embeddings = None,
+    content: ContentOption = "text",
+    split: SplitOption = "leave-one-out",
+    residual_kmeans: ResidualKMeans = False,
+    start_from: StartFrom = None,
+    steps: RQVAESteps = None,
+    epochs: Epochs = None,
+    batch_size: ItemsPerStep = RQVAE_TRAINING.batch_size,
+    learning_rate: LearningRate = RQVAE_TRAINING.learning_rate,
+    schedule: ScheduleOption = RQVAE_TRAINING.schedule,
+    levels: Levels = RQVAEConfig.num_levels,
+    codebook_size: CodebookSize = RQVAEConfig.codebook_size,
+    estimator: EstimatorOption = RQVAEConfig.estimator,
+    learning: LearningOption = RQVAEConfig.learning,
+    patience: Patience = None,
+    snapshots: Snapshots = "",
+    precision: PrecisionOption = RQVAE_TRAINING.precision,
+    compile_step: Compile = False,
+    seed: Seed = RQVAE_TRAINING.seed,
+    device: Device = "cpu",
+    resume: Resume = False,
+) -> None:
+    """Train an RQ-VAE on the items' vectors: the tokenizer.
+
+    Writes rqvae.safetensors, and rqvae-state.safetensors to resume from. The progress bar shows the
+    utilization and perplexity of the worst level: what falls when a codebook collapses.
+    """
+    from rqvae_lib.cli.common import check_codebook_size, check_compiler, check_device
+    from rqvae_lib.data.splits import split_by_name
+    from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.embeddings.item_vectors import item_vectors
+    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.io.locks import only_process_in
+
+    check_device(device)
+    check_writable(output / RQVAE_FILE)
+    if compile_step:
+        check_compiler()
+    _check_options(steps, epochs, residual_kmeans, start_from, resume, snapshots)
+    training = replace(
+        RQVAE_TRAINING,
+        num_steps=steps or (RQVAE_STEPS if epochs is None else None),
+        num_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        precision=precision,
+        compile=compile_step,
+        seed=seed,
+        snapshot_steps=_snapshot_steps(snapshots),
+        early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
+    )
+    config = RQVAEConfig(
+        num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
+    )
+    started = _load_start(start_from, content, context) if start_from else None
+    context.with_resource(only_process_in(output))
+    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    if not started:
+        check_codebook_size(codebook_size, dataset)
+    chosen = None if content == "text" else split_by_name(dataset, split)
+    vectors = item_vectors(dataset, content, embeddings, chosen)
+    if started:
+        _check_start(started.card, dataset, vectors, embeddings)
+    _check_snapshots(snapshots, training, len(vectors.tensor))
+    run = _Run(output, dataset, vectors, training, device)
+    if residual_kmeans:
+        run.fit_residual_kmeans(config)
+    else:
+        run.train(config, started.model if started else None, resume=resume)
+
+
+class _Start(NamedTuple):
+    """A trained RQ-VAE to continue from."""
+
+    model: "RQVAE"
+    card: "Card"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is trained on, and where the models go."""
+
+    output: Path
+    dataset: "Dataset"
+    vectors: "ItemVectors"
+    training: TrainingConfig
+    device: str
+
+    def fit_residual_kmeans(self, config: RQVAEConfig) -> None:
+        """Fit R-KMeans with the levels and codewords of a configuration, and write it."""
+        from rqvae_lib.training.recipes import new_rqvae
+
+        width = self.vectors.tensor.shape[1]
+        sizes = {"num_levels": config.num_levels, "codebook_size": config.codebook_size}
+        config = RQVAEConfig.residual_kmeans(width, **sizes)
+        model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
+        self._report(self._save(RQVAE_FILE, model, 0))
+
+    def train(self, config: RQVAEConfig, start_from: "RQVAE | None", *, resume: bool) -> None:
+        """Train an RQ-VAE, and write it with its snapshots."""
+        from rqvae_lib.training.recipes import train_rqvae
+        from rqvae_lib.training.state import steps_of
+
+        state_path = self.output / "rqvae-state.safetensors"
+
+        def save_snapshot(step: int, model: "RQVAE") -> None:
+            self._save(f"rqvae-{step}.safetensors", model, step)
+
+        model, _ = train_rqvae(
+            self.vectors.tensor,
+            None if start_from else replace(config, input_dim=self.vectors.tensor.shape[1]),
+            self.training,
+            start_from=start_from,
+            snapshot=save_snapshot,
+            device=self.device,
+            state_path=state_path,
+            resume=resume,
+        )
+        self._report(self._save(RQVAE_FILE, model, steps_of(state_path)))
+
+    def _save(self, name: str, model: "RQVAE", step: int) -> "TokenizerMetrics":
+        from rqvae_lib.checkpoints.models import save_rqvae
+        from rqvae_lib.cli.common import command_line
+        from rqvae_lib.tokenizer.metrics import tokenizer_metrics
+
+        metrics = tokenizer_metrics(model, self.vectors.tensor)
+        save_rqvae(
+            self.output / name,
+            model,
+            self.dataset,
+            self.vectors,
+            command=command_line(),
+            seed=self.training.seed,
+            steps=step,
+            metrics=asdict(metrics),
+        )
+        return metrics
+
+    def _report(self, metrics: "TokenizerMetrics") -> None:
+        for level in range(len(metrics.utilization)):
+            typer.echo(
+                f"Level {level + 1}: {metrics.utilization[level]:.1%} of codewords used, "
+                f"perplexity {metrics.perplexity[level]:.0f}; residual "
+                f"{metrics.residual_norms[level]:.2f} long, "
+                f"{metrics.residual_norms[level + 1]:.2f} after it."
+            )
+        typer.echo(f"{metrics.collision_rate:.2%} of items share their codes with an earlier item.")
+        typer.echo(f"{metrics.variance_lost:.1%} of the vectors' variance is lost.")
+        typer.echo(f"Wrote {self.output / RQVAE_FILE}.")
+
+
+def _check_options(
+    steps: int | None,
+    epochs: float | None,
+    residual_kmeans: bool,
+    start_from: str | None,
+    resume: bool,
+    snapshots: str,
+) -> None:
+    """Refuse options that exclude each other, before anything is read."""
+    if steps is not None and epochs is not None:
+        raise ValueError("Say how long: either --steps or --epochs (not both)")
+    if residual_kmeans and (start_from or resume or snapshots):
+        raise ValueError(
+            "--residual-kmeans is not trained, so there is nothing to start from, resume or take "
+            "snapshots of: leave these options out"
+        )
+
+
+def _snapshot_steps(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            f"--snapshots is {text!r}; expected numbers of steps with commas between them, such as "
+            "1000,10000"
+        ) from None
+
+
+def _check_snapshots(text: str, training: TrainingConfig, num_items: int) -> None:
+    """Refuse snapshots after the last step."""
+    total = training.total_steps(-(-num_items // training.batch_size))
+    if max(training.snapshot_steps, default=0) > total:
+        raise ValueError(
+            f"--snapshots is {text!r}, but the training has {total} steps: leave out what "
+            "comes after the last"
+        )
+
+
+def _load_start(given: str, content: str, context: typer.Context) -> _Start:
+    """Load the RQ-VAE to continue from; refuse one that other options contradict."""
+    from rqvae_lib.checkpoints.cards import said_by
+    from rqvae_lib.checkpoints.models import load_rqvae
+
+    model, card = load_rqvae(DATASET if given == "pretrained" else given)
+    was = said_by(card, "content", given)
+    if was != content:
+        raise ValueError(
+            f"the RQ-VAE to start from was trained on {was!r} vectors, not {content!r}: pass "
+            f"--content {was}"
+        )
+    for option in ("levels", "codebook_size", "estimator", "learning"):
+        has = getattr(model.config, "num_levels" if option == "levels" else option)
+        asked = context.params[option]
+        source = context.get_parameter_source(option)  # its class is click's, or typer's copy of it
+        if source and source.name != "DEFAULT" and asked != has:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is {asked}, but the RQ-VAE to start from, "
+                f"{given}, has {has}: leave the option out, or start again from nothing"
+            )
+    return _Start(model, card)
+
+
+def _check_start(
+    card: "Card", dataset: "Dataset", vectors: "ItemVectors", embeddings: Path | None
+) -> None:
+    """Refuse to continue from an RQ-VAE whose items were described otherwise."""
+    from rqvae_lib.checkpoints.cards import check_text
+
+    if card.get("dataset") == dataset.name:
+        check_text(card, vectors, embeddings)
+    else:  # other items: other vectors, and that is what is wanted
+        typer.echo(f"Starting from an RQ-VAE of {card.get('dataset', 'other data')}.", err=True)

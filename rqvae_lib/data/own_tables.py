@@ -1,0 +1,310 @@
+"""Your own tables, as frames, CSV or Parquet: read, and checked row by row.
+
+A file of a shop's or a library's is seldom quite what its owner believes. Each column is checked as
+it is read, and the first row that is wrong is named, with what it holds. Rows are counted from 0,
+without the header, as pandas counts them.
+
+Used by: `Dataset.from_tables`. Derived in: chapter 13.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+
+MAX_TEXT = 2**20  # letters of one field
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+MAX_RATING = 1e30  # which 32 bits hold
+NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
+LATEST = 2**32  # seconds since 1970: the year 2106; milliseconds are far beyond
+
+
+def read_interactions(
+    source: pd.DataFrame | str | Path, columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return user_id, item_id, rating and timestamp of a table, in the order of its rows.
+
+    Args, Raises: as `Dataset.from_tables`.
+    """
+    where = called(source, "interactions")
+    found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
+    text = _is_text_file(source)
+    table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
+    rating, time = found.get("rating"), found.get("timestamp")
+    table["rating"] = 1.0 if rating is None else _numbers(rating, where)
+    large = table["rating"].abs().to_numpy() > MAX_RATING
+    if large.any():
+        row = int(large.argmax())
+        raise _wrong(where, row, "rating", table["rating"][row], f"a number up to {MAX_RATING:g}")
+    if time is None:
+        table["timestamp"] = np.arange(len(table), dtype=np.int64)
+    else:
+        table["timestamp"] = _seconds(time, where)
+        repeated = table[["user_id", "item_id", "timestamp"]].duplicated()
+        if repeated.any():
+            row = int(repeated.to_numpy().argmax())
+            raise ValueError(
+                f"{where}, row {row}: user {table['user_id'][row]} met item "
+                f"{table['item_id'][row]} in this second in an earlier row, expected each event "
+                "once: drop the duplicate"
+            )
+    return table.astype({name: INTERACTION_DTYPES[name] for name in ("rating", "timestamp")})
+
+
+def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return the columns of `ITEM_DTYPES` of a table; its texts are "" where it has none.
+
+    Args, Raises: as `Dataset.from_tables`.
+    """
+    where = called(source, "items")
+    optional = ("title", "year", "genres", "text")
+    found = _read(source, where, ("item_id",), optional, columns)
+    table = pd.DataFrame({"item_id": _ids(found["item_id"], where, _is_text_file(source))})
+    repeated = table["item_id"].duplicated()
+    if repeated.any():
+        row = int(repeated.to_numpy().argmax())
+        raise _wrong(where, row, "item_id", table["item_id"][row], "an item that no row had before")
+    for name in optional:
+        if name == "year":
+            table[name] = _years(found.get(name), where, len(table))
+        else:
+            table[name] = _texts(found.get(name), where, name, len(table))
+    for name in ("genres", "text"):
+        table[name] = table[name].fillna("")
+    return table.astype({name: ITEM_DTYPES[name] for name in optional})
+
+
+def called(source: pd.DataFrame | str | Path | None, otherwise: str) -> str:
+    """Return what a message calls a table: its path, or else a word."""
+    return str(source) if isinstance(source, str | Path) else otherwise
+
+
+def _read(
+    source: pd.DataFrame | str | Path,
+    where: str,
+    needed: tuple[str, ...],
+    optional: tuple[str, ...],
+    columns: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return the columns that are wanted of a table, under our names."""
+    strange = [name for name in columns if name not in NAMES]
+    if strange:
+        raise ValueError(
+            f"columns names {strange[0]!r}, expected names among {', '.join(NAMES)}: write "
+            "{our name: the table's name}"
+        )
+    frame = source if isinstance(source, pd.DataFrame) else _read_file(Path(source))
+    names = [str(name) for name in frame.columns]
+    for name in (*needed, *optional):
+        theirs = columns.get(name, name)
+        if names.count(theirs) > 1:
+            raise ValueError(
+                f"{where} has the column {theirs!r} twice, expected it once: rename or drop one"
+            )
+        if theirs not in names and (name in needed or name in columns):
+            raise ValueError(
+                f"{where} has no column {theirs!r}, but {', '.join(names)[:200]!r}; expected it "
+                f"for {name}: rename the column, or in Python say columns={{{name!r}: …}}"
+            )
+    frame = frame.set_axis(names, axis=1)
+    if not len(frame):
+        raise ValueError(f"{where} has no rows, expected at least one: check where it comes from")
+    wanted = {name: columns.get(name, name) for name in (*needed, *optional)}
+    found = {name: frame[theirs] for name, theirs in wanted.items() if theirs in names}
+    return pd.DataFrame(found).reset_index(drop=True)
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    """Return a file's table; a CSV's fields stay text, "" is what is missing."""
+    if path.suffix not in (*SEPARATORS, ".parquet"):
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}, expected .csv, .tsv or .parquet: name such a file"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty, expected a table: check where it comes from")
+    kind = f"a {path.suffix[1:]} table"
+    try:
+        if path.suffix == ".parquet":
+            # What pandas noted in the file (an index, say) is passed over: the columns say all.
+            columns = pq.ParquetFile(path).read()  # takes a name that comes twice, too
+            frame: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
+            return frame
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
+            frame = _read_text(path)
+            # pandas gives a name that comes twice a new one, so the header is read by itself.
+            header = _read_text(path, header=None, nrows=1).iloc[0]
+            return frame.set_axis(header.fillna("").tolist(), axis=1)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}), expected that "
+            "encoding: convert the file"
+        ) from error
+    except (ValueError, OSError, pd.errors.ParserWarning, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # else it is pyarrow's, about a damaged file
+        raise ValueError(
+            f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: mend the "
+            "file"
+        ) from error
+
+
+def _read_text(path: Path, **options: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(
+        path,
+        sep=SEPARATORS[path.suffix],
+        dtype=str,
+        encoding="utf-8-sig",
+        index_col=False,
+        keep_default_na=False,
+        na_values=[""],
+        low_memory=False,
+        **options,
+    )
+    return frame
+
+
+def _is_text_file(source: pd.DataFrame | str | Path) -> bool:
+    return not isinstance(source, pd.DataFrame) and Path(source).suffix in SEPARATORS
+
+
+def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
+    """Return ids as int64 or as text; none may be missing.
+
+    Args:
+        column: numbers or text.
+        where: the table, for messages.
+        written: whether numbers are written as text here, as in a CSV.
+    """
+    _check_present(column, where, "an id")
+    if pd.api.types.is_integer_dtype(column.dtype):
+        large = (column > 2**63 - 1).to_numpy(bool)  # an unsigned one may be
+        if large.any():
+            row = int(large.argmax())
+            raise _wrong(where, row, str(column.name), column[row], "an id of 64 bits")
+        return _not_negative(column.astype("int64"), where)
+    if pd.api.types.is_float_dtype(column.dtype):
+        values = column.to_numpy(np.float64)
+        bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > 2**53)
+        if bad.any():
+            row = int(bad.argmax())
+            raise _wrong(where, row, str(column.name), column[row], "a whole number or a text")
+        return _not_negative(column.astype("int64"), where)
+    if column.dtype == object:
+        kinds = column.map(type)
+        other = ~kinds.isin([str]) if kinds[0] is str else kinds != kinds[0]
+        if other.any() or not (kinds[0] is str or issubclass(kinds[0], int | np.integer)):
+            row = int(other.to_numpy().argmax())
+            raise _wrong(where, row, str(column.name), column[row], "ids of one type, all text")
+        if kinds[0] is not str:
+            return _ids(column.map(str), where, True)
+    elif not (pd.api.types.is_string_dtype(column.dtype) or column.dtype == "category"):
+        raise _wrong(where, 0, str(column.name), column[0], "a whole number or a text")
+    text = column.astype("string")
+    blank = (text.str.strip() == "").to_numpy(bool)
+    if blank.any():
+        raise _wrong(where, int(blank.argmax()), str(column.name), "", "an id")
+    _check_length(text, where)
+    # "007" is not 7: only what a number is written back as counts as one.
+    if written and text.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
+        return _not_negative(text.astype("int64"), where)
+    return text
+
+
+def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
+    if (numbers < 0).any():
+        row = int((numbers < 0).to_numpy().argmax())
+        raise _wrong(where, row, str(numbers.name), numbers[row], "an id from 0 on")
+    return numbers
+
+
+def _numbers(column: pd.Series, where: str) -> pd.Series:
+    """Return finite numbers, float64."""
+    _check_present(column, where, "a number")
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    bad = ~np.isfinite(numbers.to_numpy())
+    if bad.any():
+        row = int(bad.argmax())
+        raise _wrong(where, row, str(column.name), column[row], "a finite number")
+    return numbers
+
+
+def _seconds(column: pd.Series, where: str) -> pd.Series:
+    """Return seconds since 1970, int64, of numbers or of dates."""
+    expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
+    _check_present(column, where, expected)
+    numbers = column
+    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    if numbers.isna().all() or numbers is column:
+        dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        if dates.isna().any():
+            row = int(dates.isna().to_numpy().argmax())
+            raise _wrong(where, row, str(column.name), column[row], expected)
+        start = pd.Timestamp(0, tz="UTC")
+        numbers = ((dates - start) // pd.Timedelta(seconds=1)).astype("float64")
+    values = numbers.to_numpy(np.float64)
+    bad = ~(values >= 0) | (values >= LATEST) | (values != np.floor(values))
+    if bad.any():
+        row = int(bad.argmax())
+        hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
+        expected = f"seconds since 1970, 0 to 2³²{hint}"
+        raise _wrong(where, row, str(column.name), column[row], expected)
+    return numbers.astype("int64")
+
+
+def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
+    """Return years, Int16, <NA> where they are missing."""
+    if column is None:
+        return pd.Series([pd.NA] * length, dtype="Int16")
+    numbers = pd.to_numeric(column, errors="coerce").astype("Float64")
+    bad = (numbers.isna() & column.notna()) | (numbers % 1 != 0) | (numbers.abs() > 9999)
+    wrong = bad.fillna(False).to_numpy(bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise _wrong(where, row, "year", column[row], "a year, or nothing")
+    return numbers.astype("Int16")
+
+
+def _texts(column: pd.Series | None, where: str, name: str, length: int) -> pd.Series:
+    """Return text, <NA> where it is missing or blank."""
+    if column is None:
+        return pd.Series([pd.NA] * length, dtype="string")
+    if column.dtype == object:
+        other = (column.notna() & (~column.map(type).isin([str]))).to_numpy(bool)
+        if other.any():
+            row = int(other.argmax())
+            raise _wrong(where, row, name, column[row], "text")
+    text = column.astype("string")
+    _check_length(text, where)
+    return text.mask((text.str.strip() == "").fillna(True))
+
+
+def _check_length(text: pd.Series, where: str) -> None:
+    long = (text.str.len() > MAX_TEXT).fillna(False).to_numpy(bool)
+    if long.any():
+        row = int(long.argmax())
+        raise _wrong(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} letters")
+
+
+def _check_present(column: pd.Series, where: str, expected: str) -> None:
+    missing = column.isna().to_numpy(bool)
+    if missing.any():
+        raise _wrong(where, int(missing.argmax()), str(column.name), "nothing", expected)
+
+
+def _wrong(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
+    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+    return ValueError(
+        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: mend or drop "
+        "the row"
+    )

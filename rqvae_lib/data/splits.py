@@ -1,0 +1,235 @@
+"""Which interactions a model may learn from, and which it must predict.
+
+All histories stand one after another in a single flat array, and a *target* is a position in it:
+the item there is to be predicted, from all that the same user did before. Training keeps the part
+of each history before its first held-out position, so no split can leak a user's held-out item by
+accident of bookkeeping.
+
+Two ways to choose: `leave_one_out` (or `leave_last_out`) asks about each user's last items, and
+`global_timestamp` cuts time.
+
+Source: leave-one-out as in Kang and McAuley, SASRec, arXiv 1808.09781, §IV; why it leaks, and what
+to do instead: Ji, Sun, Zhang and Li, arXiv 2010.11060.
+Derived in: chapter 01; seen at work in chapter 00.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import SplitName
+
+
+@dataclass(frozen=True)
+class Histories:
+    items: Tensor  # (E,) int64, the items of user 0 in time order, then those of user 1, …
+    offsets: Tensor  # (U + 1,) int64, user u owns items[offsets[u] : offsets[u + 1]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, user: int) -> Tensor:
+        """Return one user's items in time order."""
+        if not -len(self) <= user < len(self):
+            raise IndexError(f"user {user} of {len(self)}")
+        start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
+        return self.items[start:end]
+
+    def check_items(self, num_items: int) -> None:
+        """Raise ValueError unless every item is one of a catalogue of N, and has a user."""
+        outside = self.items[(self.items < 0) | (self.items >= num_items)]
+        if len(outside):
+            raise ValueError(
+                f"the histories name item {int(outside[0])}, but the catalogue has items 0 to "
+                f"{num_items - 1}: take both from one data set"
+            )
+        if int(self.offsets[-1]) != len(self.items):
+            raise ValueError(
+                f"the last offset of the histories is {int(self.offsets[-1])}, expected "
+                f"{len(self.items)}, the number of their items"
+            )
+
+    def user_of(self, positions: Tensor) -> Tensor:
+        """Return the user to whom each position in `items` belongs, int64 of the same shape."""
+        return torch.searchsorted(self.offsets, positions, right=True) - 1
+
+    def before(self, position: int) -> Tensor:
+        """Return what the user did before a position: the history, if it is a target."""
+        user = int(self.user_of(torch.tensor(position)))
+        return self.items[self.offsets[user] : position]
+
+
+@dataclass(frozen=True)
+class Split:
+    train: Histories  # what a model may learn from, one history a user, some perhaps empty
+    everything: Histories  # the full histories, which held-out positions point into
+    validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model
+    test: Tensor  # likewise for reporting; their number may differ from validation
+    num_items: int  # N, the size of the catalogue
+    name: str  # as on the command line: "leave-one-out", "last-ten", "timestamp", or another
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """Each item's training interactions, (N,) float32; counted once.
+
+        Raises:
+            ValueError: if the training histories name an item outside the catalogue.
+        """
+        self.train.check_items(self.num_items)
+        return torch.bincount(self.train.items, minlength=self.num_items).float()
+
+    def histories_and_targets(self, positions: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the history before each held-out position, and the items there, (M,) int64."""
+        histories = [self.everything.before(int(position)) for position in positions]
+        return histories, self.everything.items[positions]
+
+
+def split_by_name(dataset: Dataset, name: SplitName) -> Split:
+    """Return the split of that name: `leave_last_out` with one or ten, or `global_timestamp`.
+
+    Raises:
+        ValueError: for another name, or as `global_timestamp`.
+    """
+    if name not in get_args(SplitName):
+        raise ValueError(f"split is {name!r}; it must be one of {get_args(SplitName)}")
+    if name == "timestamp":
+        return global_timestamp(dataset)
+    return leave_last_out(dataset, 10 if name == "last-ten" else 1)
+
+
+def leave_one_out(dataset: Dataset) -> Split:
+    """Hold out each user's last item for testing and the one before it for validation.
+
+    This is the split of the literature; `leave_last_out` with one target a user says the rest.
+    """
+    return leave_last_out(dataset, 1)
+
+
+def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
+    """Hold out each user's last n items for testing and the n before them for validation.
+
+    More targets a user make the mean of a metric steadier, and training poorer. The history of a
+    target is all that the same user did before it, so it may hold earlier targets.
+
+    Users with fewer than 2n + 1 interactions stay in training and are not tested. Interactions of
+    one user at the same second keep their order in the source file.
+
+    Every user is tested at a time of their own: training holds what other users did after a
+    target. `global_timestamp` is the split without this leak.
+
+    Args:
+        dataset: its interactions are sorted by user, then time.
+        num_targets: n, at least 1.
+
+    Returns:
+        The split; user u is row u of `dataset.user_ids`.
+
+    Raises:
+        ValueError: if `num_targets` is below 1.
+    """
+    if num_targets < 1:
+        raise ValueError(f"num_targets is {num_targets}; hold out at least 1 item a user")
+    everything = _histories(dataset)
+    lengths = everything.offsets.diff()  # (U,)
+    tested = lengths >= 2 * num_targets + 1  # (U,)
+    held_out = torch.where(tested, 2 * num_targets, 0)  # (U,)
+    ends = everything.offsets[1:]
+    user_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (E,)
+    in_train = torch.arange(len(everything.items)) < (ends - held_out)[user_of]  # (E,)
+    last = ends[tested, None] - num_targets + torch.arange(num_targets)  # (tested users, n)
+    return Split(
+        _kept(everything, in_train),
+        everything,
+        validation=(last - num_targets).flatten(),
+        test=last.flatten(),
+        num_items=dataset.num_items,
+        name={1: "leave-one-out", 10: "last-ten"}.get(num_targets, f"last-{num_targets}"),
+    )
+
+
+def global_timestamp(
+    dataset: Dataset, *, train_share: float = 0.8, validation_share: float = 0.1
+) -> Split:
+    """Hold out whatever happened from a moment on, the same moment for all users; rolling.
+
+    Two moments cut time in three: training, validation, test. Every held-out interaction is a
+    target. Its history is all that the same user did before it, also after the cut: a model that
+    is in service goes on reading what its users do, though it learned before the cut.
+
+    A moment is a second of the data, and all interactions of that second are held out by it, so
+    ties never straddle a cut. They make the earlier part smaller than its share, if at all.
+
+    A user's first interaction may be a target; its history is empty. It is kept, since a
+    recommender in service meets new users, and leaving them out would flatter those that need a
+    history. Weigh targets by user before a mean is taken: active users have many.
+
+    Args:
+        dataset: its interactions are sorted by user, then time.
+        train_share: of all interactions, the earliest ones, to learn from.
+        validation_share: of all interactions, those that follow; the rest is for testing.
+
+    Returns:
+        The split; user u is row u of `dataset.user_ids`. Users who came after the first cut have
+        an empty training history.
+
+    Raises:
+        ValueError: if a share is not above 0, or both leave nothing for testing; or if ties leave
+            one of the three parts empty.
+
+    Source: Ji, Sun, Zhang and Li, "A Critical Study on Data Leakage in Recommender System Offline
+    Evaluation", ACM TOIS 2023.
+    """
+    if not (train_share > 0 and validation_share > 0 and train_share + validation_share < 1):
+        raise ValueError(
+            f"train_share is {train_share} and validation_share {validation_share}, expected two "
+            "positive shares with a sum below 1: what is left is the share for testing"
+        )
+    shares = (train_share, validation_share)
+    name = (
+        "timestamp" if shares == (0.8, 0.1) else f"timestamp-{train_share:g}-{validation_share:g}"
+    )
+    everything = _histories(dataset)
+    times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
+    ordered = times.sort().values
+    seconds = 1 + int((ordered.diff() > 0).sum())
+    validation_from, test_from = (
+        ordered[min(round(share * len(times)), len(times) - 1)]
+        for share in (train_share, train_share + validation_share)
+    )
+    in_train, in_test = times < validation_from, times >= test_from  # (E,)
+    parts = {"training": in_train, "validation": ~in_train & ~in_test}  # a test part always exists
+    for part_name, part in parts.items():
+        if not part.any():
+            raise ValueError(
+                f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions share "
+                f"{seconds:,} seconds, and those of one second stay together; "
+                "choose other shares"
+            )
+    return Split(
+        _kept(everything, in_train),
+        everything,
+        validation=parts["validation"].nonzero()[:, 0],
+        test=in_test.nonzero()[:, 0],
+        num_items=dataset.num_items,
+        name=name,
+    )
+
+
+def _histories(dataset: Dataset) -> Histories:
+    """Return all interactions of a dataset, user by user."""
+    items = torch.tensor(dataset.interactions["item"].to_numpy())  # (E,)
+    return Histories(items, torch.from_numpy(dataset.user_offsets))
+
+
+def _kept(histories: Histories, keep: Tensor) -> Histories:
+    """Return the histories less some positions; keep is (E,) bool, and no user disappears."""
+    return Histories(histories.items[keep], _running_total(keep)[histories.offsets])
+
+
+def _running_total(numbers: Tensor) -> Tensor:
+    """Return the sum of the numbers before each place, and of all: (n,) → (n + 1,) int64."""
+    return torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)])

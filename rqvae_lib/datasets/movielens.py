@@ -1,0 +1,319 @@
+"""MovieLens, as GroupLens publishes it: 1M, 100K, 32M, and the latest small set.
+
+The licences of 1M and 100K forbid passing the files on, so none of it is in this package: they are
+downloaded, once, from GroupLens to the machine that reads them.
+
+    1M              ratings.dat, movies.dat: fields between "::", Latin-1
+    100K            u.data: fields between tabs; u.item: between "|", Latin-1, a column a genre
+    32M, small      ratings.csv, movies.csv: comma-separated, UTF-8, with a header
+
+Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 2015.
+"""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rqvae_lib.data.dataset import Counts, Dataset
+from rqvae_lib.data.item_texts import add_texts
+from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.datasets.downloads import Entry, Remote, fetch_folder
+from rqvae_lib.datasets.text_files import (
+    check_there,
+    columns_of_numbers,
+    line_of,
+    lines,
+    rows_of_text,
+)
+
+Version = Literal["1m", "100k", "32m", "latest-small"]
+
+_HOST = "https://files.grouplens.org/datasets/movielens/"
+_RESEARCH = (
+    "GroupLens allows any research purpose, with acknowledgement, no endorsement implied, and no "
+    "commercial use without its permission. "
+)
+_NOT_PASSED_ON = _RESEARCH + "You may not redistribute the data without separate permission."
+_PASSED_ON = _RESEARCH + "You may redistribute the data under these same conditions."
+MOVIELENS: dict[Version, Entry] = {
+    "1m": Entry(
+        "movielens-1m",
+        (Remote(_HOST + "ml-1m.zip", "md5:c4d9eecfca2ab87c1945afe126590906"),),
+        Counts(interactions=1_000_209, users=6_040, items=3_706),
+        _NOT_PASSED_ON,
+        _HOST + "ml-1m-README.txt",
+        folder="ml-1m",
+        unpacked_bytes=2**26,
+    ),
+    "100k": Entry(
+        "movielens-100k",
+        (Remote(_HOST + "ml-100k.zip", "md5:0e33842e24a9c977be4e0107933c0723"),),
+        Counts(interactions=100_000, users=943, items=1_682),
+        _NOT_PASSED_ON,
+        _HOST + "ml-100k-README.txt",
+        folder="ml-100k",
+        unpacked_bytes=2**26,
+    ),
+    "32m": Entry(
+        "movielens-32m",
+        (Remote(_HOST + "ml-32m.zip", "md5:d472be332d4daa821edc399621853b57"),),
+        Counts(interactions=32_000_204, users=200_948, items=84_432),
+        _PASSED_ON,
+        _HOST + "ml-32m-README.html",
+        folder="ml-32m",
+        unpacked_bytes=2**31,
+    ),
+    "latest-small": Entry(  # the set of September 2018; GroupLens may replace it
+        "movielens-latest-small",
+        (Remote(_HOST + "ml-latest-small.zip"),),
+        Counts(interactions=100_836, users=610, items=9_724),
+        _PASSED_ON,
+        _HOST + "ml-latest-small-README.html",
+        folder="ml-latest-small",
+        unpacked_bytes=2**25,
+    ),
+}
+
+_GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+_COLUMNS_100K = ("movie", "title", "release", "video release", "URL", *_GENRES_100K)
+_RATING = ("user", "movie", "rating", "timestamp")
+_TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})\)")
+
+
+def load_movielens(
+    version: Version = "1m",
+    *,
+    entry: Entry | None = None,
+    cache: Path | None = None,
+    **options: Any,
+) -> Dataset:
+    """Return a MovieLens data set; download it first if need be.
+
+    The terms are shown before the download. `RQVAE_DATA` names files that are there already.
+
+    Args:
+        version: which one.
+        entry: where it is and what it holds, instead of the known entry of that version.
+        cache: where downloads are kept; the user's cache folder by default.
+        options: as `download`: timeout, attempts, progress.
+
+    Returns:
+        As `read_movielens`, under the entry's name, such as "movielens-1m".
+
+    Raises:
+        ValueError: for another version, as `fetch_folder` or `read_movielens`, or if the files hold
+            other numbers of ratings, users and movies than the version is known for.
+        OSError: as `fetch_folder`.
+    """
+    if version not in get_args(Version):
+        raise ValueError(
+            f"there is no MovieLens {version!r}: expected one of {', '.join(get_args(Version))}"
+        )
+    entry = entry or MOVIELENS[version]
+    folder = fetch_folder(entry, cache, **options)
+    dataset = read_movielens(folder, entry.name)
+    dataset.check_counts(entry.counts, str(folder))
+    return dataset
+
+
+def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
+    """Read an unpacked archive of MovieLens; which one, its files say.
+
+    Args:
+        folder: holds ratings.dat and movies.dat, u.data and u.item, or ratings.csv and movies.csv.
+        name: of the data set; by default after the folder, "movielens-1m" for the first format.
+
+    Returns:
+        The rated movies, sorted by their id, and all ratings, sorted by user and time; ratings of
+        one user and second keep the order of the file.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a line does not read as published, or a rating is of an unknown movie; the
+            message names file and line.
+    """
+    folder = Path(folder)
+    if (folder / "u.data").is_file():
+        return _read_100k(folder, name or "movielens-100k")
+    if (folder / "ratings.csv").is_file():
+        return _read_csv(folder, name or f"movielens-{folder.name.removeprefix('ml-')}")
+    return _read_1m(folder, name or "movielens-1m")
+
+
+def _read_1m(folder: Path, name: str) -> Dataset:
+    path = folder / "movies.dat"
+    rows, numbers = rows_of_text(path, ("movie", "title", "genres"), "::", "latin-1")
+    movies = [(field, *_title_and_year(title), genres) for field, title, genres in rows]
+    ratings = folder / "ratings.dat"
+    types = dict.fromkeys(_RATING, "int64")
+    return _dataset(
+        name, path, movies, numbers, ratings, columns_of_numbers(ratings, types, "::"), lowest=1
+    )
+
+
+def _read_100k(folder: Path, name: str) -> Dataset:
+    path = folder / "u.item"
+    rows, numbers = rows_of_text(path, _COLUMNS_100K, "|", "latin-1")
+    movies = []
+    for row, number in zip(rows, numbers, strict=True):
+        if set(row[5:]) - {"0", "1"}:
+            raise ValueError(
+                f"{path}, line {number}: a genre is {'|'.join(row[5:])[:80]!r}, expected 0 or 1 in "
+                "each column: unpack the file again"
+            )
+        # One movie is called "unknown", and its genre too: nothing is known of it.
+        title, year = _title_and_year(row[1]) if row[1] != "unknown" else (None, None)
+        genres = [genre for genre, own in zip(_GENRES_100K[1:], row[6:], strict=True) if own == "1"]
+        movies.append((row[0], title, year, "|".join(genres)))
+    ratings = folder / "u.data"
+    types = dict.fromkeys(_RATING, "int64")
+    return _dataset(
+        name, path, movies, numbers, ratings, columns_of_numbers(ratings, types, "\t"), lowest=1
+    )
+
+
+def _read_csv(folder: Path, name: str) -> Dataset:
+    path, header = folder / "movies.csv", ["movieId", "title", "genres"]
+    check_there(path)
+    movies, numbers = [], []
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+    try:
+        for row in reader:
+            if reader.line_num == 1 and row != header:
+                raise ValueError(
+                    f"{path}, line 1: found the columns {','.join(row)[:80]!r}, expected "
+                    f"{','.join(header)!r}: unpack the file again"
+                )
+            if len(row) != 3:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: found {len(row)} fields, expected 3 "
+                    f"({','.join(header)}): unpack the file again"
+                )
+            if reader.line_num > 1:
+                genres = "" if row[2] == "(no genres listed)" else row[2]
+                movies.append((row[0], *_title_and_year(row[1]), genres))
+                numbers.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}, expected fields with commas between them, "
+            "in quotes where they hold a comma: unpack the file again"
+        ) from error
+    ratings = folder / "ratings.csv"
+    types = {"userId": "int64", "movieId": "int64", "rating": "float32", "timestamp": "int64"}
+    found = columns_of_numbers(ratings, types, ",", header=True)
+    table = dict(zip(_RATING, (found.pop(column) for column in types), strict=True))
+    return _dataset(name, path, movies, numbers, ratings, table, lowest=0.5, header=True)
+
+
+def _title_and_year(title: str) -> tuple[str | None, int | None]:
+    """Split ("Toy Story (1995)") → ("Toy Story", 1995); a title without a year is kept whole."""
+    if not title.strip():
+        return None, None
+    match = _TITLE_AND_YEAR.fullmatch(title.strip())
+    return (match[1], int(match[2])) if match else (title, None)
+
+
+def _dataset(
+    name: str,
+    movies_path: Path,
+    movies: list[tuple[str, str | None, int | None, str]],
+    movie_lines: list[int],
+    ratings_path: Path,
+    ratings: dict[str, NDArray[Any]],
+    *,
+    lowest: float,
+    header: bool = False,
+) -> Dataset:
+    """Put both tables together, by movie and by time, and empty `ratings` on the way.
+
+    Every column has tens of millions of rows in the largest set, so each is let go when it is done.
+    """
+    items = _items(movies_path, movies, movie_lines)
+
+    def refuse(bad: NDArray[np.bool_], column: str, expected: str) -> None:
+        if bad.any():
+            row = int(bad.argmax())
+            line = line_of(ratings_path, row, header=header)
+            found = ratings[column][row]
+            raise ValueError(
+                f"{ratings_path}, line {line}: {column} {found!s} {expected}: unpack both files "
+                "from one archive again"
+            )
+
+    rating, time = ratings["rating"], ratings["timestamp"]
+    steps = rating * (1 / lowest)
+    refuse(
+        (rating < lowest) | (rating > 5) | (steps != np.floor(steps)),
+        "rating",
+        f"is no number of stars, expected {lowest:g} to 5",
+    )
+    refuse(
+        (time < 0) | (time >= 2**32), "timestamp", "is out of range, expected seconds since 1970"
+    )
+    user = ratings["user"]
+    refuse((user < 0) | (user >= 2**40), "user", "is out of range, expected an id from 0 on")
+    del user
+
+    ids = items["item_id"].to_numpy(np.int64)
+    rows = np.searchsorted(ids, ratings["movie"]).clip(max=len(ids) - 1)  # (E,)
+    refuse(ids[rows] != ratings["movie"], "movie", f"is not in {movies_path.name}")
+    del ratings["movie"]
+    rated = np.bincount(rows, minlength=len(ids)) > 0
+    ratings["item"] = (np.cumsum(rated) - 1)[rows]
+    del rows
+    pairs = ratings["user"] * np.int64(len(ids)) + ratings["item"]
+    ordered = np.sort(pairs)  # a set of so many would take gigabytes
+    if (ordered[1:] == ordered[:-1]).any():
+        repeated = pd.Series(pairs).duplicated().to_numpy()
+        refuse(repeated, "user", "rates a movie again, expected each movie once")
+    del pairs, ordered
+
+    order = np.lexsort((ratings["timestamp"], ratings["user"]))  # stable
+    columns = {}
+    for column, source in zip(
+        INTERACTION_DTYPES, ("user", "item", "rating", "timestamp"), strict=True
+    ):
+        columns[column] = ratings.pop(source)[order].astype(INTERACTION_DTYPES[column], copy=False)
+    interactions = pd.DataFrame(columns, copy=False)
+    return Dataset(name, add_texts(items[rated].reset_index(drop=True)), interactions)
+
+
+def _items(
+    path: Path, movies: list[tuple[str, str | None, int | None, str]], lines_of: list[int]
+) -> pd.DataFrame:
+    """Return the items table less its texts, sorted by id."""
+    seen: dict[int, int] = {}
+    for (field, *_), line in zip(movies, lines_of, strict=True):
+        if not re.fullmatch("[0-9]{1,18}", field):
+            raise ValueError(
+                f"{path}, line {line}: movie is {field[:40]!r}, expected a whole number: unpack "
+                "the file again"
+            )
+        if int(field) in seen:
+            raise ValueError(
+                f"{path}, line {line}: movie {field} was seen before, in line {seen[int(field)]}, "
+                "expected each once: unpack the file again"
+            )
+        seen[int(field)] = line
+    if not movies:
+        raise ValueError(f"{path} has no rows, expected at least one: unpack the file again")
+    ids, titles, years, genres = zip(*movies, strict=True)
+    frame = pd.DataFrame(
+        {
+            "item_id": [int(field) for field in ids],
+            "title": pd.array(titles, dtype="string"),
+            "year": pd.array(years, dtype="Int16"),
+            "genres": genres,
+        }
+    )
+    frame = frame.astype({name: ITEM_DTYPES[name] for name in frame.columns})
+    return frame.sort_values("item_id", ignore_index=True)

@@ -1,0 +1,101 @@
+"""A data set by what its user calls it: a name, a folder, or two tables.
+
+Seen at work in: chapter 00.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.data.own_tables import called
+from rqvae_lib.datasets.amazon import AMAZON, load_amazon, read_amazon
+from rqvae_lib.datasets.embedded import load_embedded
+from rqvae_lib.datasets.movielens import MOVIELENS, load_movielens, read_movielens
+
+DOWNLOADED: dict[str, Callable[[], Dataset]] = {
+    **{entry.name: partial(load_movielens, version) for version, entry in MOVIELENS.items()},
+    **{entry.name: partial(load_amazon, category) for category, entry in AMAZON.items()},
+}
+NAMES = (*EMBEDDED, *DOWNLOADED)
+
+
+def load_dataset(
+    name_or_folder: str | Path | None = None,
+    *,
+    interactions: pd.DataFrame | str | Path | None = None,
+    items: pd.DataFrame | str | Path | None = None,
+) -> Dataset:
+    """Return a data set.
+
+    Args:
+        name_or_folder: one of `NAMES`, all but the first of which are downloaded when first asked
+            for; or a folder with the published files of MovieLens or of Amazon reviews, or with a
+            table of your own called interactions and, if you have it, one called items (.csv, .tsv
+            or .parquet). By default the first of `NAMES`.
+        interactions, items: instead, your own tables, as for `Dataset.from_tables`.
+
+    Raises:
+        ValueError: for another name, for a name beside tables, for items without interactions, or
+            as the reader of the files.
+        OSError: as the reader of the files.
+    """
+    own = [
+        called(table, what)
+        for table, what in ((interactions, "interactions"), (items, "items"))
+        if table is not None
+    ]
+    if name_or_folder is not None and own:
+        raise ValueError(
+            f"Say which data: either --dataset (here {name_or_folder}) or a table of your own "
+            f"(here {own[0]}), not both"
+        )
+    if interactions is not None:
+        return Dataset.from_tables(interactions, items)
+    if own:
+        raise ValueError(
+            f"{own[0]} lists items, but nobody met them: name a table of interactions too"
+        )
+    name = str(name_or_folder or EMBEDDED[0])
+    if name in DOWNLOADED:
+        return DOWNLOADED[name]()
+    if name not in EMBEDDED and Path(name).is_dir():
+        return _read_folder(Path(name))
+    if name not in EMBEDDED:
+        raise ValueError(
+            f"there is no dataset named {name!r}, and no such folder: expected one of "
+            f"{', '.join(NAMES)}, or a folder with its files; check the spelling"
+        )
+    return load_embedded(name)
+
+
+def _read_folder(folder: Path) -> Dataset:
+    """Read a folder; which data set is in it, its files say."""
+    own = {
+        what: [folder / f"{what}{ending}" for ending in (".csv", ".tsv", ".parquet")]
+        for what in ("interactions", "items")
+    }
+    tables = {what: [path for path in paths if path.is_file()] for what, paths in own.items()}
+    if tables["interactions"]:
+        for what, found in tables.items():
+            if len(found) > 1:
+                raise ValueError(
+                    f"{folder} has both {found[0].name} and {found[1].name}, expected one table "
+                    f"of {what}: move one away"
+                )
+        return Dataset.from_tables(
+            tables["interactions"][0], next(iter(tables["items"]), None), name=folder.name
+        )
+    reviews = sorted(folder.glob("reviews_*_5.json.gz"))
+    if len(reviews) == 1:
+        category = reviews[0].name.removeprefix("reviews_").removesuffix("_5.json.gz")
+        return read_amazon(reviews[0], folder / f"meta_{category}.json.gz", folder.name)
+    if any((folder / name).is_file() for name in ("ratings.dat", "u.data", "ratings.csv")):
+        return read_movielens(folder)
+    raise FileNotFoundError(
+        f"{folder} has none of the files that name a data set: expected interactions.csv (or .tsv, "
+        ".parquet), MovieLens's ratings.dat, u.data or ratings.csv, or one reviews_…_5.json.gz"
+    )

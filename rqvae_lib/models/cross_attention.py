@@ -1,0 +1,104 @@
+"""A causal transformer that also looks at what another one has read.
+
+Each block has three parts: attention to the tokens before (its own sequence), attention to the
+encoded sequence (cross-attention), and the MLP. What the encoded sequence contributes, a key and a
+value for each token and block, is computed once and kept in the `Memory` that `Transformer` uses
+too: there it is the history, here the encoded sequence, shared by all beams either way. Nothing in
+this file knows about recommendation.
+
+Source: Vaswani et al., arXiv 1706.03762, §3.2.3; pre-norm: Xiong et al., arXiv 2002.04745.
+Derived in: chapter 10.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqvae_lib.models.configs import TransformerConfig
+from rqvae_lib.models.transformer import Block, KeyValues, Memory
+
+
+class CrossBlock(Block):
+    """A `Block` that looks at an encoded sequence between its own attention and its MLP."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.cross_norm = nn.LayerNorm(config.dim)
+        self.cross_q = nn.Linear(config.dim, config.dim)
+        self.cross_kv = nn.Linear(config.dim, 2 * config.dim)
+        self.cross_out = nn.Linear(config.dim, config.dim)
+
+    def keys_and_values(self, encoded: Tensor) -> KeyValues:
+        """Return what an encoded sequence (B, T, D) offers to this block, each (B, H, T, D/H)."""
+        kv = self.cross_kv(encoded).unflatten(2, (2, self.num_heads, -1))
+        return KeyValues(*kv.permute(2, 0, 3, 1, 4))
+
+    def read(self, x: Tensor, encoded: KeyValues, mask: Tensor) -> Tensor:
+        """Read whole sequences, causally.
+
+        Args:
+            x: shape (B, n, D).
+            encoded: each (B, H, T, D/H), from `keys_and_values`.
+            mask: (B, 1, 1, T) bool, True where there is an encoded token.
+
+        Returns:
+            shape (B, n, D).
+        """
+        q, k, v = self._project(x)  # (B, H, n, D/H)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = self._add_attention(x, mixed.transpose(1, 2).flatten(2))
+        return self._add_mlp(self._look(x, encoded, mask))
+
+    def step(
+        self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
+    ) -> tuple[Tensor, KeyValues]:
+        """Read one new token a beam; as `Block.step`, `history` being the encoded sequence."""
+        q, k, v = self._project(x)  # (B, H, K, D/H)
+        own = own.append(k, v)  # (B, K, H, n + 1, D/H)
+        beam_q = q.transpose(1, 2)[..., None, :]  # (B, K, H, 1, D/H)
+        mixed = F.scaled_dot_product_attention(beam_q, own.keys, own.values)
+        x = self._add_attention(x, mixed.flatten(2))  # (B, K, D)
+        return self._add_mlp(self._look(x, history, history_mask)), own
+
+    def _look(self, x: Tensor, encoded: KeyValues, mask: Tensor) -> Tensor:
+        """Add to each token of x (B, n, D) what it finds in the encoded sequence."""
+        q = self.cross_q(self.cross_norm(x)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, *encoded, attn_mask=mask)  # (B, H, n, D/H)
+        looked: Tensor = x + self.dropout(self.cross_out(mixed.transpose(1, 2).flatten(2)))
+        return looked
+
+
+class CrossTransformer(nn.Module):
+    """Cross-blocks, one after another, and a last normalisation."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(CrossBlock(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.dim)
+
+    def read(self, encoded: Tensor, mask: Tensor) -> Memory:
+        """Return what is remembered of an encoded sequence, computed once for all its readers.
+
+        Args:
+            encoded: shape (B, T, D).
+            mask: (B, 1, 1, T) bool, True where there is a token; at least one in each row.
+        """
+        return Memory.of([block.keys_and_values(encoded) for block in self._blocks()], mask)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Read whole sequences causally, looking at what is remembered: (B, n, D) → (B, n, D)."""
+        for block, encoded in zip(self._blocks(), memory.history, strict=True):
+            x = block.read(x, encoded, memory.history_mask)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read one new token a beam: (B, K, D) → (B, K, D), and the memory that holds it."""
+        own = []
+        for block, encoded, tokens in zip(self._blocks(), memory.history, memory.own, strict=True):
+            x, tokens = block.step(x, encoded, memory.history_mask, tokens)
+            own.append(tokens)
+        normed: Tensor = self.norm(x)
+        return normed, memory._replace(own=own)
+
+    def _blocks(self) -> list[CrossBlock]:
+        return [block for block in self.blocks if isinstance(block, CrossBlock)]

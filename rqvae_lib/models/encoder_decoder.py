@@ -1,0 +1,84 @@
+"""TIGER's architecture: an encoder reads the history, a decoder writes the next item's codes.
+
+The encoder reads all of a history at once, each token seeing those on both sides. The decoder
+writes the next item code by code: a new code looks at those already written, and, by
+cross-attention, at all that the encoder said. Cross-attention's keys and values are computed once a
+user, and all beams share them.
+
+Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2 and figure 2 (there a T5).
+Derived in: chapter 10.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rqvae_lib.data.batches import PADDING
+from rqvae_lib.models.base import BeamState, draw_weights
+from rqvae_lib.models.code_sequences import CodeSequenceRecommender
+from rqvae_lib.models.configs import EncoderDecoderConfig
+from rqvae_lib.models.cross_attention import CrossTransformer
+from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+
+
+class EncoderDecoder(CodeSequenceRecommender):
+    """A bidirectional encoder of histories, and a causal decoder of one item's codes.
+
+    Args:
+        config: the architecture.
+        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig, ids: SemanticIDs) -> None:
+        super().__init__(config, ids)
+        self.target_start = nn.Parameter(torch.zeros(config.transformer.dim))  # before the codes
+        self.encoder = Transformer(config.transformer)
+        self.decoder = CrossTransformer(config.transformer)
+        draw_weights(self)
+
+    def loss(self, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        One item of each row is the target, predicted from those before it. In training mode its
+        place is drawn anew at every call, each item of a row being as likely, from torch's default
+        generator, which `training.train` seeds for each step. In evaluation mode it is the last.
+
+        Args:
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; no row is empty.
+
+        Returns:
+            shape (), float32.
+        """
+        count = (items != PADDING).sum(1)  # (B,)
+        place = count - 1  # (B,), of the target, which is also the length of its history
+        if self.training:
+            # Drawn on the CPU, so that every device sees the same examples.
+            drawn = torch.rand(len(items), dtype=torch.float64).to(items.device)
+            place = (drawn * count).long()
+        rows = torch.arange(len(items), device=items.device)
+        targets = items[rows, place]  # (B,)
+        memory = self._encode(items[:, : int(place.max())], place)
+        codes = self.semantic_ids[targets]  # (B, L)
+        written = [
+            self.embed_code(codes[:, level, None], level, place)  # (B, 1, D)
+            for level in range(len(self.sizes) - 1)
+        ]
+        start = self.target_start.expand(len(items), 1, -1)
+        tokens = torch.cat([start, *written], 1)  # (B, L, D)
+        return self.nll(self.decoder(self.dropout(tokens), memory), targets)
+
+    def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        start = self.target_start.expand(len(items), 1, -1)  # (B, 1, D)
+        hidden, memory = self.decoder.step(start, self._encode(items, lengths))
+        return BeamState(hidden, lengths, 0, memory)
+
+    def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        return self.decoder.step(token, memory)
+
+    def _encode(self, items: Tensor, lengths: Tensor) -> Memory:
+        """Read the first `lengths` (B,) items of each row (B, T)."""
+        tokens = self.dropout(self.embed_items(items))  # (B, 1 + T·L, D)
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        real = positions < 1 + lengths[:, None] * len(self.sizes)  # (B, 1 + T·L)
+        mask = real[:, None, None]  # (B, 1, 1, 1 + T·L)
+        return self.decoder.read(self.encoder(tokens, mask), mask)

@@ -1,0 +1,286 @@
+"""An RQ-Transformer: a transformer over items, and small networks over the codes of one item.
+
+A sentence of codes is L times as long as the history. Here an item is a single token, the sum of
+its codes' vectors, so a transformer reads T tokens instead of T · L and gives one *context* for
+each next item. The codes of that item are then chosen one after another without another look at the
+history: a code's score is the dot product of the context with a vector for the prefix that the code
+completes.
+
+Beside the transformer there are two small parts. One turns the context into what it has to say
+about a level. The other gives each prefix its vector, and sees no user: so all prefixes of the
+catalogue have their vectors once, and an exact score for each item costs one matrix product a
+level (see `scores`). In Lee et al. one small transformer reads context and prefix together, and so
+runs anew for each user and prefix.
+
+The vector of a prefix begins with that of its last code. Which codes came before is then either
+worked out from the sum of their vectors, by a network; or each prefix that has siblings learns a
+vector of its own, which is also added where an item is read. An item's ID then names places in a
+tree, not only codes that the whole tree shares. The price is that what is learned grows with the
+catalogue.
+
+Source: Lee et al., RQ-Transformer, arXiv 2203.01941, §3.2; vectors for prefixes: compare the n-gram
+embeddings of Singh et al., "Better generalization with semantic IDs", arXiv 2306.08121, §4.
+Derived in: chapter 10.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rqvae_lib.data.batches import PADDING
+from rqvae_lib.models.base import BeamState, Recommender, draw_weights
+from rqvae_lib.models.configs import RQTransformerConfig
+from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
+
+
+class RQTransformer(Recommender):
+    """A transformer over items whose next item is chosen code by code.
+
+    Args:
+        config: the architecture.
+        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+    """
+
+    code_rows: Tensor  # (N, L) int64, where the codes of each item stand in `code_embedding`
+    prefix_rows: Tensor  # (N, L) int64, likewise its prefixes in `prefix_embedding`
+
+    def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
+        super().__init__(config, ids)
+        dim = config.transformer.dim
+        with torch.device("cpu"):  # weights may be made without memory, a catalogue may not
+            levels = sibling_sets(self.trie)
+            first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
+            prefix_rows, self.num_prefixes = _prefix_rows(levels)
+        num_prefixes = sum(self.num_prefixes)
+        for level, choices in enumerate(levels):
+            for name, value in choices._asdict().items():
+                self.register_buffer(f"choices_{level}_{name}", value, persistent=False)
+        self.register_buffer("code_rows", ids.ids + first_codes, persistent=False)
+        self.register_buffer("prefix_rows", prefix_rows, persistent=False)
+        self.code_embedding = nn.Embedding(sum(self.sizes), dim)
+        self.prefix_embedding = self.prefix_network = None
+        if config.prefix_embeddings:
+            self.prefix_embedding = nn.Embedding(num_prefixes + 1, dim, padding_idx=num_prefixes)
+        else:
+            self.prefix_network = _two_layers(dim)
+        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.item_position = nn.Embedding(config.max_items, dim)
+        self.level_position = nn.Embedding(len(self.sizes), dim)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.transformer = Transformer(config.transformer)
+        self.context_network = _two_layers(dim)
+        self.context_norm = nn.LayerNorm(dim)
+        draw_weights(self)
+
+    def loss(self, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        Every item of every row is a target, predicted from those before it in the row.
+
+        Args:
+            items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
+                item.
+
+        Returns:
+            shape (), float32.
+        """
+        real = items != PADDING  # (B, T)
+        hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
+        hidden = _rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
+        inner = self._inner(hidden)  # (M, 2 D)
+        targets = items[real]  # (M,)
+        own_vectors = self._own_vectors()
+        total = 0 * hidden.sum()  # a catalogue of one item has no choice, and still a gradient
+        for level in range(len(self.sizes)):
+            choices = self._choices(level)
+            chosen = choices.of_item.index_select(0, targets)  # (M,)
+            is_choice = chosen >= 0
+            if is_choice.any():
+                context = self._context(_rows(hidden, is_choice), _rows(inner, is_choice), level)
+                vectors = self._prefix_vectors(choices, level, own_vectors[level])
+                total = total + _nll(context, vectors, choices, chosen[is_choice])
+        mean: Tensor = total / len(targets)
+        return mean
+
+    @torch.no_grad()
+    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return the exact log p(item | history) of every item for each user.
+
+        Args:
+            histories: B tensors of item rows, int64, in time order; may be empty. The last W − 1
+                items of each are read.
+
+        Returns:
+            shape (B, N), float32, in nats. Their exponentials sum to 1.
+
+        Raises:
+            ValueError: if a history names an item outside the catalogue.
+        """
+        if not histories:
+            return torch.empty(0, len(self.semantic_ids), device=self.semantic_ids.device)
+        state = self.encode_history(histories)
+        total = state.hidden.new_zeros(len(histories), len(self.semantic_ids))  # (B, N)
+        for level in range(len(self.sizes)):
+            choices = self._choices(level)
+            if len(choices.item):
+                logits = self._choice_logits(state.hidden[:, 0], level)  # (B, C)
+                sets = torch.arange(len(choices.first) - 1, device=total.device)
+                members, valid = choices.members(sets)  # (G, S)
+                among = logits[:, members].masked_fill(~valid, -torch.inf)  # (B, G, S)
+                log_p = logits - among.logsumexp(2)[:, choices.set_of]  # (B, C)
+                # One column of zeros more: where there is no choice, −1, p is 1.
+                total += F.pad(log_p, (0, 1))[:, choices.of_item]
+        return total
+
+    @torch.no_grad()
+    def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        hidden = self.transformer(self._embed(items))  # (B, 1 + T, D)
+        rows = torch.arange(len(items), device=items.device)
+        root = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
+        return BeamState(hidden[rows, lengths][:, None], lengths, depth=0, nodes=root)
+
+    def next_code_logits(self, state: BeamState) -> Tensor:
+        assert state.nodes is not None
+        choices = self._choices(state.depth)
+        children = self.trie.children_of(state.depth, state.nodes)  # (B, K, S)
+        # All beams of a user have the same context, so all choices are scored once.
+        logits = F.pad(self._choice_logits(state.hidden[:, 0], state.depth), (0, 1))  # (B, C + 1)
+        of_child = choices.of_node[children.nodes].flatten(1) % logits.shape[1]  # −1: the zeros
+        scores = logits.gather(1, of_child).view_as(children.nodes)
+        scores = scores.masked_fill(~children.valid, -torch.inf)
+        shape = (*state.nodes.shape, self.sizes[state.depth])
+        nothing = scores.new_full(shape, -torch.inf)
+        # The largest, since a child that is not valid may carry the code of one that is.
+        return nothing.scatter_reduce(2, children.codes, scores, "amax")
+
+    def extend(
+        self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
+    ) -> BeamState:
+        if nodes is None:
+            assert state.nodes is not None
+            nodes = self.trie.follow(state.depth, state.nodes.gather(1, parents), codes)
+        hidden = state.hidden[:, :1].expand(-1, nodes.shape[1], -1)
+        return BeamState(hidden, state.lengths, state.depth + 1, nodes=nodes)
+
+    def _choices(self, level: int) -> SiblingSets:
+        return SiblingSets(
+            *(getattr(self, f"choices_{level}_{name}") for name in SiblingSets._fields)
+        )
+
+    def _embed(self, items: Tensor) -> Tensor:
+        """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
+        known = items.clamp(min=0)  # padding is read as item 0
+        vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
+        if self.prefix_embedding is not None:
+            longer = self.prefix_rows[known][
+                ..., 1:
+            ]  # a prefix of one code has no vector of its own
+            vectors = vectors + self.prefix_embedding(longer).sum(2)
+        vectors = vectors + self.item_position.weight[: items.shape[1]]
+        return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
+
+    def _own_vectors(self) -> list[Tensor | None]:
+        """Return what the choices of each level have learned for themselves, (C, D), or None."""
+        if self.prefix_embedding is None:
+            return [None] * len(self.sizes)
+        # Split once, not sliced a level: the gradient of each slice would be a table of its own.
+        sizes = [*self.num_prefixes, 1]  # the last row is the row of zeros
+        _, *own, _ = self.prefix_embedding.weight.split_with_sizes(sizes)
+        return [None, *own]
+
+    def _prefix_vectors(self, choices: SiblingSets, level: int, own: Tensor | None) -> Tensor:
+        """Return the vector of each choice of a level, (C, D), given what they have learned."""
+        if self.prefix_network is None:
+            last_codes = self.code_rows[:, level].index_select(0, choices.item)  # (C,)
+            vectors: Tensor = self.code_embedding(last_codes)
+            return vectors if own is None else vectors + own
+        steps = self.code_embedding(self.code_rows[choices.item, : level + 1])  # (C, level + 1, D)
+        place = self.level_position.weight[level]
+        made: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
+        return made
+
+    def _inner(self, hidden: Tensor) -> Tensor:
+        """Return the context network's first layer of outputs (M, D), without a level: (M, 2 D)."""
+        inner: Tensor = self.context_network[0](hidden)
+        return inner
+
+    def _context(self, hidden: Tensor, inner: Tensor, level: int) -> Tensor:
+        """Return what outputs have to say about a level: norm(h + network(h + place)), (M, D).
+
+        The first layer is linear, so it is done once for all levels: W (h + place) = W h + W place.
+
+        Args:
+            hidden: shape (M, D).
+            inner: shape (M, 2 D), what `_inner` makes of `hidden`.
+        """
+        first, rest = self.context_network[0], self.context_network[1:]
+        assert isinstance(first, nn.Linear)
+        place = F.linear(self.level_position.weight[level], first.weight)  # (2 D,)
+        context: Tensor = self.context_norm(hidden + rest(inner + place))
+        return context
+
+    def _choice_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Score all choices of a level from outputs (B, D): (B, C)."""
+        vectors = self._prefix_vectors(self._choices(level), level, self._own_vectors()[level])
+        return self._context(hidden, self._inner(hidden), level) @ vectors.T
+
+
+def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]]:
+    """Number the prefixes of two codes and more that have siblings (one of one code is a code).
+
+    Returns:
+        For each item and level the number of its prefix, (N, L) int64; where the prefix has no
+        number, how many there are: the row of zeros. And how many each level has.
+    """
+    counts = (0, *(len(choices.item) for choices in levels[1:]))
+    rows = torch.full((len(levels[0].of_item), len(levels)), sum(counts))
+    for level, choices in enumerate(levels[1:], 1):
+        has_number = choices.of_item >= 0
+        rows[has_number, level] = choices.of_item[has_number] + sum(counts[:level])
+    return rows, counts
+
+
+def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
+    """Return the rows of a matrix (R, D) where a mask (R,) is true; faster than indexing by it."""
+    return matrix if chosen.all() else F.embedding(chosen.nonzero()[:, 0], matrix)
+
+
+def _two_layers(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+
+def _nll(context: Tensor, vectors: Tensor, choices: SiblingSets, chosen: Tensor) -> Tensor:
+    """Return the sum of −log p(choice | its siblings), shape ().
+
+    Contexts whose choices are siblings are scored together, in one product of matrices. Where all
+    choices are siblings, as on the first level, that is a single product.
+
+    Args:
+        context: shape (M, D).
+        vectors: shape (C, D).
+        chosen: shape (M,), int64, the choice that each context should make.
+    """
+    if len(choices.first) == 2:
+        return F.cross_entropy(context @ vectors.T, chosen, reduction="sum")
+    sets = choices.set_of[chosen]  # (M,)
+    in_order, order = sets.sort(stable=True)
+    used, row, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
+    column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
+    # Whole vector registers: small products of some odd widths take twice as long.
+    width = -(-int(counts.max()) // 4) * 4  # Q, of P sets
+    slot = torch.empty_like(order)  # (M,), where each context is put
+    slot[order] = row * width + column
+    contexts = context.new_zeros(len(used) * width, context.shape[1])
+    contexts = contexts.index_copy(0, slot, context).view(len(used), width, -1)  # (P, Q, D)
+    members, valid = choices.members(used)  # (P, S)
+    siblings = F.embedding(members, vectors)  # (P, S, D)
+    # Siblings first: then their gradient, the larger one, is made in the order of their memory.
+    logits = (siblings @ contexts.transpose(1, 2)).transpose(1, 2)  # (P, Q, S)
+    logits = logits.flatten(0, 1).index_select(0, slot)  # (M, S)
+    logits = logits.masked_fill(~valid[slot // width], -torch.inf)
+    return F.cross_entropy(logits, chosen - choices.first[sets], reduction="sum")

@@ -1,0 +1,311 @@
+"""Semantic IDs in a file: one row an item, written whole, and checked before they are believed.
+
+A table of IDs is edited, sorted and joined by other programs, and each of them can spoil it: a
+spreadsheet turns codes into dates, a join drops a row. An ID that is wrong by one code names
+another item without any further sign, so the reader believes nothing. It checks each column and
+each row, and names the first that is not what `SemanticIDs.to_frame` would have written.
+
+Derived in: chapter 06.
+"""
+
+import csv
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+
+ENDINGS = (".csv", ".parquet")
+PLAIN_TYPES = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean),
+    *(pa.types.is_string, pa.types.is_large_string),
+)
+
+
+class IDTable(NamedTuple):
+    """What a file of IDs holds, in catalogue order: row i of each is item i."""
+
+    ids: SemanticIDs
+    item_ids: NDArray[Any]  # (N,), the data set's own ids: int64, or Python strings
+    titles: list[str]
+
+
+def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write the table of `SemanticIDs.to_frame` as CSV or Parquet, by the ending, atomically.
+
+    Raises:
+        ValueError: if the path ends in neither .csv nor .parquet.
+        OSError: if the path cannot be written; an older file is then still whole.
+    """
+    path = Path(path)
+    check_ending(path)
+    with write_atomically(path) as temporary:
+        if path.suffix == ".csv":
+            # Python's csv leaves a lone carriage return bare, where readers would end the row.
+            returns = any(
+                pd.api.types.is_string_dtype(frame[name].dtype)
+                and frame[name].str.contains("\r", regex=False).any()
+                for name in ("item_id", "title")
+            )
+            frame.to_csv(
+                temporary,
+                index=False,
+                lineterminator="\n",
+                quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+            )
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def check_ending(path: Path) -> None:
+    """Raise ValueError unless a path ends as a file of IDs does."""
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
+
+
+def read_ids(
+    path: str | Path,
+    codebook_sizes: Sequence[int],
+    item_ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
+) -> IDTable:
+    """Read a table that `write_ids` wrote, and check all of it.
+
+    Args:
+        path: a .csv or .parquet file. Its rows may stand in another order than `item_ids`.
+        codebook_sizes: K of each level, length L; the file does not say them.
+        item_ids: the own ids of the items that must be there, (N,), each once, in catalogue order:
+            all whole numbers, or all text. Without them, the file's rows are the catalogue and its
+            order, and its ids are what they are in a .parquet file; in a .csv they are numbers if
+            all of them are whole numbers, else text, so that "007" is not 7.
+
+    Returns:
+        The same catalogue, by the same `sha256`, as the one that was written.
+
+    Raises:
+        ValueError: for a file that is not such a table. The message names the file, the row
+            (counted from 0, without the header) and the column that are wrong.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    check_ending(path)
+    codes = [f"code_{level}" for level in range(1, len(codebook_sizes) + 1)]
+    frame = _read(path, ["item_id", "title", *codes, "disambiguation", "semantic_id"])
+    found = {name: _integers(path, frame, name) for name in (*codes, "disambiguation")}
+    for name, size in zip(codes, codebook_sizes, strict=True):
+        outside = (found[name] < 0) | (found[name] >= size)
+        if outside.any():
+            row = int(outside.argmax())
+            raise _wrong(
+                path, row, name, found[name][row], f"a code of its codebook, 0 to {size - 1}"
+            )
+    wanted = None if item_ids is None else _of_one_type(item_ids)
+    own = _own_ids(path, frame, wanted)
+    _check_unique(path, own)
+    rows = _rows_of(path, own, own if wanted is None else wanted)
+    ids = SemanticIDs(
+        torch.from_numpy(np.stack([found[name][rows] for name in codes], 1)), codebook_sizes
+    )
+    expected = ids.ids[:, -1].numpy()
+    _check_equal(path, rows, "disambiguation", found["disambiguation"][rows], expected)
+    titles = frame["title"].astype(str).to_numpy(dtype=object)[rows]
+    written = ids.to_frame(own[rows], titles.tolist())["semantic_id"]
+    semantic_ids = frame["semantic_id"].astype(str).to_numpy(dtype=object)[rows]
+    _check_equal(path, rows, "semantic_id", semantic_ids, written.to_numpy(dtype=object))
+    return IDTable(ids, own[rows], titles.tolist())
+
+
+def _read(path: Path, names: list[str]) -> pd.DataFrame:
+    """Return a file's table; a CSV's fields stay text, to be checked as they are."""
+    reason: Exception
+    with path.open("rb") as file:  # a file that is not there is the system's own error
+        try:
+            if path.suffix == ".parquet":
+                found, frame = _read_parquet(file, names)
+            else:
+                # The header first, and little of it: noise may have a hundred thousand columns.
+                header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
+                found = header.replace('"', "").split(",")
+                frame = pd.DataFrame()
+                if found == names:
+                    file.seek(0)
+                    frame = _read_csv(file)
+                    found = list(frame.columns)  # a quotation mark within a name is part of it
+        except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # else it is pyarrow's, about a damaged file
+            reason = error
+        else:
+            _check_columns(path, found, names)
+            if not len(frame):
+                raise ValueError(f"{path} has no rows, expected one an item: write it anew")
+            return frame
+    raise ValueError(
+        f"{path} is not a table of semantic IDs ({_short(' '.join(str(reason).split()), 120)}): "
+        "write it anew with rqvae-lib inference-rqvae"
+    )
+
+
+def _read_parquet(file: BinaryIO, names: list[str]) -> tuple[list[str], pd.DataFrame]:
+    """Return the columns that a file has, and its table if they are those of a table of IDs.
+
+    What pandas noted in the file (an index, say) is passed over: the columns say all that counts.
+    """
+    with pq.ParquetFile(file) as parquet:
+        found = [str(name) for name in parquet.schema_arrow.names]
+        if found != names:
+            return found, pd.DataFrame()
+        # Repeated values take next to no room, so that a small file can hold more than the memory.
+        rows, size = parquet.metadata.num_rows, file.seek(0, 2)
+        if rows > size:
+            raise ValueError(f"it holds {rows:,} rows in {size:,} bytes, so they cannot all differ")
+        for name, kind in zip(found, parquet.schema_arrow.types, strict=True):
+            # Without rows, a column may be of no type: that there are none is said later.
+            if rows and not any(is_plain(kind) for is_plain in PLAIN_TYPES):
+                raise ValueError(f"column {name!r} holds {kind}, not numbers or text")
+        table = parquet.read()
+        table.validate(full=True)  # text is UTF-8, say
+        return found, table.to_pandas(ignore_metadata=True)
+
+
+def _read_csv(file: BinaryIO) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
+        return pd.read_csv(
+            file,
+            dtype=str,
+            encoding="utf-8-sig",
+            index_col=False,
+            keep_default_na=False,
+            low_memory=False,
+        )
+
+
+def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:
+    """Raise ValueError for the first column that is missing, too many, or out of place."""
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    if found != expected:
+        what = "has its columns in another order"
+        if extra:
+            what = f"has a column {_short(extra[0])!r}"
+        if missing:
+            what = f"has no column {missing[0]!r}"
+        raise ValueError(
+            f"{path} {what}; expected {', '.join(expected)}: write it anew, or pass the sizes of "
+            "the codebooks that it was written with"
+        )
+
+
+def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """Return a column as (N,) int64; name the row of the first field that is no whole number."""
+    column = frame[name]
+    if pd.api.types.is_signed_integer_dtype(column.dtype) and not column.hasnans:
+        return column.to_numpy(np.int64)
+    text = column.astype(str)
+    whole = text.str.fullmatch("-?[0-9]+").fillna(False).to_numpy(bool)
+    if whole.all():
+        try:
+            return text.to_numpy(dtype=object).astype(np.int64)
+        except OverflowError:
+            whole = np.array([-(2**63) <= int(field) < 2**63 for field in text])
+    row = int((~whole).argmax())
+    raise _wrong(path, row, name, column[row], "a whole number")
+
+
+def _of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
+    """Return ids that a caller gave as an array of int64 or of Python strings."""
+    listed = np.asarray(item_ids, dtype=object)
+    if all(isinstance(one, str) for one in listed):
+        return listed
+    for row, one in enumerate(listed):
+        if isinstance(one, bool) or not isinstance(one, int | np.integer):
+            raise ValueError(
+                f"item_ids[{row}] is {_short(one)!r}, expected whole numbers, or text for all: "
+                "pass the item_id column of the data set's items"
+            )
+    return listed.astype(np.int64)
+
+
+def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the column of ids as (N,) int64 or Python strings, of the type that is wanted."""
+    column = frame["item_id"]
+    if wanted is not None and wanted.dtype == np.int64:
+        return _integers(path, frame, "item_id")
+    if pd.api.types.is_integer_dtype(column.dtype) and wanted is None:
+        return _integers(path, frame, "item_id")
+    text = column.astype(str)
+    blank = (column.isna() | (text.str.strip() == "")).to_numpy(bool)
+    if blank.any():
+        raise _wrong(path, int(blank.argmax()), "item_id", "", "an id")
+    written = path.suffix == ".csv" and text.str.fullmatch("0|-?[1-9][0-9]{0,18}").all()
+    if wanted is None and written:
+        numbers = [int(one) for one in text]
+        if min(numbers) >= -(2**63) and max(numbers) < 2**63:
+            return np.array(numbers, dtype=np.int64)
+    if wanted is None and not pd.api.types.is_string_dtype(column.dtype):
+        raise _wrong(path, 0, "item_id", column[0], "a whole number or a text")
+    return text.to_numpy(dtype=object)
+
+
+def _check_unique(path: Path, item_ids: NDArray[Any]) -> None:
+    """Raise ValueError at the first row of an item that an earlier row holds."""
+    repeated = pd.Series(item_ids).duplicated().to_numpy()
+    if repeated.any():
+        row = int(repeated.argmax())
+        first = int((item_ids == item_ids[row]).argmax())
+        expected = f"each item once, and row {first} has it already"
+        raise _wrong(path, row, "item_id", item_ids[row], expected)
+
+
+def _rows_of(path: Path, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the row of each wanted item, (N,); refuse a file with an item too many or too few."""
+    rows = pd.Index(found).get_indexer(pd.Index(wanted))
+    if (rows < 0).any():
+        raise ValueError(
+            f"{path}, column 'item_id': item {wanted[rows < 0][0]} is missing "
+            f"({int((rows < 0).sum())} such items); expected a row for each item of the catalogue: "
+            "write the file anew from this catalogue"
+        )
+    strange = np.ones(len(found), dtype=bool)
+    strange[rows] = False
+    if strange.any():
+        row = int(strange.argmax())
+        raise _wrong(path, row, "item_id", found[row], "an item of the catalogue")
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _check_equal(
+    path: Path,
+    rows: NDArray[np.int64],
+    name: str,
+    found: NDArray[np.generic],
+    expected: NDArray[np.generic],
+) -> None:
+    """Raise ValueError at the first row whose field is not what its codes make it."""
+    different = found != expected
+    if different.any():
+        place = int(different.argmax())
+        why = f"{expected[place]}, which is what the codes give in this order of items"
+        raise _wrong(path, int(rows[place]), name, found[place], why)
+
+
+def _wrong(path: Path, row: int, name: str, found: object, expected: str) -> ValueError:
+    return ValueError(
+        f"{path}, row {row}, column {name!r}: found {_short(found)!r}, expected {expected}: mend "
+        "the row, or write the file anew"
+    )
+
+
+def _short(found: object, length: int = 40) -> str:
+    """Return what was found as text that does not fill the screen."""
+    text = str(found)
+    return text if len(text) <= length else f"{text[:length]}…"

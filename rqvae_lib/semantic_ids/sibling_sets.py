@@ -1,0 +1,66 @@
+"""Where an ID has a choice: the prefixes of a catalogue that have siblings.
+
+After two or three codes most prefixes of a real catalogue lead on in one way only. Such a code is
+no choice: its probability is 1, given those before it, and nothing has to be scored. What remains
+is one set of siblings after another: the codes that may follow one prefix. So a model that knows
+the catalogue scores *choices* only, with a softmax over each set of siblings.
+
+Source: a softmax over the children of each node of a tree: Morin and Bengio, "Hierarchical
+probabilistic neural network language model", AISTATS 2005.
+Derived in: chapter 10.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.semantic_ids.trie import Trie
+
+
+class SiblingSets(NamedTuple):
+    """The choices of one level: C prefixes in G sets of siblings, set after set.
+
+    Where every prefix of the level is an only child, C and G are 0.
+    """
+
+    item: Tensor  # (C,) int64, some item whose ID begins with the prefix
+    set_of: Tensor  # (C,) int64, the set of siblings that it belongs to
+    first: Tensor  # (G + 1,) int64, where each set starts among the choices
+    of_node: Tensor  # (M,) int64, the choice that each node of the trie's level is, or −1
+    of_item: Tensor  # (N,) int64, the choice on the way to each item, or −1
+
+    def members(self, sets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the choices of each set (P,): (P, S) int64, and which of them are real, bool."""
+        first, end = self.first[sets], self.first[sets + 1]
+        places = torch.arange(int((end - first).max()), device=sets.device)  # (S,)
+        found = first[:, None] + places
+        return found.clamp(max=len(self.item) - 1), found < end[:, None]
+
+
+def sibling_sets(trie: Trie) -> list[SiblingSets]:
+    """Return the choices of each level, of the first code to the last.
+
+    Args:
+        trie: the catalogue's prefixes, on the CPU.
+    """
+    leaves = torch.arange(trie.num_items)
+    levels = []
+    for depth in range(1, trie.depth + 1):
+        num_children = trie.level(depth - 1).first_child.long().diff()  # of the nodes above
+        splits = num_children > 1
+        parent = torch.repeat_interleave(torch.arange(len(num_children)), num_children)  # (M,)
+        has_siblings = splits[parent]  # (M,)
+        nodes = has_siblings.nonzero()[:, 0]  # (C,)
+        of_node = torch.where(has_siblings, has_siblings.cumsum(0) - 1, -1)  # (M,)
+        of_leaf = of_node[trie.node_above(depth, leaves)]  # (N,)
+        levels.append(
+            SiblingSets(
+                item=trie.items[trie.level(depth).first_leaf[nodes].long()],
+                set_of=(splits.cumsum(0) - 1)[parent[nodes]],
+                first=torch.nn.functional.pad(num_children[splits].cumsum(0), (1, 0)),
+                of_node=of_node,
+                of_item=of_leaf[trie.leaf_of],
+            )
+        )
+    return levels

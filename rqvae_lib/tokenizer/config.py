@@ -1,0 +1,105 @@
+"""The settings of the RQ-VAE, and their defaults: the only place where these stand.
+
+The command line reads its defaults here too. This file imports nothing that takes time to load.
+
+Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4.
+Derived in: chapter 04 and chapter 05.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Estimator = Literal["straight-through", "rotation", "gumbel"]
+Learning = Literal["average", "gradient"]
+
+
+@dataclass(frozen=True)
+class RQVAEConfig:
+    """The architecture of an RQ-VAE; the defaults are TIGER's, but for how codewords learn.
+
+    Raises:
+        ValueError: for a number outside its range, choices that do not go together, or a latent_dim
+            other than input_dim where there is no encoder.
+    """
+
+    input_dim: int = 384  # numbers in an item's embedding
+    # Encoder layers; the decoder mirrors them. None: neither exists, which is residual k-means.
+    hidden_dims: tuple[int, ...] | None = (512, 256, 128)
+    latent_dim: int = 32  # D: numbers in the latent vector and in each codeword
+    num_levels: int = 3  # L: codes in a semantic ID, before disambiguation
+    codebook_size: int = 256  # K: codewords a level
+    commitment_weight: float = 0.25  # β: how strongly the encoder is pulled to its codewords
+    estimator: Estimator = "straight-through"  # or "rotation", "gumbel": see `estimators`
+    learning: Learning = "average"  # of the codewords: moving averages, or "gradient"
+    ema_decay: float = 0.99  # memory of the moving averages, in [0, 1)
+    dead_after: int = 20  # fair shares of rows (one in K) missed until a codeword moves; 0: never
+    temperature: float = 1.0  # Gumbel-softmax: τ at the first step, in squared distance
+    final_temperature: float = 0.1  # and where it ends
+    temperature_decay: float = 0.999  # factor on τ at each step
+
+    def __post_init__(self) -> None:
+        counts = ("input_dim", "latent_dim", "num_levels", "codebook_size")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.hidden_dims is None:
+            if self.latent_dim != self.input_dim:
+                raise ValueError(
+                    f"latent_dim is {self.latent_dim}, but without an encoder (hidden_dims=None) "
+                    f"latents are the embeddings: it must be input_dim, {self.input_dim}"
+                )
+        elif any(width < 1 for width in self.hidden_dims):
+            raise ValueError(f"hidden_dims is {self.hidden_dims}; each width must be at least 1")
+        else:
+            object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives a list
+        check_choices(self.estimator, self.learning)
+        if self.dead_after < 0:
+            raise ValueError(f"dead_after is {self.dead_after}; it must be at least 0 (0: never)")
+        if not 0 < self.final_temperature <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature is {self.temperature} and final_temperature "
+                f"{self.final_temperature}; they must be finite, above 0 and must not rise"
+            )
+        if not 0 < self.temperature_decay <= 1:
+            raise ValueError(
+                f"temperature_decay is {self.temperature_decay}; it must be above 0, at most 1"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
+        if not 0 <= self.commitment_weight < math.inf:
+            raise ValueError(
+                f"commitment_weight is {self.commitment_weight}; it must be finite and at least 0"
+            )
+
+    @classmethod
+    def residual_kmeans(
+        cls, input_dim: int, *, num_levels: int = 3, codebook_size: int = 256
+    ) -> "RQVAEConfig":
+        """Return the settings of R-KMeans: residual k-means on the standardised embeddings.
+
+        It is the RQ-VAE without an autoencoder, the baseline that costs nothing: fitted to the
+        data, it is finished.
+        """
+        return cls(
+            input_dim,
+            hidden_dims=None,
+            latent_dim=input_dim,
+            num_levels=num_levels,
+            codebook_size=codebook_size,
+        )
+
+
+def check_choices(estimator: str, learning: str) -> None:
+    """Raise ValueError unless these are an estimator and a way of learning that go together."""
+    if estimator not in ("straight-through", "rotation", "gumbel"):
+        raise ValueError(
+            f"estimator is {estimator!r}; it must be 'straight-through', 'rotation' or 'gumbel'"
+        )
+    if learning not in ("average", "gradient"):
+        raise ValueError(f"learning is {learning!r}; it must be 'average' or 'gradient'")
+    if estimator == "gumbel" and learning == "average":
+        raise ValueError(
+            "estimator 'gumbel' trains the codewords by gradient, but learning is 'average': "
+            "choose learning='gradient' with it"
+        )

@@ -1,0 +1,86 @@
+"""Whether a tokenizer is any good: does it use its codes, tell items apart, and keep what matters?
+
+A collapsed RQ-VAE trains without complaint: its loss falls and its codes are all the same. What
+shows it are the codes of the whole catalogue, so that is what is measured here.
+
+Source: the quantities of Lee et al., arXiv 2203.01941, §5, and Zeghidour et al., arXiv 2107.03312,
+§III-C; collisions: Rajput et al., TIGER, arXiv 2305.05065, §3.1.
+Derived in: chapter 05; seen at work in chapter 00.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.tokenizer.rqvae import RQVAE
+
+
+class CodeUsage(NamedTuple):
+    utilization: Tensor  # (L,) share of codewords that some row uses, in [0, 1]
+    perplexity: Tensor  # (L,) exp of the entropy of the codes, in [1, K]: codewords in real use
+
+
+@dataclass(frozen=True)
+class TokenizerMetrics:
+    utilization: tuple[float, ...]  # a level: share of codewords that some item uses, in [0, 1]
+    perplexity: tuple[float, ...]  # a level: codewords in real use, in [1, K]
+    residual_norms: tuple[float, ...]  # mean length of what reaches each level, and of what is left
+    collision_rate: float  # share of items whose codes an earlier item has, in [0, 1]
+    variance_lost: float  # share of the embeddings' variance that the codes do not keep
+
+    def worst(self) -> dict[str, float]:
+        """Return what shows a collapse, in four numbers: of the levels, the worst one's."""
+        return {
+            "utilization": min(self.utilization),
+            "perplexity": min(self.perplexity),
+            "collision_rate": self.collision_rate,
+            "variance_lost": self.variance_lost,
+        }
+
+
+@torch.no_grad()
+def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
+    """Measure a tokenizer on a whole catalogue.
+
+    Args:
+        model: in evaluation or training mode; it is not changed.
+        embeddings: shape (N, input_dim), on the model's device.
+
+    Raises:
+        ValueError: as `RQVAE.encode`.
+    """
+    latents = model.encode(embeddings)  # (N, D)
+    codes = model.quantizer.encode(latents)  # (N, L)
+    usage = code_usage(codes, model.config.codebook_size)
+    return TokenizerMetrics(
+        tuple(usage.utilization.tolist()),
+        tuple(usage.perplexity.tolist()),
+        tuple(model.quantizer.residual_norms(latents).tolist()),
+        SemanticIDs(codes, model.sizes).collision_rate,
+        model.variance_lost(embeddings, codes),
+    )
+
+
+def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
+    """Measure, level by level, how much of a codebook is used: the first place collapse shows.
+
+    Args:
+        codes: shape (N, L), int64, each in [0, codebook_size).
+        codebook_size: K.
+
+    Returns:
+        utilization (L,) and perplexity (L,), float32. A collapsed level has perplexity near 1; K
+        codewords in equal use have perplexity K.
+
+    Raises:
+        ValueError: if there are no rows.
+    """
+    if not len(codes):
+        raise ValueError("there are no items' codes, so nothing can be said of their use")
+    counts = torch.stack([torch.bincount(level, minlength=codebook_size) for level in codes.T])
+    shares = counts / len(codes)  # (L, K)
+    entropy = -torch.special.xlogy(shares, shares).sum(1)  # (L,), nats
+    return CodeUsage((counts > 0).float().mean(1), entropy.exp())

@@ -1,0 +1,117 @@
+"""The settings of a training, and those that the two trainings of the pipeline begin with.
+
+The command line reads its defaults here too. This file imports nothing that takes time to load.
+
+Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
+inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
+Derived in: chapter 05 and chapter 08.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop when a measured number no longer gets better, and keep the weights that were best."""
+
+    metric: str  # which of the numbers that `measure` returns
+    patience: int  # measurements without a new best until the training stops
+    higher_is_better: bool  # of a share that is lost, say, lower is
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience is {self.patience}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, how fast and how carefully to train.
+
+    Raises:
+        ValueError: for a number outside its range, a schedule or precision that does not exist, or
+            unless one of num_steps and num_epochs is given.
+    """
+
+    batch_size: int  # examples a step
+    num_steps: int | None = None  # optimiser steps in all; give these or epochs
+    num_epochs: float | None = None  # passes over the data
+    learning_rate: float = 1e-3  # at its highest, after the warm-up
+    schedule: Schedule = "cosine"  # how it changes after the warm-up
+    warmup_steps: int = 0  # steps over which the learning rate rises from zero
+    final_share: float = 0.0  # cosine and linear end at this share of the learning rate
+    weight_decay: float = 0.01  # AdamW's; pulls matrices towards zero, leaves vectors alone
+    max_grad_norm: float = 1.0  # longer gradients are scaled down to this length
+    precision: Precision = "float32"  # "bfloat16": products of matrices in 16 bits, by autocast
+    compile: bool = False  # torch.compile the step: faster later, up to minutes at the start
+    seed: int = 0  # of everything random
+    log_every: int = 50  # steps between two entries of the log
+    measure_every: int = 1000  # steps between two measurements, where there is something to measure
+    save_every: int = 1000  # steps between two saved states, where a state file is given
+    snapshot_steps: tuple[int, ...] = ()  # after these many steps, `snapshot` is called
+    early_stop: EarlyStop | None = None  # None: all steps are done
+
+    def __post_init__(self) -> None:
+        if (self.num_steps is None) == (self.num_epochs is None):
+            raise ValueError(
+                f"num_steps is {self.num_steps} and num_epochs is {self.num_epochs}: give one"
+            )
+        for name in ("num_steps", "batch_size", "log_every", "measure_every", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        if self.num_epochs is not None and not 0 < self.num_epochs < math.inf:
+            raise ValueError(f"num_epochs is {self.num_epochs}; it must be finite and above 0")
+        names = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "final_share")
+        for name in names:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
+        if self.final_share > 1:
+            raise ValueError(f"final_share is {self.final_share}; it must be at most 1")
+        if any(step < 1 for step in self.snapshot_steps):
+            raise ValueError(f"snapshot_steps is {self.snapshot_steps}; each must be at least 1")
+        for name, choices in (("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
+                )
+        # JSON gives lists, and a resumed training compares them with these.
+        object.__setattr__(self, "snapshot_steps", tuple(self.snapshot_steps))
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return how many steps the training has, at least 1."""
+        if self.num_steps is not None:
+            return self.num_steps
+        return max(1, round((self.num_epochs or 0) * steps_per_epoch))
+
+    def rate_at(self, step: int, total_steps: int) -> float:
+        """Return the learning rate of a step, counted from 0, of so many in all."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps)
+        if self.schedule == "inverse-sqrt":
+            return self.learning_rate * math.sqrt(max(1, self.warmup_steps) / (step + 1))
+        share = {
+            "cosine": (1 + math.cos(math.pi * done)) / 2,
+            "linear": 1 - done,
+            "constant": 1.0,
+        }[self.schedule]
+        return self.learning_rate * (self.final_share + (1 - self.final_share) * share)
+
+
+RQVAE_STEPS = 2000
+RECOMMENDER_STEPS = 1000
+RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
+RECOMMENDER_TRAINING = TrainingConfig(
+    num_steps=RECOMMENDER_STEPS,
+    batch_size=32,
+    learning_rate=3e-3,
+    warmup_steps=50,
+    weight_decay=0.1,
+    save_every=100,
+)

@@ -1,0 +1,238 @@
+"""The command that compares models, and the trainings whose files it compares."""
+
+import copy
+import csv
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from rqvae_lib.checkpoints.models import (
+    load_model,
+    load_recommender,
+    load_sasrec,
+    shipped_models,
+)
+from rqvae_lib.cli import (
+    evaluate as cli_evaluate,
+)
+from rqvae_lib.cli import (
+    train_recommender as cli_training,
+)
+from rqvae_lib.data.splits import split_by_name
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.evaluator import Mean, evaluate
+from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.models.sasrec import SASRec
+from tests.cli.test_commands import fails, succeeds
+
+pytestmark = pytest.mark.usefixtures("one_thread", "data_read_once")
+
+DATASET = "movielens-small-2016"
+opened = cache(load_dataset)
+
+
+@pytest.fixture(scope="module")
+def data_read_once() -> Iterator[None]:
+    with (
+        patch.object(cli_training, "load_dataset", opened),
+        patch.object(cli_evaluate, "load_dataset", opened),
+    ):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where an RQ-Transformer and a SASRec were trained for a moment, on two splits."""
+    folder = tmp_path_factory.mktemp("trained")
+    brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
+    rq = ("train-recommender", "--architecture", "rq-transformer", "--tokenizer", "pretrained")
+    succeeds(*rq, *brief, folder=folder)
+    said = succeeds("train-sasrec", *brief, "--split", "timestamp", folder=folder)
+    assert "Validation Recall@10: " in said
+    assert said.endswith("Wrote runs/sasrec.safetensors.\n")
+    return folder / "runs"
+
+
+def test_what_was_trained_is_loaded_with_its_options(trained: Path) -> None:
+    model, card = load_recommender(trained / "recommender.safetensors")
+    assert isinstance(model, RQTransformer)
+    assert model.config.max_items == 10
+    assert model.prefix_embedding is not None
+    assert card["split"] == "leave-one-out"
+    sasrec, card = load_sasrec(trained / "sasrec.safetensors")
+    assert sasrec.config.num_items == 9066
+    assert card["split"] == "timestamp"
+    assert isinstance(load_model(trained / "sasrec.safetensors")[0], SASRec)
+
+
+def test_training_again_with_one_seed_writes_the_same_file(trained: Path, tmp_path: Path) -> None:
+    brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
+    succeeds("train-sasrec", *brief, "--split", "timestamp", folder=tmp_path)
+    again = tmp_path / "runs" / "sasrec.safetensors"
+    assert again.read_bytes() == (trained / "sasrec.safetensors").read_bytes()
+    succeeds("train-sasrec", *brief, "--split", "timestamp", "--resume", folder=tmp_path)
+    assert again.exists()
+
+
+@pytest.mark.parametrize("command", ["train-recommender --tokenizer pretrained", "train-sasrec"])
+def test_a_model_in_half_the_bytes_is_measured_as_it_is_written(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: dict[str, Tensor] = {}
+
+    def remember(model: nn.Module, *_: object) -> dict[str, Mean]:
+        measured.update(copy.deepcopy(model.state_dict()))
+        return {}
+
+    monkeypatch.setattr(cli_training, "validate", remember)
+    brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10, "--half")
+    succeeds(*command.split(), *brief, folder=tmp_path)
+    [file] = [f for f in (tmp_path / "runs").glob("*.safetensors") if "state" not in f.name]
+    with safe_open(file, framework="pt") as tensors:
+        assert tensors.get_tensor("start").dtype == torch.float16
+    written = load_model(file)[0].state_dict()
+    assert written.keys() == measured.keys()
+    for name, tensor in written.items():
+        assert torch.equal(tensor, measured[name]), name
+
+
+def test_the_table_holds_what_the_library_measures(trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    decoder = trained / "recommender.safetensors"
+    said = succeeds("evaluate", "popularity", decoder, "--output", file, folder=tmp_path)
+    with file.open(encoding="utf-8", newline="") as written:
+        rows = {(row["model"], row["metric"], row["k"]): row for row in csv.DictReader(written)}
+    dataset = opened(DATASET)
+    split = split_by_name(dataset, "leave-one-out")
+    expected = evaluate(load_model(decoder)[0], split, split.test)
+    for metric in ("Recall", "NDCG", "MRR"):
+        for k in (1, 5, 10, 20, 50):
+            mean, (low, high) = expected.mean(metric, k)
+            row = rows[str(decoder), metric, str(k)]
+            numbers = [float(row[name]) for name in ("mean", "low", "high")]
+            assert numbers == pytest.approx([mean, low, high])
+    assert float(rows[str(decoder), "coverage", "10"]["mean"]) == expected.coverage(10)
+    assert "671 test targets of 671 people, leave-one-out" in said
+    recall = float(rows["popularity", "Recall", "10"]["mean"])
+    [line] = [line for line in said.splitlines() if line.startswith("popularity")][:1]
+    assert f"{recall:.3f}" in line.split()
+
+
+def test_validation_targets_are_others_than_test_targets(tmp_path: Path) -> None:
+    said = {
+        part: succeeds("evaluate", "popularity", "--part", part, folder=tmp_path)
+        for part in ("validation", "test")
+    }
+    assert "671 validation targets" in said["validation"]
+    assert said["validation"].splitlines()[2:] != said["test"].splitlines()[2:]
+
+
+def test_a_model_is_not_evaluated_on_a_split_that_it_was_not_trained_on(
+    trained: Path, tmp_path: Path
+) -> None:
+    said = fails("evaluate", trained / "sasrec.safetensors", folder=tmp_path)
+    assert "was trained on the split 'timestamp', so it may have seen the targets" in said
+    said = succeeds(
+        "evaluate", "popularity", trained / "sasrec.safetensors", "--split", "timestamp",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert "timestamp" in said
+
+
+def test_every_shipped_model_is_a_row_by_default() -> None:
+    names = shipped_models(DATASET)
+    assert f"{DATASET}-decoder" in names
+    assert all(load_model(name)[1]["dataset"] == DATASET for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("evaluate", "no-such-model"), "neither a file nor a shipped checkpoint"),
+        (("evaluate", "popularity", "--output", "file.safetensors"), "name a .csv file"),
+        (("evaluate", "movielens-small-2016-rqvae"), "is a checkpoint of 'rqvae'"),
+        (
+            ("train-recommender", "--architecture", "rq-transformer", "--valid-only"),
+            "--valid-only is not for the rq-transformer",
+        ),
+        (
+            ("train-recommender", "--architecture", "decoder-only", "--no-prefix-embeddings"),
+            "--no-prefix-embeddings is not for the decoder-only",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    options: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    assert expected in fails(*options, folder=tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+# Tables of one's own
+
+
+def write_table(folder: Path, histories: dict[str, list[str]]) -> Path:
+    rows = [
+        (user, item, time)
+        for user, history in histories.items()
+        for time, item in enumerate(history)
+    ]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame.to_csv(folder / "interactions.csv", index=False)
+    return folder / "interactions.csv"
+
+
+@pytest.mark.parametrize("name", ["/home/me/interactions.csv", "*", "movielens-small", "MOVIELENS"])
+def test_only_an_embedded_data_set_has_shipped_models(name: str) -> None:
+    assert shipped_models(name) == []
+
+
+def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
+    items = [f"item{number}" for number in range(9)]
+    table = write_table(tmp_path, {f"user{n}": items[n : n + 4] for n in range(5)})
+    said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
+    rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["popularity", "item-knn"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train-sasrec"])
+@pytest.mark.parametrize(("split", "needed"), [("leave-one-out", 3), ("last-ten", 21)])
+def test_where_nothing_is_held_out_the_sentence_says_what_is_needed(
+    command: str, split: str, needed: int, tmp_path: Path
+) -> None:
+    items = [f"item{number}" for number in range(needed)]
+    few = write_table(tmp_path, {"one": items[:1], "two": items[:-1]})
+    said = fails(command, "--interactions", few, "--split", split, folder=tmp_path)
+    assert f"nothing is held out of {few}: no user has the {needed} interactions" in said
+    assert f"--split {split} needs" in said
+    (tmp_path / "more").mkdir()
+    enough = write_table(tmp_path / "more", {"one": items[:1], "two": items})
+    brief = ("--steps", 1) if command == "train-sasrec" else ("popularity",)
+    succeeds(command, *brief, "--interactions", enough, "--split", split, folder=tmp_path)
+
+
+def test_targets_that_their_user_had_before_are_counted(tmp_path: Path) -> None:
+    weekly = {f"user{n}": ["milk", "bread", f"treat{n}", "milk", "bread"] for n in range(3)}
+    table = write_table(tmp_path, weekly | {"one-off": ["milk", "jam", "tea", "rye"]})
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "3 of 4 targets are in their user's own history" in said
+    assert "count as misses: keep only the first interaction" in said
+    (tmp_path / "first").mkdir()
+    first = {user: list(dict.fromkeys(history)) for user, history in weekly.items()}
+    table = write_table(tmp_path / "first", first)
+    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "own history" not in said
+
+
+def test_the_repeated_targets_are_those_of_the_part(tmp_path: Path) -> None:
+    table = write_table(tmp_path, {"ann": ["a", "b", "c", "a", "d"], "bob": ["a", "b", "c", "d"]})
+    asked = ("evaluate", "popularity", "--interactions", table, "--part")
+    assert "1 of 2 targets are in" in succeeds(*asked, "validation", folder=tmp_path)
+    assert "own history" not in succeeds(*asked, "test", folder=tmp_path)

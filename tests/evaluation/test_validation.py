@@ -1,0 +1,126 @@
+"""Measuring on validation targets, by hand, and the choice that item-kNN makes there."""
+
+import numpy as np
+import pytest
+import torch
+
+from rqvae_lib.data.splits import Histories, Split, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.evaluation.evaluator import Evaluation, evaluate
+from rqvae_lib.evaluation.validation import (
+    HISTORY_LENGTHS,
+    SHRINKAGES,
+    tuned_item_knn,
+    validate,
+    validation_targets,
+)
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
+from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.recipes import train_recommender
+from tests.helpers import small_dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DECODER = DecoderOnlyConfig(
+    TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8), max_items=5
+)
+BRIEFLY = TrainingConfig(batch_size=4, num_steps=6, learning_rate=0.01)
+
+
+def test_validation_is_recall_and_ndcg_of_the_last_but_one_beside_popularity() -> None:
+    dataset = small_dataset()
+    split = leave_one_out(dataset)
+    generator = torch.Generator().manual_seed(3)
+    ids = SemanticIDs(torch.randint(6, (90, 2), generator=generator), [6, 6])
+    model, _ = train_recommender(ids, split.train, DECODER, BRIEFLY, progress=False)
+    metrics = validate(model, split, dataset.num_items)
+    whole = [dataset.user_history(user).tolist() for user in dataset.user_ids.tolist()]
+    parts = [(h[:-2], h[-2]) for h in whole if len(h) >= 3]
+    learned = [h[:-2] if len(h) >= 3 else h for h in whole]
+    counts = np.bincount([item for history in learned for item in history], minlength=90)
+    places: dict[str, list[float]] = {"": [], " of popularity": []}
+    for history, target in parts:
+        found = recommend(model, [torch.tensor(history)], k=10, beams=50)
+        listed = found.items[0].tolist()
+        places[""].append(listed.index(target) if target in listed else np.inf)
+        others = np.delete(np.arange(90), [*history, target])
+        before = counts[others] > counts[target] - (others < target)  # at a tie, the lower row
+        places[" of popularity"].append(int(before.sum()))
+    for whose, ranks in places.items():
+        hits = np.array(ranks) < 10
+        gains = np.where(hits, 1 / np.log2(np.array(ranks) + 2), 0)
+        for name, values in (("Recall@10", hits), ("NDCG@10", gains)):
+            mean, interval = metrics[f"Validation {name}{whose}"]
+            assert mean == pytest.approx(values.mean())
+            assert interval.low <= mean <= interval.high
+    assert list(metrics) == [
+        f"Validation {name}{whose}" for whose in places for name in ("Recall@10", "NDCG@10")
+    ]
+
+
+def test_of_many_targets_evenly_chosen_ones_are_measured() -> None:
+    split = leave_one_out(small_dataset())
+    assert torch.equal(validation_targets(split), split.validation)
+    chosen = validation_targets(split, len(split.validation) - 1)
+    assert torch.equal(chosen, split.validation[::2])
+
+
+def test_item_knn_has_the_best_of_the_settings() -> None:
+    dataset = load_dataset("movielens-small-2016")
+    split = leave_one_out(dataset)
+    knn = tuned_item_knn(split, dataset.num_items)
+    found, models = {}, {}
+    for shrinkage in SHRINKAGES:
+        models[shrinkage] = ItemKNN(split.train, dataset.num_items, shrinkage=shrinkage)
+        for last in HISTORY_LENGTHS:
+            models[shrinkage].last = last
+            evaluation = evaluate(models[shrinkage], split, split.validation)
+            found[shrinkage, last] = evaluation.mean("NDCG", 10).mean
+    assert found[knn.shrinkage, knn.last] == max(found.values())
+    assert max(found.values()) > 1.1 * found[0.0, None]  # that is what makes the choice matter
+    by_hand = models[knn.shrinkage]
+    by_hand.last = knn.last
+    histories, _ = split.histories_and_targets(split.test[:5])
+    assert torch.equal(knn.scores(histories), by_hand.scores(histories))
+
+
+@pytest.mark.parametrize(("num_targets", "every"), [(1999, 1), (2000, 1), (2001, 2)])
+def test_item_knn_is_tuned_on_two_thousand_targets_at_most(
+    num_targets: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = Histories(torch.arange(3).repeat(num_targets), 3 * torch.arange(num_targets + 1))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))
+    targets = 3 * torch.arange(num_targets) + 1
+    measured = []
+
+    def recording(
+        model: ItemKNN, split: Split, positions: torch.Tensor, num_items: int
+    ) -> Evaluation:
+        measured.append(positions)
+        return evaluate(model, split, positions[:1], num_items)
+
+    monkeypatch.setattr("rqvae_lib.evaluation.validation.evaluate", recording)
+    tuned_item_knn(Split(train, histories, targets, targets + 1), 3)
+    assert len(measured) == len(SHRINKAGES) * len(HISTORY_LENGTHS)
+    assert all(torch.equal(positions, targets[::every]) for positions in measured)
+
+
+@pytest.mark.parametrize("num_targets", [0, 1])
+def test_of_equal_settings_item_knn_has_the_first(num_targets: int) -> None:
+    histories = Histories(torch.tensor([0, 1, 2]), torch.tensor([0, 3]))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))  # nothing goes with anything
+    targets = torch.tensor([2])[:num_targets]
+    knn = tuned_item_knn(Split(train, histories, targets, targets), 3)
+    assert (knn.shrinkage, knn.last) == (SHRINKAGES[0], HISTORY_LENGTHS[0])
+
+
+def test_without_validation_targets_there_is_nothing_to_measure() -> None:
+    histories = Histories(torch.tensor([0, 1]), torch.tensor([0, 2]))
+    nothing = torch.empty(0, dtype=torch.int64)
+    model = SASRec(SASRecConfig(num_items=3))
+    with pytest.raises(ValueError, match="the split has no validation targets"):
+        validate(model, Split(histories, histories, nothing, nothing), 3)

@@ -1,7 +1,0 @@
-"""Fuzz `Dataset.from_tables` on CSV."""
-
-from data_files import TEXT, own_tables, read_own, writer
-from harness import Target, main
-
-if __name__ == "__main__":
-    main(Target(writer(own_tables("csv")), read_own("csv"), "", TEXT))

@@ -1,0 +1,120 @@
+"""A file is always the old one or the new one, whatever stops the writing."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from rqvae_lib.io.atomic import check_writable, write_atomically
+
+
+def write(path: Path, text: str) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_new_file_in_a_new_folder_and_an_old_one_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.txt"
+    write(path, "old")
+    assert path.read_text() == "old"
+    write(path, "new")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_old_file_is_whole_until_the_new_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "file.parquet"
+    write(path, "old")
+    with write_atomically(path) as temporary:
+        temporary.write_text("half of the n")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent  # the same disk, so that one step replaces it
+        assert temporary.suffix == ".parquet"  # writers that look at the ending
+    assert path.read_text() == "half of the n"
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync", "chmod"])
+def test_a_failing_system_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    path = tmp_path / "file.txt"
+    write(path, "old")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failing_writer_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / "file.txt"
+    write(path, "old")
+
+    def write_half() -> None:
+        with write_atomically(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_replaces_its_file_is_welcome(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with write_atomically(path) as temporary:
+        temporary.unlink()
+        temporary.write_text("written anew")
+    assert path.read_text() == "written anew"
+
+
+def test_a_parent_that_is_a_file_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for check in (lambda path: write(path, "new"), check_writable):
+        with pytest.raises(OSError, match="file"):
+            check(tmp_path / "file" / "below.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for check in (lambda path: write(path, "new"), check_writable):
+        with pytest.raises(OSError, match="folder"):
+            check(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert list(folder.iterdir()) == []
+
+
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path) -> None:
+    for mask in (0o022, 0o027):
+        old = os.umask(mask)
+        try:
+            write(tmp_path / "ours", "x")
+            (tmp_path / "ordinary").unlink(missing_ok=True)
+            (tmp_path / "ordinary").write_text("x")
+            assert os.umask(mask) == mask  # as it was
+        finally:
+            os.umask(old)
+        modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "ordinary")]
+        assert modes[0] == modes[1]
+
+
+def test_checking_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    check_writable(path)
+    assert not path.parent.exists()  # the folder is made when there is something to write
+    write(path, "old")
+    check_writable(path)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]

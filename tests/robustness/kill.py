@@ -1,0 +1,205 @@
+"""Kill the commands that write, again and again, and see what they leave.
+
+    python tests/kill.py --kills 50
+
+Each command runs in a process of its own and is killed as no program can catch (kill -9): half of
+the times at a random moment of its life, half just when it writes. After each kill every output
+file must be the old one or the new one, complete, and the next run must not stumble over what the
+killed one left. A training goes on with --resume, is killed again, and in the end must have the
+same weights as one that was never interrupted.
+"""
+
+import argparse
+import itertools
+import math
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+
+from rqvae_lib.checkpoints.models import load_recommender, load_rqvae
+from rqvae_lib.cli.main import main as main_of_the_library
+from rqvae_lib.io.tensor_files import load_checkpoint
+
+SAID = "said.txt"
+
+PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import: once is enough
+# No more of each training than its states need: one every 1000 steps, one every 100, and the last.
+TRAININGS = {
+    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
+    "decoder": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
+}
+SECONDS = 1200.0  # that a command may take on a very busy machine
+
+
+def start(command: str, folder: Path) -> BaseProcess:
+    """Start a command in a folder, in a process of its own; what it says goes to a file there."""
+    process = PROCESSES.Process(target=_command, args=(command.split(), folder))
+    process.start()
+    return process
+
+
+def _command(words: list[str], folder: Path) -> None:
+    os.chdir(folder)
+    sys.argv = ["rqvae-lib", *words]
+    with open(SAID, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    main_of_the_library(words)
+
+
+def run(command: str, folder: Path) -> float:
+    """Run a command to its end and return how many seconds it took."""
+    began = time.monotonic()
+    process = start(command, folder)
+    process.join(SECONDS)
+    assert process.exitcode == 0, (command, folder, process.exitcode, (folder / SAID).read_text())
+    return time.monotonic() - began
+
+
+def unfinished(folder: Path) -> set[str]:
+    """Return the names of the files that are being written, or were when a process was killed."""
+    return {name for name in os.listdir(folder) if ".unfinished-" in name}
+
+
+def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Random) -> str:
+    """Start a command and kill it; return when: "writing", "any" or "too late".
+
+    Args:
+        command, folder: what to start, and where.
+        into: the folder into which it writes.
+        lasts: how many seconds it takes when nobody kills it.
+        chance: when to kill.
+    """
+    moment = chance.choice(["writing", "any"])
+    there = unfinished(into)
+    process = start(command, folder)
+    began, wait = time.monotonic(), chance.uniform(0, lasts)
+    writes = chance.randrange(3)  # of the files that it writes, one of the first
+    while process.is_alive() and time.monotonic() - began < SECONDS:
+        if moment == "any" and time.monotonic() - began >= wait:
+            break
+        if moment == "writing" and unfinished(into) - there:
+            if writes == 0:
+                time.sleep(chance.uniform(0, 0.004))
+                break
+            writes, there = writes - 1, unfinished(into)
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    if process.exitcode == -signal.SIGKILL:
+        after = time.monotonic() - began
+        print(f"    killed {command.split()[0]} after {after:.1f} s ({moment})", flush=True)
+        return moment
+    assert process.exitcode == 0, f"{command} stumbled: {(folder / SAID).read_text()}"
+    return "too late"
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Load a model by its own loader, which checks all of it, and return its weights."""
+    load = load_recommender if path.name.startswith("decoder") else load_rqvae
+    return load(path)[0].state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
+def outputs(folder: Path, name: str) -> list[Path]:
+    """Return the models that a training wrote: the last one and its snapshots."""
+    found = sorted((folder / "runs").glob(f"{name}*.safetensors"))
+    return [path for path in found if not path.stem.endswith("-state")]
+
+
+def kill_training(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill a training so many times; return how many of them came when."""
+    command, state = TRAININGS[name], f"runs/{name}-state.safetensors"
+    before, straight = place / f"{name}-before", place / f"{name}-straight"
+    before.mkdir()
+    straight.mkdir()
+    run(f"{command} --seed 7", before)  # the old files, which stand in the way
+    lasts = run(command, straight)
+    old = {path.name: weights(path) for path in outputs(before, name)}
+    new = {path.name: weights(path) for path in outputs(straight, name)}
+    old_state = (before / state).read_bytes()
+    assert not any(same(old[file], new[file]) for file in new)
+    count: Counter[str] = Counter()
+    for life in itertools.count():  # it may come to its end before there were enough kills
+        folder = place / f"{name}-{life}"
+        shutil.copytree(before, folder)
+        moment = resume = ""
+        while moment != "too late" and count["writing"] + count["any"] < kills:
+            moment = kill(command + resume, folder, folder / "runs", lasts, chance)
+            count[moment] += 1
+            for path in outputs(folder, name):
+                found = weights(path)
+                assert same(found, new[path.name]) or same(found, old[path.name]), path
+            load_checkpoint(folder / state, "training-state")
+            resume = " --resume" if (folder / state).read_bytes() != old_state else ""
+        if moment != "too late":
+            run(command + resume, folder)
+        for path in outputs(folder, name):
+            assert same(weights(path), new[path.name]), f"{path} is not as without kills"
+        assert (folder / state).read_bytes() == (straight / state).read_bytes(), folder / state
+        if count["writing"] + count["any"] >= kills:
+            return count
+
+
+def kill_export(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill the export of a table so many times; return how many of them came when."""
+    folder = place / name
+    folder.mkdir()
+    command = f"inference-rqvae --output {name} --tokenizer movielens-small-2016-1k"
+    run(f"inference-rqvae --output {name} --tokenizer pretrained", folder)
+    old = (folder / name).read_bytes()
+    lasts = run(command, folder)
+    new = (folder / name).read_bytes()
+    assert old != new
+    count: Counter[str] = Counter()
+    while count["writing"] + count["any"] < kills:
+        (folder / name).write_bytes(old)
+        count[kill(command, folder, folder, lasts, chance)] += 1
+        assert (folder / name).read_bytes() in (old, new), f"{folder / name} is neither"
+    run(command, folder)
+    assert (folder / name).read_bytes() == new
+    return count
+
+
+JOBS: dict[str, Callable[[str, int, Path, random.Random], Counter[str]]] = {
+    **dict.fromkeys(TRAININGS, kill_training),
+    **dict.fromkeys(("ids.csv", "ids.parquet"), kill_export),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill the commands that write, again and again.")
+    parser.add_argument("--kills", type=int, default=50, help="in all")
+    parser.add_argument("--seed", type=int, default=0)
+    torch.set_num_threads(1)  # and so in the processes that are forked
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS)[::-1])
+    chosen = parser.parse_args()
+    chance, began = random.Random(chosen.seed), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kill-") as folder:
+        for name in chosen.only:
+            each = math.ceil(chosen.kills / len(chosen.only))
+            count = JOBS[name](name, each, Path(folder), chance)
+            print(
+                f"{name}: {count['writing']} kills while it wrote and {count['any']} at any "
+                f"moment ({count['too late']} came too late); every file was whole",
+                flush=True,
+            )
+    print(f"{time.monotonic() - began:.0f} seconds, nothing amiss.")
+
+
+if __name__ == "__main__":
+    main()

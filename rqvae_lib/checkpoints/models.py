@@ -49,7 +49,7 @@ def save_rqvae(
     vectors: ItemVectors | Tensor | None = None,
     **more: Any,
 ) -> None:
-    """Write an RQ-VAE: weights, standardisation, configuration, and a card of how it was made.
+    """Write an RQ-VAE: weights, standardization, configuration, and a card of how it was made.
 
     Args:
         path: the file.
@@ -320,7 +320,7 @@ def _describing(path: Path) -> Iterator[None]:
         raise
     except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} does not fit its own description ({short(error)}): make it anew, or pass "
+            f"{path} does not fit its own description ({short(error)}): make it again, or pass "
             "another"
         ) from error
 

@@ -45,14 +45,14 @@ class SemanticIDs:
 
     def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
         codes = codes.cpu()  # a catalogue is looked up, hashed and written: it lives there
-        if not isinstance(codebook_sizes, Sequence):
-            codebook_sizes = [codebook_sizes] * (codes.shape[1] if codes.ndim == 2 else 0)
+        if isinstance(codebook_sizes, int | np.integer):
+            codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain numbers: the catalogue's name is hashed from how the sizes are written.
         sizes = tuple(index(size) for size in codebook_sizes)
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:
             raise ValueError(
                 f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-                f"matrix of one row an item and {len(sizes)} columns, at least one"
+                f"matrix with one row per item and {len(sizes)} columns, at least one"
             )
         outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
         if len(outside):

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python book/studies/decoder_study.py
 
 writes notebooks/results/08_decoders.csv and 08_hits.csv beside it, which chapter 08 shows: four
-variants, three seeds each, trained as `rqvae-lib train-recommender` trains, with fewer steps, on the
-shipped catalogue of IDs. Rows are written as they come, so a run that was interrupted goes on where
-it stopped; no training depends on another. It takes about half an hour on one idle core.
+variants, three seeds each, trained as `rqvae-lib train-recommender` trains, with fewer steps, on
+the shipped catalogue of IDs. Rows are written as they come, so a run that was interrupted goes on
+where it stopped; no training depends on another. It takes about half an hour on one idle core.
 
 08_decoders.csv has a row for each of `LOOKS`, the numbers of steps at which a training is looked
 at: the loss on the validation targets, by level of the code. The last row of a training also says
@@ -126,7 +126,7 @@ def train_variant(
     looks: Sequence[int],
     look: Callable[[int, Recommender], None],
 ) -> Recommender:
-    """Train as `train_recommender` does, for `looks[-1]` steps, and call `look` at each of `looks`."""
+    """Train as `train_recommender` does, for `looks[-1]` steps; call `look` at each of `looks`."""
     config, batch_size = variant
     training = replace(
         RECOMMENDER_TRAINING,

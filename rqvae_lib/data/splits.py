@@ -26,6 +26,8 @@ from rqvae_lib.data.names import SplitName
 
 @dataclass(frozen=True)
 class Histories:
+    """The items of all users in one flat array, user after user."""
+
     items: Tensor  # (E,) int64, the items of user 0 in time order, then those of user 1, …
     offsets: Tensor  # (U + 1,) int64, user u owns items[offsets[u] : offsets[u + 1]]
 
@@ -65,6 +67,11 @@ class Histories:
 
 @dataclass(frozen=True)
 class Split:
+    """What a model may learn from, and the positions that it must predict.
+
+    `leave_one_out`, `leave_last_out` and `global_timestamp` make one.
+    """
+
     train: Histories  # what a model may learn from, one history per user, some perhaps empty
     everything: Histories  # the full histories, which held-out positions point into
     validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model

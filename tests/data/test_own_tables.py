@@ -366,9 +366,9 @@ def test_a_bad_file_gets_its_sentence(
 
 USERS = [7, 9, 7, 7]
 BAD_INTERACTIONS = [
-    ({"item_id": None}, "interactions has no column 'item_id', but 'user_id"),
+    ({"item_id": None}, "interactions has no column 'item_id', only 'user_id"),
     ({"user_id": [1, None, 2, 3]}, "row 1, column 'user_id': found 'nothing', expected an id"),
-    ({"user_id": [1, -4, 2, 3]}, "row 1, column 'user_id': found -4, expected an id from 0 on"),
+    ({"user_id": [1, -4, 2, 3]}, "row 1, column 'user_id': found -4, expected an id of 0 or more"),
     ({"user_id": [1, 2.5, 2, 3]}, "row 1, column 'user_id': found 2.5, expected a whole number"),
     ({"user_id": [1, np.inf, 2, 3]}, "row 1, column 'user_id': found inf"),
     ({"user_id": ["a", 5, "b", "c"]}, "row 1, column 'user_id': found 5, expected ids of one type"),
@@ -390,7 +390,7 @@ BAD_INTERACTIONS = [
         "row 1, column 'timestamp'",
     ),
     ({"timestamp": ["5", "2020-01-01", "5", "6"]}, "row 1, column 'timestamp': found '2020-01-01'"),
-    ({"item_id": ["a"] * 4, "timestamp": [5] * 4}, "row 2: user 7 met item a in this second"),
+    ({"item_id": ["a"] * 4, "timestamp": [5] * 4}, "row 2: user 7 met item a in the same second"),
 ]
 BAD_ITEMS = [
     ({"item_id": None}, "items has no column 'item_id'"),
@@ -427,7 +427,7 @@ def test_an_unknown_item_is_named_as_its_table_writes_it() -> None:
 BAD_TABLES = [
     ("a.csv", b"", "a.csv is empty"),
     ("a.csv", b"user_id,item_id\n", "a.csv has no rows"),
-    ("a.csv", b"user_id;item_id\n1;2\n", "has no column 'user_id', but 'user_id;item_id'"),
+    ("a.csv", b"user_id;item_id\n1;2\n", "has no column 'user_id', only 'user_id;item_id'"),
     ("a.csv", b"user_id,item_id\n1,2,3\n", "a.csv is not a csv table"),
     ("a.csv", b"user_id,item_id\n1,2\n1,2,3\n", "a.csv is not a csv table"),
     ("a.csv", b"user_id,item_id\n1\n", "a.csv, row 0, column 'item_id': found 'nothing'"),
@@ -574,7 +574,9 @@ def test_the_real_ml_100k(tmp_path: Path) -> None:
 
 
 def test_a_mistaken_name_of_a_column_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"columns names 'time', expected names among user_id,"):
+    with pytest.raises(
+        ValueError, match=r"columns has the key 'time', expected keys among user_id,"
+    ):
         Dataset.from_tables(**tables(), columns={"time": "timestamp"})
 
 

@@ -279,7 +279,7 @@ BAD_FILES = [
     ("1m", appended("ratings.dat", b"1::3::4"), "line 5: found 3 fields, expected 4"),
     ("1m", appended("ratings.dat", b"1::3::nan::9"), "line 5: rating is 'nan', expected a whole"),
     ("1m", appended("ratings.dat", b"1::3::-inf::9"), "line 5: rating is '-inf'"),
-    ("1m", appended("ratings.dat", b"9::3::9::9"), "line 5: rating 9 is no number of stars"),
+    ("1m", appended("ratings.dat", b"9::3::9::9"), "line 5: rating 9 is not a number of stars"),
     ("1m", appended("ratings.dat", b"9::3::4::978300019000"), "timestamp 978300019000 is out of"),
     ("1m", appended("ratings.dat", b"9::3::4::-5"), "line 5: timestamp -5 is out of range"),
     ("1m", appended("ratings.dat", b"-9::3::4::5"), "line 5: user -9 is out of range"),
@@ -311,14 +311,14 @@ BAD_FILES = [
     ("csv", appended("movies.csv", b'9,"Open,Drama'), "movies.csv, line 6: unexpected end"),
     ("csv", appended("movies.csv", b"9,\xe9,Drama"), "line 6: byte 3 is not UTF-8 text"),
     ("csv", put("movies.csv", b"movieId,title,genres\n"), "movies.csv has no rows"),
-    ("amazon", put(REVIEWS, b"{}"), "is not a whole gzip file"),
-    ("amazon", put(REVIEWS, amazon()[REVIEWS][:-12]), "is not a whole gzip file"),
+    ("amazon", put(REVIEWS, b"{}"), "is not a complete gzip file"),
+    ("amazon", put(REVIEWS, amazon()[REVIEWS][:-12]), "is not a complete gzip file"),
     ("amazon", put(REVIEWS, gzip.compress(b"")), "is empty"),
     ("amazon", put(REVIEWS, gzip.compress(b"\n")), "has no rows"),
     ("amazon", appended(REVIEWS, b"{'asin': 1}"), "line 4: found \"{'asin': 1}\", expected a rev"),
     ("amazon", appended(REVIEWS, b"[" * 100_000), "line 4: found '[[[["),
     ("amazon", appended(REVIEWS, b"7"), "line 4: found '7', expected a review as JSON"),
-    ("amazon", appended(REVIEWS, review(asin=None)), "line 4: asin is None, expected a text"),
+    ("amazon", appended(REVIEWS, review(asin=None)), "line 4: asin is None, expected text"),
     ("amazon", appended(REVIEWS, review(reviewerID="")), "line 4: reviewerID is ''"),
     ("amazon", appended(REVIEWS, review(overall=float("nan"))), "line 4: overall is nan"),
     ("amazon", appended(REVIEWS, review(overall="5")), "line 4: overall is '5', expected a number"),
@@ -338,7 +338,7 @@ BAD_FILES = [
     (
         "amazon",
         put(META, gzip.compress(b"{'asin': 'B0001', 'title': 5}")),
-        "line 1: title is 5, expected a text or nothing",
+        "line 1: title is 5, expected text or nothing",
     ),
     (
         "amazon",
@@ -453,7 +453,7 @@ def test_a_bad_table_gets_its_sentence(
 def test_a_table_or_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere.csv does not exist"):
         Dataset.from_tables(tmp_path / "nowhere.csv")
-    with pytest.raises(FileNotFoundError, match="has none of the files that name a data set"):
+    with pytest.raises(FileNotFoundError, match="has none of the files of a known dataset"):
         load_dataset(tmp_path)
     with pytest.raises(ValueError, match="expected one of movielens-small-2016, movielens-1m"):
         load_dataset("nowhere")

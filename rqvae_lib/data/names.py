@@ -1,7 +1,7 @@
-"""What users name in words: embedded data sets, splits, and what semantic IDs are made from.
+"""The names that users choose from: embedded datasets, splits, and the content of semantic IDs.
 
-The command line offers these as choices before it has done any work, so this file imports nothing
-that takes time to load.
+The command line offers these names before it does any work, so this file imports nothing that is
+slow to load.
 
 Used by: data sets, splits, item vectors, the command line.
 """

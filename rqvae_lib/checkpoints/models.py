@@ -49,7 +49,7 @@ def save_rqvae(
     vectors: ItemVectors | Tensor | None = None,
     **more: Any,
 ) -> None:
-    """Write an RQ-VAE: weights, standardisation, configuration, and a card of how it was made.
+    """Write an RQ-VAE: weights, standardization, configuration, and a card of how it was made.
 
     Args:
         path: the file.
@@ -320,18 +320,17 @@ def _describing(path: Path) -> Iterator[None]:
         raise
     except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} does not fit its own description ({short(error)}): make it anew, or pass "
+            f"{path} does not fit its own description ({short(error)}): make it again, or pass "
             "another"
         ) from error
 
 
 def _filled(make: Callable[[], Model], tensors: Mapping[str, Tensor]) -> Model:
     """Make a model of the tensors of a file, in evaluation mode, once they are known to fit."""
-    with torch.device("meta"):  # without memory: a small file must not ask for gigabytes
-        expected = make().state_dict()
-    check_tensors(tensors, expected)
-    model = make()
-    model.load_state_dict(tensors)
+    with torch.device("meta"):  # weights without memory: a small file must not ask for gigabytes
+        model = make()
+    check_tensors(tensors, model.state_dict())
+    model.load_state_dict(tensors, assign=True)
     return model.eval()
 
 

@@ -32,7 +32,7 @@ class RowBatches:
 
     Args:
         rows: shape (N, D).
-        batch_size: rows a step; N if there are fewer. What does not fill a last batch is left out
+        batch_size: rows per step; N if there are fewer. What does not fill a last batch is left out
             of that epoch.
         seed: of the order.
     """
@@ -57,7 +57,7 @@ class WindowBatches:
     Args:
         histories: what may be learned from.
         max_items: W, items a window.
-        batch_size: windows a step.
+        batch_size: windows per step.
         seed: of the order and of the cuts.
     """
 

@@ -46,7 +46,7 @@ class Dataset:
 
     Attributes:
         name: what the dataset is called in messages and in checkpoint cards.
-        items: one row an item, with the columns and dtypes of `ITEM_DTYPES`; row i is item index i
+        items: one row per item, with the columns and dtypes of `ITEM_DTYPES`; row i is item index i
             and the pandas index is 0 … num_items - 1.
         interactions: one row an interaction, with the columns and dtypes of `INTERACTION_DTYPES`,
             sorted by (user_id, timestamp). Rows that tie keep the order that the source gave
@@ -224,7 +224,7 @@ class Dataset:
                 the columns user_id, item_id and, where known, rating (any finite number, else 1)
                 and timestamp (seconds since 1970, or dates). Without timestamps, the order of the
                 rows is the order in time. Other columns are ignored.
-            items: likewise, one row an item: item_id and, where known, title, year, genres (or
+            items: likewise, one row per item: item_id and, where known, title, year, genres (or
                 other categories, "|" between them) and text, which a sentence encoder is to read.
                 None: the items are those of the interactions, sorted by id.
             columns: what your tables call these columns, as in {"item_id": "sku"}.

@@ -32,7 +32,7 @@ def k_core(dataset: Dataset, k: int) -> Core:
         k: at least 1; 1 drops the items that nobody met.
 
     Returns:
-        The remaining interactions in their old order, with item indices anew from 0; the user ids
+        The remaining interactions in their old order, with new item indices from 0; the user ids
         are the old ones. Beside it the rows of the old items table that were kept, by which a
         caller selects embeddings or codes.
 

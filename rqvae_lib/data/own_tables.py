@@ -1,6 +1,6 @@
 """Your own tables, as frames, CSV or Parquet: read, and checked row by row.
 
-A file of a shop's or a library's is seldom quite what its owner believes. Each column is checked as
+A file of a shop's or a library's is rarely quite what its owner believes. Each column is checked as
 it is read, and the first row that is wrong is named, with what it holds. Rows are counted from 0,
 without the header, as pandas counts them.
 
@@ -152,7 +152,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # else it is pyarrow's, about a damaged file
         raise ValueError(
-            f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: mend the "
+            f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: fix the "
             "file"
         ) from error
 
@@ -305,6 +305,6 @@ def _wrong(where: str, row: int, name: str, found: object, expected: str) -> Val
     shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     return ValueError(
-        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: mend or drop "
+        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
         "the row"
     )

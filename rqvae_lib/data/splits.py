@@ -65,7 +65,7 @@ class Histories:
 
 @dataclass(frozen=True)
 class Split:
-    train: Histories  # what a model may learn from, one history a user, some perhaps empty
+    train: Histories  # what a model may learn from, one history per user, some perhaps empty
     everything: Histories  # the full histories, which held-out positions point into
     validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model
     test: Tensor  # likewise for reporting; their number may differ from validation
@@ -104,7 +104,7 @@ def split_by_name(dataset: Dataset, name: SplitName) -> Split:
 def leave_one_out(dataset: Dataset) -> Split:
     """Hold out each user's last item for testing and the one before it for validation.
 
-    This is the split of the literature; `leave_last_out` with one target a user says the rest.
+    This is the split of the literature; `leave_last_out` with one target per user says the rest.
     """
     return leave_last_out(dataset, 1)
 
@@ -112,7 +112,7 @@ def leave_one_out(dataset: Dataset) -> Split:
 def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     """Hold out each user's last n items for testing and the n before them for validation.
 
-    More targets a user make the mean of a metric steadier, and training poorer. The history of a
+    More targets per user make the mean of a metric steadier, and training poorer. The history of a
     target is all that the same user did before it, so it may hold earlier targets.
 
     Users with fewer than 2n + 1 interactions stay in training and are not tested. Interactions of
@@ -132,7 +132,7 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
         ValueError: if `num_targets` is below 1.
     """
     if num_targets < 1:
-        raise ValueError(f"num_targets is {num_targets}; hold out at least 1 item a user")
+        raise ValueError(f"num_targets is {num_targets}; hold out at least 1 item per user")
     everything = _histories(dataset)
     lengths = everything.offsets.diff()  # (U,)
     tested = lengths >= 2 * num_targets + 1  # (U,)
@@ -205,8 +205,8 @@ def global_timestamp(
     for part_name, part in parts.items():
         if not part.any():
             raise ValueError(
-                f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions share "
-                f"{seconds:,} seconds, and those of one second stay together; "
+                f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions "
+                f"share {seconds:,} seconds, and those of one second stay together; "
                 "choose other shares"
             )
     return Split(

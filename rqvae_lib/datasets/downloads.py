@@ -157,7 +157,7 @@ def _fetch(
         try:
             fetch(url, str(path), None)
         except OSError as error:  # what requests raises is one, without a number
-            if error.errno is not None:  # the disk's, which no further attempt would mend
+            if error.errno is not None:  # the disk's, which no further attempt would fix
                 raise
             status = getattr(getattr(error, "response", None), "status_code", 500)
             if attempt == attempts or status < 500:

@@ -32,7 +32,7 @@ def collaborative_vectors(
     Args:
         histories: the interactions of one split that may be learned from.
         num_items: N, items of the catalogue.
-        dim: numbers a vector, below N.
+        dim: numbers per vector, below N.
         window: two items of one history meet if they stand at most this many places apart.
 
     Returns:
@@ -95,7 +95,7 @@ def leading_singular_vectors(
 
     Subspace iteration: a random basis is multiplied by the matrix, made orthonormal, and again.
     Each round enlarges what belongs to large singular values. It starts from a fixed seed, so it
-    has one result; the libraries' Lanczos solvers draw anew where singular values coincide.
+    has one result; the libraries' Lanczos solvers draw again where singular values coincide.
 
     Args:
         matrix: symmetric, shape (N, N).

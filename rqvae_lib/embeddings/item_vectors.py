@@ -55,7 +55,7 @@ def item_vectors(
 
     Returns:
         Its tensor has the shape (N, D): for the shipped embeddings D is 384, for collaborative
-        vectors 64 (N − 1 in a smaller catalogue), for both 448. The RQ-VAE standardises each
+        vectors 64 (N − 1 in a smaller catalogue), for both 448. The RQ-VAE standardizes each
         feature, so every number counts alike.
 
     Raises:

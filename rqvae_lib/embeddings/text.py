@@ -38,7 +38,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.ops.rows import check_finite
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers a text, unit length
+DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers per text, unit length
 ENDING = ".safetensors"
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 

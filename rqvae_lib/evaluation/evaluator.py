@@ -188,8 +188,8 @@ def evaluate(
 def _check_size(found: int, num_items: int) -> None:
     if found != num_items:
         raise ValueError(
-            f"the model knows {found:,} items, but the split is of {num_items:,}: take both from one "
-            "data set"
+            f"the model knows {found:,} items, but the split is of {num_items:,}: take both from "
+            "one data set"
         )
 
 

@@ -44,7 +44,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
     """Return the rank of each target among all items by score.
 
     Args:
-        scores: shape (M, N), one score an item. A NaN is an error, never a rank.
+        scores: shape (M, N), one score per item. A NaN is an error, never a rank.
         targets: shape (M,), int64.
         excluded: for each row the items that do not compete (those of the history). The target
             always competes, even if it is listed.
@@ -76,7 +76,7 @@ def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
     """Return the items of the highest scores, best first.
 
     Args:
-        scores: shape (M, N), one score an item. A NaN is an error, never a rank.
+        scores: shape (M, N), one score per item. A NaN is an error, never a rank.
         k: how many, at least 1.
         excluded: for each row the items that are left out (those of the history).
 
@@ -108,7 +108,7 @@ def recall_at(ranks: Tensor, k: int) -> Tensor:
 def ndcg_at(ranks: Tensor, k: int) -> Tensor:
     """Return 1 / log₂(1 + rank) where the target is among the first k, else 0: (M,), float64.
 
-    With a single target the ideal ranking scores 1, so this is already normalised.
+    With a single target the ideal ranking scores 1, so this is already normalized.
     """
     gain = 1 / torch.log2(ranks.clamp(max=k).double() + 1)
     return torch.where(ranks <= k, gain, 0.0)
@@ -126,7 +126,7 @@ def mean_of_each_user(values: Tensor, users: Tensor) -> Tensor:
     where users have several targets.
 
     Args:
-        values: shape (M,), one a target.
+        values: shape (M,), one per target.
         users: shape (M,), int64, whose target it is.
 
     Returns:
@@ -169,12 +169,12 @@ def mean_popularity(recommended: Tensor, popularity: Tensor) -> float:
 def bootstrap_interval(
     values: Tensor, *, generator: torch.Generator, num_samples: int = 1000, level: float = 0.95
 ) -> Interval:
-    """Return the percentile interval of the mean of one value a user, by resampling users.
+    """Return the percentile interval of the mean of one value per user, by resampling users.
 
     Args:
-        values: shape (M,), one value a user.
+        values: shape (M,), one value per user.
         generator: draws the samples.
-        num_samples: how many times the users are drawn anew, with replacement.
+        num_samples: how many times the users are drawn again, with replacement.
         level: the share of samples whose mean lies within.
 
     Raises:
@@ -202,13 +202,13 @@ def _competing(scores: Tensor, excluded: Sequence[Tensor]) -> Tensor:
     if len(excluded) != len(scores):
         raise ValueError(
             f"there are {len(scores)} rows of scores and {len(excluded)} lists of excluded items: "
-            "pass one list a row, an empty one where nothing is excluded"
+            "pass one list per row, an empty one where nothing is excluded"
         )
     bad = scores.isnan().any(1).nonzero()[:, 0]
     if len(bad):
         raise ValueError(
             f"row {int(bad[0])} of the scores holds a NaN ({len(bad)} such rows): a model that "
-            "gives no score gives no rank; mend the model"
+            "gives no score gives no rank; fix the model"
         )
     competing = torch.ones_like(scores, dtype=torch.bool)
     for row, items in enumerate(excluded):

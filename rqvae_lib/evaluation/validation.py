@@ -87,7 +87,7 @@ def tuned_item_knn(split: Split) -> ItemKNN:
 
     def ndcg(setting: tuple[float, int | None]) -> float:
         knn = tables[setting[0]]
-        knn.last = setting[1]  # the table of neighbours stays the same
+        knn.last = setting[1]  # the table of neighbors stays the same
         return evaluate(knn, split, positions).mean("NDCG", 10).mean
 
     settings = list(product(SHRINKAGES, HISTORY_LENGTHS))

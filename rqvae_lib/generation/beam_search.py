@@ -72,7 +72,7 @@ def recommend(
 
     Raises:
         ValueError: if k < 1 or beams < k, if `temperature` or `max_per_prefix` is out of range, if
-            there is not one list of forbidden items a user, if `batch_size` is below 1, if a
+            there is not one list of forbidden items per user, if `batch_size` is below 1, if a
             history, such a list or `allowed` names an item outside the catalogue, or if a score is
             NaN.
     """
@@ -177,7 +177,7 @@ def refuse_nan(scores: Tensor) -> None:
     if scores.isnan().any():
         raise ValueError(
             "the model scores a code NaN, so its recommendations mean nothing: its weights are "
-            "ruined; load an earlier checkpoint, or train it anew with a lower learning rate"
+            "ruined; load an earlier checkpoint, or train it again with a lower learning rate"
         )
 
 

@@ -4,7 +4,7 @@ log p(item | history) is a sum over the item's codes. Items that share their fir
 first terms of that sum, so the trie is walked level by level, and each distinct prefix is read by
 the model once, however many items lie below it. The user's history is read once, as in beam search.
 
-A level of a large catalogue may be too wide for the memory. So a chunk of neighbouring prefixes is
+A level of a large catalogue may be too wide for the memory. So a chunk of neighboring prefixes is
 followed down to its items before the next chunk is begun: what is held at a time is one chunk for
 each level.
 
@@ -38,8 +38,8 @@ def score_items(
         histories: B tensors of item rows, int64, in time order; may be empty.
         items: shape (S,), int64, the items to score; by default all N, in the catalogue's order.
             Only the prefixes of these are read.
-        chunk_size: prefixes a user that the model holds at a time, a level; it bounds the memory,
-            not the result.
+        chunk_size: prefixes per user and level that the model holds at a time; it bounds the
+            memory, not the result.
         batch_size: users scored at a time; it bounds the memory, not the result.
 
     Returns:

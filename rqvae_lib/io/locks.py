@@ -51,7 +51,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
         remove_unfinished(folder)
         yield
     finally:
-        # Removed while it is held: who waits for the lock of a file that is gone asks anew.
+        # Removed while it is held: who waits for the lock of a file that is gone asks again.
         with suppress(OSError):
             path.unlink()
         lock.release()

@@ -98,7 +98,7 @@ def load_checkpoint(path: Path, kinds: Collection[str]) -> Checkpoint:
                 "it, so it is not opened: have the model saved by rqvae-lib, or pass another"
             ) from error
         raise CheckpointError(
-            f"{path} is not a checkpoint, or is damaged ({short(error)}): make it anew, or pass "
+            f"{path} is not a checkpoint, or is damaged ({short(error)}): make it again, or pass "
             "another"
         ) from error
 

@@ -35,7 +35,8 @@ class CodeSequenceRecommender(Recommender):
         super().__init__(config, ids)
         dim = config.transformer.dim
         self.first_codes = tuple(accumulate(self.sizes, initial=0))[:-1]
-        self.register_buffer("offsets", torch.tensor(self.first_codes), persistent=False)
+        offsets = torch.tensor(self.first_codes, device="cpu")  # also where weights have no memory
+        self.register_buffer("offsets", offsets, persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)

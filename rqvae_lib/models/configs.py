@@ -74,7 +74,7 @@ class EncoderDecoderConfig(CodeSequenceConfig):
 
 @dataclass(frozen=True)
 class RQTransformerConfig(HistoryModelConfig):
-    prefix_embeddings: bool = True  # a learned vector a prefix; else a network makes them
+    prefix_embeddings: bool = True  # a learned vector per prefix; else a network makes them
 
 
 @dataclass(frozen=True, kw_only=True)

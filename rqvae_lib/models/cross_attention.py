@@ -68,7 +68,7 @@ class CrossBlock(Block):
 
 
 class CrossTransformer(nn.Module):
-    """Cross-blocks, one after another, and a last normalisation."""
+    """Cross-blocks, one after another, and a last normalization."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

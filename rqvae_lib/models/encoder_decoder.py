@@ -40,7 +40,7 @@ class EncoderDecoder(CodeSequenceRecommender):
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
 
         One item of each row is the target, predicted from those before it. In training mode its
-        place is drawn anew at every call, each item of a row being as likely, from torch's default
+        place is drawn again at every call, each item of a row being as likely, from torch's default
         generator, which `training.train` seeds for each step. In evaluation mode it is the last.
 
         Args:

@@ -2,10 +2,10 @@
 
 Two items are similar if the same users chose both: the cosine of their columns in the table of
 users and items. A user's score for an item is the sum of its similarities to the last items of the
-history. Nothing is trained; the table of neighbours is counted once.
+history. Nothing is trained; the table of neighbors is counted once.
 
 Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation
-algorithms", WWW 2001; shrinkage as in Bell and Koren, ICDM 2007, §3; that tuned neighbours keep
+algorithms", WWW 2001; shrinkage as in Bell and Koren, ICDM 2007, §3; that tuned neighbors keep
 up with networks: Ferrari Dacrema, Cremonesi and Jannach, RecSys 2019, arXiv 1907.06902.
 Derived in: chapter 11.
 """
@@ -86,7 +86,7 @@ class ItemKNN:
 def _similarities(
     train: Histories, num_items: int, num_neighbors: int, shrinkage: float
 ) -> sparse.csr_array:
-    """Return the similarity of each item (row) to its neighbours, (N, N); none to itself."""
+    """Return the similarity of each item (row) to its neighbors, (N, N); none to itself."""
     table = sparse.csr_array(
         (np.ones(len(train.items)), train.items.numpy(), train.offsets.numpy()),
         shape=(len(train), num_items),

@@ -8,9 +8,9 @@ completes.
 
 Beside the transformer there are two small parts. One turns the context into what it has to say
 about a level. The other gives each prefix its vector, and sees no user: so all prefixes of the
-catalogue have their vectors once, and an exact score for each item costs one matrix product a
+catalogue have their vectors once, and an exact score for each item costs one matrix product per
 level (see `scores`). In Lee et al. one small transformer reads context and prefix together, and so
-runs anew for each user and prefix.
+runs again for each user and prefix.
 
 The vector of a prefix begins with that of its last code. Which codes came before is then either
 worked out from the sum of their vectors, by a network; or each prefix that has siblings learns a

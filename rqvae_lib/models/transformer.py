@@ -40,7 +40,7 @@ class Memory(NamedTuple):
 
     @classmethod
     def of(cls, history: list[KeyValues], history_mask: Tensor) -> "Memory":
-        """Remember a history, for one beam a user that has no token of its own yet."""
+        """Remember a history, for one beam per user that has no token of its own yet."""
         keys = history[0].keys
         batch, num_heads, _, head_dim = keys.shape
         nothing = keys.new_empty(batch, 1, num_heads, 0, head_dim)
@@ -56,7 +56,7 @@ class Memory(NamedTuple):
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer MLP, each on normalised input and added to what came in."""
+    """Attention, then a two-layer MLP, each on normalized input and added to what came in."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks, one after another, and a last normalisation."""
+    """Blocks, one after another, and a last normalization."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

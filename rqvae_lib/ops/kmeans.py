@@ -2,7 +2,7 @@
 
 A codebook that starts as random vectors stands where no item lives: even where items use all of its
 codewords, these say next to nothing about them. Starting it at the centroids of the data makes
-every codeword useful on the first step, so the RQ-VAE's codebooks are initialised with k-means.
+every codeword useful on the first step, so the RQ-VAE's codebooks are initialized with k-means.
 
 Two ideas do all the work here. ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖², and ‖x‖² is the same for every
 centroid, so the nearest one is found with one matrix product. And a block of a thousand rows keeps

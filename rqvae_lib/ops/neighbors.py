@@ -2,7 +2,7 @@
 
 A map of a catalogue has two dimensions where the vectors have dozens, so it must put some items
 side by side that are far apart. *Trustworthiness* measures how bad that is: it looks at each item's
-neighbours on the map and asks how high they rank among its neighbours in truth.
+neighbors on the map and asks how high they rank among its neighbors in truth.
 
 Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection methods", ICANN 2001.
 Derived in: chapter 07.
@@ -51,18 +51,18 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
 
 @torch.no_grad()
 def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
-    """Measure how far the neighbours on a map are neighbours in truth.
+    """Measure how far the neighbors on a map are neighbors in truth.
 
-    A neighbour on the map that is not among the k nearest in truth is an intruder, and costs as
+    A neighbor on the map that is not among the k nearest in truth is an intruder, and costs as
     many ranks as it stands behind the k-th. The sum is scaled so that the worst map gets about 0.
 
     Args:
         x: the vectors, shape (N, D).
         points: their places on a map, shape (N, 2) or any other width.
-        k: how many neighbours to look at, at least 1 and below N / 2.
+        k: how many neighbors to look at, at least 1 and below N / 2.
 
     Returns:
-        1 if all k neighbours on the map are among the k nearest in truth. A map that was drawn
+        1 if all k neighbors on the map are among the k nearest in truth. A map that was drawn
         blindly gets about 0.5.
 
     Raises:
@@ -119,11 +119,11 @@ def _check(x: Tensor, name: str, k: int) -> None:
     if x.ndim != 2 or not x.is_floating_point():
         raise ValueError(
             f"{name} has shape {tuple(x.shape)} and type {x.dtype}; expected a matrix of floating "
-            "point numbers, one row an item"
+            "point numbers, one row per item"
         )
     if not 1 <= k < len(x):
         raise ValueError(
-            f"k is {k}, but each of {len(x)} rows has {max(len(x) - 1, 0)} neighbours: choose k "
+            f"k is {k}, but each of {len(x)} rows has {max(len(x) - 1, 0)} neighbors: choose k "
             "from 1 to that number"
         )
     check_finite(x, name)

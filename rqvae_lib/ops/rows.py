@@ -29,5 +29,5 @@ def check_finite(x: Tensor, name: str) -> None:
     if len(bad_rows):
         raise ValueError(
             f"row {int(bad_rows[0])} of {name} holds a NaN or an infinity ({len(bad_rows)} such "
-            "rows, all must be finite): mend or drop these rows"
+            "rows, all must be finite): fix or drop these rows"
         )

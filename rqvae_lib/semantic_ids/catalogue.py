@@ -5,11 +5,11 @@ group, tells them apart, so that every ID names exactly one item. It is given in
 hence adding items at the end of the catalogue never renames an older one. (`remedies` can move
 items to other codes first, so that fewer collide.)
 
-The IDs are looked up in sorted order. All IDs that start with the same codes are neighbours there,
+The IDs are looked up in sorted order. All IDs that start with the same codes are neighbors there,
 so a look-up narrows a range once for each code, by binary search.
 
 The catalogue's sha256 is its name: a model that learned to speak in these IDs talks nonsense in any
-other, so checkpoints carry the name and refuse a stranger.
+other, so checkpoints carry the name and refuse any other.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 "Handling collisions".
 Derived in: chapter 06; seen at work in chapter 00.
@@ -52,7 +52,7 @@ class SemanticIDs:
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:
             raise ValueError(
                 f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-                f"matrix of one row an item and {len(sizes)} columns, at least one"
+                f"matrix of one row per item and {len(sizes)} columns, at least one"
             )
         outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
         if len(outside):
@@ -184,7 +184,7 @@ class SemanticIDs:
         return SemanticIDs(torch.cat([self.codes, codes]), self.sizes[:-1])
 
     def to_frame(self, item_ids: np.ndarray, titles: Sequence[str]) -> pd.DataFrame:
-        """Return the table that `rqvae-lib inference-rqvae` writes, one row an item.
+        """Return the table that `rqvae-lib inference-rqvae` writes, one row per item.
 
         Args:
             item_ids: the catalogue's own ids, (N,).

@@ -1,4 +1,4 @@
-"""Semantic IDs in a file: one row an item, written whole, and checked before they are believed.
+"""Semantic IDs in a file: one row per item, written whole, and checked before they are believed.
 
 A table of IDs is edited, sorted and joined by other programs, and each of them can spoil it: a
 spreadsheet turns codes into dates, a join drops a row. An ID that is wrong by one code names
@@ -146,11 +146,11 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
         else:
             _check_columns(path, found, names)
             if not len(frame):
-                raise ValueError(f"{path} has no rows, expected one an item: write it anew")
+                raise ValueError(f"{path} has no rows, expected one per item: write it again")
             return frame
     raise ValueError(
         f"{path} is not a table of semantic IDs ({_short(' '.join(str(reason).split()), 120)}): "
-        "write it anew with rqvae-lib inference-rqvae"
+        "write it again with rqvae-lib inference-rqvae"
     )
 
 
@@ -200,7 +200,7 @@ def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:
         if missing:
             what = f"has no column {missing[0]!r}"
         raise ValueError(
-            f"{path} {what}; expected {', '.join(expected)}: write it anew, or pass the sizes of "
+            f"{path} {what}; expected {', '.join(expected)}: write it again, or pass the sizes of "
             "the codebooks that it was written with"
         )
 
@@ -273,7 +273,7 @@ def _rows_of(path: Path, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[n
         raise ValueError(
             f"{path}, column 'item_id': item {wanted[rows < 0][0]} is missing "
             f"({int((rows < 0).sum())} such items); expected a row for each item of the catalogue: "
-            "write the file anew from this catalogue"
+            "write the file again from this catalogue"
         )
     strange = np.ones(len(found), dtype=bool)
     strange[rows] = False
@@ -300,8 +300,8 @@ def _check_equal(
 
 def _wrong(path: Path, row: int, name: str, found: object, expected: str) -> ValueError:
     return ValueError(
-        f"{path}, row {row}, column {name!r}: found {_short(found)!r}, expected {expected}: mend "
-        "the row, or write the file anew"
+        f"{path}, row {row}, column {name!r}: found {_short(found)!r}, expected {expected}: fix "
+        "the row, or write the file again"
     )
 
 

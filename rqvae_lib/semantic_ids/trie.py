@@ -1,9 +1,9 @@
 """The catalogue's prefixes as a few flat tensors, so that only IDs that exist can be generated.
 
 Sort the IDs. Each distinct prefix is a node, and the nodes of one level, in sorted order, are
-numbered one after another. Then the children of a node are neighbours too, and so are all the items
+numbered one after another. Then the children of a node are neighbors too, and so are all the items
 below it: a node needs to remember only where its children start and where its items start. This is
-the compressed sparse row layout, 12 bytes a node and one extra entry a level.
+the compressed sparse row layout, 12 bytes per node and one extra entry per level.
 
 Source: constrained decoding over a prefix tree: De Cao et al., "Autoregressive entity retrieval",
 arXiv 2010.00904, §3.2; the flat layout: Su et al., "STATIC", arXiv 2602.22647.

@@ -7,7 +7,7 @@ shares; for what the codes know of an attribute, shuffle the labels and measure 
 
 Source: collisions of random codes are the birthday problem, Feller, *An Introduction to Probability
 Theory and Its Applications* I, §II.3; entropies and mutual information: Cover and Thomas, *Elements
-of Information Theory*, §2.2–2.5; purity, pairs and normalised mutual information: Manning,
+of Information Theory*, §2.2–2.5; purity, pairs and normalized mutual information: Manning,
 Raghavan and Schütze, *Introduction to Information Retrieval*, §16.3.
 Derived in: chapter 06.
 """
@@ -62,7 +62,7 @@ def expected_collision_rate(codes: Tensor) -> float:
     """
     _check_codes(codes)
     num_items = len(codes)
-    # What a tuple's probability can be, times N^L: a product of one count a level. Counts repeat,
+    # What a tuple's probability can be, times N^L: a product of one count per level. Counts repeat,
     # so there are few such products, and of each it is enough to know how many tuples have it.
     products = torch.ones(1, dtype=torch.float64)
     tuples = torch.ones(1, dtype=torch.float64)
@@ -185,7 +185,7 @@ def _check_codes(codes: Tensor) -> None:
     if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.numel():
         raise ValueError(
             f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-            "matrix of one row an item and one column a level, at least one of each"
+            "matrix of one row per item and one column per level, at least one of each"
         )
     if int(codes.min()) < 0:
         row, level = (codes < 0).nonzero()[0].tolist()
@@ -200,7 +200,7 @@ def _check_labels(name: str, labels: Tensor, length: int | None) -> None:
     if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
         raise ValueError(
             f"{name} have shape {tuple(labels.shape)} and type {labels.dtype}; expected a row of "
-            "integers, one an item: number the values, as pandas.factorize does"
+            "integers, one per item: number the values, as pandas.factorize does"
         )
     if length is not None and len(labels) != length:
         raise ValueError(

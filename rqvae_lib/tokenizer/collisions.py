@@ -12,7 +12,7 @@ a colliding item to codes that fit it a little less and that no other item has:
 Neither promises an end to all collisions: two items with the same vector look alike to optimal
 transport, and all tuples near an item may be taken. The disambiguation code closes what they leave.
 
-Whether a remedy is *stable* matters where a catalogue grows, because a decoder must learn anew
+Whether a remedy is *stable* matters where a catalogue grows, because a recommender must learn again
 whatever was renamed. Run again with new items at the end, the disambiguation code and the nearest
 free code rename no older item; the balanced last level may rename any item that collides.
 

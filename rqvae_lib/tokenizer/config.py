@@ -28,7 +28,7 @@ class RQVAEConfig:
     hidden_dims: tuple[int, ...] | None = (512, 256, 128)
     latent_dim: int = 32  # D: numbers in the latent vector and in each codeword
     num_levels: int = 3  # L: codes in a semantic ID, before disambiguation
-    codebook_size: int = 256  # K: codewords a level
+    codebook_size: int = 256  # K: codewords per level
     commitment_weight: float = 0.25  # β: how strongly the encoder is pulled to its codewords
     estimator: Estimator = "straight-through"  # or "rotation", "gumbel": see `estimators`
     learning: Learning = "average"  # of the codewords: moving averages, or "gradient"
@@ -76,7 +76,7 @@ class RQVAEConfig:
     def residual_kmeans(
         cls, input_dim: int, *, num_levels: int = 3, codebook_size: int = 256
     ) -> "RQVAEConfig":
-        """Return the settings of R-KMeans: residual k-means on the standardised embeddings.
+        """Return the settings of R-KMeans: residual k-means on the standardized embeddings.
 
         It is the RQ-VAE without an autoencoder, the baseline that costs nothing: fitted to the
         data, it is finished.

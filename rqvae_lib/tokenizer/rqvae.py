@@ -4,7 +4,7 @@ An encoder turns an item's embedding into a small latent vector, the quantizer r
 sum of codewords, and a decoder must rebuild the embedding from the sum. What the codes cannot say
 is lost, so training makes the codes say what matters. The codes are the item's semantic ID.
 
-Inputs are standardised, feature by feature: sentence embeddings have a large common mean, and what
+Inputs are standardized, feature by feature: sentence embeddings have a large common mean, and what
 tells items apart should not be the smaller part of what has to be rebuilt. Losses are summed over
 features, not averaged, so that the weight of reconstruction against commitment does not shrink as
 embeddings get wider.
@@ -32,7 +32,7 @@ class RQVAEOutput(NamedTuple):
     reconstruction: Tensor  # (B, input_dim), in the units of the input
     codes: Tensor  # (B, L) int64
     loss: Tensor  # (), reconstruction_loss + quantization_loss
-    reconstruction_loss: Tensor  # (), squared error of standardised features: sum, batch mean
+    reconstruction_loss: Tensor  # (), squared error of standardized features: sum, batch mean
     quantization_loss: Tensor  # (), the quantizer's: sum over levels and features, batch mean
 
 
@@ -74,7 +74,7 @@ class RQVAE(nn.Module):
         """Encode, quantize, decode and measure the loss.
 
         Args:
-            embeddings: shape (B, input_dim), float32, not yet standardised.
+            embeddings: shape (B, input_dim), float32, not yet standardized.
         """
         x = self.standardize(embeddings)
         latents = self.encoder(x).float()  # (B, D); under bf16 autocast the MLP alone is short
@@ -123,7 +123,7 @@ class RQVAE(nn.Module):
             )
 
     def fit_to_data(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
-        """Measure the standardisation and start the codebooks, on the whole catalogue.
+        """Measure the standardization and start the codebooks, on the whole catalogue.
 
         Args:
             embeddings: shape (N, input_dim), N ≥ K.
@@ -194,7 +194,7 @@ class RQVAE(nn.Module):
 
     def _latent_blocks(self, embeddings: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield rows of embeddings (N, input_dim), and their latents (block, D)."""
-        # All blocks are standardised in the same place: new memory a block, which the system has
+        # All blocks are standardized in the same place: new memory a block, which the system has
         # to clear first, takes longer than the arithmetic.
         place = torch.empty_like(embeddings[:BLOCK_ROWS])
         for rows in row_blocks(len(embeddings)):
@@ -243,7 +243,7 @@ class RQVAE(nn.Module):
     def variance_lost(self, embeddings: Tensor, codes: Tensor) -> float:
         """Return the share of the embeddings' variance that is lost when codes stand for them.
 
-        Measured on standardised embeddings, about the mean that `fit_to_data` found.
+        Measured on standardized embeddings, about the mean that `fit_to_data` found.
 
         Args:
             embeddings: shape (N, input_dim).

@@ -37,8 +37,8 @@ class TrainingConfig:
             unless one of num_steps and num_epochs is given.
     """
 
-    batch_size: int  # examples a step
-    num_steps: int | None = None  # optimiser steps in all; give these or epochs
+    batch_size: int  # examples per step
+    num_steps: int | None = None  # optimizer steps in all; give these or epochs
     num_epochs: float | None = None  # passes over the data
     learning_rate: float = 1e-3  # at its highest, after the warm-up
     schedule: Schedule = "cosine"  # how it changes after the warm-up

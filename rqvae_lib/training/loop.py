@@ -1,7 +1,7 @@
 """The one training loop, for the RQ-VAE and for every recommender.
 
 A step's batch and all other chance in it (dropout, say) depend on the seed and the step's number
-alone. What a training must remember is therefore small: the weights, the optimiser's averages and
+alone. What a training must remember is therefore small: the weights, the optimizer's averages and
 the number of steps done. Saved together, they let an interrupted training end at the same weights
 as one that was never interrupted: bit for bit on a CPU, while a GPU's own sums differ in the last
 digits from run to run.

@@ -1,8 +1,8 @@
 """The two trainings of the pipeline, from nothing to a model, with settings that work.
 
-`train_rqvae` turns embeddings into a tokenizer, and `train_recommender` turns histories and a catalogue
-of IDs into a recommender. The command line and the notebooks both call these, so that what a page
-shows is what the command does.
+`train_rqvae` turns embeddings into a tokenizer, and `train_recommender` turns histories and a
+catalogue of IDs into a recommender. The command line and the notebooks both call these, so what a
+page shows is what the command does.
 
 Seen at work in: chapter 00.
 """
@@ -72,7 +72,7 @@ def train_rqvae(
         training: steps, batch size, learning rate, seed of the training together.
         autoencoder_steps: steps of the autoencoder alone, at the same learning rate, which stays
             constant after the warm-up.
-        start_from: a trained RQ-VAE to continue from; its architecture and its standardisation,
+        start_from: a trained RQ-VAE to continue from; its architecture and its standardization,
             measured on the catalogue that it was trained on, stay. `config` must be None or equal,
             and there are no steps of the autoencoder alone.
         snapshot: called with the number of steps and the model, on the CPU, after each of
@@ -140,7 +140,7 @@ def _rqvae_to_train(
         if config is not None and config != start_from.config:
             raise ValueError(
                 f"the RQ-VAE to start from is {start_from.config}, but {config} was asked for: "
-                "leave the architecture out, or start anew"
+                "leave the architecture out, or start again"
             )
         config = start_from.config
     config = config or RQVAEConfig(input_dim=embeddings.shape[-1])

@@ -1,6 +1,6 @@
 """What a training must remember to go on as if it had never stopped.
 
-The weights, the optimiser's averages and the number of steps done; where a training stops early,
+The weights, the optimizer's averages and the number of steps done; where a training stops early,
 the best weights so far beside the present ones. A state belongs to one training: another
 configuration or other data are refused, not mixed in.
 
@@ -65,7 +65,7 @@ def save_state(
 
     Args:
         path: the file.
-        model, optimizer: as they are after `step` steps; the optimiser is an AdamW.
+        model, optimizer: as they are after `step` steps; the optimizer is an AdamW.
         settings: configuration and names of the inputs, JSON values; the training's identity.
         step: steps done.
         best: the best weights so far, if the training looks for them.
@@ -96,7 +96,7 @@ def steps_of(path: Path) -> int:
     try:
         return _steps(card, "best_step") if card.get("best_step") else _steps(card, "step")
     except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}): start anew") from error
+        raise CheckpointError(f"{path} is damaged ({error}): start again") from error
 
 
 def load_state(
@@ -113,7 +113,9 @@ def load_state(
         CheckpointError: if it belongs to another training, or is damaged.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist, so there is nothing to resume: start anew")
+        raise FileNotFoundError(
+            f"{path} does not exist, so there is nothing to resume: start a new training"
+        )
     _, tensors, saved, card = load_checkpoint(path, ["training-state"])
     settings = json.loads(json.dumps(settings))  # as they read once saved: tuples become lists
     differing = [name for name in settings if saved.get(name) != settings[name]]
@@ -122,7 +124,7 @@ def load_state(
         now = ", ".join(f"{name}={settings[name]}" for name in differing)
         raise CheckpointError(
             f"{path} belongs to another training ({was}; now {now}): resume with what it was "
-            "started with, or start anew in another folder"
+            "started with, or start again in another folder"
         )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     averages: dict[int, dict[str, Tensor]] = {}  # a parameter: its averages by name
@@ -162,7 +164,7 @@ def load_state(
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
             f"{path} holds a model of another shape, or is damaged ({reason}): resume with the "
-            "settings it was started with, or start anew in another folder"
+            "settings it was started with, or start again in another folder"
         ) from error
 
 

@@ -89,7 +89,7 @@ def test_fields_have_their_comments(built_book: Path) -> None:
         " ".join(term.get_text().split()): " ".join(term.find_next("dd").get_text().split())
         for term in html_of(built_book, "book/api_tokenizer").select("dl.simple dt")
     }
-    assert said["codebook_size: int = 256"] == "K: codewords a level"
+    assert said["codebook_size: int = 256"] == "K: codewords per level"
     layers = said["hidden_dims: tuple[int, ...] | None = (512, 256, 128)"]
     assert layers.startswith("Encoder layers; the decoder mirrors them. None: neither exists")
 

@@ -74,7 +74,7 @@ def test_equals_a_naive_loop(seed: int, k: int) -> None:
 
 
 def test_a_chain_falls_stone_by_stone() -> None:
-    # User u meets items u and u + 1. In a path each end falls, then its neighbour, to the last.
+    # User u meets items u and u + 1. In a path each end falls, then its neighbor, to the last.
     dataset = random_dataset(0)
     path = pd.DataFrame(
         [(u, i, 1, 0) for u in range(9) for i in (u, u + 1)], columns=list(INTERACTION_DTYPES)

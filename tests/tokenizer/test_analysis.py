@@ -147,7 +147,7 @@ def test_pair_precision_by_loops_and_its_control() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_purity_and_normalised_mutual_information_by_loops_and_scikit_learn(seed: int) -> None:
+def test_purity_and_normalized_mutual_information_by_loops_and_scikit_learn(seed: int) -> None:
     groups = torch.randint(20, (300,), generator=seeded(seed)) * 3 - 30  # any integers do
     labels = (groups + torch.randint(40, (300,), generator=seeded(seed + 9))) // 11
     members: dict[int, Counter[int]] = {}

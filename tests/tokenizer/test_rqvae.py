@@ -1,4 +1,4 @@
-"""The RQ-VAE's loss, standardisation and assignment, each against a computation by hand."""
+"""The RQ-VAE's loss, standardization and assignment, each against a computation by hand."""
 
 import math
 from dataclasses import fields, replace
@@ -92,7 +92,7 @@ def test_the_encoder_learns_as_if_nothing_were_quantized(
         assert parameter.grad.abs().sum() > 0
 
 
-def test_standardisation_and_a_feature_that_never_varies() -> None:
+def test_standardization_and_a_feature_that_never_varies() -> None:
     x = embeddings()
     x[:, 2] = 7.5
     model = fitted(x=x)

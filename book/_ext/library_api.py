@@ -34,10 +34,11 @@ from imports import PACKAGE, files_of, imported_names, public_face
 # The pages of the reference, and the packages that each describes.
 PAGES = {
     "book/api_data": ["io", "data", "datasets"],
-    "book/api_tokenizer": ["ops", "embeddings", "semantic_ids", "tokenizer"],
+    "book/api_tokenizer": ["ops", "semantic_ids", "embeddings", "tokenizer"],
     "book/api_recommenders": ["models", "generation"],
     "book/api_evaluation": ["training", "checkpoints", "evaluation", "cli", "teaching"],
 }
+FACE = f"{PACKAGE}/__init__.pyi"
 LONGEST_VALUE = 90  # characters of a constant's value that are still worth showing
 
 
@@ -79,6 +80,12 @@ def layout(source_dir: Path) -> dict[str, tuple[str, list[str]]]:
 def modules_of_page(source_dir: Path, page: str) -> list[str]:
     """The modules of the page's packages."""
     return [f"{name}.{file}" for name in PAGES[page] for file in packages(source_dir)[name].modules]
+
+
+def face(source_dir: Path) -> dict[str, str]:
+    """The public names of the library, each with the module that defines it, as "io.atomic"."""
+    names = public_face(source_dir / FACE, PACKAGE)
+    return {name: module.removeprefix(f"{PACKAGE}.") for name, module in names.items()}
 
 
 def imported_modules(source_dir: Path, path: Path) -> set[str]:
@@ -238,6 +245,8 @@ class LibraryAPI(Table):
         where.append(f"Used in {links(used)}." if used else "")
         if not derived and not used:
             where.append("Plumbing: no chapter uses it by name.")
+        public = [f"`{name}`" for name, at in face(source_dir).items() if at == module]
+        where.append(f"From `{PACKAGE}` itself: {', '.join(public)}." if public else "")
         lines = [f"({anchor(module)})=", f"### `{module}`", ""]
         lines += [" ".join(filter(None, where)), ""]
         lines += ["```{eval-rst}", f".. automodule:: {PACKAGE}.{module}", ""]
@@ -263,11 +272,10 @@ class PublicNames(Table):
 
     def markdown(self) -> list[str]:
         source_dir = Path(self.env.srcdir)
-        stub = source_dir / PACKAGE / "__init__.pyi"
-        self.env.note_dependency(str(stub))
+        self.env.note_dependency(str(source_dir / FACE))
         by_module: dict[str, list[str]] = {}
-        for name, module in public_face(stub, PACKAGE).items():
-            by_module.setdefault(module.removeprefix(f"{PACKAGE}."), []).append(name)
+        for name, module in face(source_dir).items():
+            by_module.setdefault(module, []).append(name)
         rows = ["| Name | What it is | Defined in |", "| --- | --- | --- |"]
         for module in layout(source_dir):
             path = source_dir.joinpath(PACKAGE, *module.split(".")).with_suffix(".py")
@@ -276,13 +284,13 @@ class PublicNames(Table):
                 self.env.note_dependency(str(path))
                 source = path.read_text(encoding="utf-8")
                 said = summaries(source)
-                where = f"{{ref}}`{module} <{anchor(module)}>`"
+                entry, where = f"{PACKAGE}.{module}", f"{{ref}}`{module} <{anchor(module)}>`"
                 rows += [
-                    f"| {{py:obj}}`{name} <{PACKAGE}.{module}.{name}>` | {said[name]} | {where} |"
+                    f"| {{py:obj}}`{name} <{entry}.{name}>` | {said[name]} | {where} |"
                     for name in sorted(names, key=list(said).index)
                 ]
         if by_module:
-            raise ValueError(f"{stub}: book/library_layout.md has no row for {sorted(by_module)}")
+            raise ValueError(f"{FACE}: book/library_layout.md has no row for {sorted(by_module)}")
         return rows
 
 
@@ -294,7 +302,7 @@ def summaries(source: str) -> dict[str, str]:
             ast.get_docstring(node) or ""
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
             else comment_on(node, comments, lines)
-        )
+        ).replace("|", r"\|")  # as it must stand in a table
         for name, node in public_names(ast.parse(source))
     }
 

@@ -65,6 +65,8 @@ class Histories:
 
 @dataclass(frozen=True)
 class Split:
+    """What a model may learn from, and the held-out positions that it must predict."""
+
     train: Histories  # what a model may learn from, one history per user, some perhaps empty
     everything: Histories  # the full histories, which held-out positions point into
     validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ArchitectureName = Literal["decoder-only", "encoder-decoder", "rq-transformer"]
+DEFAULT_ARCHITECTURE: ArchitectureName = "decoder-only"
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ class EncoderDecoderConfig(CodeSequenceConfig):
 
 @dataclass(frozen=True)
 class RQTransformerConfig(HistoryModelConfig):
-    """The architecture of an `RQTransformer`."""
+    """The architecture of an `RQTransformer`, whose transformer reads one token per item."""
 
     prefix_embeddings: bool = True  # a learned vector per prefix; else a network makes them
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(HistoryModelConfig):
-    """The architecture of a `SASRec`, and the size of its catalogue."""
+    """The architecture of a `SASRec`, which has a vector for each item and no semantic IDs."""
 
     num_items: int  # N, the size of the catalogue
 

@@ -1,4 +1,4 @@
-"""What the README and the prose pages say is true: code, commands, tables, counts, the picture."""
+"""What the prose pages say is true: commands, tables, counts, the picture."""
 
 import ast
 import re
@@ -19,10 +19,9 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
 from rqvae_lib.models.base import GenerativeRecommender
 from rqvae_lib.models.decoder_only import DecoderOnly
-from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
+from tests.book.test_readme import README, commands_in
 from tests.helpers import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
@@ -84,43 +83,7 @@ def test_pictures_text_is_the_movies_text() -> None:
     assert [" ".join(lines) for lines in drawn] == [load_dataset().texts[0]]
 
 
-# README
-
-
-def readme_code() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    return code
-
-
-def test_readme_steps_are_the_defaults() -> None:
-    steps = f"{RQVAE_TRAINING.num_steps}, {RECOMMENDER_TRAINING.num_steps}"
-    assert f"rqvae_steps, decoder_steps = {steps}\n" in readme_code()
-
-
-def test_readme_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    quick, replaced = re.subn(r"(rqvae_steps, decoder_steps) = .*", r"\1 = 3, 3", readme_code())
-    assert replaced == 1
-    names: dict[str, object] = {}
-    exec(compile(quick, "README.md", "exec"), names)
-    movies, found = names["movies"], names["found"]
-    assert names["embeddings"].shape == (movies.num_items, 384)
-    assert f"{movies.num_items:,} movies, {tuple(names['embeddings'].shape)}" in README
-    history = set(movies.user_history(movies.user_ids[0])[:-2].tolist())
-    recommended = set(found.items[0].tolist())
-    assert len(recommended) == 10
-    assert not recommended & history
-    first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("Toy Story (1995) (")
-    assert ast.literal_eval(last) == [movies.titles[item] for item in found.items[0]]
-
-
-def commands_in(page: str) -> list[str]:
-    return re.findall(r"^    (rqvae-lib .*?)(?:  +#.*)?$", page, re.MULTILINE)
-
-
-def test_readme_names_every_command() -> None:
-    named = {shlex.split(command)[1] for command in commands_in(README)}
-    assert named == set(typer.main.get_command(app).commands)
+# Commands and tokenizers
 
 
 @pytest.mark.parametrize(
@@ -174,21 +137,6 @@ def test_the_table_of_seeds_shows_no_collapse() -> None:
     shipped = load_rqvae("movielens-small-2016")[1]["metrics"]
     assert shipped["variance_lost"] < baseline["variance_lost"].min()
     assert shipped["collision_rate"] < baseline["collision_rate"].min()
-
-
-def test_readme_make_targets_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"\bmake (book|test|lab|\w+(?=[ `]*TORCH_INDEX))", README)) <= targets
-    assert "TORCH_INDEX" in makefile
-
-
-def test_readme_links_and_pictures_are_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    links += re.findall(r'(?:src|srcset)="([^"]+)"', README)
-    assert len(links) >= 6
-    for link in links:
-        assert (ROOT / link).exists(), link
 
 
 # How the library is laid out

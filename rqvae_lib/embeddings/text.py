@@ -34,11 +34,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.datasets.embedded import load_embedded
+from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.ops.rows import check_finite
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers per text, unit length
 ENDING = ".safetensors"
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
 
@@ -49,7 +50,7 @@ def load_embeddings(
     """Read the vectors that ship with an embedded dataset.
 
     Args:
-        name: the dataset, as for `load_dataset`.
+        name: one of `EMBEDDED`.
         texts: for whose items they are to be, (N,); by default those of the dataset itself.
 
     Returns:
@@ -57,9 +58,14 @@ def load_embeddings(
         ones have D = 384 and length 1 up to the rounding.
 
     Raises:
-        ValueError: if there is no such dataset, or if the file was not made from these texts.
+        ValueError: if no such dataset is embedded, or if the file was not made from these texts.
     """
-    texts = load_dataset(name).texts if texts is None else texts
+    if name not in EMBEDDED:
+        raise ValueError(
+            f"no embeddings of {name!r} come with the library, only of {', '.join(EMBEDDED)}: make "
+            "them with `rqvae-lib embed`, and read them with read_embeddings"
+        )
+    texts = load_embedded(name).texts if texts is None else texts
     with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
         return read_embeddings(folder / "embeddings.safetensors", texts)
 

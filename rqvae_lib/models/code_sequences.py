@@ -109,7 +109,8 @@ class CodeSequenceRecommender(Recommender):
         """Set to −inf what leads from the nodes (...) to no item, in logits (..., size)."""
         children = self.trie.children_of(level, nodes)  # (..., C)
         # Added, not set: a child that is not valid may carry the code of one that is.
-        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, children.valid.to(logits))
+        counted = children.valid.to(logits.dtype)
+        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, counted)
         return logits.masked_fill(exists == 0, -torch.inf)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:

@@ -45,8 +45,8 @@ class SemanticIDs:
 
     def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
         codes = codes.cpu()  # a catalogue is looked up, hashed and written: it lives there
-        if not isinstance(codebook_sizes, Sequence):
-            codebook_sizes = [codebook_sizes] * (codes.shape[1] if codes.ndim == 2 else 0)
+        if isinstance(codebook_sizes, int | np.integer):
+            codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain numbers: the catalogue's name is hashed from how the sizes are written.
         sizes = tuple(index(size) for size in codebook_sizes)
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:

@@ -279,7 +279,7 @@ BAD_FILES = [
     ("1m", appended("ratings.dat", b"1::3::4"), "line 5: found 3 fields, expected 4"),
     ("1m", appended("ratings.dat", b"1::3::nan::9"), "line 5: rating is 'nan', expected a whole"),
     ("1m", appended("ratings.dat", b"1::3::-inf::9"), "line 5: rating is '-inf'"),
-    ("1m", appended("ratings.dat", b"9::3::9::9"), "line 5: rating 9 is no number of stars"),
+    ("1m", appended("ratings.dat", b"9::3::9::9"), "line 5: rating 9 is not a number of stars"),
     ("1m", appended("ratings.dat", b"9::3::4::978300019000"), "timestamp 978300019000 is out of"),
     ("1m", appended("ratings.dat", b"9::3::4::-5"), "line 5: timestamp -5 is out of range"),
     ("1m", appended("ratings.dat", b"-9::3::4::5"), "line 5: user -9 is out of range"),
@@ -311,14 +311,14 @@ BAD_FILES = [
     ("csv", appended("movies.csv", b'9,"Open,Drama'), "movies.csv, line 6: unexpected end"),
     ("csv", appended("movies.csv", b"9,\xe9,Drama"), "line 6: byte 3 is not UTF-8 text"),
     ("csv", put("movies.csv", b"movieId,title,genres\n"), "movies.csv has no rows"),
-    ("amazon", put(REVIEWS, b"{}"), "is not a whole gzip file"),
-    ("amazon", put(REVIEWS, amazon()[REVIEWS][:-12]), "is not a whole gzip file"),
+    ("amazon", put(REVIEWS, b"{}"), "is not a complete gzip file"),
+    ("amazon", put(REVIEWS, amazon()[REVIEWS][:-12]), "is not a complete gzip file"),
     ("amazon", put(REVIEWS, gzip.compress(b"")), "is empty"),
     ("amazon", put(REVIEWS, gzip.compress(b"\n")), "has no rows"),
     ("amazon", appended(REVIEWS, b"{'asin': 1}"), "line 4: found \"{'asin': 1}\", expected a rev"),
     ("amazon", appended(REVIEWS, b"[" * 100_000), "line 4: found '[[[["),
     ("amazon", appended(REVIEWS, b"7"), "line 4: found '7', expected a review as JSON"),
-    ("amazon", appended(REVIEWS, review(asin=None)), "line 4: asin is None, expected a text"),
+    ("amazon", appended(REVIEWS, review(asin=None)), "line 4: asin is None, expected text"),
     ("amazon", appended(REVIEWS, review(reviewerID="")), "line 4: reviewerID is ''"),
     ("amazon", appended(REVIEWS, review(overall=float("nan"))), "line 4: overall is nan"),
     ("amazon", appended(REVIEWS, review(overall="5")), "line 4: overall is '5', expected a number"),
@@ -338,7 +338,7 @@ BAD_FILES = [
     (
         "amazon",
         put(META, gzip.compress(b"{'asin': 'B0001', 'title': 5}")),
-        "line 1: title is 5, expected a text or nothing",
+        "line 1: title is 5, expected text or nothing",
     ),
     (
         "amazon",
@@ -366,9 +366,9 @@ def test_a_bad_file_gets_its_sentence(
 
 USERS = [7, 9, 7, 7]
 BAD_INTERACTIONS = [
-    ({"item_id": None}, "interactions has no column 'item_id', but 'user_id"),
+    ({"item_id": None}, "interactions has no column 'item_id', only 'user_id"),
     ({"user_id": [1, None, 2, 3]}, "row 1, column 'user_id': found 'nothing', expected an id"),
-    ({"user_id": [1, -4, 2, 3]}, "row 1, column 'user_id': found -4, expected an id from 0 on"),
+    ({"user_id": [1, -4, 2, 3]}, "row 1, column 'user_id': found -4, expected an id of 0 or more"),
     ({"user_id": [1, 2.5, 2, 3]}, "row 1, column 'user_id': found 2.5, expected a whole number"),
     ({"user_id": [1, np.inf, 2, 3]}, "row 1, column 'user_id': found inf"),
     ({"user_id": ["a", 5, "b", "c"]}, "row 1, column 'user_id': found 5, expected ids of one type"),
@@ -390,7 +390,7 @@ BAD_INTERACTIONS = [
         "row 1, column 'timestamp'",
     ),
     ({"timestamp": ["5", "2020-01-01", "5", "6"]}, "row 1, column 'timestamp': found '2020-01-01'"),
-    ({"item_id": ["a"] * 4, "timestamp": [5] * 4}, "row 2: user 7 met item a in this second"),
+    ({"item_id": ["a"] * 4, "timestamp": [5] * 4}, "row 2: user 7 met item a in the same second"),
 ]
 BAD_ITEMS = [
     ({"item_id": None}, "items has no column 'item_id'"),
@@ -427,7 +427,7 @@ def test_an_unknown_item_is_named_as_its_table_writes_it() -> None:
 BAD_TABLES = [
     ("a.csv", b"", "a.csv is empty"),
     ("a.csv", b"user_id,item_id\n", "a.csv has no rows"),
-    ("a.csv", b"user_id;item_id\n1;2\n", "has no column 'user_id', but 'user_id;item_id'"),
+    ("a.csv", b"user_id;item_id\n1;2\n", "has no column 'user_id', only 'user_id;item_id'"),
     ("a.csv", b"user_id,item_id\n1,2,3\n", "a.csv is not a csv table"),
     ("a.csv", b"user_id,item_id\n1,2\n1,2,3\n", "a.csv is not a csv table"),
     ("a.csv", b"user_id,item_id\n1\n", "a.csv, row 0, column 'item_id': found 'nothing'"),
@@ -453,7 +453,7 @@ def test_a_bad_table_gets_its_sentence(
 def test_a_table_or_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere.csv does not exist"):
         Dataset.from_tables(tmp_path / "nowhere.csv")
-    with pytest.raises(FileNotFoundError, match="has none of the files that name a data set"):
+    with pytest.raises(FileNotFoundError, match="has none of the files of a known dataset"):
         load_dataset(tmp_path)
     with pytest.raises(ValueError, match="expected one of movielens-small-2016, movielens-1m"):
         load_dataset("nowhere")
@@ -574,7 +574,9 @@ def test_the_real_ml_100k(tmp_path: Path) -> None:
 
 
 def test_a_mistaken_name_of_a_column_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"columns names 'time', expected names among user_id,"):
+    with pytest.raises(
+        ValueError, match=r"columns has the key 'time', expected keys among user_id,"
+    ):
         Dataset.from_tables(**tables(), columns={"time": "timestamp"})
 
 

@@ -308,7 +308,7 @@ def test_what_is_not_finite_is_refused_and_its_row_named(bad: float) -> None:
 
 @pytest.mark.parametrize("num_clusters", [0, -1, 6])
 def test_more_clusters_than_rows_are_refused(num_clusters: int) -> None:
-    with pytest.raises(ValueError, match=f"{num_clusters} clusters were asked of 5 rows"):
+    with pytest.raises(ValueError, match=f"num_clusters is {num_clusters}, but x has 5 rows"):
         kmeans(blobs(5, 2), num_clusters, generator=seeded())
 
 

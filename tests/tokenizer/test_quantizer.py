@@ -685,7 +685,7 @@ def test_the_start_survives_save_and_load() -> None:
 
 
 def test_fewer_vectors_than_codewords_and_nan_are_refused() -> None:
-    with pytest.raises(ValueError, match="5 clusters were asked of 4 rows"):
+    with pytest.raises(ValueError, match="num_clusters is 5, but x has 4 rows"):
         quantizer().init_codebooks(vectors(4), generator=seeded())
     z = vectors()
     z[3, 0] = math.nan

@@ -17,8 +17,7 @@ LONGEST = (
     "tests/book/test_browser.py",
     "tests/robustness/test_kill.py",
     "tests/robustness/test_fuzz.py",
-    "tests/cli/test_commands.py",
-    "tests/cli/test_evaluate.py",
+    "tests/cli",
     "tests/training",
 )
 

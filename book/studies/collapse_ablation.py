@@ -1,6 +1,6 @@
 """Which remedy keeps an RQ-VAE's codebooks from collapsing? Leave some out, and try some alone.
 
-    OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
+    OMP_NUM_THREADS=1 python book/studies/collapse_ablation.py
 
 writes notebooks/results/05_collapse.csv, which chapter 05 shows: `VARIANTS`, three seeds each, 500
 steps in all. Rows are written as they come, and a row that is there is kept as long as its variant

@@ -1,6 +1,6 @@
 """Draw the maps of chapter 07 that are too slow to draw on its page.
 
-    OMP_NUM_THREADS=1 python book/_tools/umap_coordinates.py
+    OMP_NUM_THREADS=1 python book/studies/umap_coordinates.py
 
 writes notebooks/results/07_maps.parquet: one row a movie, in the order of the catalogue, and for
 each map the columns NAME_x and NAME_y. It takes about two minutes of one core.

@@ -34,7 +34,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.ops.rows import check_finite
 
@@ -49,7 +50,7 @@ def load_embeddings(
     """Read the vectors that ship with an embedded dataset.
 
     Args:
-        name: one of `data.names.EMBEDDED`.
+        name: one of `EMBEDDED`.
         texts: the item texts that the vectors must belong to, N of them. By default the texts of
             the dataset.
 
@@ -58,11 +59,14 @@ def load_embeddings(
         D = 384 and length 1, up to rounding.
 
     Raises:
-        ValueError: if there is no dataset of this name, or its vectors were not made from these
-            texts.
-        OSError: if the dataset does not ship with vectors.
+        ValueError: if no such dataset is embedded, or its vectors were not made from these texts.
     """
-    texts = load_dataset(name).texts if texts is None else texts
+    if name not in EMBEDDED:
+        raise ValueError(
+            f"no embeddings of {name!r} come with the library, only of {', '.join(EMBEDDED)}: make "
+            "them with `rqvae-lib embed`, and read them with read_embeddings"
+        )
+    texts = load_embedded(name).texts if texts is None else texts
     with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
         return read_embeddings(folder / "embeddings.safetensors", texts)
 

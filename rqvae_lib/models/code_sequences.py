@@ -35,7 +35,8 @@ class CodeSequenceRecommender(Recommender):
         super().__init__(config, ids)
         dim = config.transformer.dim
         self.first_codes = tuple(accumulate(self.sizes, initial=0))[:-1]
-        self.register_buffer("offsets", torch.tensor(self.first_codes), persistent=False)
+        offsets = torch.tensor(self.first_codes, device="cpu")  # also where weights have no memory
+        self.register_buffer("offsets", offsets, persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
         self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
@@ -108,7 +109,8 @@ class CodeSequenceRecommender(Recommender):
         """Set to −inf what leads from the nodes (...) to no item, in logits (..., size)."""
         children = self.trie.children_of(level, nodes)  # (..., C)
         # Added, not set: a child that is not valid may carry the code of one that is.
-        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, children.valid.to(logits))
+        counted = children.valid.to(logits.dtype)
+        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, counted)
         return logits.masked_fill(exists == 0, -torch.inf)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:

@@ -74,11 +74,15 @@ class EncoderDecoderConfig(CodeSequenceConfig):
 
 @dataclass(frozen=True)
 class RQTransformerConfig(HistoryModelConfig):
+    """The architecture of an `RQTransformer`, whose transformer reads one token per item."""
+
     prefix_embeddings: bool = True  # a learned vector per prefix; else a network makes them
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(HistoryModelConfig):
+    """The architecture of a `SASRec`, which has a vector for each item and no semantic IDs."""
+
     num_items: int  # N, the size of the catalogue
 
     def __post_init__(self) -> None:

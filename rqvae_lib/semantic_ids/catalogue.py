@@ -46,8 +46,8 @@ class SemanticIDs:
 
     def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
         codes = codes.cpu()  # a catalogue is searched, hashed and written on the CPU
-        if not isinstance(codebook_sizes, Sequence):
-            codebook_sizes = [codebook_sizes] * (codes.shape[1] if codes.ndim == 2 else 0)
+        if isinstance(codebook_sizes, int | np.integer):
+            codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain ints, because the sha256 depends on how the sizes are printed.
         sizes = tuple(index(size) for size in codebook_sizes)
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:

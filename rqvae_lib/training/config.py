@@ -106,7 +106,9 @@ class TrainingConfig:
 
 RQVAE_STEPS = 2000
 RECOMMENDER_STEPS = 1000
+# How the pipeline trains a tokenizer, unless it is told otherwise.
 RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
+# How the pipeline trains what recommends, unless it is told otherwise.
 RECOMMENDER_TRAINING = TrainingConfig(
     num_steps=RECOMMENDER_STEPS,
     batch_size=32,

@@ -173,7 +173,7 @@ def train_recommender(
     Args:
         ids: the catalogue that the model will speak.
         histories: what it may learn from: a split's `train`.
-        config: of any architecture in `ARCHITECTURES`; a `DecoderOnlyConfig` by default.
+        config: of any architecture in `models.configs.CONFIGS`; a `DecoderOnlyConfig` by default.
         training: steps, batch size, learning rate, seed.
         device: where to train.
         state_path, resume, progress: as `training.train`.

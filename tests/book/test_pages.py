@@ -3,7 +3,10 @@
 import ast
 import re
 import shlex
+import tomllib
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +16,20 @@ import typer
 from typer.testing import CliRunner
 
 import pipeline_picture
+from library_api import layout, packages
+from rqvae_lib.checkpoints import models
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.cli.main import app
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.splits import Split
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
-from rqvae_lib.models.base import GenerativeRecommender
+from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.decoder_only import DecoderOnly
+from rqvae_lib.models.encoder_decoder import EncoderDecoder
+from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.training import recipes
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
 from tests.helpers import ROOT
 
@@ -28,7 +39,7 @@ DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
 TROUBLES = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "rqvae_lib"
-PRETRAINED = LIBRARY / "pretrained"
+PRETRAINED = LIBRARY / "checkpoints" / "pretrained"
 
 
 # The picture
@@ -39,7 +50,7 @@ class TestPicture:
     def test_is_what_the_script_draws(self, name: str) -> None:
         drawn = pipeline_picture.draw(pipeline_picture.PICTURES[name])
         committed = (pipeline_picture.ASSETS / name).read_bytes()
-        assert committed == drawn.encode(), "run `python book/_tools/pipeline_picture.py`"
+        assert committed == drawn.encode(), "run `python book/makers/pipeline_picture.py`"
 
     def test_is_well_formed_described_and_loads_nothing(self, name: str) -> None:
         text = (pipeline_picture.ASSETS / name).read_text(encoding="utf-8")
@@ -92,16 +103,33 @@ def readme_code() -> str:
     return code
 
 
-def test_readme_steps_are_the_defaults() -> None:
-    steps = f"{RQVAE_TRAINING.num_steps}, {RECOMMENDER_TRAINING.num_steps}"
-    assert f"rqvae_steps, decoder_steps = {steps}\n" in readme_code()
+def test_readme_code_is_short_and_all_of_the_public_face() -> None:
+    tree = ast.parse(readme_code())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {getattr(node, "module", None) for node in imports} == {"rqvae_lib"}
+    assert len([line for line in readme_code().splitlines() if line]) <= 20
 
 
-def test_readme_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    quick, replaced = re.subn(r"(rqvae_steps, decoder_steps) = .*", r"\1 = 3, 3", readme_code())
-    assert replaced == 1
+def test_readme_trains_with_the_defaults() -> None:
+    """What it prints and how long it takes is then that of the commands."""
+    calls = [node for node in ast.walk(ast.parse(readme_code())) if isinstance(node, ast.Call)]
+    trainings = [call for call in calls if ast.unparse(call.func).startswith("train_")]
+    assert len(trainings) == 2
+    for call in trainings:
+        assert not {"config", "training"} & {keyword.arg for keyword in call.keywords}
+
+
+def test_readme_code_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for train, training in (
+        ("train_rqvae", RQVAE_TRAINING),
+        ("train_recommender", RECOMMENDER_TRAINING),
+    ):
+        quick = partial(getattr(recipes, train), training=replace(training, num_steps=3))
+        monkeypatch.setattr(recipes, train, quick)
     names: dict[str, object] = {}
-    exec(compile(quick, "README.md", "exec"), names)
+    exec(compile(readme_code(), "README.md", "exec"), names)
     movies, found = names["movies"], names["found"]
     assert names["embeddings"].shape == (movies.num_items, 384)
     assert f"{movies.num_items:,} movies, {tuple(names['embeddings'].shape)}" in README
@@ -120,7 +148,8 @@ def commands_in(page: str) -> list[str]:
 
 def test_readme_names_every_command() -> None:
     named = {shlex.split(command)[1] for command in commands_in(README)}
-    assert named == set(typer.main.get_command(app).commands)
+    commands = typer.main.get_command(app).commands
+    assert named == {name for name, command in commands.items() if not command.hidden}
 
 
 @pytest.mark.parametrize(
@@ -194,15 +223,13 @@ def test_readme_links_and_pictures_are_files() -> None:
 # How the library is laid out
 
 
-def layout_rows() -> dict[str, list[str]]:
-    """{module: the chapters that derive it}, in the order of the table."""
-    rows = re.findall(r"^\| `(\w+)\.py` \| .+ \| (.*?) \|$", LAYOUT, re.MULTILINE)
-    return {module: re.findall(r"\d+", chapters) for module, chapters in rows}
-
-
 def modules() -> dict[str, ast.Module]:
-    paths = sorted(LIBRARY.glob("[!_]*.py"))
-    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    """Every module of the library, as "io.atomic", but those that hold exercises' cases."""
+    paths = sorted(LIBRARY.glob("*/[!_]*.py"))
+    return {
+        f"{path.parent.name}.{path.stem}": ast.parse(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -216,44 +243,107 @@ def imported(tree: ast.Module) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        found |= {name.split(".")[1] for name in names if name.startswith("rqvae_lib.")}
+        found |= {".".join(name.split(".")[1:3]) for name in names if name.startswith("rqvae_lib.")}
     return found
 
 
-def test_layout_lists_every_module() -> None:
-    assert sorted(layout_rows()) == sorted(modules())
+def test_layout_lists_every_package_and_module() -> None:
+    assert sorted(layout(ROOT)) == sorted(modules())
+    folders = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+    assert set(packages(ROOT)) == folders
+    headings = re.findall(r"^### `(\w+)`$", LAYOUT, re.MULTILINE)
+    assert headings == list(packages(ROOT)), "the tables of files are in the packages' order"
+    others = {path.name for path in LIBRARY.glob("*/*/") if (path / "__init__.py").is_file()}
+    assert others == {"exercises"}, "a package inside a package needs a place on the page"
 
 
 def test_imports_run_one_way() -> None:
-    order = list(layout_rows())
+    order = list(layout(ROOT))
     for module, tree in modules().items():
+        assert imported(tree) <= set(order), f"{module} imports what no row names"
         above = set(order[: order.index(module)])
-        assert imported(tree) & set(order) <= above, f"{module}.py imports what stands below it"
+        assert imported(tree) <= above, f"{module} imports what stands below it"
+
+
+def test_layout_says_what_each_package_imports_from() -> None:
+    found: dict[str, set[str]] = {name: set() for name in packages(ROOT)}
+    for module, tree in modules().items():
+        package = module.split(".")[0]
+        found[package] |= {name.split(".")[0] for name in imported(tree)} - {package}
+    for name, package in packages(ROOT).items():
+        assert package.imports == sorted(found[name]), name
+
+
+def test_layout_has_the_order_that_import_linter_holds() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    assert contract["exhaustive"]
+    assert contract["type"] == "layers"
+    layers = [layer.split(" | ") for layer in reversed(contract["layers"])]
+    layer_of = {name: number for number, layer in enumerate(layers) for name in layer}
+    order = list(packages(ROOT))
+    assert sorted(layer_of) == sorted(order)
+    assert order == sorted(order, key=layer_of.get)
 
 
 def test_imported_sees_every_way_to_import() -> None:
     ways = [
         "import rqvae_lib.semantic_ids.trie as t",
-        "from rqvae_lib import kmeans",
+        "from rqvae_lib.ops import kmeans",
         "def f(): from rqvae_lib.io.atomic import x",
+        "from rqvae_lib import recommend",  # no module of a package: no row names it
     ]
-    assert imported(ast.parse("\n".join(ways))) == {"trie", "kmeans", "files"}
+    found = imported(ast.parse("\n".join(ways)))
+    assert found == {"semantic_ids.trie", "ops.kmeans", "io.atomic", "recommend"}
 
 
 @pytest.mark.parametrize("module", modules())
 def test_layout_names_the_chapters_of_the_docstring(module: str) -> None:
     docstring = ast.get_docstring(modules()[module]) or ""
     said = re.search(r"Derived in: ([^;.]*)", docstring)
-    assert layout_rows()[module] == (re.findall(r"\d+", said[1]) if said else [])
+    assert layout(ROOT)[module][1] == (re.findall(r"\d+", said[1]) if said else [])
+
+
+def is_left_open(method: ast.stmt) -> bool:
+    """Whether a method of a base class says only what its subclasses shall do."""
+    return isinstance(method, ast.FunctionDef) and ast.unparse(method.body[-1]) == (
+        "raise NotImplementedError"
+    )
 
 
 def test_layout_names_the_interface() -> None:
-    """The three questions are the protocol of beam search, in its order; `loss` is the fourth."""
+    """What each architecture adds to `Recommender`: the three questions, in order; then `loss`."""
     section = LAYOUT[LAYOUT.index("| Method |") :]
     named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    protocol = [name for name in vars(GenerativeRecommender) if not name.startswith("_")]
-    assert named == [*protocol, "loss"]
-    assert all(callable(getattr(DecoderOnly, name)) for name in named)
+    (recommender,) = (
+        node
+        for node in modules()["models.base"].body
+        if isinstance(node, ast.ClassDef) and node.name == "Recommender"
+    )
+    needed = [method.name for method in recommender.body if is_left_open(method)]
+    assert named == [*(name for name in needed if name != "loss"), "loss"]
+    for architecture in (DecoderOnly, EncoderDecoder, RQTransformer):
+        for name in named:
+            assert getattr(architecture, name) is not getattr(Recommender, name)
+
+
+def test_layout_names_what_there_is() -> None:
+    """The attributes and functions that the five things mention."""
+    section = LAYOUT[LAYOUT.index("## How the parts fit together") :]
+    for name, owner in (
+        ("item_index", Dataset),
+        ("popularity", Split),
+        ("id_of", SemanticIDs),
+        ("item_of", SemanticIDs),
+        ("with_prefix", SemanticIDs),
+        ("sha256", SemanticIDs),
+        *((f"save_{kind}", models) for kind in ("rqvae", "recommender", "sasrec")),
+        ("load_recommender", models),
+    ):
+        assert hasattr(owner, name)
+        assert re.search(rf"`[\w.]*\b{name}\b", section), name
+    for path in re.findall(r"`((?:\w+/)+\w+(?:\.py)?)`", LAYOUT):
+        assert (ROOT / path).exists() or (LIBRARY / path).exists(), path
 
 
 # Data and licences

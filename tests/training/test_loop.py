@@ -522,7 +522,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_the_state(
         run((model, loss_of, batches), config, state_path=path)
     assert path.exists() == (save_every == 5)
     if path.exists():  # the kept state is the one of step 10, and sound
-        tensors, _, card = load_checkpoint(path, "training-state")
+        _, tensors, _, card = load_checkpoint(path, ["training-state"])
         assert card["step"] == 10
         assert all(value.isfinite().all() for value in tensors.values())
         assert not torch.equal(tensors["model.w"], Line().w)

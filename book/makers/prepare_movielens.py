@@ -93,7 +93,7 @@ def make_items(source: pd.DataFrame) -> pa.Table:
 
 
 def make_interactions(source: pd.DataFrame) -> pa.Table:
-    """One row per rating: user_id int64, item_id int64, rating float32, timestamp int64 (s, UTC)."""
+    """One row per rating: user_id, item_id int64; rating float32; timestamp int64 (s, UTC)."""
     ratings = source.sort_values(["userId", "timestamp"], kind="stable")
     return pa.table(
         {

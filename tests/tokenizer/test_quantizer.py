@@ -453,7 +453,7 @@ def dying(dead_after: int, **kwargs: object) -> ResidualQuantizer:
 
 
 def test_a_dead_codeword_is_moved_onto_a_row_after_its_fair_shares_and_not_before() -> None:
-    # Four fair shares of two codewords are eight rows; three rows per step: the third step moves it.
+    # Four fair shares of two codewords are eight rows; at three per step, the third moves it.
     model, far = dying(dead_after=4), torch.tensor([100.0, 100.0])
     for step in range(3):
         assert torch.equal(model.codebooks[0, 1], far), step

@@ -231,7 +231,7 @@ def test_one_number_is_the_size_of_every_codebook(size: int) -> None:
 
 
 def test_one_number_bounds_the_codes_of_every_level() -> None:
-    with pytest.raises(ValueError, match=r"item 0 has code 2 at level 1.* holds 0 to 1"):
+    with pytest.raises(ValueError, match=r"item 0 has code 2 at level 1; expected .* 0 to 1"):
         SemanticIDs(EXAMPLE, 2)
     with pytest.raises(ValueError, match=r"shape \(3, 2\) and type torch.float32"):
         SemanticIDs(torch.zeros(3, 2), 3)

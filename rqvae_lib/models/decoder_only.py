@@ -1,7 +1,7 @@
 """A causal transformer that continues the sentence of a user's codes.
 
-The codes of the first item, then those of the second, and so on: one sequence, in which every code
-is predicted from all codes before it. So a window of T items gives T targets in one pass.
+The sentence is the codes of the first item, then those of the second, and so on. Every code is
+predicted from all codes before it, so a window of T items gives T targets in one pass.
 
 Derived in: chapter 08; seen at work in chapter 00.
 """
@@ -21,7 +21,8 @@ class DecoderOnly(CodeSequenceRecommender):
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
@@ -36,7 +37,7 @@ class DecoderOnly(CodeSequenceRecommender):
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
-            item.
+                item.
 
         Returns:
             shape (), float32.
@@ -48,9 +49,11 @@ class DecoderOnly(CodeSequenceRecommender):
         return self.nll(hidden, items[real])
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        """Read a batch of histories, as `Recommender.read_histories`."""
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
         return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam, as `CodeSequenceRecommender.read_token`."""
         return self.transformer.step(token, memory)

@@ -49,7 +49,8 @@ class RQVAE(nn.Module):
         config: the architecture.
 
     Attributes:
-        mean, std: buffers (input_dim,), float32: the mean and the spread of each feature.
+        mean: buffer (input_dim,), float32, the mean of each feature.
+        std: buffer (input_dim,), float32, the spread of each feature.
     """
 
     mean: Tensor

@@ -8,11 +8,12 @@ Seen at work in: chapter 00.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import Split
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import Card
@@ -53,18 +54,19 @@ def said_by(card: Card, name: str, file: object) -> str:
     """Return what a checkpoint's card says of itself; refuse a card that does not say it."""
     if name not in card:
         raise ValueError(
-            f"{file} does not say its {name!r}: it was saved without the data that it was trained "
-            "on. Save it again with them (save_rqvae, save_recommender or save_sasrec with a "
-            "dataset), train one, or use it from Python"
+            f"{file} does not say its {name!r}, so no command can tell whether it fits: save it "
+            "again with what it was trained on, as in save_rqvae(path, model, dataset, vectors) or "
+            "save_recommender(path, model, dataset, split), or train one"
         )
     return str(card[name])
 
 
 def check_data(what: str, card: Card, dataset: Dataset) -> None:
     """Refuse a model that was trained on other data than it is now used on."""
-    if card.get("data") != dataset.checksum:
+    trained_on = said_by(card, "data", f"the {what}")
+    if trained_on != dataset.checksum:
         raise ValueError(
-            f"the {what} was trained on other data ({card.get('data', 'not named')}) than "
+            f"the {what} was trained on other data ({trained_on}) than "
             f"{dataset.name} ({dataset.checksum}): train one on this data"
         )
 
@@ -101,7 +103,9 @@ def check_split(what: str, card: Card, split: str) -> None:
     """Refuse to evaluate a model on a split whose targets it may have learned from."""
     trained_on = said_by(card, "split", what)
     if trained_on != split:
+        named = trained_on in get_args(SplitName)
+        own = f"pass --split {trained_on}" if named else "evaluate it on its own split from Python"
         raise ValueError(
             f"{what} was trained on the split {trained_on!r}, so it may have seen the targets of "
-            f"{split!r}: pass --split {trained_on}, or train one on {split!r}"
+            f"{split!r}: {own}, or train one on {split!r}"
         )

@@ -1,4 +1,4 @@
-"""What the commands share: how they find data and models, and refuse what does not fit.
+"""What the commands share: how they find files and devices, and refuse what cannot work.
 
 Seen at work in: chapter 00.
 """
@@ -9,23 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import torch
 import typer
 
-from rqvae_lib.checkpoints.cards import check_data, check_items, check_text, said_by
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.cli.options import DATASET, RQVAE_FILE, RUNS
+from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import Content, SplitName
 from rqvae_lib.data.splits import Split, split_by_name
-from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.locks import only_process_in
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.tokenizer.config import RQVAEConfig
-from rqvae_lib.training.recipes import new_rqvae
 
 
 def command_line() -> str:
@@ -33,51 +26,14 @@ def command_line() -> str:
     return " ".join(["rqvae-lib", *sys.argv[1:]])
 
 
-def choose(given: str | None, file: str, shipped: str) -> str:
-    """Return what to load: what was given, the last run's file, or the shipped one."""
-    chosen = given or (str(RUNS / file) if (RUNS / file).is_file() else "pretrained")
-    typer.echo(f"Using {chosen}.", err=True)
-    return shipped if chosen == "pretrained" else chosen
+def choose(given: str | None, file: str) -> str:
+    """Return what to load: what was given, the last run's file, or 'pretrained'."""
+    return given or (str(RUNS / file) if (RUNS / file).is_file() else "pretrained")
 
 
-def load_catalogue(
-    tokenizer: str | None,
-    seed: int,
-    dataset: Dataset,
-    embeddings: Path | None,
-    device: str = "cpu",
-    split: Split | None = None,
-) -> SemanticIDs:
-    """Return the IDs that a tokenizer, named as in the option, gives to a data set's items.
-
-    A tokenizer that has seen who chose what keeps to the split that it saw: if a model is trained
-    on another (`split`), it is refused, since it may know what that one holds out.
-    """
-    if tokenizer == "random":
-        vectors = item_vectors(dataset, embeddings=embeddings).tensor
-        codebook_size = min(RQVAEConfig.codebook_size, len(vectors))
-        config = RQVAEConfig(vectors.shape[1], codebook_size=codebook_size)
-        untrained = new_rqvae(vectors, config, seed=seed)
-        return untrained.to(device).tokenize(vectors.to(device))
-    file = choose(tokenizer, RQVAE_FILE, DATASET)
-    model, card = load_rqvae(file)
-    content = cast(Content, said_by(card, "content", file))
-    own = card.get("split", "leave-one-out")
-    if content == "text":
-        check_items("tokenizer", card, dataset)
-    else:
-        check_data("tokenizer", card, dataset)
-        if split is None:
-            split = split_by_name(dataset, cast(SplitName, own))
-    known = item_vectors(dataset, content, embeddings, split)
-    check_text(card, known, embeddings)
-    if content != "text" and split is not None and split.name != own:
-        raise ValueError(
-            f"the tokenizer was made from who chose what in the training part of the {own} split, "
-            f"which may hold what the {split.name} split holds out: train one with "
-            f"--split {split.name}"
-        )
-    return model.to(device).tokenize(known.tensor.to(device))
+def shipped(chosen: str) -> str:
+    """Return what the loaders call a model: 'pretrained' is the one of the embedded data set."""
+    return DATASET if chosen == "pretrained" else chosen
 
 
 def hold_out(dataset: Dataset, name: SplitName) -> Split:
@@ -99,6 +55,39 @@ def check_codebook_size(size: int, dataset: Dataset) -> None:
             f"--codebook-size is {size}, but {dataset.name} has {dataset.num_items} items, which "
             f"cannot fill codebooks of {size} codewords: pass --codebook-size "
             f"{dataset.num_items} or less"
+        )
+
+
+def typed(context: typer.Context, *parameters: str) -> list[str]:
+    """Return those of a command's options that were given, as they are typed."""
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    found = []
+    for parameter in parameters:
+        source = context.get_parameter_source(parameter)  # its class is click's, or typer's copy
+        if source and source.name != "DEFAULT":
+            found.append(options[parameter])
+    return found
+
+
+def check_embeddings(embeddings: Path | None, content: Content) -> None:
+    """Refuse a file of embeddings that is not there, or that nothing would read."""
+    if embeddings is None:
+        return
+    if content == "collaborative":
+        raise ValueError(
+            f"--embeddings is {embeddings}, but collaborative vectors are made of who chose what "
+            "and read no texts: leave it out, or use --content both"
+        )
+    with embeddings.open("rb"):  # what is not there, or may not be read, is the system's own error
+        pass
+
+
+def check_resumable(state: Path) -> None:
+    """Refuse to resume where no state was saved."""
+    if not state.is_file():
+        raise FileNotFoundError(
+            f"{state} does not exist, so there is nothing to resume: leave --resume out, or name "
+            "the folder of the training as --output"
         )
 
 

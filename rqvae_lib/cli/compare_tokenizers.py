@@ -22,6 +22,7 @@ from rqvae_lib.cli.options import (
     SplitOption,
     Steps,
 )
+from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING
 
@@ -36,8 +37,8 @@ def compare_tokenizers_command(
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
-    content: ContentOption = "text",
-    split: SplitOption = "leave-one-out",
+    content: ContentOption = DEFAULT_CONTENT,
+    split: SplitOption = DEFAULT_SPLIT,
     levels: Levels = RQVAEConfig.num_levels,
     codebook_size: CodebookSize = RQVAEConfig.codebook_size,
     steps: Steps = RQVAE_STEPS,
@@ -49,7 +50,7 @@ def compare_tokenizers_command(
     Both have the same number of levels and codewords. An RQ-VAE that uses fewer of them, or
     collides more than residual k-means, has collapsed.
     """
-    from rqvae_lib.cli.common import check_codebook_size, check_device, claim_csv
+    from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.item_vectors import item_vectors
@@ -57,14 +58,15 @@ def compare_tokenizers_command(
     from rqvae_lib.tokenizer.metrics import tokenizer_metrics
     from rqvae_lib.training.recipes import new_rqvae, train_rqvae
 
-    check_device(device)
+    common.check_device(device)
+    common.check_embeddings(embeddings, content)
     if output:
-        context.with_resource(claim_csv(output))
+        context.with_resource(common.claim_csv(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    check_codebook_size(codebook_size, dataset)
+    common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)
-    vectors = item_vectors(dataset, content, embeddings, chosen).tensor
-    width = vectors.shape[1]
+    vectors = item_vectors(dataset, content, embeddings, chosen)
+    width = vectors.tensor.shape[1]
     config = RQVAEConfig(width, num_levels=levels, codebook_size=codebook_size)
     baseline = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
     training = replace(RQVAE_TRAINING, num_steps=steps)
@@ -74,9 +76,9 @@ def compare_tokenizers_command(
     )
     for seed in range(seeds):
         trained, _ = train_rqvae(vectors, config, replace(training, seed=seed), device=device)
-        fitted = new_rqvae(vectors, baseline, seed=seed)
+        fitted = new_rqvae(vectors.tensor, baseline, seed=seed)
         for name, model in (("RQ-VAE", trained), ("R-KMeans", fitted)):
-            metrics = tokenizer_metrics(model, vectors)
+            metrics = tokenizer_metrics(model, vectors.tensor)
             used = " ".join(f"{100 * share:5.1f}" for share in metrics.utilization)
             perplexity = " ".join(f"{number:3.0f}" for number in metrics.perplexity)
             collide, lost = f"{metrics.collision_rate:.2%}", f"{metrics.variance_lost:.1%}"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rqvae_lib.cli.options import DatasetName, Interactions, Items
+from rqvae_lib.embeddings.config import DEFAULT_MODEL
 
 
 def embed_command(
@@ -17,13 +18,9 @@ def embed_command(
     interactions: Interactions = None,
     items: Items = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="The name of a sentence-transformers model, or a folder that holds one. Default: "
-            "all-MiniLM-L6-v2.",
-            show_default=False,
-        ),
-    ] = None,
+        str,
+        typer.Option(help="The name of a sentence-transformers model, or a folder that holds one."),
+    ] = DEFAULT_MODEL,
 ) -> None:
     """Turn every item's text into a vector with a sentence encoder.
 
@@ -31,22 +28,16 @@ def embed_command(
     embeddings.
     """
     from rqvae_lib.datasets.registry import load_dataset
-    from rqvae_lib.embeddings.text import (
-        DEFAULT_MODEL,
-        check_embeddings_path,
-        encode_texts,
-        save_embeddings,
-    )
+    from rqvae_lib.embeddings.text import check_embeddings_path, encode_texts, save_embeddings
     from rqvae_lib.io.atomic import check_writable
 
     check_embeddings_path(output)
     check_writable(output)
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    encoder = model or DEFAULT_MODEL
-    embeddings = encode_texts(dataset.texts, encoder, show_progress=True)
+    embeddings = encode_texts(dataset.texts, model, show_progress=True)
     options = {"--dataset": dataset_name, "--interactions": interactions, "--items": items}
     given = [
         word for name, value in options.items() if value is not None for word in (name, str(value))
     ]
-    save_embeddings(output, embeddings, dataset.texts, encoder, dataset.name, given)
+    save_embeddings(output, embeddings, dataset.texts, model, dataset.name, given)
     typer.echo(f"Wrote {len(embeddings):,} vectors of {embeddings.shape[1]} numbers to {output}.")

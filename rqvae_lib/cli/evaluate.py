@@ -18,6 +18,7 @@ from rqvae_lib.cli.options import (
     OutputTable,
     SplitOption,
 )
+from rqvae_lib.data.names import DEFAULT_SPLIT, SplitName
 from rqvae_lib.evaluation.config import CUTOFFS
 from rqvae_lib.generation.config import NUM_BEAMS
 
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.splits import Split
     from rqvae_lib.evaluation.evaluator import Evaluation, Mean
+    from rqvae_lib.io.tensor_files import Card
+    from rqvae_lib.models.base import Recommender
     from rqvae_lib.models.item_knn import ItemKNN
+    from rqvae_lib.models.popularity import Popularity
+    from rqvae_lib.models.sasrec import SASRec
 
 BASELINES = ("popularity", "item-knn")
 AT = 10  # the cut-off of everything that is reported at one only
@@ -46,7 +51,7 @@ def evaluate_command(
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
-    split: SplitOption = "leave-one-out",
+    split: SplitOption = DEFAULT_SPLIT,
     part: Annotated[
         Literal["validation", "test"],
         typer.Option(help="Which held-out targets: for choosing a model, or for reporting."),
@@ -63,53 +68,72 @@ def evaluate_command(
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
     """
-    from rqvae_lib.checkpoints.models import find_checkpoint, shipped_models
+    from rqvae_lib.checkpoints.cards import check_data, check_split
+    from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, claim_csv, hold_out
     from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.evaluation.evaluator import evaluate
 
     check_device(device)
-    for name in models or []:
-        if name not in BASELINES:
-            find_checkpoint(name)
+    names = list(dict.fromkeys(models or []))
+    loaded = {name: load_model(name) for name in names if name not in BASELINES}
+    for name, (_, card) in loaded.items():
+        check_split(name, card, split)
     if output:
         context.with_resource(claim_csv(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     held_out = hold_out(dataset, split)
-    names = models or [*BASELINES, *shipped_models(dataset.name)]
-    found = {name: _evaluate(name, dataset, held_out, part, beams, device) for name in names}
-    people = len(next(iter(found.values())).of_people("Recall", AT))
-    targets = len(next(iter(found.values())).targets)
-    typer.echo(
-        f"{targets:,} {part} targets of {people:,} people, {split}; every item of "
-        f"{dataset.num_items:,} that a person has not had competes. Each person has one vote."
-    )
-    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
+    if not names:
+        loaded = _shipped_of(dataset, split)
+        names = [*BASELINES, *loaded]
+    for name, (_, card) in loaded.items():
+        check_data(name, card, dataset)
+    positions = held_out.validation if part == "validation" else held_out.test
+    found = {}
+    for name in names:
+        typer.echo(f"Evaluating {name}.", err=True)
+        if name in BASELINES:
+            found[name] = evaluate(_baseline(name, held_out, part), held_out, positions)
+        else:
+            model, _ = loaded.pop(name)
+            found[name] = evaluate(model.to(device), held_out, positions, beams=beams)
+    _print_targets(dataset, held_out, part, next(iter(found.values())))
     _print_tables(found)
     if output:
         _write(output, found)
         typer.echo(f"Wrote {output}.")
 
 
-def _evaluate(
-    name: str, dataset: "Dataset", held_out: "Split", part: str, beams: int, device: str
-) -> "Evaluation":
-    from rqvae_lib.checkpoints.cards import check_data, check_split
-    from rqvae_lib.checkpoints.models import load_model
-    from rqvae_lib.evaluation.evaluator import evaluate
+def _shipped_of(
+    dataset: "Dataset", split: SplitName
+) -> "dict[str, tuple[Recommender | SASRec, Card]]":
+    """Load the shipped models of a data set that were trained on a split."""
+    from rqvae_lib.checkpoints.models import load_model, shipped_models
+
+    loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
+    return {name: found for name, found in loaded.items() if found[1].get("split") == split}
+
+
+def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":
+    """Make a baseline of the training part, and say what was chosen of it."""
     from rqvae_lib.evaluation.validation import tuned_item_knn
     from rqvae_lib.models.popularity import Popularity
 
-    positions = held_out.validation if part == "validation" else held_out.test
     if name == "popularity":
-        return evaluate(Popularity(held_out.popularity), held_out, positions)
-    if name == "item-knn":
-        neighbors = tuned_item_knn(held_out)
-        _say_settings(neighbors, part)
-        return evaluate(neighbors, held_out, positions)
-    model, card = load_model(name)
-    check_data(name, card, dataset)
-    check_split(name, card, held_out.name)
-    return evaluate(model.to(device), held_out, positions, beams=beams)
+        return Popularity(held_out.popularity)
+    neighbors = tuned_item_knn(held_out)
+    _say_settings(neighbors, part)
+    return neighbors
+
+
+def _print_targets(dataset: "Dataset", held_out: "Split", part: str, one: "Evaluation") -> None:
+    """Say what was asked, of how many people, and which items competed."""
+    people = len(one.of_people("Recall", AT))
+    typer.echo(
+        f"{len(one.targets):,} {part} targets of {people:,} people, {held_out.name}; every item "
+        f"of {dataset.num_items:,} that a person has not had competes. Each person has one vote."
+    )
+    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
 
 
 def _print_tables(found: "dict[str, Evaluation]") -> None:

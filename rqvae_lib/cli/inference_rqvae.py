@@ -18,6 +18,7 @@ from rqvae_lib.cli.options import (
     Seed,
     Tokenizer,
 )
+from rqvae_lib.training.config import TrainingConfig
 
 
 def inference_rqvae_command(
@@ -29,11 +30,12 @@ def inference_rqvae_command(
     items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
-    seed: Seed = 0,
+    seed: Seed = TrainingConfig.seed,
     device: Device = "cpu",
 ) -> None:
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
-    from rqvae_lib.cli.common import check_device, load_catalogue
+    from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
+    from rqvae_lib.cli.common import check_device
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
@@ -42,9 +44,10 @@ def inference_rqvae_command(
     check_device(device)
     check_ending(output)
     check_writable(output)
+    found = find_tokenizer(tokenizer, embeddings)
     context.with_resource(only_process_in(output.parent))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device)
+    ids = catalogue_of(found, seed, dataset, embeddings, device)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)
     typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")

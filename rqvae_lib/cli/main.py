@@ -37,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are filled, and [words in brackets] stay
 )
 app.command("embed")(embed_command)
 app.command("train-rqvae")(train_rqvae_command)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rqvae_lib.cli.options import (
-    DATASET,
     RECOMMENDER_FILE,
     DatasetName,
     Device,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def recommend_command(
+    context: typer.Context,
     user: Annotated[
         str | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
     ] = None,
@@ -65,22 +65,32 @@ def recommend_command(
         raise ValueError("Say for whom: either --user ID or --history ID,ID,… (not both)")
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
-    from rqvae_lib.cli.common import check_device, choose
+    from rqvae_lib.cli.common import check_device, choose, shipped, typed
     from rqvae_lib.datasets.registry import load_dataset
-    from rqvae_lib.generation.beam_search import recommend
+    from rqvae_lib.generation.beam_search import check_search, recommend
 
     check_device(device)
+    if not typed(context, "beams"):
+        beams = max(beams, k)
+    check_search(k, beams, temperature, max_per_prefix)
+    if max_per_prefix is not None and beams <= k:
+        raise ValueError(
+            f"--max-per-prefix leaves items out, so {k} items need more than {beams} beams to "
+            f"choose from: pass more, such as --beams {10 * k}"
+        )
+    chosen = choose(model, RECOMMENDER_FILE)
+    recommender, card = load_recommender(shipped(chosen))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    check_items("recommender", card, dataset)
     allowed = _items_of(genre, dataset) if genre else None
     past = _history_of(user, history, dataset)
-    recommender, card = load_recommender(choose(model, RECOMMENDER_FILE, DATASET))
-    check_items("recommender", card, dataset)
+    typer.echo(f"Using {chosen}.", err=True)
     recommender = recommender.to(device)
     found = recommend(
         recommender,
         [past],
         k=k,
-        beams=max(k, beams),
+        beams=beams,
         allowed=allowed,
         temperature=temperature,
         max_per_prefix=max_per_prefix,

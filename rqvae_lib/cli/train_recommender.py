@@ -31,8 +31,10 @@ from rqvae_lib.cli.options import (
     WindowsPerStep,
 )
 from rqvae_lib.cli.recommender_training import training_config
+from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import (
     CONFIGS,
+    DEFAULT_ARCHITECTURE,
     ArchitectureName,
     CodeSequenceConfig,
     HistoryModelConfig,
@@ -50,8 +52,8 @@ def train_recommender_command(
     items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
-    split: SplitOption = "leave-one-out",
-    architecture: Architecture = "decoder-only",
+    split: SplitOption = DEFAULT_SPLIT,
+    architecture: Architecture = DEFAULT_ARCHITECTURE,
     valid_only: ValidOnly = CodeSequenceConfig.valid_only,
     prefix_embeddings: PrefixEmbeddings = RQTransformerConfig.prefix_embeddings,
     dropout: Dropout = TransformerConfig.dropout,
@@ -73,31 +75,35 @@ def train_recommender_command(
     recommender.safetensors, and recommender-state.safetensors to resume from.
     """
     from rqvae_lib.checkpoints.models import save_recommender
-    from rqvae_lib.cli.common import check_device, hold_out, load_catalogue
+    from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
+    from rqvae_lib.cli.common import check_device, check_resumable, hold_out
     from rqvae_lib.cli.recommender_training import measure_and_save
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
 
-    path = output / RECOMMENDER_FILE
+    path, state = output / RECOMMENDER_FILE, output / "recommender-state.safetensors"
     check_device(device)
     check_writable(path)
     transformer = TransformerConfig(dropout=dropout)
     shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
-    config = _config_of(architecture, shared, valid_only, prefix_embeddings)
+    config = _config_of(architecture, shared, context)
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
+    if resume:
+        check_resumable(state)
+    found = find_tokenizer(tokenizer, embeddings, split)
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     held_out = hold_out(dataset, split)
-    ids = load_catalogue(tokenizer, seed, dataset, embeddings, device, held_out)
+    ids = catalogue_of(found, seed, dataset, embeddings, device, held_out)
     model, _ = train_recommender(
         ids,
         held_out.train,
         config,
         training,
         device=device,
-        state_path=output / "recommender-state.safetensors",
+        state_path=state,
         resume=resume,
     )
     measure_and_save(
@@ -106,19 +112,20 @@ def train_recommender_command(
 
 
 def _config_of(
-    name: ArchitectureName, shared: HistoryModelConfig, valid_only: bool, prefix_embeddings: bool
+    name: ArchitectureName, shared: HistoryModelConfig, context: typer.Context
 ) -> HistoryModelConfig:
     """Return what an architecture's options ask for; refuse those that it does not have."""
-    config = CONFIGS[name]
+    from rqvae_lib.cli.common import typed
+
+    config, options = CONFIGS[name], context.params
     if issubclass(config, RQTransformerConfig):
-        if valid_only:
+        if options["valid_only"]:
             raise ValueError(
                 f"--valid-only is not for the {name}, which always chooses among the codes that "
                 "lead to an item: leave it out"
             )
-        return config(**vars(shared), prefix_embeddings=prefix_embeddings)
-    if not prefix_embeddings:
-        raise ValueError(
-            f"--no-prefix-embeddings is not for the {name}, which has none: leave it out"
-        )
-    return config(**vars(shared), valid_only=valid_only)
+        return config(**vars(shared), prefix_embeddings=options["prefix_embeddings"])
+    if typed(context, "prefix_embeddings"):
+        word = "prefix" if options["prefix_embeddings"] else "no-prefix"
+        raise ValueError(f"--{word}-embeddings is not for the {name}, which has none: leave it out")
+    return config(**vars(shared), valid_only=options["valid_only"])

@@ -5,12 +5,11 @@ Seen at work in: chapter 05.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from rqvae_lib.cli.options import (
-    DATASET,
     RQVAE_FILE,
     RUNS,
     CodebookSize,
@@ -39,15 +38,25 @@ from rqvae_lib.cli.options import (
     SplitOption,
     StartFrom,
 )
+from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, EarlyStop, TrainingConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.embeddings.item_vectors import ItemVectors
     from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.tokenizer.metrics import TokenizerMetrics
     from rqvae_lib.tokenizer.rqvae import RQVAE
+
+STATE_FILE = "rqvae-state.safetensors"
+# What residual k-means does not have: it is fitted, and not trained.
+OF_A_TRAINING = (
+    *("start_from", "steps", "epochs", "batch_size", "learning_rate", "schedule", "estimator"),
+    *("learning", "patience", "snapshots", "precision", "compile_step", "resume"),
+)
 
 
 def train_rqvae_command(
@@ -57,8 +66,8 @@ def train_rqvae_command(
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
-    content: ContentOption = "text",
-    split: SplitOption = "leave-one-out",
+    content: ContentOption = DEFAULT_CONTENT,
+    split: SplitOption = DEFAULT_SPLIT,
     residual_kmeans: ResidualKMeans = False,
     start_from: StartFrom = None,
     steps: RQVAESteps = None,
@@ -83,22 +92,22 @@ def train_rqvae_command(
     Writes rqvae.safetensors, and rqvae-state.safetensors to resume from. The progress bar shows the
     utilization and perplexity of the worst level: what falls when a codebook collapses.
     """
-    from rqvae_lib.cli.common import check_codebook_size, check_compiler, check_device
+    from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.item_vectors import item_vectors
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
 
-    check_device(device)
+    _check_options(context)
+    common.check_device(device)
     check_writable(output / RQVAE_FILE)
+    common.check_embeddings(embeddings, content)
     if compile_step:
-        check_compiler()
-    _check_options(steps, epochs, residual_kmeans, start_from, resume, snapshots)
-    training = replace(
-        RQVAE_TRAINING,
-        num_steps=steps or (RQVAE_STEPS if epochs is None else None),
-        num_epochs=epochs,
+        common.check_compiler()
+    training = _training_config(
+        steps,
+        epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         schedule=schedule,
@@ -111,16 +120,18 @@ def train_rqvae_command(
     config = RQVAEConfig(
         num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
     )
-    started = _load_start(start_from, content, context) if start_from else None
+    if resume:
+        common.check_resumable(output / STATE_FILE)
+    started = _load_start(start_from, content, split, context) if start_from else None
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     if not started:
-        check_codebook_size(codebook_size, dataset)
+        common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)
     vectors = item_vectors(dataset, content, embeddings, chosen)
     if started:
         _check_start(started.card, dataset, vectors, embeddings)
-    _check_snapshots(snapshots, training, len(vectors.tensor))
+    _check_snapshots(training, vectors.tensor)
     run = _Run(output, dataset, vectors, training, device)
     if residual_kmeans:
         run.fit_residual_kmeans(config)
@@ -160,13 +171,13 @@ class _Run:
         from rqvae_lib.training.recipes import train_rqvae
         from rqvae_lib.training.state import steps_of
 
-        state_path = self.output / "rqvae-state.safetensors"
+        state_path = self.output / STATE_FILE
 
         def save_snapshot(step: int, model: "RQVAE") -> None:
             self._save(f"rqvae-{step}.safetensors", model, step)
 
         model, _ = train_rqvae(
-            self.vectors.tensor,
+            self.vectors,
             None if start_from else replace(config, input_dim=self.vectors.tensor.shape[1]),
             self.training,
             start_from=start_from,
@@ -208,22 +219,28 @@ class _Run:
         typer.echo(f"Wrote {self.output / RQVAE_FILE}.")
 
 
-def _check_options(
-    steps: int | None,
-    epochs: float | None,
-    residual_kmeans: bool,
-    start_from: str | None,
-    resume: bool,
-    snapshots: str,
-) -> None:
+def _check_options(context: typer.Context) -> None:
     """Refuse options that exclude each other, before anything is read."""
-    if steps is not None and epochs is not None:
+    from rqvae_lib.cli.common import typed
+
+    if len(typed(context, "steps", "epochs")) == 2:
         raise ValueError("Say how long: either --steps or --epochs (not both)")
-    if residual_kmeans and (start_from or resume or snapshots):
+    meaningless = typed(context, *OF_A_TRAINING) if context.params["residual_kmeans"] else []
+    if meaningless:
         raise ValueError(
-            "--residual-kmeans is not trained, so there is nothing to start from, resume or take "
-            "snapshots of: leave these options out"
+            "--residual-kmeans is fitted and not trained, so "
+            f"{' and '.join(meaningless)} would change nothing: leave that out"
         )
+
+
+def _training_config(steps: int | None, epochs: float | None, **settings: Any) -> TrainingConfig:
+    """Return the settings that the options ask for; refuse snapshots after the last step."""
+    if steps is None and epochs is None:
+        steps = RQVAE_STEPS
+    training = replace(RQVAE_TRAINING, num_steps=steps, num_epochs=epochs, **settings)
+    if steps is not None:  # else the number of items decides
+        _check_snapshots(training)
+    return training
 
 
 def _snapshot_steps(text: str) -> tuple[int, ...]:
@@ -236,37 +253,56 @@ def _snapshot_steps(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _check_snapshots(text: str, training: TrainingConfig, num_items: int) -> None:
-    """Refuse snapshots after the last step."""
-    total = training.total_steps(-(-num_items // training.batch_size))
-    if max(training.snapshot_steps, default=0) > total:
+def _check_snapshots(training: TrainingConfig, vectors: "Tensor | None" = None) -> None:
+    """Refuse snapshots after the last step; where epochs are counted, it depends on the items."""
+    from rqvae_lib.data.batches import RowBatches
+
+    steps_per_epoch = 0
+    if vectors is not None:
+        batches = RowBatches(vectors, batch_size=training.batch_size, seed=training.seed)
+        steps_per_epoch = batches.steps_per_epoch
+    total = training.total_steps(steps_per_epoch)
+    late = [str(step) for step in training.snapshot_steps if step > total]
+    if late:
         raise ValueError(
-            f"--snapshots is {text!r}, but the training has {total} steps: leave out what "
-            "comes after the last"
+            f"--snapshots asks for step {', '.join(late)}, but the training has {total} steps: "
+            "leave out what comes after the last"
         )
 
 
-def _load_start(given: str, content: str, context: typer.Context) -> _Start:
+def _load_start(given: str, content: str, split: str, context: typer.Context) -> _Start:
     """Load the RQ-VAE to continue from; refuse one that other options contradict."""
     from rqvae_lib.checkpoints.cards import said_by
     from rqvae_lib.checkpoints.models import load_rqvae
+    from rqvae_lib.cli.common import shipped, typed
 
-    model, card = load_rqvae(DATASET if given == "pretrained" else given)
+    model, card = load_rqvae(shipped(given))
+    said_by(card, "dataset", given)
+    if model.config.hidden_dims is None:
+        raise ValueError(
+            f"the RQ-VAE to start from, {given}, is residual k-means, which has no weights to "
+            "train: start from another, or leave --start-from out"
+        )
     was = said_by(card, "content", given)
     if was != content:
         raise ValueError(
             f"the RQ-VAE to start from was trained on {was!r} vectors, not {content!r}: pass "
             f"--content {was}"
         )
+    if content != "text" and said_by(card, "split", given) != split:
+        raise ValueError(
+            f"the RQ-VAE to start from learned from the training part of the {card['split']} "
+            f"split, which may hold what the {split} split holds out: pass --split {card['split']}"
+        )
     for option in ("levels", "codebook_size", "estimator", "learning"):
         has = getattr(model.config, "num_levels" if option == "levels" else option)
         asked = context.params[option]
-        source = context.get_parameter_source(option)  # its class is click's, or typer's copy of it
-        if source and source.name != "DEFAULT" and asked != has:
-            raise ValueError(
-                f"--{option.replace('_', '-')} is {asked}, but the RQ-VAE to start from, "
-                f"{given}, has {has}: leave the option out, or start again from nothing"
-            )
+        for name in typed(context, option):
+            if asked != has:
+                raise ValueError(
+                    f"{name} is {asked}, but the RQ-VAE to start from, {given}, has {has}: leave "
+                    "the option out, or start without it"
+                )
     return _Start(model, card)
 
 
@@ -276,7 +312,7 @@ def _check_start(
     """Refuse to continue from an RQ-VAE whose items were described otherwise."""
     from rqvae_lib.checkpoints.cards import check_text
 
-    if card.get("dataset") == dataset.name:
+    if card["dataset"] == dataset.name:
         check_text(card, vectors, embeddings)
     else:  # other items: other vectors, and that is what is wanted
-        typer.echo(f"Starting from an RQ-VAE of {card.get('dataset', 'other data')}.", err=True)
+        typer.echo(f"Starting from an RQ-VAE of {card['dataset']}.", err=True)

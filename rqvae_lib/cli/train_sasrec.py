@@ -26,6 +26,7 @@ from rqvae_lib.cli.options import (
     WindowsPerStep,
 )
 from rqvae_lib.cli.recommender_training import training_config
+from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import HistoryModelConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
@@ -36,7 +37,7 @@ def train_sasrec_command(
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
-    split: SplitOption = "leave-one-out",
+    split: SplitOption = DEFAULT_SPLIT,
     dropout: Dropout = TransformerConfig.dropout,
     embedding_dropout: EmbeddingDropout = HistoryModelConfig.embedding_dropout,
     max_items: MaxItems = HistoryModelConfig.max_items,
@@ -55,28 +56,30 @@ def train_sasrec_command(
     to resume from.
     """
     from rqvae_lib.checkpoints.models import save_sasrec
-    from rqvae_lib.cli.common import check_device, hold_out
+    from rqvae_lib.cli.common import check_device, check_resumable, hold_out
     from rqvae_lib.cli.recommender_training import measure_and_save
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
-    path = output / SASREC_FILE
+    path, state = output / SASREC_FILE, output / "sasrec-state.safetensors"
     check_device(device)
     check_writable(path)
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
+    if resume:
+        check_resumable(state)
+    shared = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     held_out = hold_out(dataset, split)
-    transformer = TransformerConfig(dropout=dropout)
-    config = SASRecConfig(transformer, max_items, embedding_dropout, num_items=dataset.num_items)
+    config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
     model, _ = train_sasrec(
         held_out.train,
         config,
         training,
         device=device,
-        state_path=output / "sasrec-state.safetensors",
+        state_path=state,
         resume=resume,
     )
     measure_and_save(

@@ -10,4 +10,6 @@ from typing import Literal
 
 EMBEDDED = ("movielens-small-2016",)  # the data sets that ship inside the package
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
+DEFAULT_SPLIT: SplitName = "leave-one-out"
 Content = Literal["text", "collaborative", "both"]  # what a tokenizer reads of an item
+DEFAULT_CONTENT: Content = "text"

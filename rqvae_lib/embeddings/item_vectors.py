@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.names import EMBEDDED, Content
+from rqvae_lib.data.names import DEFAULT_CONTENT, EMBEDDED, Content
 from rqvae_lib.data.splits import Split, leave_one_out
 from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.embeddings.text import load_embeddings, read_embeddings
@@ -38,10 +38,15 @@ class ItemVectors:
         # card has the checksum of the data.
         return "" if self.text is None else tensors_sha256(self.text)
 
+    @cached_property
+    def sha256(self) -> str:
+        """The name of the vectors. Texts alone are not hashed a second time."""
+        return self.text_sha256 if self.text is self.tensor else tensors_sha256(self.tensor)
+
 
 def item_vectors(
     dataset: Dataset,
-    content: Content = "text",
+    content: Content = DEFAULT_CONTENT,
     embeddings: Path | None = None,
     split: Split | None = None,
 ) -> ItemVectors:

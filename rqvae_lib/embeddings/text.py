@@ -36,10 +36,10 @@ from torch import Tensor
 
 from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.datasets.embedded import load_embedded
+from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.ops.rows import check_finite
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"  # 384 numbers per text, unit length
 ENDING = ".safetensors"
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; NumPy's own headers have 128
 

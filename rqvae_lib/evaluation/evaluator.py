@@ -68,7 +68,7 @@ class Evaluation:
 
     @property
     def ranks(self) -> Tensor:
-        """The rank of each target in its list, (M,) int64; `evaluate.NOT_RANKED` if absent."""
+        """The rank of each target in its list, (M,) int64; `metrics.NOT_RANKED` if absent."""
         return ranks_in_lists(self.lists, self.targets)
 
     def of_people(self, metric: str, k: int) -> Tensor:
@@ -154,16 +154,16 @@ def evaluate(
     """
     if not len(positions):
         raise ValueError(
-            "there are no held-out positions to evaluate: no user has interactions enough for "
+            "there are no held-out positions to evaluate: no user has enough interactions for "
             "this split; use more data"
         )
-    scores, generates = isinstance(model, ScoresItems), isinstance(model, Recommender)
-    if exact is False and not generates:
+    if exact is None:
+        exact = isinstance(model, ScoresItems)
+    elif not exact and not isinstance(model, Recommender):
         raise ValueError(
             f"exact is False, but a {type(model).__name__} writes no IDs to search for: it scores "
             "every item; leave exact out"
         )
-    exact = scores if exact is None else exact
     popularity, num_items = split.popularity, split.num_items
     histories, targets = split.histories_and_targets(positions)
     users = split.everything.user_of(positions)

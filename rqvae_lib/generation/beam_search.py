@@ -76,21 +76,7 @@ def recommend(
             history, such a list or `allowed` names an item outside the catalogue, or if a score is
             NaN.
     """
-    if not 1 <= k <= beams:
-        raise ValueError(
-            f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
-            "because each beam ends at one item"
-        )
-    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
-        raise ValueError(
-            f"temperature is {temperature}; expected a number from {TEMPERATURES[0]:g} to "
-            f"{TEMPERATURES[1]:g}: 1 leaves the model as it is, and beyond these the divided "
-            "scores may overflow or lose all differences"
-        )
-    if max_per_prefix is not None and max_per_prefix < 1:
-        raise ValueError(
-            f"max_per_prefix is {max_per_prefix}; expected at least 1, or None for no limit"
-        )
+    check_search(k, beams, temperature, max_per_prefix)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     trie = model.trie
@@ -127,6 +113,25 @@ def recommend(
     if not found:
         return Recommendations(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))
     return Recommendations(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def check_search(k: int, beams: int, temperature: float, max_per_prefix: int | None) -> None:
+    """Raise ValueError for a setting of the search that is out of range, as `recommend` does."""
+    if not 1 <= k <= beams:
+        raise ValueError(
+            f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
+            "because each beam ends at one item"
+        )
+    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        raise ValueError(
+            f"temperature is {temperature}; expected a number from {TEMPERATURES[0]:g} to "
+            f"{TEMPERATURES[1]:g}: 1 leaves the model as it is, and beyond these the divided "
+            "scores may overflow or lose all differences"
+        )
+    if max_per_prefix is not None and max_per_prefix < 1:
+        raise ValueError(
+            f"max_per_prefix is {max_per_prefix}; expected at least 1, or None for no limit"
+        )
 
 
 def _search(

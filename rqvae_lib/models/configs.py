@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ArchitectureName = Literal["decoder-only", "encoder-decoder", "rq-transformer"]
+DEFAULT_ARCHITECTURE: ArchitectureName = "decoder-only"
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import BeamState, draw_weights
-from rqvae_lib.models.code_sequences import CodeSequenceRecommender
 from rqvae_lib.models.configs import EncoderDecoderConfig
 from rqvae_lib.models.cross_attention import CrossTransformer
+from rqvae_lib.models.decoder_only import CodeSequenceRecommender
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
 from rqvae_lib.data.splits import Histories
+from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, HistoryModelConfig, SASRecConfig
@@ -49,7 +50,7 @@ def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
 
 
 def train_rqvae(
-    embeddings: Tensor,
+    embeddings: Tensor | ItemVectors,
     config: RQVAEConfig | None = None,
     training: TrainingConfig = RQVAE_TRAINING,
     *,
@@ -67,7 +68,8 @@ def train_rqvae(
     codebooks; then all of it together.
 
     Args:
-        embeddings: shape (N, input_dim), float32, at least as many rows as codewords.
+        embeddings: shape (N, input_dim), float32, at least as many rows as codewords; or what
+            `item_vectors` returns, whose hash is then shared with the checkpoint's card.
         config: the architecture; by default TIGER's, for embeddings of this width.
         training: steps, batch size, learning rate, seed of the training together.
         autoencoder_steps: steps of the autoencoder alone, at the same learning rate, which stays
@@ -87,13 +89,15 @@ def train_rqvae(
         ValueError, CheckpointError, OSError: as `RQVAE.fit_to_data` and `training.train`. Also
             ValueError for an architecture that has nothing to train, or not that of `start_from`.
     """
+    vectors = embeddings if isinstance(embeddings, ItemVectors) else ItemVectors(embeddings)
+    embeddings = vectors.tensor
     model = _rqvae_to_train(embeddings, config, training.seed, start_from).to(device)
     starting = not start_from and not resume
     on_device = embeddings.to(device)
     batches = RowBatches(on_device, batch_size=training.batch_size, seed=training.seed)
     inputs = {
         "model": str(model.config),
-        "embeddings": tensors_sha256(embeddings),
+        "embeddings": vectors.sha256,
         "autoencoder_steps": "0" if start_from else str(autoencoder_steps),
         "start_from": tensors_sha256(*start_from.state_dict().values()) if start_from else "",
     }

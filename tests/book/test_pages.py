@@ -1,12 +1,10 @@
-"""What the README and the prose pages say is true: code, commands, tables, counts, the picture."""
+"""What the prose pages say is true: commands, tables, counts, the picture."""
 
 import ast
 import re
 import shlex
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,11 +27,9 @@ from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.training import recipes
-from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
+from tests.book.test_readme import README, commands_in
 from tests.helpers import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
@@ -95,61 +91,7 @@ def test_pictures_text_is_the_movies_text() -> None:
     assert [" ".join(lines) for lines in drawn] == [load_dataset().texts[0]]
 
 
-# README
-
-
-def readme_code() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    return code
-
-
-def test_readme_code_is_short_and_all_of_the_public_face() -> None:
-    tree = ast.parse(readme_code())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert {getattr(node, "module", None) for node in imports} == {"rqvae_lib"}
-    assert len([line for line in readme_code().splitlines() if line]) <= 20
-
-
-def test_readme_trains_with_the_defaults() -> None:
-    """What it prints and how long it takes is then that of the commands."""
-    calls = [node for node in ast.walk(ast.parse(readme_code())) if isinstance(node, ast.Call)]
-    trainings = [call for call in calls if ast.unparse(call.func).startswith("train_")]
-    assert len(trainings) == 2
-    for call in trainings:
-        assert not {"config", "training"} & {keyword.arg for keyword in call.keywords}
-
-
-def test_readme_code_runs(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for train, training in (
-        ("train_rqvae", RQVAE_TRAINING),
-        ("train_recommender", RECOMMENDER_TRAINING),
-    ):
-        quick = partial(getattr(recipes, train), training=replace(training, num_steps=3))
-        monkeypatch.setattr(recipes, train, quick)
-    names: dict[str, object] = {}
-    exec(compile(readme_code(), "README.md", "exec"), names)
-    movies, found = names["movies"], names["found"]
-    assert names["embeddings"].shape == (movies.num_items, 384)
-    assert f"{movies.num_items:,} movies, {tuple(names['embeddings'].shape)}" in README
-    history = set(movies.user_history(movies.user_ids[0])[:-2].tolist())
-    recommended = set(found.items[0].tolist())
-    assert len(recommended) == 10
-    assert not recommended & history
-    first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("Toy Story (1995) (")
-    assert ast.literal_eval(last) == [movies.titles[item] for item in found.items[0]]
-
-
-def commands_in(page: str) -> list[str]:
-    return re.findall(r"^    (rqvae-lib .*?)(?:  +#.*)?$", page, re.MULTILINE)
-
-
-def test_readme_names_every_command() -> None:
-    named = {shlex.split(command)[1] for command in commands_in(README)}
-    commands = typer.main.get_command(app).commands
-    assert named == {name for name, command in commands.items() if not command.hidden}
+# Commands and tokenizers
 
 
 @pytest.mark.parametrize(
@@ -203,21 +145,6 @@ def test_the_table_of_seeds_shows_no_collapse() -> None:
     shipped = load_rqvae("movielens-small-2016")[1]["metrics"]
     assert shipped["variance_lost"] < baseline["variance_lost"].min()
     assert shipped["collision_rate"] < baseline["collision_rate"].min()
-
-
-def test_readme_make_targets_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"\bmake (book|test|lab|\w+(?=[ `]*TORCH_INDEX))", README)) <= targets
-    assert "TORCH_INDEX" in makefile
-
-
-def test_readme_links_and_pictures_are_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    links += re.findall(r'(?:src|srcset)="([^"]+)"', README)
-    assert len(links) >= 6
-    for link in links:
-        assert (ROOT / link).exists(), link
 
 
 # How the library is laid out

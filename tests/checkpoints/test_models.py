@@ -45,6 +45,7 @@ from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
+from tests.helpers import ROOT
 
 CARD = {
     "command": "train --seed 3",
@@ -52,6 +53,7 @@ CARD = {
     "title": "Amélie 七人の侍",
     "n": None,
 }
+SAVED = CARD | {"torch": torch.__version__}  # and what every card says
 
 
 def embeddings() -> Tensor:
@@ -82,12 +84,12 @@ def new_decoder() -> DecoderOnly:
 
 
 def write_both(folder: Path) -> None:
-    save_rqvae(folder / "rqvae.safetensors", new_rqvae(), CARD)
-    save_recommender(folder / "recommender.safetensors", new_decoder(), CARD)
+    save_rqvae(folder / "rqvae.safetensors", new_rqvae(), **CARD)
+    save_recommender(folder / "recommender.safetensors", new_decoder(), **CARD)
 
 
-LOADERS = {"rqvae": load_rqvae, "decoder": load_recommender}
-both = pytest.mark.parametrize("kind", ["rqvae", "decoder"])
+LOADERS = {"rqvae": load_rqvae, "recommender": load_recommender}
+both = pytest.mark.parametrize("kind", ["rqvae", "recommender"])
 
 
 @pytest.fixture
@@ -137,10 +139,10 @@ def rewrite(
 )
 def test_an_rqvae_comes_back_bit_for_bit(folder: Path, settings: dict[str, Any]) -> None:
     model = new_rqvae(**settings)
-    save_rqvae(folder / "rqvae.safetensors", model, CARD)
+    save_rqvae(folder / "rqvae.safetensors", model, **CARD)
     torch.manual_seed(4)
     loaded, card = load_rqvae(folder / "rqvae.safetensors")
-    assert card == CARD
+    assert card == SAVED
     assert loaded.config == model.config
     assert not loaded.training
     x = embeddings()
@@ -167,7 +169,7 @@ def test_an_rqvae_comes_back_bit_for_bit(folder: Path, settings: dict[str, Any])
 def test_a_recommender_comes_back_bit_for_bit_with_its_catalogue(folder: Path) -> None:
     model = new_decoder()
     loaded, card = load_recommender(str(folder / "recommender.safetensors"), some_ids())
-    assert card == CARD
+    assert card == SAVED
     assert loaded.config == model.config
     assert loaded.ids.sha256 == some_ids().sha256
     assert loaded.sizes == model.sizes
@@ -188,8 +190,8 @@ def test_any_tensors_come_back_even_views_and_scalars(tmp_path: Path) -> None:
     table = torch.arange(12.0).view(3, 4)
     tensors = {"t": table.T, "step": torch.tensor(3.0), "flag": torch.tensor(True)}
     save_checkpoint(tmp_path / "x", "anything", tensors, {"a": 1}, {"b": [2]})
-    back, config, card = load_checkpoint(tmp_path / "x", "anything")
-    assert (config, card) == ({"a": 1}, {"b": [2]})
+    kind, back, config, card = load_checkpoint(tmp_path / "x", ["anything"])
+    assert (kind, config, card) == ("anything", {"a": 1}, {"b": [2]})
     assert back.keys() == tensors.keys()
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
 
@@ -200,19 +202,18 @@ def test_the_same_model_is_the_same_bytes_in_another_process_too(
     again, elsewhere = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("elsewhere")
     write_both(again)
     program = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-        "import test_checkpoints; test_checkpoints.write_both(Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from tests.checkpoints.test_models import "
+        "write_both; write_both(Path(sys.argv[1]))"
     )
-    here = str(Path(__file__).parent)
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     subprocess.run(
-        [sys.executable, "-c", program, here, str(elsewhere)], check=True, env=environment
+        [sys.executable, "-c", program, str(elsewhere)], check=True, env=environment, cwd=ROOT
     )
     for name in ("rqvae.safetensors", "recommender.safetensors"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
         assert (elsewhere / name).read_bytes() == (folder / name).read_bytes()
     card = dict(reversed(CARD.items()))  # the order in which a card was filled in does not count
-    save_rqvae(again / "rqvae.safetensors", new_rqvae(), card)
+    save_rqvae(again / "rqvae.safetensors", new_rqvae(), **card)
     assert (again / "rqvae.safetensors").read_bytes() == (folder / "rqvae.safetensors").read_bytes()
 
 
@@ -221,11 +222,11 @@ def test_an_encoder_decoder_comes_back_as_one(tmp_path: Path) -> None:
     config = EncoderDecoderConfig(new_decoder().config.transformer, max_items=5)
     model = EncoderDecoder(config, some_ids()).eval()
     path = tmp_path / "model.safetensors"
-    save_recommender(path, model, CARD)
+    save_recommender(path, model, **CARD)
     loaded, card = load_recommender(path, some_ids())
     assert isinstance(loaded, EncoderDecoder)
     assert loaded.config == config
-    assert card == CARD
+    assert card == SAVED
     assert not loaded.training
     assert loaded.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
@@ -241,7 +242,7 @@ def test_the_shipped_recommender_speaks_the_ids_of_the_shipped_tokenizer() -> No
     recommender, other_card = load_recommender("movielens-small-2016")
     dataset = load_dataset("movielens-small-2016")
     assert card["data"] == other_card["data"] == dataset.checksum
-    codes = tokenizer.assign(item_vectors(dataset, card["content"]))
+    codes = tokenizer.assign(item_vectors(dataset, card["content"]).tensor)
     # Another processor rounds otherwise, so that an item half-way between two codewords may move.
     assert (codes == recommender.ids.codes).all(1).float().mean() > 0.999
 
@@ -259,9 +260,9 @@ def test_the_recommenders_in_the_package_are_light() -> None:
 
 @both
 def test_the_other_kind_is_refused_by_its_name(folder: Path, kind: str) -> None:
-    other = "decoder" if kind == "rqvae" else "rqvae"
+    other = "recommender" if kind == "rqvae" else "rqvae"
     path = folder / f"{other}.safetensors"
-    names = {"rqvae": "rqvae", "decoder": "decoder-only"}
+    names = {"rqvae": "rqvae", "recommender": "decoder-only"}
     refused(path, kind, f"checkpoint of '{names[other]}'.*expected '{names[kind]}'")
 
 
@@ -344,19 +345,19 @@ def test_a_header_that_is_not_json_is_refused(folder: Path, kind: str) -> None:
         ("rqvae", "estimator", "gumbel"),
         ("rqvae", "learning", "gradient"),  # then there would be no averages
         ("rqvae", "temperature", 0),
-        ("decoder", "max_items", 6),
-        ("decoder", "max_items", None),
-        ("decoder", "transformer", None),
-        ("decoder", "transformer", {"num_heads": 0}),
-        ("decoder", "transformer", {"dim": 10, "num_heads": 5}),
-        ("decoder", "transformer", {"surprise": 1}),
-        ("decoder", "id_sizes", [4, 4]),
-        ("decoder", "id_sizes", [5, 4, 9]),
-        ("decoder", "id_sizes", []),
-        ("decoder", "id_sizes", None),
-        ("decoder", "id_sizes", ["4", "4", "4"]),
-        ("decoder", "id_sha256", "0" * 64),
-        ("decoder", "id_sha256", None),
+        ("recommender", "max_items", 6),
+        ("recommender", "max_items", None),
+        ("recommender", "transformer", None),
+        ("recommender", "transformer", {"num_heads": 0}),
+        ("recommender", "transformer", {"dim": 10, "num_heads": 5}),
+        ("recommender", "transformer", {"surprise": 1}),
+        ("recommender", "id_sizes", [4, 4]),
+        ("recommender", "id_sizes", [5, 4, 9]),
+        ("recommender", "id_sizes", []),
+        ("recommender", "id_sizes", None),
+        ("recommender", "id_sizes", ["4", "4", "4"]),
+        ("recommender", "id_sha256", "0" * 64),
+        ("recommender", "id_sha256", None),
     ],
 )
 def test_settings_that_do_not_fit_the_weights_are_refused(
@@ -372,18 +373,24 @@ WEIGHTS: dict[str, tuple[str, Callable[[dict[str, Tensor]], object]]] = {
     "one too many": ("rqvae", lambda t: t.update(more=torch.zeros(1))),
     "of an older version": ("rqvae", lambda t: t.update(old=t.pop("quantizer.unused_rows"))),
     "another shape": ("rqvae", lambda t: t.update(mean=torch.zeros(7))),
-    "the start is missing": ("decoder", lambda t: t.pop("start")),
-    "bias of another shape": ("decoder", lambda t: t.update(bias=torch.zeros(3))),
-    "no IDs": ("decoder", lambda t: t.pop("item_ids")),
-    "IDs a vector": ("decoder", lambda t: t.update(item_ids=torch.zeros(30, dtype=torch.int64))),
-    "IDs a number": ("decoder", lambda t: t.update(item_ids=torch.tensor(3))),
-    "IDs of no item": ("decoder", lambda t: t.update(item_ids=t["item_ids"][:0])),
-    "IDs as floats": ("decoder", lambda t: t.update(item_ids=t["item_ids"].float())),
-    "fewer IDs": ("decoder", lambda t: t.update(item_ids=t["item_ids"][:-1])),
-    "IDs swapped": ("decoder", lambda t: t.update(item_ids=t["item_ids"].flip(0))),
-    "a code outside": ("decoder", lambda t: t["item_ids"][3, 0].fill_(99)),
-    "a code changed": ("decoder", lambda t: t["item_ids"][3, 0].copy_(3 - t["item_ids"][3, 0])),
-    "a disambiguation changed": ("decoder", lambda t: t["item_ids"][3, 2].add_(1)),
+    "the start is missing": ("recommender", lambda t: t.pop("start")),
+    "bias of another shape": ("recommender", lambda t: t.update(bias=torch.zeros(3))),
+    "no IDs": ("recommender", lambda t: t.pop("semantic_ids")),
+    "IDs a vector": (
+        "recommender",
+        lambda t: t.update(semantic_ids=torch.zeros(30, dtype=torch.int64)),
+    ),
+    "IDs a number": ("recommender", lambda t: t.update(semantic_ids=torch.tensor(3))),
+    "IDs of no item": ("recommender", lambda t: t.update(semantic_ids=t["semantic_ids"][:0])),
+    "IDs as floats": ("recommender", lambda t: t.update(semantic_ids=t["semantic_ids"].float())),
+    "fewer IDs": ("recommender", lambda t: t.update(semantic_ids=t["semantic_ids"][:-1])),
+    "IDs swapped": ("recommender", lambda t: t.update(semantic_ids=t["semantic_ids"].flip(0))),
+    "a code outside": ("recommender", lambda t: t["semantic_ids"][3, 0].fill_(99)),
+    "a code changed": (
+        "recommender",
+        lambda t: t["semantic_ids"][3, 0].copy_(3 - t["semantic_ids"][3, 0]),
+    ),
+    "a disambiguation changed": ("recommender", lambda t: t["semantic_ids"][3, 2].add_(1)),
 }
 
 
@@ -419,7 +426,7 @@ def test_a_missing_file_is_said(tmp_path: Path, kind: str) -> None:
         with pytest.raises(FileNotFoundError, match=r"neither a file nor a shipped checkpoint"):
             LOADERS[kind](name)
     with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "none.safetensors", "rqvae")
+        load_checkpoint(tmp_path / "none.safetensors", ["rqvae"])
 
 
 @both
@@ -446,36 +453,36 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(
     monkeypatch.setattr(tensor_files if broken == "save_file" else os, broken, fail)
     model = new_rqvae()
     with pytest.raises(OSError, match="No space left"):
-        save_rqvae(path, model, {"new": True})
+        save_rqvae(path, model, new=True)
     with pytest.raises(OSError, match="No space left"):
-        save_rqvae(folder / "another.safetensors", model, {"new": True})
+        save_rqvae(folder / "another.safetensors", model, new=True)
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert sorted(folder.iterdir()) == names
-    save_rqvae(path, model, {"new": True})
-    assert load_rqvae(path)[1] == {"new": True}
+    save_rqvae(path, model, new=True)
+    assert load_rqvae(path)[1]["new"] is True
 
 
 def test_a_parent_that_is_a_file_is_an_os_error(folder: Path) -> None:
     with pytest.raises(OSError, match="rqvae"):
-        save_rqvae(folder / "rqvae.safetensors" / "below.safetensors", new_rqvae(), CARD)
+        save_rqvae(folder / "rqvae.safetensors" / "below.safetensors", new_rqvae(), **CARD)
 
 
 def test_a_card_that_json_cannot_hold_leaves_the_old_file(folder: Path) -> None:
     path = folder / "rqvae.safetensors"
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        save_rqvae(path, new_rqvae(), {"when": object()})
+        save_rqvae(path, new_rqvae(), when=object())
     assert path.read_bytes() == before
 
 
 def test_weights_in_half_the_bytes_come_back_rounded(tmp_path: Path) -> None:
     decoder, sasrec = new_decoder(), SASRec(SASRecConfig(num_items=30)).eval()
-    save_recommender(tmp_path / "decoder", decoder, CARD)
-    save_recommender(tmp_path / "half-decoder", decoder, CARD, half=True)
-    save_sasrec(tmp_path / "sasrec", sasrec, CARD)
-    save_sasrec(tmp_path / "half-sasrec", sasrec, CARD, half=True)
-    for name, model in (("decoder", decoder), ("sasrec", sasrec)):
+    save_recommender(tmp_path / "recommender", decoder, **CARD)
+    save_recommender(tmp_path / "half-recommender", decoder, half=True, **CARD)
+    save_sasrec(tmp_path / "sasrec", sasrec, **CARD)
+    save_sasrec(tmp_path / "half-sasrec", sasrec, half=True, **CARD)
+    for name, model in (("recommender", decoder), ("sasrec", sasrec)):
         loaded, _ = load_model(tmp_path / f"half-{name}")
         for key, tensor in model.state_dict().items():
             found = loaded.state_dict()[key]
@@ -495,7 +502,7 @@ def test_a_weight_that_float16_cannot_hold_is_refused(folder: Path, number: floa
     weights = copy.deepcopy(model.state_dict())
     before = (folder / "recommender.safetensors").read_bytes()
     with pytest.raises(ValueError, match=f"tensor 'start' holds {number:g}; float16 holds"):
-        save_recommender(folder / "recommender.safetensors", model, CARD, half=True)
+        save_recommender(folder / "recommender.safetensors", model, half=True, **CARD)
     assert (folder / "recommender.safetensors").read_bytes() == before
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), weights[name].nan_to_num()), name
@@ -507,7 +514,7 @@ def test_an_encoder_decoder_is_no_encoder() -> None:
 
 
 def test_paths_may_be_text(tmp_path: Path) -> None:
-    save_rqvae(str(tmp_path / "rqvae.safetensors"), new_rqvae(), {})
-    save_recommender(str(tmp_path / "recommender.safetensors"), new_decoder(), {})
+    save_rqvae(str(tmp_path / "rqvae.safetensors"), new_rqvae())
+    save_recommender(str(tmp_path / "recommender.safetensors"), new_decoder())
     load_rqvae(str(tmp_path / "rqvae.safetensors"))
     load_recommender(str(tmp_path / "recommender.safetensors"))

@@ -16,8 +16,6 @@ from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import read_embeddings
 from rqvae_lib.semantic_ids.files import read_ids
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def run(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
@@ -54,12 +52,15 @@ def test_the_pipeline_runs_on_own_tables(content: list[str], split: str, where: 
     embeddings = content if "--embeddings" in content else []
     run("train-rqvae", *where, *content, "--split", split, "--steps", 2, "--codebook-size", 8)
     model, card = load_rqvae("runs/rqvae.safetensors")
-    assert (card["dataset"], card["split"]) == ("clicks.csv", split)
+    assert card["dataset"] == "clicks.csv"
     dataset = Dataset.from_tables("clicks.csv", "shop.parquet")
     if embeddings:
+        assert "split" not in card  # it has seen no interaction
         vectors = read_embeddings("own.npy", dataset.texts)
     else:
-        vectors = item_vectors(dataset, "collaborative", None, "timestamp")
+        assert card["split"] == split
+        held_out = split_by_name(dataset, "timestamp")
+        vectors = item_vectors(dataset, "collaborative", None, held_out).tensor
     run("inference-rqvae", *where, *embeddings)
     table = pd.read_csv("runs/semantic_ids.csv")
     assert table["item_id"].tolist() == dataset.items["item_id"].tolist()

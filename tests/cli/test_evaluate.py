@@ -2,10 +2,8 @@
 
 import copy
 import csv
-from collections.abc import Iterator
-from functools import cache
+from importlib import import_module
 from pathlib import Path
-from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -19,36 +17,18 @@ from rqvae_lib.checkpoints.models import (
     load_sasrec,
     shipped_models,
 )
-from rqvae_lib.cli import (
-    evaluate as cli_evaluate,
-)
-from rqvae_lib.cli import (
-    train_recommender as cli_training,
-)
 from rqvae_lib.data.splits import split_by_name
-from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import Mean, evaluate
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.models.sasrec import SASRec
-from tests.cli.test_commands import fails, succeeds
+from tests.cli.running import DATASET, fails, opened, succeeds
 
-pytestmark = pytest.mark.usefixtures("one_thread", "data_read_once")
-
-DATASET = "movielens-small-2016"
-opened = cache(load_dataset)
+validation = import_module("rqvae_lib.evaluation.validation")
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
-def data_read_once() -> Iterator[None]:
-    with (
-        patch.object(cli_training, "load_dataset", opened),
-        patch.object(cli_evaluate, "load_dataset", opened),
-    ):
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where an RQ-Transformer and a SASRec were trained for a moment, on two splits."""
     folder = tmp_path_factory.mktemp("trained")
     brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
@@ -91,7 +71,7 @@ def test_a_model_in_half_the_bytes_is_measured_as_it_is_written(
         measured.update(copy.deepcopy(model.state_dict()))
         return {}
 
-    monkeypatch.setattr(cli_training, "validate", remember)
+    monkeypatch.setattr(validation, "validate", remember)
     brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10, "--half")
     succeeds(*command.split(), *brief, folder=tmp_path)
     [file] = [f for f in (tmp_path / "runs").glob("*.safetensors") if "state" not in f.name]
@@ -109,7 +89,7 @@ def test_the_table_holds_what_the_library_measures(trained: Path, tmp_path: Path
     said = succeeds("evaluate", "popularity", decoder, "--output", file, folder=tmp_path)
     with file.open(encoding="utf-8", newline="") as written:
         rows = {(row["model"], row["metric"], row["k"]): row for row in csv.DictReader(written)}
-    dataset = opened(DATASET)
+    dataset = opened()
     split = split_by_name(dataset, "leave-one-out")
     expected = evaluate(load_model(decoder)[0], split, split.test)
     for metric in ("Recall", "NDCG", "MRR"):
@@ -148,7 +128,7 @@ def test_a_model_is_not_evaluated_on_a_split_that_it_was_not_trained_on(
 
 def test_every_shipped_model_is_a_row_by_default() -> None:
     names = shipped_models(DATASET)
-    assert f"{DATASET}-decoder" in names
+    assert f"{DATASET}-recommender" in names
     assert all(load_model(name)[1]["dataset"] == DATASET for name in names)
 
 

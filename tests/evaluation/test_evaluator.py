@@ -1,14 +1,15 @@
 """The comparison: worked examples by hand, a brute-force ranker, the interval by simulation."""
 
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from rqvae_lib.data.names import SplitName
-from rqvae_lib.data.splits import leave_one_out, split_by_name
+from rqvae_lib.data.splits import Split, leave_one_out, split_by_name
 from rqvae_lib.evaluation.evaluator import (
     CUTOFFS,
     Evaluation,
@@ -17,6 +18,7 @@ from rqvae_lib.evaluation.evaluator import (
 )
 from rqvae_lib.evaluation.metrics import bootstrap_interval
 from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.base import ScoresItems
 from rqvae_lib.models.configs import (
     DecoderOnlyConfig,
@@ -34,6 +36,7 @@ from tests.helpers import small_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+Model = TypeVar("Model", bound=torch.nn.Module)
 SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
 
 
@@ -48,7 +51,9 @@ def test_a_worked_example() -> None:
         targets=torch.tensor([3, 6, 4]),
         users=torch.tensor([4, 4, 7]),
         popularity=torch.tensor([5.0, 4, 3, 2, 0, 1, 1, 0, 0, 0]),
+        beams=None,
     )
+    assert evaluation.exact
     assert evaluation.of_people("Recall", 1).tolist() == [0.5, 0]
     assert evaluation.of_people("Recall", 5).tolist() == [1, 0]
     assert evaluation.of_people("NDCG", 5).tolist() == [0.75, 0]  # 1 and 1 / log2(4)
@@ -64,8 +69,11 @@ def test_a_worked_example() -> None:
 
 
 def test_without_unseen_targets_there_is_nothing_to_say_of_them() -> None:
-    evaluation = Evaluation(lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3))
+    evaluation = Evaluation(
+        lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3), beams=50
+    )
     assert evaluation.unseen(10) is None
+    assert not evaluation.exact
 
 
 class Scores:
@@ -103,28 +111,100 @@ def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size
     assert found.of_people("NDCG", 5).tolist() == pytest.approx(expected)
 
 
-def test_a_model_that_writes_ids_is_asked_by_beam_search() -> None:
-    dataset = small_dataset()
-    split = leave_one_out(dataset)
-    codes = torch.randint(16, (dataset.num_items, 3), generator=torch.Generator().manual_seed(1))
-    ids = SemanticIDs(codes, [16, 16, 16])
-    torch.manual_seed(0)
-    model = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return leave_one_out(small_dataset())
+
+
+@pytest.fixture(scope="module")
+def ids() -> SemanticIDs:
+    codes = torch.randint(16, (90, 3), generator=torch.Generator().manual_seed(1))
+    return SemanticIDs(codes, 16)
+
+
+def with_strong_opinions(model: Model) -> Model:
+    """Give a model weights that are large enough for a beam search to miss something."""
+    generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.6)
-    assert not isinstance(model, ScoresItems)
+        torch.nn.init.normal_(parameter, std=0.6, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def decoder(ids: SemanticIDs) -> DecoderOnly:
+    return with_strong_opinions(DecoderOnly(DecoderOnlyConfig(SMALL), ids))
+
+
+@pytest.fixture(scope="module")
+def rq_transformer(ids: SemanticIDs) -> RQTransformer:
+    return with_strong_opinions(RQTransformer(RQTransformerConfig(SMALL), ids))
+
+
+def ranked_by_hand(split: Split, scores_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Rank by the scores of one history at a time, what was not in it: (M, 50)."""
+    rows = []
+    for position in split.test.tolist():
+        history = split.everything.before(position)
+        scores = scores_of(history).tolist()
+        left = sorted(set(range(len(scores))) - set(history.tolist()), key=lambda i: -scores[i])
+        rows.append(left[:50])
+    return torch.tensor(rows)
+
+
+def test_a_model_that_writes_ids_is_asked_by_beam_search(
+    decoder: DecoderOnly, split: Split
+) -> None:
+    assert not isinstance(decoder, ScoresItems)
     histories, _ = split.histories_and_targets(split.test)
-    expected = {beams: recommend(model, histories, k=50, beams=beams).items for beams in (50, 90)}
+    expected = {n: recommend(decoder, histories, k=50, beams=n).items for n in (50, 90)}
     assert not torch.equal(expected[50], expected[90])
-    found = evaluate(model, split, split.test)
-    assert torch.equal(found.lists, expected[50])
-    found = evaluate(model, split, split.test, beams=90)
-    assert torch.equal(found.lists, expected[90])
-    exact = RQTransformer(RQTransformerConfig(SMALL), ids).eval()
-    assert isinstance(exact, ScoresItems)
-    found = evaluate(exact, split, split.test)
-    beams = recommend(exact, histories, k=50, beams=max(50, dataset.num_items))
-    assert torch.equal(found.lists, beams.items)
+    for exact in (None, False):
+        found = evaluate(decoder, split, split.test, exact=exact)
+        assert torch.equal(found.lists, expected[50])
+        assert (found.exact, found.beams) == (False, 50)
+        found = evaluate(decoder, split, split.test, exact=exact, beams=90)
+        assert torch.equal(found.lists, expected[90])
+        assert (found.exact, found.beams) == (False, 90)
+
+
+def test_a_model_that_writes_ids_can_be_ranked_exactly(decoder: DecoderOnly, split: Split) -> None:
+    expected = ranked_by_hand(split, lambda history: score_items(decoder, [history])[0])
+    found = evaluate(decoder, split, split.test, exact=True)
+    assert torch.equal(found.lists, expected)
+    assert (found.exact, found.beams) == (True, None)
+    by_beams = evaluate(decoder, split, split.test).lists
+    assert not torch.equal(by_beams, expected)  # or there would be nothing to choose
+
+
+def test_a_model_that_does_both_scores_unless_beams_are_asked_for(
+    rq_transformer: RQTransformer, split: Split
+) -> None:
+    assert isinstance(rq_transformer, ScoresItems)
+    expected = ranked_by_hand(split, lambda history: rq_transformer.scores([history])[0])
+    for exact in (None, True):
+        found = evaluate(rq_transformer, split, split.test, exact=exact)
+        assert torch.equal(found.lists, expected)
+        assert (found.exact, found.beams) == (True, None)
+    histories, _ = split.histories_and_targets(split.test)
+    searched = recommend(rq_transformer, histories, k=50, beams=50).items
+    assert not torch.equal(searched, expected)
+    found = evaluate(rq_transformer, split, split.test, exact=False)
+    assert torch.equal(found.lists, searched)
+    assert (found.exact, found.beams) == (False, 50)
+    # A beam for each item misses none.
+    found = evaluate(rq_transformer, split, split.test, exact=False, beams=split.num_items)
+    assert torch.equal(found.lists, expected)
+
+
+def test_beams_are_refused_of_a_model_that_writes_no_ids(split: Split) -> None:
+    for model in (
+        SASRec(SASRecConfig(SMALL, num_items=split.num_items)).eval(),
+        Popularity(split.popularity),
+        ItemKNN(split.train, split.num_items),
+    ):
+        with pytest.raises(ValueError, match=f"a {type(model).__name__} writes no IDs"):
+            evaluate(model, split, split.test, exact=False)
+        assert evaluate(model, split, split.test, exact=True).exact
 
 
 def test_every_kind_of_model_is_evaluated_on_the_same_targets() -> None:
@@ -132,7 +212,7 @@ def test_every_kind_of_model_is_evaluated_on_the_same_targets() -> None:
     split = leave_one_out(dataset)
     torch.manual_seed(0)
     models = (
-        Popularity(split.train, dataset.num_items),
+        Popularity(split.popularity),
         ItemKNN(split.train, dataset.num_items),
         SASRec(SASRecConfig(SMALL, num_items=dataset.num_items)).eval(),
     )
@@ -146,7 +226,7 @@ def test_every_kind_of_model_is_evaluated_on_the_same_targets() -> None:
 def test_models_on_different_targets_are_not_compared() -> None:
     dataset = small_dataset()
     split = leave_one_out(dataset)
-    popularity = Popularity(split.train, dataset.num_items)
+    popularity = Popularity(split.popularity)
     one, other = (
         evaluate(popularity, split, positions) for positions in (split.test, split.validation)
     )
@@ -192,7 +272,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    evaluation = Evaluation(lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3))
+    evaluation = Evaluation(
+        lists_of([1]), torch.tensor([1]), torch.tensor([0]), torch.ones(3), beams=50
+    )
     for k in (0, 51):
         for measure in (
             lambda k: evaluation.mean("Recall", k),
@@ -208,14 +290,16 @@ def test_what_cannot_be_measured_is_refused() -> None:
 
 def test_nothing_held_out_and_another_catalogue_are_refused() -> None:
     split = leave_one_out(small_dataset())
-    model = Popularity(split.train, 90)
     with pytest.raises(ValueError, match="no held-out positions"):
-        evaluate(model, split, split.test[:0], 90)
-    with pytest.raises(ValueError, match=r"the model knows 90 items, but num_items is 9,066"):
-        evaluate(model, split, split.test, 9066)
+        evaluate(Popularity(split.popularity), split, split.test[:0])
+    known_to_the_model = torch.zeros(91)
+    with pytest.raises(ValueError, match="the model knows 91 items, but the split is of 90"):
+        evaluate(Popularity(known_to_the_model), split, split.test)
+    smaller = replace(split, num_items=10)
     with pytest.raises(ValueError, match="the catalogue has items 0 to 9"):
-        evaluate(model, split, split.test, 10)
-    ids = SemanticIDs(torch.zeros(90, 1, dtype=torch.int64), [2])
+        evaluate(Popularity(torch.zeros(10)), smaller, split.test)
+    ids = SemanticIDs(torch.zeros(91, 1, dtype=torch.int64), [2])
     decoder = DecoderOnly(DecoderOnlyConfig(SMALL), ids).eval()
-    with pytest.raises(ValueError, match="the model knows 90 items, but num_items is 91"):
-        evaluate(decoder, split, split.test, 91)
+    for exact in (None, False, True):
+        with pytest.raises(ValueError, match="the model knows 91 items, but the split is of 90"):
+            evaluate(decoder, split, split.test, exact=exact)

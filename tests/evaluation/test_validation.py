@@ -37,7 +37,7 @@ def test_validation_is_recall_and_ndcg_of_the_last_but_one_beside_popularity() -
     generator = torch.Generator().manual_seed(3)
     ids = SemanticIDs(torch.randint(6, (90, 2), generator=generator), [6, 6])
     model, _ = train_recommender(ids, split.train, DECODER, BRIEFLY, progress=False)
-    metrics = validate(model, split, dataset.num_items)
+    metrics = validate(model, split)
     whole = [dataset.user_history(user).tolist() for user in dataset.user_ids.tolist()]
     parts = [(h[:-2], h[-2]) for h in whole if len(h) >= 3]
     learned = [h[:-2] if len(h) >= 3 else h for h in whole]
@@ -72,7 +72,7 @@ def test_of_many_targets_evenly_chosen_ones_are_measured() -> None:
 def test_item_knn_has_the_best_of_the_settings() -> None:
     dataset = load_dataset("movielens-small-2016")
     split = leave_one_out(dataset)
-    knn = tuned_item_knn(split, dataset.num_items)
+    knn = tuned_item_knn(split)
     found, models = {}, {}
     for shrinkage in SHRINKAGES:
         models[shrinkage] = ItemKNN(split.train, dataset.num_items, shrinkage=shrinkage)
@@ -97,14 +97,12 @@ def test_item_knn_is_tuned_on_two_thousand_targets_at_most(
     targets = 3 * torch.arange(num_targets) + 1
     measured = []
 
-    def recording(
-        model: ItemKNN, split: Split, positions: torch.Tensor, num_items: int
-    ) -> Evaluation:
+    def recording(model: ItemKNN, split: Split, positions: torch.Tensor) -> Evaluation:
         measured.append(positions)
-        return evaluate(model, split, positions[:1], num_items)
+        return evaluate(model, split, positions[:1])
 
     monkeypatch.setattr("rqvae_lib.evaluation.validation.evaluate", recording)
-    tuned_item_knn(Split(train, histories, targets, targets + 1), 3)
+    tuned_item_knn(Split(train, histories, targets, targets + 1, 3, "by hand"))
     assert len(measured) == len(SHRINKAGES) * len(HISTORY_LENGTHS)
     assert all(torch.equal(positions, targets[::every]) for positions in measured)
 
@@ -114,7 +112,7 @@ def test_of_equal_settings_item_knn_has_the_first(num_targets: int) -> None:
     histories = Histories(torch.tensor([0, 1, 2]), torch.tensor([0, 3]))
     train = Histories(torch.tensor([0]), torch.tensor([0, 1]))  # nothing goes with anything
     targets = torch.tensor([2])[:num_targets]
-    knn = tuned_item_knn(Split(train, histories, targets, targets), 3)
+    knn = tuned_item_knn(Split(train, histories, targets, targets, 3, "by hand"))
     assert (knn.shrinkage, knn.last) == (SHRINKAGES[0], HISTORY_LENGTHS[0])
 
 
@@ -123,4 +121,4 @@ def test_without_validation_targets_there_is_nothing_to_measure() -> None:
     nothing = torch.empty(0, dtype=torch.int64)
     model = SASRec(SASRecConfig(num_items=3))
     with pytest.raises(ValueError, match="the split has no validation targets"):
-        validate(model, Split(histories, histories, nothing, nothing), 3)
+        validate(model, Split(histories, histories, nothing, nothing, 3, "by hand"))

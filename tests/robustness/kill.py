@@ -1,6 +1,6 @@
 """Kill the commands that write, again and again, and see what they leave.
 
-    python tests/kill.py --kills 50
+    python -m tests.robustness.kill --kills 50
 
 Each command runs in a process of its own and is killed as no program can catch (kill -9): half of
 the times at a random moment of its life, half just when it writes. After each kill every output
@@ -37,7 +37,7 @@ PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import
 # No more of each training than its states need: one every 1000 steps, one every 100, and the last.
 TRAININGS = {
     "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
-    "decoder": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
+    "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
 }
 SECONDS = 1200.0  # that a command may take on a very busy machine
 
@@ -107,7 +107,7 @@ def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Ra
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """Load a model by its own loader, which checks all of it, and return its weights."""
-    load = load_recommender if path.name.startswith("decoder") else load_rqvae
+    load = load_recommender if path.name.startswith("recommender") else load_rqvae
     return load(path)[0].state_dict()
 
 
@@ -144,7 +144,7 @@ def kill_training(name: str, kills: int, place: Path, chance: random.Random) -> 
             for path in outputs(folder, name):
                 found = weights(path)
                 assert same(found, new[path.name]) or same(found, old[path.name]), path
-            load_checkpoint(folder / state, "training-state")
+            load_checkpoint(folder / state, ["training-state"])
             resume = " --resume" if (folder / state).read_bytes() != old_state else ""
         if moment != "too late":
             run(command + resume, folder)

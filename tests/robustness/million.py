@@ -1,6 +1,6 @@
 """The whole pipeline on a catalogue of MovieLens 1M's format and size, command by command.
 
-    python tests/million.py --splits leave-one-out timestamp
+    python -m tests.robustness.million --splits leave-one-out timestamp
 
 MovieLens 1M may not be passed on, so this makes files of its format with its numbers of ratings,
 users and movies: movies have one of 18 genres and a popularity, people have a taste in genres that
@@ -98,17 +98,8 @@ def main() -> None:
         (folder / "ml-1m").mkdir(parents=True, exist_ok=True)
         write_files(folder / "ml-1m")
         data = ["--dataset", "ml-1m"]
-        measured(
-            [
-                sys.executable,
-                "-m",
-                "rqvae_lib.embeddings.text",
-                *data,
-                "--output",
-                "vectors.safetensors",
-            ],
-            folder,
-        )
+        program = str(Path(sys.executable).with_name("rqvae-lib"))
+        measured([program, "embed", *data, "--output", "vectors.safetensors"], folder)
         texts = ["--embeddings", "vectors.safetensors"]
         for split in options.splits:
             out = f"runs-{split}"
@@ -125,7 +116,7 @@ def main() -> None:
                 ["evaluate", "popularity", "item-knn", model, rival, *data, "--split", split],
                 ["recommend", *data, "--model", model, "--user", "1"],
             ):
-                measured([str(Path(sys.executable).with_name("rqvae-lib")), *words], folder)
+                measured([program, *words], folder)
         print((folder / "said.txt").read_text()[-6000:])
 
 

@@ -1,6 +1,6 @@
 """On a GPU everything computes there, and says what the CPU says. Skipped where there is none.
 
-python -m pytest tests/test_cuda.py
+python -m pytest tests/robustness/test_cuda.py
 """
 
 from dataclasses import replace
@@ -31,7 +31,6 @@ from rqvae_lib.models.configs import (
     SASRecConfig,
     TransformerConfig,
 )
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.training.config import TrainingConfig
@@ -80,7 +79,6 @@ def test_shipped_models_score_and_recommend_the_same(name: str) -> None:
         if isinstance(model, ScoresItems):
             scores = model.scores(histories)
         else:
-            trie = Trie(model.ids, model.semantic_ids.device)
             scores = score_items(model, histories)
             lists = recommend(model, histories, k=10, beams=20).items
             assert lists.device.type == device

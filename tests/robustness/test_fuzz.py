@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import ROOT
 
-TARGETS = sorted((ROOT / "tests" / "fuzz").glob("fuzz_*.py"))
+TARGETS = sorted((ROOT / "tests/robustness/fuzz").glob("fuzz_*.py"))
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness forks")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness for
 FAULTY = """
 import os, time
 from pathlib import Path
-import harness
+from tests.robustness.fuzz import harness
 harness.SECONDS = 0.2
 def write(path): path.write_bytes(b"good" * 10)
 def read(path):
@@ -38,11 +38,8 @@ FAULTS = {
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
-    )
     return subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
@@ -55,7 +52,9 @@ def test_there_is_a_target_for_each_format() -> None:
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.stem)
 def test_nothing_is_found_in_two_seconds(tmp_path: Path, target: Path) -> None:
-    done = run([str(target), "--seconds", "2", "--seed", "5"], tmp_path)
+    done = run(
+        ["-m", f"tests.robustness.fuzz.{target.stem}", "--seconds", "2", "--seed", "5"], tmp_path
+    )
     assert done.returncode == 0, done.stderr
     tried = int(done.stdout.split()[0].replace(",", ""))
     assert tried > 5  # on a very busy machine
@@ -74,7 +73,7 @@ def test_a_faulty_reader_is_found_and_the_file_kept(tmp_path: Path, name: str) -
 
 def test_of_a_folder_one_file_is_spoilt_at_a_time(tmp_path: Path) -> None:
     script = """
-import harness
+from tests.robustness.fuzz import harness
 def write(folder):
     folder.mkdir()
     for name in ("a.txt", "b.txt"):

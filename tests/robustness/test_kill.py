@@ -1,4 +1,4 @@
-"""A few kills of `python tests/kill.py`, and that it would see a file that is not whole."""
+"""A few kills of `tests.robustness.kill`, and that it would see a file that is not whole."""
 
 import os
 import subprocess
@@ -16,28 +16,27 @@ CARELESS = """
 import sys, time
 from contextlib import contextmanager
 from tests.robustness import kill
-from rqvae_lib import id_files
+from rqvae_lib.semantic_ids import files
 @contextmanager
 def write(path):
     path.write_bytes(b"half")
     time.sleep(3)
     yield path
-id_files.write_atomically = write
+files.write_atomically = write
 kill.main()
 """
 
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
 def test_what_is_killed_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
-    script = str(ROOT / "tests" / "kill.py")
-    done = run(script, "--kills", "4", "--only", "ids.csv", "decoder", folder=tmp_path)
+    options = ("--kills", "4", "--only", "ids.csv", "recommender")
+    done = run("-m", "tests.robustness.kill", *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("every file was whole") == 2
     assert "nothing amiss" in done.stdout

@@ -28,7 +28,7 @@ for name in names:
 PIPELINE = """
 from contextlib import suppress
 from dataclasses import replace
-from rqvae_lib.cli import main
+from rqvae_lib.cli.main import main
 def run(*words):
     try:
         main(words)
@@ -38,13 +38,12 @@ run("train-rqvae", "--residual-kmeans", "--levels", "2", "--codebook-size", "16"
 run("inference-rqvae")
 run("inference-rqvae", "--output", "ids.parquet")
 run("recommend", "--user", "1")
-from rqvae_lib.datasets import load_dataset
-from rqvae_lib.checkpoints import load_recommender
-from rqvae_lib.recipes import RECOMMENDER_TRAINING, train_recommender
-from rqvae_lib.splits import leave_one_out
+from rqvae_lib import RECOMMENDER_TRAINING, leave_one_out, load_dataset, load_recommender
+from rqvae_lib import train_recommender
 ids = load_recommender("movielens-small-2016")[0].ids
 histories = leave_one_out(load_dataset()).train
-train_recommender(ids, histories, training=replace(RECOMMENDER_TRAINING, num_steps=2), progress=False)
+briefly = replace(RECOMMENDER_TRAINING, num_steps=2)
+train_recommender(ids, histories, training=briefly, progress=False)
 """
 ATTEMPTS = [
     "import urllib.request; urllib.request.urlopen('http://localhost:9/')",

@@ -20,8 +20,6 @@ from rqvae_lib.io.tensor_files import CheckpointError
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.files import read_ids
 from rqvae_lib.training.state import Best, load_state, save_state, steps_of
-
-# pytest puts the folder of the tests on the path.
 from tests.checkpoints.test_models import rewrite, some_ids, write_both
 from tests.helpers import ROOT
 
@@ -52,7 +50,7 @@ def resume(path: Path) -> None:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "rqvae": load_rqvae,
-    "decoder": lambda path: load_recommender(path, some_ids()),
+    "recommender": lambda path: load_recommender(path, some_ids()),
     "state": resume,
 }
 
@@ -129,14 +127,14 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     # The file
     "no bytes": ("rqvae", content(lambda found: b""), f"{DAMAGED} .*header too small"),
     "half of it": ("rqvae", content(lambda f: f[: len(f) // 2]), DAMAGED),
-    "a byte less": ("decoder", content(lambda f: f[:-1]), DAMAGED),
-    "a byte more": ("decoder", content(lambda f: f + b"x"), DAMAGED),
+    "a byte less": ("recommender", content(lambda f: f[:-1]), DAMAGED),
+    "a byte more": ("recommender", content(lambda f: f + b"x"), DAMAGED),
     "a header of 8 exabytes": ("rqvae", length(2**63), f"{DAMAGED} .*header too large"),
     "a header past the end": ("rqvae", length(50_000_000), DAMAGED),
     "a header of 3 bytes": ("state", length(3), DAMAGED),
     "a header that is no JSON": ("rqvae", content(lambda f: f.replace(b"{", b"[", 1)), DAMAGED),
     "a pickle, zipped (.pt)": ("rqvae", pickled(True), "is a pickle, not a safetensors file"),
-    "a pickle of old": ("decoder", pickled(False), "is a pickle, not a safetensors file"),
+    "a pickle of old": ("recommender", pickled(False), "is a pickle, not a safetensors file"),
     "a pickle for a state": ("state", pickled(True), "is a pickle, not a safetensors file"),
     "of another program": (
         "rqvae",
@@ -147,15 +145,15 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     "a later version": ("rqvae", header(format="rqvae-lib 99"), r"'rqvae-lib 99'\); expected"),
     "a state of a later version": ("state", header(format="rqvae-lib 99"), "'rqvae-lib 99'"),
     "a format that is a list": ("rqvae", header(format=[1]), r"\(\[1\]\); expected"),
-    "a kind that is a list": ("decoder", header(kind=["decoder-only"]), "a checkpoint of "),
+    "a kind that is a list": ("recommender", header(kind=["decoder-only"]), "a checkpoint of "),
     "a number of 5000 digits": (
         "rqvae",
         lambda path: save_file({}, path, metadata={"rqvae-lib": f"[{'1' * 5000}]"}),
         f"{DAMAGED} .*4300 digits",
     ),
     "no configuration": ("rqvae", header(config=None), "its config is None"),
-    "a card that is a list": ("decoder", header(card=[1]), r"its card is \[1\]"),
-    "no card": ("decoder", header(card=None), "its card is None"),
+    "a card that is a list": ("recommender", header(card=[1]), r"its card is \[1\]"),
+    "no card": ("recommender", header(card=None), "its card is None"),
     # Settings
     "an unknown setting": ("rqvae", setting(surprise=1), "it has a setting 'surprise'"),
     "a word for a number": (
@@ -181,24 +179,32 @@ TABLE: dict[str, tuple[str, Change, str]] = {
         "estimator is 'magic'; expected 'st",
     ),
     "no level": ("rqvae", setting(num_levels=0), "num_levels is 0; it must be at least 1"),
-    "negative layers": ("decoder", transformer(num_layers=-1), "num_layers is -1; it must be"),
-    "no layer": ("decoder", transformer(num_layers=0), "num_layers is 0; it must be at least 1"),
-    "too much dropout": ("decoder", transformer(dropout=1.5), r"dropout is 1.5; it must be in \[0"),
+    "negative layers": ("recommender", transformer(num_layers=-1), "num_layers is -1; it must be"),
+    "no layer": (
+        "recommender",
+        transformer(num_layers=0),
+        "num_layers is 0; it must be at least 1",
+    ),
+    "too much dropout": (
+        "recommender",
+        transformer(dropout=1.5),
+        r"dropout is 1.5; it must be in \[0",
+    ),
     "a list for a part": (
-        "decoder",
+        "recommender",
         setting(transformer=[1]),
         "TransformerConfig is .1.; expected",
     ),
-    "1 for true": ("decoder", setting(valid_only=1), "valid_only is 1; expected true or false"),
+    "1 for true": ("recommender", setting(valid_only=1), "valid_only is 1; expected true or false"),
     # A small file that asks for gigabytes
-    "many layers": ("decoder", transformer(num_layers=HUGE), f"describes {HUGE} layers"),
+    "many layers": ("recommender", transformer(num_layers=HUGE), f"describes {HUGE} layers"),
     "many layers of an MLP": ("rqvae", setting(hidden_dims=[1] * 50_000), "describes 50000 layers"),
-    "a wide model": ("decoder", transformer(dim=10**6, num_heads=1), "model needs .*1000000"),
-    "a long window": ("decoder", setting(max_items=HUGE), f"the model needs .*{HUGE}"),
+    "a wide model": ("recommender", transformer(dim=10**6, num_heads=1), "model needs .*1000000"),
+    "a long window": ("recommender", setting(max_items=HUGE), f"the model needs .*{HUGE}"),
     "many codewords": ("rqvae", setting(codebook_size=HUGE), f"the model needs .*{HUGE}"),
     "wide layers": ("rqvae", setting(hidden_dims=[10**6, 10**6]), "the model needs .*1000000"),
     "wider than int64": ("rqvae", setting(hidden_dims=[10**30, 7]), UNFIT),
-    "a wide vocabulary": ("decoder", setting(**VOCABULARY), "the model needs .*20000000000"),
+    "a wide vocabulary": ("recommender", setting(**VOCABULARY), "the model needs .*20000000000"),
     # Tensors
     "one is missing": ("rqvae", without("mean"), "the file lacks the tensor 'mean'"),
     "one too many": (
@@ -218,26 +224,34 @@ TABLE: dict[str, tuple[str, Change, str]] = {
         "float16; the model need",
     ),
     "bfloat16": (
-        "decoder",
+        "recommender",
         tensor("start", torch.Tensor.bfloat16),
         "bfloat16; the model need",
     ),
     "a weight NaN": ("rqvae", tensor("encoder.0.weight", filled(float("nan"))), "are not finite"),
-    "a weight infinite": ("decoder", tensor("bias", filled(float("inf"))), "'bias' holds numbers"),
+    "a weight infinite": (
+        "recommender",
+        tensor("bias", filled(float("inf"))),
+        "'bias' holds numbers",
+    ),
     "no spread": ("rqvae", tensor("std", filled(0)), "'std' holds a spread that is not above 0"),
     # The catalogue
     "a code too high": (
-        "decoder",
-        tensor("item_ids", lambda t: t + 4),
+        "recommender",
+        tensor("semantic_ids", lambda t: t + 4),
         "has code 4|has code 5|6|7",
     ),
-    "a code below 0": ("decoder", tensor("item_ids", lambda t: t - 4), r"has code -\d at level"),
+    "a code below 0": (
+        "recommender",
+        tensor("semantic_ids", lambda t: t - 4),
+        r"has code -\d at level",
+    ),
     "other IDs": (
-        "decoder",
-        tensor("item_ids", lambda t: t.flip(0)),
+        "recommender",
+        tensor("semantic_ids", lambda t: t.flip(0)),
         "changed after it was written",
     ),
-    "a name that is a number": ("decoder", setting(id_sha256=5), "it records 5…"),
+    "a name that is a number": ("recommender", setting(id_sha256=5), "it records 5…"),
     # States
     "of another training": ("state", setting(ids="xyz"), "ids was xyz; now ids=abc"),
     "of another length": ("state", setting(num_steps=8), "num_steps was 8; now num_steps=9"),

@@ -1,4 +1,4 @@
-"""Fuzz `amazon.read_amazon` on gzipped reviews and metadata."""
+"""Fuzz `read_amazon` on gzipped reviews and metadata."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""Fuzz `content.read_embeddings`, which reads what `--embeddings` names."""
+"""Fuzz `read_embeddings`, which reads what `--embeddings` names."""
 
 from pathlib import Path
 
-import safetensors_files
 import torch
 
 from rqvae_lib.embeddings.text import read_embeddings, save_embeddings
+from tests.robustness.fuzz import safetensors_files
 from tests.robustness.fuzz.harness import Target, main
 
 TEXTS = [f"text {number}" for number in range(20)]

@@ -1,9 +1,8 @@
-"""Fuzz `id_files.read_ids` on CSV."""
+"""Fuzz `read_ids` on CSV."""
 
 import random
 
-import id_tables
-
+from tests.robustness.fuzz import id_tables
 from tests.robustness.fuzz.harness import Mutation, Target, main
 
 

@@ -1,12 +1,12 @@
-"""Fuzz `id_files.read_ids` on Parquet."""
+"""Fuzz `read_ids` on Parquet."""
 
 import io
 import random
 
-import id_tables
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.robustness.fuzz import id_tables
 from tests.robustness.fuzz.harness import Mutation, Target, main
 
 TYPES = [
@@ -17,7 +17,7 @@ TYPES = [
 
 
 def change_column(chance: random.Random, data: bytes) -> bytes:
-    """Write the table anew with a column of another type, or with another value in it."""
+    """Write the table again with a column of another type, or with another value in it."""
     try:
         table = pq.read_table(io.BytesIO(data))
         place = chance.randrange(table.num_columns)

@@ -1,4 +1,4 @@
-"""Fuzz `movielens.read_movielens` on the files of MovieLens 100K."""
+"""Fuzz `read_movielens` on the files of MovieLens 100K."""
 
 from rqvae_lib.datasets.movielens import read_movielens
 from tests.datasets.published import ml_100k

@@ -1,4 +1,4 @@
-"""Fuzz `movielens.read_movielens` on the files of MovieLens 1M."""
+"""Fuzz `read_movielens` on the files of MovieLens 1M."""
 
 from rqvae_lib.datasets.movielens import read_movielens
 from tests.datasets.published import ml_1m

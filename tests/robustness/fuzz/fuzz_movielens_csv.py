@@ -1,4 +1,4 @@
-"""Fuzz `movielens.read_movielens` on the CSV files of MovieLens 32M and the latest small set."""
+"""Fuzz `read_movielens` on the CSV files of MovieLens 32M and the latest small set."""
 
 from rqvae_lib.datasets.movielens import read_movielens
 from tests.datasets.published import ml_csv

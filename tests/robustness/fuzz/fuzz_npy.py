@@ -1,4 +1,4 @@
-"""Fuzz `content.read_embeddings` on a .npy file of somebody's own."""
+"""Fuzz `read_embeddings` on a .npy file of somebody's own."""
 
 from pathlib import Path
 

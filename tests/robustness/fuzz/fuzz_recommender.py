@@ -1,14 +1,14 @@
-"""Fuzz `checkpoints.load_recommender`."""
+"""Fuzz `load_recommender`."""
 
 from pathlib import Path
 
-import safetensors_files
 import torch
 
 from rqvae_lib.checkpoints.models import load_recommender, save_recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, TransformerConfig
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from tests.robustness.fuzz import safetensors_files
 from tests.robustness.fuzz.harness import Target, main
 
 
@@ -17,7 +17,7 @@ def write(path: Path) -> None:
     ids = SemanticIDs(torch.randint(4, (30, 2)), [4, 4])
     transformer = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
     config = DecoderOnlyConfig(transformer, max_items=5, valid_only=True)
-    save_recommender(path, DecoderOnly(config, ids), {"seed": 0})
+    save_recommender(path, DecoderOnly(config, ids), seed=0)
 
 
 @torch.no_grad()

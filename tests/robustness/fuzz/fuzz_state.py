@@ -1,12 +1,12 @@
-"""Fuzz `training_state.load_state`, and a training step from what it accepts."""
+"""Fuzz `load_state`, and a training step from what it accepts."""
 
 from pathlib import Path
 
-import safetensors_files
 import torch
 from torch import nn
 
 from rqvae_lib.training.state import Best, load_state, save_state, steps_of
+from tests.robustness.fuzz import safetensors_files
 from tests.robustness.fuzz.harness import Target, main
 
 SETTINGS = {"num_steps": 9, "ids": "abc", "snapshot_steps": (1, 2)}

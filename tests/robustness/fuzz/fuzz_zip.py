@@ -1,4 +1,4 @@
-"""Fuzz `archives.unpack_zip`."""
+"""Fuzz `unpack_zip`."""
 
 import shutil
 from pathlib import Path

@@ -6,7 +6,7 @@ documents: ValueError (of which CheckpointError is one) or OSError. Anything els
 so is a message that names no file or fills the screen, more memory than a little, or more time
 than a little. The spoilt file is kept, and the exit code says so.
 
-    python tests/fuzz/fuzz_rqvae.py --seconds 300 --seed 1
+    python -m tests.robustness.fuzz.fuzz_rqvae --seconds 300 --seed 1
 """
 
 import argparse

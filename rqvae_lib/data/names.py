@@ -8,8 +8,8 @@ Used by: data sets, splits, item vectors, the command line.
 
 from typing import Literal
 
-EMBEDDED = ("movielens-small-2016",)  # the data sets that ship inside the package
+EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
 DEFAULT_SPLIT: SplitName = "leave-one-out"
-Content = Literal["text", "collaborative", "both"]  # what a tokenizer reads of an item
+Content = Literal["text", "collaborative", "both"]  # what item vectors are made from
 DEFAULT_CONTENT: Content = "text"

@@ -1,12 +1,13 @@
 """Histories as sentences of codes, and the causal transformer that continues them.
 
 A user's history becomes a sentence: the codes of the first item, then those of the second, and so
-on. A transformer learns to continue it by one item. The level of each code is known, so each choice
-is among that level's codes only, and an item's probability is the product over its codes.
+on. A transformer learns to continue it by one item. The level of each code is known, so each code
+is chosen only among that level's codes, and the probability of an item is the product over its
+codes.
 
-`CodeSequenceRecommender` is what all such recommenders share: the vocabulary of codes.
-`DecoderOnly` adds one causal transformer, which predicts every code from all codes before it. So a
-window of T items gives T targets in one pass. (`encoder_decoder` adds another pair.)
+`CodeSequenceRecommender` holds what all such recommenders share, the vocabulary of codes.
+`DecoderOnly` adds one causal transformer, which predicts every code from all codes before it, so a
+window of T items gives T targets in one pass. (`models.encoder_decoder` adds two transformers.)
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2.
 Derived in: chapter 08; seen at work in chapter 00.
@@ -26,11 +27,12 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
 class CodeSequenceRecommender(Recommender):
-    """A vocabulary of codes; a subclass adds the transformer.
+    """The vocabulary of codes, and their scores. A subclass adds the transformer.
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
     offsets: Tensor  # (L,) int64, where each level's codes start in the embedding table
@@ -39,10 +41,10 @@ class CodeSequenceRecommender(Recommender):
         super().__init__(config, ids)
         dim = config.transformer.dim
         self.first_codes = tuple(accumulate(self.sizes, initial=0))[:-1]
-        offsets = torch.tensor(self.first_codes, device="cpu")  # also where weights have no memory
+        offsets = torch.tensor(self.first_codes, device="cpu")  # even if weights are on meta
         self.register_buffer("offsets", offsets, persistent=False)
         self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
-        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
@@ -50,6 +52,7 @@ class CodeSequenceRecommender(Recommender):
         self.valid_only = config.valid_only
 
     def next_code_logits(self, state: BeamState) -> Tensor:
+        """Return the logits of the next level's codes, as `Recommender.next_code_logits`."""
         logits = self._level_logits(state.hidden, state.depth)
         if not self.valid_only:
             return logits
@@ -58,6 +61,7 @@ class CodeSequenceRecommender(Recommender):
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
     ) -> BeamState:
+        """Append a code to chosen beams, as `Recommender.extend`."""
         assert state.memory is not None
         token = self.embed_code(codes, state.depth, state.lengths)  # (B, K', D)
         hidden, memory = self.read_token(token, state.memory.select(parents))
@@ -65,14 +69,22 @@ class CodeSequenceRecommender(Recommender):
             nodes = self.trie.follow(state.depth, self._nodes(state).gather(1, parents), codes)
         return BeamState(hidden, state.lengths, state.depth + 1, memory, nodes)
 
-    # What the architectures are built from
+    # The parts that the architectures use
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Read a new token for each beam: (B, K, D) → the output (B, K, D), and the memory."""
+        """Read a new token for each beam.
+
+        Args:
+            token: shape (B, K, D).
+            memory: the history and the tokens of the beams so far.
+
+        Returns:
+            The output, shape (B, K, D), and the memory with the new token.
+        """
         raise NotImplementedError
 
     def embed_items(self, items: Tensor) -> Tensor:
-        """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), start first."""
+        """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), the start first."""
         batch, length = items.shape
         codes = self.semantic_ids[items.clamp(min=0)]  # (B, T, L); padding is read as item 0
         vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
@@ -81,17 +93,30 @@ class CodeSequenceRecommender(Recommender):
         return torch.cat([start, vectors.flatten(1, 2)], 1)
 
     def embed_code(self, codes: Tensor, level: int, place: Tensor) -> Tensor:
-        """Turn one level's codes (B, K) of the item at a place (B,) into tokens (B, K, D)."""
+        """Turn codes of one level into tokens.
+
+        Args:
+            codes: shape (B, K), int64.
+            level: the level of the codes, from 0.
+            place: shape (B,), int64, the position of the item in the history.
+
+        Returns:
+            shape (B, K, D).
+        """
         position = self.item_position(place)[:, None]  # (B, 1, D)
         token = self.code_embedding(codes + self.offsets[level]) + position  # (B, K, D)
         embedded: Tensor = token + self.level_position.weight[level]
         return embedded
 
     def nll(self, hidden: Tensor, items: Tensor) -> Tensor:
-        """Return the mean over items (M,) of −log p, from the outputs (M, L, D) before each code.
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        Args:
+            hidden: shape (M, L, D), the output before each code of each item.
+            items: shape (M,), int64, the items.
 
         Returns:
-            shape (), float32: the sum over the levels.
+            shape (), float32.
         """
         targets = self.semantic_ids[items]  # (M, L)
         losses = []
@@ -104,15 +129,15 @@ class CodeSequenceRecommender(Recommender):
         return torch.stack(losses).sum()
 
     def _nodes(self, state: BeamState) -> Tensor:
-        """Return the node of the trie where each beam stands, (B, K) int64."""
-        if state.nodes is None:  # nothing is written yet: the root
+        """Return each beam's node of the trie, (B, K) int64."""
+        if state.nodes is None:  # nothing is written yet, so it is the root
             return torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)
         return state.nodes
 
     def _mask_invalid(self, logits: Tensor, level: int, nodes: Tensor) -> Tensor:
-        """Set to −inf what leads from the nodes (...) to no item, in logits (..., size)."""
+        """Set the logits (..., size) of codes that lead from the nodes (...) to no item to −inf."""
         children = self.trie.children_of(level, nodes)  # (..., C)
-        # Added, not set: a child that is not valid may carry the code of one that is.
+        # Add, do not set: an invalid child may have the same code as a valid one.
         counted = children.valid.to(logits.dtype)
         exists = torch.zeros_like(logits).scatter_add(-1, children.codes, counted)
         return logits.masked_fill(exists == 0, -torch.inf)
@@ -128,7 +153,8 @@ class DecoderOnly(CodeSequenceRecommender):
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
@@ -143,7 +169,7 @@ class DecoderOnly(CodeSequenceRecommender):
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
-            item.
+                item.
 
         Returns:
             shape (), float32.
@@ -155,9 +181,11 @@ class DecoderOnly(CodeSequenceRecommender):
         return self.nll(hidden, items[real])
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        """Read a batch of histories, as `Recommender.read_histories`."""
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
         return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam, as `CodeSequenceRecommender.read_token`."""
         return self.transformer.step(token, memory)

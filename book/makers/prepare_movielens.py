@@ -51,7 +51,7 @@ COMMANDS = [
 
 
 def read_source() -> pd.DataFrame:
-    """Read `dslabs/movielens`, a row a rating, 100,004 rows, in the source's order.
+    """Read `dslabs/movielens`, one row per rating, 100,004 rows, in the source's order.
 
     The source is a pickle, so its bytes are compared with the known sha256 before it is opened.
 
@@ -77,7 +77,7 @@ def read_source() -> pd.DataFrame:
 
 
 def make_items(source: pd.DataFrame) -> pa.Table:
-    """One row a movie: item_id int64, title string or null, year int16 or null, genres string."""
+    """One row per movie: item_id int64, title string or null, year int16 or null, genres string."""
     movies = source.drop_duplicates("movieId").sort_values("movieId")
     titles = [None if pd.isna(title) else str(title) for title in movies["title"]]
     years = [None if pd.isna(year) else int(year) for year in movies["year"]]
@@ -93,7 +93,7 @@ def make_items(source: pd.DataFrame) -> pa.Table:
 
 
 def make_interactions(source: pd.DataFrame) -> pa.Table:
-    """One row a rating: user_id int64, item_id int64, rating float32, timestamp int64 (s, UTC)."""
+    """One row per rating: user_id, item_id int64; rating float32; timestamp int64 (s, UTC)."""
     ratings = source.sort_values(["userId", "timestamp"], kind="stable")
     return pa.table(
         {

@@ -220,7 +220,7 @@ def is_current(row: Row, steps: int) -> bool:
 
 
 def current_rows(path: Path, steps: int) -> dict[tuple[str, int], Row]:
-    """Return the rows there are, by variant and seed, that need not be computed anew."""
+    """Return the rows there are, by variant and seed, that need not be computed again."""
     rows = [row for row in read_rows(path, COLUMNS) if is_current(row, steps)]
     return {(row["variant"], int(row["seed"])): row for row in rows}
 

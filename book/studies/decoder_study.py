@@ -51,12 +51,12 @@ LOOKS = (25, 50, 100, 150, 200, 300, 400, 500)  # the last is the length of a tr
 
 class Variant(NamedTuple):
     config: HistoryModelConfig
-    batch_size: int = RECOMMENDER_TRAINING.batch_size  # windows a step
+    batch_size: int = RECOMMENDER_TRAINING.batch_size  # windows per step
 
 
 # An encoder-decoder has one target a window. With the decoder's 32 windows of 50 movies it learns
 # nothing but how frequent codes are in so few steps (the validation loss says so). Short windows,
-# four times as many, are about as many tokens a step.
+# four times as many, are about as many tokens per step.
 VARIANTS = {
     "decoder-only": Variant(DecoderOnlyConfig()),
     "decoder-only, valid": Variant(DecoderOnlyConfig(valid_only=True)),

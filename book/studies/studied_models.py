@@ -57,7 +57,7 @@ RECOMMENDERS: dict[str, Callable[..., HistoryModelConfig]] = {
     DECODER: partial(DecoderOnlyConfig, valid_only=True),
     ENCODER_DECODER: partial(EncoderDecoderConfig, valid_only=True, max_items=11),
 }
-BATCH_SIZE = {ENCODER_DECODER: 128}  # windows a step; 16 of the others
+BATCH_SIZE = {ENCODER_DECODER: 128}  # windows per step; 16 of the others
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,17 @@ def said_by(card: Card, name: str, file: object) -> str:
 
 
 def check_data(what: str, card: Card, dataset: Dataset) -> None:
-    """Refuse a model that was trained on other data than it is now used on."""
-    trained_on = said_by(card, "data", f"the {what}")
+    """Refuse a model that was trained on other data than it is now used on.
+
+    Args:
+        what: how to name the model in a message: its file, or "the tokenizer".
+        card: the model's.
+        dataset: what it is to be used on.
+    """
+    trained_on = said_by(card, "data", what)
     if trained_on != dataset.checksum:
         raise ValueError(
-            f"the {what} was trained on other data ({trained_on}) than "
+            f"{what} was trained on other data ({trained_on}) than "
             f"{dataset.name} ({dataset.checksum}): train one on this data"
         )
 
@@ -77,7 +83,7 @@ def check_items(what: str, card: Card, dataset: Dataset) -> None:
         check_data(what, card, dataset)
     elif card["items"] != dataset.items_checksum:
         raise ValueError(
-            f"the {what} was trained for other items ({card['items']}) than those of "
+            f"{what} was trained for other items ({card['items']}) than those of "
             f"{dataset.name} ({dataset.items_checksum}): train one for these items"
         )
 

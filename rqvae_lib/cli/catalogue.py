@@ -94,7 +94,7 @@ def catalogue_of(
         return untrained.to(device).tokenize(vectors.to(device))
     typer.echo(f"Using {tokenizer.name}.", err=True)
     check = check_items if tokenizer.content == "text" else check_data
-    check("tokenizer", tokenizer.card, dataset)
+    check("the tokenizer", tokenizer.card, dataset)
     if tokenizer.split and split is None:
         split = split_by_name(dataset, tokenizer.split)
     known = item_vectors(dataset, tokenizer.content, embeddings, split)

@@ -34,6 +34,11 @@ def embed_command(
     check_embeddings_path(output)
     check_writable(output)
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    if not dataset.has_texts:
+        raise ValueError(
+            f"{dataset.name} has no texts to encode: name a table of its items as --items, with "
+            "titles, genres or texts"
+        )
     embeddings = encode_texts(dataset.texts, model, show_progress=True)
     options = {"--dataset": dataset_name, "--interactions": interactions, "--items": items}
     given = [

@@ -150,13 +150,14 @@ def _print_tables(found: "dict[str, Evaluation]") -> None:
         {name: _about_lists(evaluation) for name, evaluation in found.items()},
     )
     typer.echo(
-        "ranking: exact where every item was scored, else by beam search. coverage: share of the "
-        "catalogue in anybody's list. popularity: training interactions per recommended item, on "
-        "average. unseen: Recall for targets that nobody had in training."
+        "ranking: exact where every item was scored, else how many beams searched.\n"
+        "coverage: share of the catalogue in anybody's list.\n"
+        "popularity: training interactions per recommended item, on average.\n"
+        "unseen: Recall for targets that nobody had in training."
     )
     best = max(found, key=lambda name: found[name].mean("NDCG", AT).mean)
     _print_table(
-        [f"to {best}", f"Recall@{AT}", f"NDCG@{AT}"],
+        [f"difference to {best}", f"Recall@{AT}", f"NDCG@{AT}"],
         {
             name: [_with_interval(difference(e, found[best], m, AT)) for m in ("Recall", "NDCG")]
             for name, e in found.items()

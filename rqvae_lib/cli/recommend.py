@@ -81,7 +81,7 @@ def recommend_command(
     chosen = choose(model, RECOMMENDER_FILE)
     recommender, card = load_recommender(shipped(chosen))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    check_items("recommender", card, dataset)
+    check_items("the recommender", card, dataset)
     allowed = _items_of(genre, dataset) if genre else None
     past = _history_of(user, history, dataset)
     typer.echo(f"Using {chosen}.", err=True)

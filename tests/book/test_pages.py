@@ -201,6 +201,12 @@ def test_layout_says_what_each_package_imports_from() -> None:
         assert package.imports == sorted(found[name]), name
 
 
+@pytest.mark.parametrize("name", packages(ROOT))
+def test_layout_says_what_the_package_says_of_itself(name: str) -> None:
+    tree = ast.parse((LIBRARY / name / "__init__.py").read_text(encoding="utf-8"))
+    assert packages(ROOT)[name].purpose == ast.get_docstring(tree)
+
+
 def test_layout_has_the_order_that_import_linter_holds() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = settings["tool"]["importlinter"]["contracts"]

@@ -7,9 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.text import save_embeddings
 from rqvae_lib.training.recipes import train_rqvae
 from tests.cli.running import opened, succeeds, vectors_of
 
@@ -69,6 +73,31 @@ def kmeans_file(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     succeeds("train-rqvae", "--residual-kmeans", folder=folder)
     assert [path.name for path in (folder / "runs").iterdir()] == ["rqvae.safetensors"]
     return folder / "runs/rqvae.safetensors"
+
+
+@pytest.fixture(scope="package")
+def shop(one_thread_here: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with somebody's own tables, 90 items and 30 users, and embeddings of the texts."""
+    folder = tmp_path_factory.mktemp("own") / "shop"
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    rows = [
+        (f"user{user:02}", f"item{item:02}", 1_000_000 + 60 * place + user)
+        for user in range(30)
+        for place, item in enumerate(chance.choice(90, size=12, replace=False))
+    ]
+    names = ["user_id", "item_id", "timestamp"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "interactions.csv", index=False)
+    numbers = [f"{item:02}" for item in range(90)]
+    items = {
+        "item_id": [f"item{number}" for number in numbers],
+        "title": [f"Item {number}" for number in numbers],
+    }
+    pd.DataFrame(items).to_csv(folder / "items.csv", index=False)
+    texts = load_dataset(folder).texts
+    vectors = torch.from_numpy(chance.standard_normal((90, 8)))
+    save_embeddings(folder / "vectors.safetensors", vectors, texts, "an encoder", "shop")
+    return folder
 
 
 @pytest.fixture

@@ -15,26 +15,42 @@ from rqvae_lib.checkpoints.models import (
     load_model,
     load_recommender,
     load_sasrec,
+    save_recommender,
+    save_sasrec,
     shipped_models,
 )
 from rqvae_lib.data.splits import split_by_name
+from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import Mean, evaluate
+from rqvae_lib.models.configs import CONFIGS, SASRecConfig, TransformerConfig
+from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from tests.cli.running import DATASET, fails, opened, succeeds
 
-validation = import_module("rqvae_lib.evaluation.validation")
+command, validation = (
+    import_module(f"rqvae_lib.{name}") for name in ("cli.evaluate", "evaluation.validation")
+)
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
-def trained(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_time(shop: Path) -> tuple[object, ...]:
+    """A split of few targets: of the embedded data, 20,000 are held out by time."""
+    return ("--dataset", shop, "--split", "timestamp")
+
+
+@pytest.fixture(scope="module")
+def trained(
+    quick: None, by_time: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder where an RQ-Transformer and a SASRec were trained for a moment, on two splits."""
     folder = tmp_path_factory.mktemp("trained")
     brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
     rq = ("train-recommender", "--architecture", "rq-transformer", "--tokenizer", "pretrained")
     succeeds(*rq, *brief, folder=folder)
-    said = succeeds("train-sasrec", *brief, "--split", "timestamp", folder=folder)
+    said = succeeds("train-sasrec", *brief, *by_time, folder=folder)
     assert "Validation Recall@10: " in said
     assert said.endswith("Wrote runs/sasrec.safetensors.\n")
     return folder / "runs"
@@ -47,17 +63,19 @@ def test_what_was_trained_is_loaded_with_its_options(trained: Path) -> None:
     assert model.prefix_embedding is not None
     assert card["split"] == "leave-one-out"
     sasrec, card = load_sasrec(trained / "sasrec.safetensors")
-    assert sasrec.config.num_items == 9066
+    assert sasrec.config.num_items == 90
     assert card["split"] == "timestamp"
     assert isinstance(load_model(trained / "sasrec.safetensors")[0], SASRec)
 
 
-def test_training_again_with_one_seed_writes_the_same_file(trained: Path, tmp_path: Path) -> None:
+def test_training_again_with_one_seed_writes_the_same_file(
+    trained: Path, by_time: tuple[object, ...], tmp_path: Path
+) -> None:
     brief = ("--steps", 4, "--batch-size", 4, "--max-items", 10)
-    succeeds("train-sasrec", *brief, "--split", "timestamp", folder=tmp_path)
+    succeeds("train-sasrec", *brief, *by_time, folder=tmp_path)
     again = tmp_path / "runs" / "sasrec.safetensors"
     assert again.read_bytes() == (trained / "sasrec.safetensors").read_bytes()
-    succeeds("train-sasrec", *brief, "--split", "timestamp", "--resume", folder=tmp_path)
+    succeeds("train-sasrec", *brief, *by_time, "--resume", folder=tmp_path)
     assert again.exists()
 
 
@@ -115,14 +133,13 @@ def test_validation_targets_are_others_than_test_targets(tmp_path: Path) -> None
 
 
 def test_a_model_is_not_evaluated_on_a_split_that_it_was_not_trained_on(
-    trained: Path, tmp_path: Path
+    trained: Path, by_time: tuple[object, ...], tmp_path: Path
 ) -> None:
-    said = fails("evaluate", trained / "sasrec.safetensors", folder=tmp_path)
+    _, shop, *_ = by_time
+    said = fails("evaluate", trained / "sasrec.safetensors", "--dataset", shop, folder=tmp_path)
     assert "was trained on the split 'timestamp', so it may have seen the targets" in said
-    said = succeeds(
-        "evaluate", "popularity", trained / "sasrec.safetensors", "--split", "timestamp",
-        folder=tmp_path,
-    )  # fmt: skip
+    asked = ("popularity", trained / "sasrec.safetensors", *by_time)
+    said = succeeds("evaluate", *asked, folder=tmp_path)
     assert "timestamp" in said
 
 
@@ -153,6 +170,56 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     assert expected in fails(*options, folder=tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_the_shipped_models_are_those_of_the_split() -> None:
+    """Of another split they may have seen the targets, and are not rows of its table."""
+    assert list(command._shipped_of(opened(), "leave-one-out")) == shipped_models(DATASET)
+    assert command._shipped_of(opened(), "timestamp") == {}
+
+
+@pytest.fixture
+def ten_models(shop: Path, tmp_path: Path) -> list[str]:
+    """Both baselines and eight files, of all architectures, with names short and long."""
+    dataset = load_dataset(shop)
+    split = split_by_name(dataset, "leave-one-out")
+    ids = SemanticIDs(torch.arange(90)[:, None] // torch.tensor([9, 3]), 30)
+    small = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
+    names = []
+    for architecture, config in CONFIGS.items():
+        for name in (f"{architecture}.safetensors", f"{architecture}-with-a-long-name.safetensors"):
+            model = new_recommender(config(small), ids).eval()
+            save_recommender(tmp_path / name, model, dataset, split)
+            names.append(name)
+    for name in ("s.safetensors", "sasrec.safetensors"):
+        model = SASRec(SASRecConfig(small, num_items=90)).eval()
+        save_sasrec(tmp_path / name, model, dataset, split)
+        names.append(name)
+    return ["popularity", "item-knn", *names]
+
+
+def test_of_ten_models_each_row_says_how_it_was_ranked(
+    ten_models: list[str], shop: Path, tmp_path: Path
+) -> None:
+    """What scores every item is exact; what writes IDs is searched, with the beams asked for."""
+    asked = (*ten_models, "--dataset", shop, "--beams", 60, "--output", "table.csv")
+    said = succeeds("evaluate", *asked, folder=tmp_path)
+    searched = {name for name in ten_models if name.startswith(("decoder-only", "encoder"))}
+    assert len(searched) == 4
+    expected = {name: "60 beams" if name in searched else "exact" for name in ten_models}
+    *metrics, lists, differences = said.split("\n\n")[1:]
+    for table, rows in (*((table, 10) for table in metrics), (lists, 10), (differences, 9)):
+        head, *lines = table.splitlines()[: rows + 1]
+        assert len({len(line) for line in (head, *lines)}) == 1  # in columns
+        assert {line.split()[0] for line in lines} <= set(ten_models)
+    assert lists.split()[2] == "ranking"
+    for name, line in zip(ten_models, lists.splitlines()[1:11], strict=True):
+        assert line.removeprefix(name).strip().startswith(f"{expected[name]}  ")
+    assert "ranking: exact where every item was scored, else how many beams searched." in lists
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as written:
+        rows_of = list(csv.DictReader(written))
+    assert {row["model"] for row in rows_of} == set(ten_models)
+    assert all(row["ranking"] == expected[row["model"]] for row in rows_of)
 
 
 # Tables of one's own

@@ -35,14 +35,6 @@ def test_the_commands_work_one_after_another(pipeline: Path) -> None:
     assert len({place[2] for place in places}) == 10  # ten different IDs
 
 
-def test_help_names_every_command(tmp_path: Path) -> None:
-    shown = succeeds("--help", folder=tmp_path)
-    for command in (
-        *("train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender", "recommend"),
-    ):
-        assert command in shown
-
-
 def test_the_table_has_one_unique_id_an_item(pipeline: Path) -> None:
     with (pipeline / "runs/semantic_ids.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

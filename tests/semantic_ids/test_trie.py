@@ -96,7 +96,7 @@ def test_a_node_costs_at_most_16_bytes() -> None:
     num_nodes = sum(len(level.code) for level in trie.levels)
     spent = sum(bytes_of([v for v in level if isinstance(v, Tensor)]) for level in trie.levels)
     assert spent <= 16 * num_nodes
-    # As the module says: 12 bytes a node, and one extra entry a level.
+    # As the module says: 12 bytes per node, and one extra entry per level.
     assert spent == 12 * num_nodes + 8 * len(trie.levels)
 
 

@@ -341,7 +341,7 @@ def test_the_codebooks_start_on_the_whole_catalogue_in_one_pass() -> None:
         residual = residual - expected.centroids[expected.codes]
 
 
-def test_codebooks_can_start_anew_once_the_encoder_has_learned() -> None:
+def test_codebooks_can_start_again_once_the_encoder_has_learned() -> None:
     x, model = embeddings(), fitted()
     mean, std = model.mean.clone(), model.std.clone()
     with torch.no_grad():

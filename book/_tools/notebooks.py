@@ -295,7 +295,7 @@ def execute(root: Path, notebook: NotebookNode, name: str) -> float:
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # of the kernel; it warns of its TCP port otherwise
         record_timing=False,  # time stamps in the metadata would differ from run to run
-        coalesce_streams=True,  # one text output a cell, however the kernel happened to flush it
+        coalesce_streams=True,  # one text output per cell, however the kernel happened to flush it
         resources={"metadata": {"path": str(root / "notebooks")}},
     )
     start = time.perf_counter()

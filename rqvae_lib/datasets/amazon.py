@@ -27,7 +27,7 @@ Category = Literal["beauty", "sports", "toys"]
 
 _HOST = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
 _TERMS = (
-    'The publishers state no licence. They ask users of the data to cite He and McAuley, "Ups '
+    'The publishers state no license. They ask users of the data to cite He and McAuley, "Ups '
     'and downs", WWW 2016, or McAuley et al., "Image-based recommendations on styles and '
     "substitutes\", SIGIR 2015. The texts are those of Amazon's product pages, so do not pass them "
     "on."

@@ -1,6 +1,6 @@
 """MovieLens, as GroupLens publishes it: 1M, 100K, 32M, and the latest small set.
 
-The licences of 1M and 100K forbid redistribution, so the package contains none of these files. They
+The licenses of 1M and 100K forbid redistribution, so the package contains none of these files. They
 are downloaded once from GroupLens.
 
     1M              ratings.dat, movies.dat: separated by "::", Latin-1

@@ -193,7 +193,7 @@ def pad_histories(
 
     Args:
         histories: B ≥ 1 tensors of item rows, int64, in time order; may be empty.
-        max_items: W. The last W − 1 items of each history are kept.
+        max_items: W; the last W − 1 items of each history are kept.
         device: the device of the result.
 
     Returns:

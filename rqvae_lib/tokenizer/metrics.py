@@ -73,7 +73,7 @@ def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
 
     Args:
         codes: shape (N, L), int64, each in [0, codebook_size).
-        codebook_size: K.
+        codebook_size: K, the number of codewords per level.
 
     Returns:
         The utilization (L,) and the perplexity (L,), float32. A collapsed level has a perplexity

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -136,3 +137,23 @@ def test_ci_runs_the_same_command_with_a_browser() -> None:
     commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
     assert any(command.startswith("make test") for command in commands)
     assert any(command.startswith("make book") for command in commands)
+
+
+WITHOUT_A_BROWSER = """
+import sys
+sys.modules["playwright"] = sys.modules["axe_playwright_python"] = None  # importing them raises
+import pytest
+sys.exit(pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("tests", "works"),
+    [(["tests", "--ignore=tests/book"], True), (["tests/book/test_print.py"], False)],
+    ids=["the others", "the book's"],
+)
+def test_only_the_books_tests_need_a_browser(tests: list[str], works: bool) -> None:
+    command = [sys.executable, "-c", WITHOUT_A_BROWSER, *tests]
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (result.returncode == 0) == works, result.stdout
+    assert works or "playwright" in result.stdout + result.stderr

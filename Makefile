@@ -103,5 +103,5 @@ lock: .venv  ## write requirements.lock again (UPGRADE=1: with the newest versio
 
 clean:  ## remove what was built (the environment stays: rm -rf .venv removes it)
 	@echo "== clean: removing _build and the caches"
-	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -135,6 +135,7 @@ def test_ci_runs_the_same_command_with_a_browser() -> None:
     assert "REQUIRE_BROWSER=1" in script
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert any(command.startswith("make check") for command in commands)
     assert any(command.startswith("make test") for command in commands)
     assert any(command.startswith("make book") for command in commands)
 

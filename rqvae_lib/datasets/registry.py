@@ -57,7 +57,7 @@ def load_dataset(
         return Dataset.from_tables(interactions, items)
     if own:
         raise ValueError(
-            f"{own[0]} lists items, but nobody met them: pass a table of interactions too"
+            f"{own[0]} lists items, but nobody met them: name a table of interactions too"
         )
     name = str(name_or_folder or EMBEDDED[0])
     if name in DOWNLOADED:

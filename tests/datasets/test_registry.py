@@ -140,5 +140,5 @@ def test_a_name_and_tables_are_refused(tables: dict[str, object], said: str) -> 
     ("items", "said"), [(LISTED, "items"), ("goods.csv", r"goods\.csv"), (Path("g.csv"), r"g\.csv")]
 )
 def test_items_that_nobody_met_are_refused(items: pd.DataFrame | str | Path, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said} lists items, but nobody met them: pass a table"):
+    with pytest.raises(ValueError, match=f"^{said} lists items, but nobody met them: name a table"):
         load_dataset(items=items)

@@ -12,9 +12,16 @@ TORCH_INDEX ?=
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-# --all reads every page anew. Without it, a second -W build after a failure passes: Sphinx keeps the page that
-# warned and does not read it again. tests/test_book.py builds with these very flags.
+# --all reads every page again. Without it, a second -W build after a failure passes: Sphinx keeps the page that
+# warned and does not read it again. tests/book/site.py builds with these very flags.
 BOOK_FLAGS := --all -W -n --keep-going
+
+# How many tests run side by side, each on one core; a worker takes up to 2 GB. A file, and so a notebook with its
+# kernel, stays with one worker; tests/conftest.py puts those first that take long.
+JOBS := 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# What `make test` runs and `make check` does not: what builds, measures, spoils or kills.
+SLOW := tests/book tests/studies tests/robustness
 
 # How long and from which seed `make fuzz` runs each target; how often `make kill` kills.
 SECONDS := 300
@@ -22,7 +29,7 @@ SEED := 0
 KILLS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help book linkcheck notebooks test fuzz kill lab bench lock clean
+.PHONY: help book linkcheck notebooks check test fuzz kill lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,23 +56,28 @@ notebooks: .venv  ## execute the notebooks whose code, library or data changed (
 	@echo "== notebooks: notebooks/*.py -> executed .ipynb"
 	FORCE=$(FORCE) $(BIN)/python book/_tools/notebooks.py $(ONLY)
 
-test: .venv  ## lint, types, unit tests, every notebook once, the book and its pages
-	@echo "== test: lint, format, types"
+check: .venv  ## lint, types, imports and the unit tests: the answer in two minutes
+	@echo "== check: lint, format, which package imports which, types"
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	@echo "== test: unit tests, notebooks (nbval), the built book"
-	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=600 --nbval-kernel-startup-timeout=120 -p no:cacheprovider
+	@echo "== check: the tests of the library's packages"
+	$(PYTEST) tests $(SLOW:%=--ignore=%) --durations=5
 
-fuzz: .venv  ## spoil files of every format, SECONDS=300 each, and see that the readers refuse them well
-	@echo "== fuzz: tests/fuzz/fuzz_*.py, $(SECONDS) seconds each"
-	@set -e; for target in tests/fuzz/fuzz_*.py; do \
-		echo "$$target"; PYTHONPATH=.:tests $(BIN)/python $$target --seconds $(SECONDS) --seed $(SEED); done
+test: check  ## everything: check, every notebook once, the book and its pages, studies, robustness
+	@echo "== test: notebooks (nbval), the built book, studies, robustness"
+	$(PYTEST) $(SLOW) notebooks --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=600 --nbval-kernel-startup-timeout=120 --durations=20
+
+fuzz: .venv  ## spoil files of every format, SECONDS=300 for each, and see that the readers refuse them well
+	@echo "== fuzz: tests/robustness/fuzz/fuzz_*.py, $(SECONDS) seconds each"
+	@set -e; for target in $(notdir $(basename $(wildcard tests/robustness/fuzz/fuzz_*.py))); do \
+		echo "$$target"; $(BIN)/python -m tests.robustness.fuzz.$$target --seconds $(SECONDS) --seed $(SEED); done
 
 kill: .venv  ## kill the commands that write KILLS=50 times, and see that every file is whole
-	@echo "== kill: tests/kill.py"
-	PYTHONPATH=. $(BIN)/python tests/kill.py --kills $(KILLS)
+	@echo "== kill: tests/robustness/kill.py"
+	$(BIN)/python -m tests.robustness.kill --kills $(KILLS)
 
 lab: .venv  ## read and run the chapters in JupyterLab
 	@echo "== lab: JupyterLab on notebooks/ (stop it with Ctrl-C)"
@@ -79,7 +91,7 @@ bench: .venv/bench  ## measure the library against its peers (installs them), ab
 	$(PIP_INSTALL) --quiet -e ".[$(EXTRAS),bench]"
 	@touch $@
 
-lock: .venv  ## write requirements.lock anew (UPGRADE=1: with the newest versions)
+lock: .venv  ## write requirements.lock again (UPGRADE=1: with the newest versions)
 	@echo "== lock: resolving pyproject.toml with all extras"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet pip-tools
 	cp requirements.lock .venv/lock.txt
@@ -91,5 +103,5 @@ lock: .venv  ## write requirements.lock anew (UPGRADE=1: with the newest version
 
 clean:  ## remove what was built (the environment stays: rm -rf .venv removes it)
 	@echo "== clean: removing _build and the caches"
-	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -40,10 +40,16 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.checkpoints.models import load_recommender
-from rqvae_lib.data.splits import leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib import (
+    TrainingConfig,
+    leave_one_out,
+    load_dataset,
+    load_embeddings,
+    load_recommender,
+    recommend,
+    train_recommender,
+    train_rqvae,
+)
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ndcg_at,
@@ -51,13 +57,8 @@ from rqvae_lib.evaluation.metrics import (
     ranks_in_scores,
     recall_at,
 )
-from rqvae_lib.generation.beam_search import recommend
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.teaching.exercises import chapter_00 as checks
 from rqvae_lib.tokenizer.metrics import code_usage
-from rqvae_lib.training.config import TrainingConfig
-from rqvae_lib.training.recipes import train_recommender, train_rqvae
 
 # %% [markdown]
 # ## Real movies, real people
@@ -141,7 +142,7 @@ assert by_hand == codes[toy_story].tolist()  # the text and the library agree
 # names exactly one movie.
 
 # %%
-ids = SemanticIDs(codes, codebook_sizes=[256, 256, 256])
+ids = rqvae.tokenize(embeddings)  # these codes, and the fourth
 usage = code_usage(codes, 256)
 
 assert usage.utilization.min() > 0.97
@@ -307,10 +308,10 @@ assert sum(exists) < len(exists)
 # To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code,
 # keeps the fifty best of these beginnings, and so on: a *beam search*. The ten best complete IDs are the recommendations.
 # Left alone it could write four codes that name no movie. Therefore the search walks a *trie*, the tree of all beginnings
-# of existing IDs, and never leaves it. Movies that the person has already rated are cut from the tree first.
+# of existing IDs, which the model carries with it, and never leaves it. Movies that the person has already rated are cut
+# from the tree first.
 
 # %%
-trie = Trie(ids)
 written = recommend(decoder, [history], k=10, beams=50).items[0]
 show(written)
 
@@ -322,12 +323,12 @@ assert not torch.isin(written, history).any()  # the person has seen none
 #
 # The library ships both models, trained for longer than a page can wait. Each carries a *card* that says how it was
 # made and what it reached on the validation movies, in **Recall@10**: the share of people whose hidden movie is among
-# ten recommendations. We take nobody's word for it and measure again.
+# ten recommendations. We take nobody's word for it and measure again. (`train-decoder` is the former name of the command
+# `train-recommender`, and still works.)
 
 # %%
 # NBVAL_CHECK_OUTPUT
 shipped, card = load_recommender("movielens-small-2016")
-shipped_trie = Trie(shipped.ids)
 claimed = card["metrics"]["Validation Recall@10"]
 print(card["command"], "on seed", card["seed"])
 print(f"Recall@10 on the validation movies, says the card: {claimed:.3f}")

@@ -36,10 +36,14 @@ from datetime import UTC, datetime
 import matplotlib.pyplot as plt
 import torch
 
+from rqvae_lib import (
+    global_timestamp,
+    leave_one_out,
+    load_dataset,
+    load_embeddings,
+)
 from rqvae_lib.data.k_core import k_core
-from rqvae_lib.data.splits import Histories, global_timestamp, leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.data.splits import Histories
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_scores,

@@ -45,21 +45,18 @@ import torch
 from scipy import sparse
 from torch.nn.functional import normalize
 
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.data.item_texts import item_text
-from rqvae_lib.data.splits import Histories, leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.collaborative import (
+from rqvae_lib import (
     collaborative_vectors,
-    cooccurrences,
-    positive_pmi,
-)
-from rqvae_lib.embeddings.item_vectors import item_vectors
-from rqvae_lib.embeddings.text import (
+    item_vectors,
+    leave_one_out,
+    load_dataset,
     load_embeddings,
-    read_embeddings,
-    save_embeddings,
+    load_rqvae,
 )
+from rqvae_lib.data.item_texts import item_text
+from rqvae_lib.data.splits import Histories
+from rqvae_lib.embeddings.collaborative import cooccurrences, positive_pmi
+from rqvae_lib.embeddings.text import read_embeddings, save_embeddings
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_scores,
@@ -194,7 +191,7 @@ torch.testing.assert_close(cosine, torch.cosine_similarity(first, second, 0))
 print(f"cosine of Heat and The Heat: {cosine:.2f}")
 
 # %% [markdown]
-# ## Neighbors that make sense, and others
+# ## Neighbours that make sense, and others
 #
 # A movie's *neighbours* are the other movies with the largest cosines. To find them for all movies, compute all
 # cosines, rule out each movie itself, and keep the ten largest of each row.
@@ -549,7 +546,7 @@ torch.testing.assert_close(
 # training part of the leave-one-out split, and puts them behind the embeddings. We take them apart again:
 
 # %%
-both = item_vectors(data, "both")  # (9066, 448)
+both = item_vectors(data, "both").tensor  # (9066, 448)
 assert torch.equal(both[:, :384], embeddings)
 taste = both[:, 384:]
 neighbours["taste"] = ten_nearest(all_cosines(taste))
@@ -761,7 +758,7 @@ for kind in ["text", "taste"]:
 #
 # ```
 # pip install 'rqvae-lib[encode]'
-# python -m rqvae_lib.embeddings.text --dataset ml-1m --output ml-1m/embeddings.safetensors
+# rqvae-lib embed --dataset ml-1m --output ml-1m/embeddings.safetensors
 # rqvae-lib train-rqvae --dataset ml-1m --embeddings ml-1m/embeddings.safetensors
 # ```
 #

@@ -39,9 +39,7 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import torch
 
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib import load_dataset, load_embeddings, load_rqvae
 from rqvae_lib.ops.kmeans import kmeans, kmeans_plus_plus, nearest
 from rqvae_lib.teaching.exercises import chapter_03 as checks
 from rqvae_lib.tokenizer.metrics import code_usage

@@ -40,9 +40,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib import RQVAEConfig, load_dataset, load_embeddings, load_rqvae
 from rqvae_lib.ops.estimators import (
     gumbel_softmax,
     rotation_trick,
@@ -50,7 +48,6 @@ from rqvae_lib.ops.estimators import (
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.teaching.exercises import chapter_04 as checks
-from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 from rqvae_lib.tokenizer.rqvae import RQVAE
 

@@ -42,16 +42,20 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib import (
+    RQVAEConfig,
+    TrainingConfig,
+    load_embeddings,
+    load_rqvae,
+    tokenizer_metrics,
+    train_rqvae,
+)
 from rqvae_lib.data.batches import RowBatches
-from rqvae_lib.embeddings.text import load_embeddings
 from rqvae_lib.teaching.exercises import chapter_05 as checks
-from rqvae_lib.tokenizer.config import RQVAEConfig
-from rqvae_lib.tokenizer.metrics import code_usage, tokenizer_metrics
+from rqvae_lib.tokenizer.metrics import code_usage
 from rqvae_lib.tokenizer.rqvae import RQVAE
-from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.loop import train
-from rqvae_lib.training.recipes import new_rqvae, train_rqvae
+from rqvae_lib.training.recipes import new_rqvae
 
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 
@@ -348,11 +352,11 @@ assert bare_usage.utilization.max() < 0.1 < 0.9 < full_usage.utilization.min()
 # %% [markdown]
 # The loss falls, and one codeword per level serves all 9,066 movies. Before the first step it was hardly otherwise,
 # since a random encoder sends all of them to nearly one point, and the training never separates them. Which of the six
-# precautions is missing? To find out, the script `book/_tools/collapse_ablation.py` trains 21 recipes: all six
+# precautions is missing? To find out, the script `book/studies/collapse_ablation.py` trains 21 recipes: all six
 # remedies, none, all but one, one alone, and some of those that may stand in for each other or need each other. Each
 # has 500 steps of 256 movies in all, on three seeds. From the folder that holds `book/` and `notebooks/`,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
+#     OMP_NUM_THREADS=1 python book/studies/collapse_ablation.py
 #
 # makes the table that the next cell reads. The remedies are
 #

@@ -51,10 +51,7 @@ import pandas as pd
 import torch
 from matplotlib.colors import LogNorm
 
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib import SemanticIDs, load_dataset, load_embeddings, load_rqvae
 from rqvae_lib.teaching.exercises import chapter_06 as checks
 from rqvae_lib.tokenizer.analysis import (
     conditional_entropies,
@@ -101,7 +98,7 @@ print(f"the largest group has {max(map(len, shared))}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-ids = SemanticIDs(codes, [256, 256, 256])
+ids = SemanticIDs(codes, 256)
 groups = [group.tolist() for group in ids.collision_groups()]
 assert sorted(groups) == sorted(shared)
 assert math.isclose(ids.collision_rate, 1 - len(drawers) / N)
@@ -146,11 +143,11 @@ for first, second in same_text:
 # No tokenizer that reads only these embeddings can tell such movies apart, however many codes it has. Only something
 # that does not come from the text can separate these two pairs, such as the order of the catalogue.
 #
-# ### Neighbors collide
+# ### Neighbours collide
 #
 # The titles suggest that collisions are not accidents. We can check this on the whole catalogue: sort, for each movie,
 # all others by the cosine of the angle between the embeddings, and ask how often a neighbour shares the first code, the
-# first two, or all three. Neighbors are taken together in ranges of ranks that double: the nearest, the next two, the
+# first two, or all three. Neighbours are taken together in ranges of ranks that double: the nearest, the next two, the
 # next four, and so on.
 
 # %%
@@ -306,7 +303,7 @@ print(f"to name a movie takes {math.log2(N):.2f} bits")
 # How do collisions depend on the sizes? The table `06_grid.csv` holds R-KMeans with 16 to 256 codewords and one to four
 # levels, three seeds each, and for each of them what `expected_collision_rate` says of chance. (Its levels are placed
 # one after another, so the first two are the same whether or not others follow.) {numref}`fig-06-grid` draws it. It was
-# made, like all tables of this chapter, by `python book/_tools/collision_study.py`.
+# made, like all tables of this chapter, by `python book/studies/collision_study.py`.
 
 # %%
 grid = pd.read_csv("results/06_grid.csv")
@@ -527,7 +524,7 @@ for name, remedy in REMEDIES.items():
     after = resolve(latents, codes, codebooks, remedy).ids.ids[:old]
     print(f"{name:16} some renamed: {bool((before != after).any())}")
 
-grown = SemanticIDs(codes[:old], [256] * 3).with_new_items(codes[old:])
+grown = SemanticIDs(codes[:old], 256).with_new_items(codes[old:])
 assert torch.equal(grown.ids, ids.ids)
 
 # %% [markdown]
@@ -539,7 +536,7 @@ assert torch.equal(grown.ids, ids.ids)
 # %%
 by_title = torch.tensor(sorted(range(N), key=data.titles.__getitem__))
 sorted_ids = torch.empty_like(ids.ids)
-sorted_ids[by_title] = SemanticIDs(codes[by_title], [256] * 3).ids
+sorted_ids[by_title] = SemanticIDs(codes[by_title], 256).ids
 renamed = (sorted_ids != ids.ids).any(1)
 print(f"sorted by title: {int(renamed.sum())} movies renamed")
 

@@ -50,11 +50,8 @@ from IPython.display import HTML
 from scipy.stats import spearmanr
 from sklearn import manifold
 
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib import load_dataset, load_embeddings, load_rqvae
 from rqvae_lib.ops.neighbors import nearest_neighbors, trustworthiness
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.teaching import plots
 from rqvae_lib.teaching.exercises import chapter_07 as checks
 from rqvae_lib.teaching.item_map import item_map
@@ -268,7 +265,7 @@ assert abs(score["by hand"] - score["umap-learn"]) < 0.04
 #
 # ## The country of the embeddings
 #
-# Drawing takes time, so all further maps come with the book. `python book/_tools/umap_coordinates.py` made them with
+# Drawing takes time, so all further maps come with the book. `python book/studies/umap_coordinates.py` made them with
 # the settings above, seed 0 where nothing else is said. Run it on another machine, and the maps will differ in the
 # details, because the smallest difference in rounding grows from epoch to epoch.
 
@@ -617,7 +614,7 @@ print(f"distances of seed 0 and seed 1 with each other: {seeds:.2f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-ids = SemanticIDs(codes, [256, 256, 256])
+ids = rqvae.tokenize(embeddings)
 for movie in (toy_story, data.titles.index("Toy Story 2 (1999)")):
     print(data.titles[movie], ids.id_of(movie))
 together = [len(ids.with_prefix(codes[toy_story, :n])) for n in (1, 2, 3)]

@@ -46,24 +46,27 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints.models import load_recommender
+from rqvae_lib import (
+    RECOMMENDER_TRAINING,
+    DecoderOnlyConfig,
+    TrainingConfig,
+    leave_one_out,
+    load_dataset,
+    load_recommender,
+    recommend,
+    score_items,
+    train_recommender,
+)
 from rqvae_lib.data.batches import PADDING, WindowBatches
-from rqvae_lib.data.splits import Histories, leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.data.splits import Histories
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_lists,
     ranks_in_scores,
     recall_at,
 )
-from rqvae_lib.generation.beam_search import recommend
-from rqvae_lib.generation.scoring import score_items
-from rqvae_lib.models.configs import DecoderOnlyConfig
 from rqvae_lib.models.decoder_only import DecoderOnly
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.teaching.exercises import chapter_08 as checks
-from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
-from rqvae_lib.training.recipes import train_recommender
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -78,7 +81,8 @@ zero = (ids.ids[:, 3] == 0).double().mean()
 print(f"values of each code: {ids.sizes}; the fourth is 0 for {zero:.1%}")
 
 # %% [markdown]
-# That is the model of the opening, and the command by which it was made. Its attention and its loss are rebuilt below.
+# That is the model of the opening, and the command by which it was made. (`train-decoder` is the former name of
+# `train-recommender`, and still works.) Its attention and its loss are rebuilt below.
 #
 # ## A history becomes a sentence
 #
@@ -472,7 +476,7 @@ assert (with_strangers - short_every)[1:].max() < 0.05
 #
 # Longer trainings, on several seeds, were made by a script,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/decoder_study.py
+#     OMP_NUM_THREADS=1 python book/studies/decoder_study.py
 #
 # It wrote `results/08_decoders.csv`, the validation loss by level at eight moments of each training.
 # {numref}`fig-08-progress` shows the decoder's, for 500 steps and three seeds.
@@ -643,7 +647,6 @@ assert with_dropout > without
 # Does that search find the ten best? For four people, we compute the probability of *all* 9,066 movies and compare.
 
 # %%
-trie = Trie(ids)
 found = recommend(shipped, histories, k=10, beams=50).items  # (671, 10)
 few = histories[:4]
 exact = score_items(shipped, few)  # (4, 9066), log-probabilities

@@ -46,19 +46,21 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints.models import load_recommender
-from rqvae_lib.data.splits import leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib import (
+    SemanticIDs,
+    Trie,
+    leave_one_out,
+    load_dataset,
+    load_recommender,
+    recommend,
+    score_items,
+)
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_lists,
     recall_at,
 )
-from rqvae_lib.generation.beam_search import recommend
-from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.decoder_only import DecoderOnly
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.teaching.exercises import chapter_09 as checks
 
 torch.set_grad_enabled(False)  # nothing is trained on this page
@@ -144,7 +146,6 @@ assert 0.4 < share < 0.5
 # share that the model gives to movies, and what is missing to 1 went to invalid tuples. For four people:
 
 # %%
-trie = Trie(ids)
 exact = score_items(model, histories[:4])  # (4, 9066), natural logs
 on_movies = exact.exp().sum(1)
 print("on movies:", [f"{share:.0%}" for share in on_movies.tolist()])
@@ -200,6 +201,7 @@ def nodes_by_depth(tree):
 
 
 tree = tree_of(torch.arange(len(ids)))
+trie = Trie(ids)
 assert nodes_by_depth(tree) == [len(level.code) for level in trie.levels]
 
 # %%
@@ -214,7 +216,8 @@ print(f"{(movies == 1).double().mean():.0%} of the pairs lead to one movie")
 
 # %% [markdown]
 # To go down the tree is to write an ID, and to stop anywhere is to hold all movies that begin so. The counts of nodes
-# equal those of the library's `Trie`. They also show where the names part: all 256 first codes are in use, each goes on
+# equal those of the library's `Trie`. (A model carries the trie of its own IDs along, `model.trie`.) They also show where
+# the names part: all 256 first codes are in use, each goes on
 # with 32 of 256 second codes on average, and after two codes there is a choice for few movies only.
 # {numref}`fig-09-trie` shows the pair with the most movies.
 
@@ -380,7 +383,8 @@ def movies_but(left_out):
 
 
 # %% [markdown]
-# A person with 21 rated movies serves as the example. The library's `recommend` leaves the history out by itself.
+# A person with 21 rated movies serves as the example. The library's `recommend` walks the model's own trie, and leaves
+# the history out by itself.
 
 # %%
 history = histories[26]
@@ -617,7 +621,9 @@ torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
 # How much work is saved? Seconds depend on the machine, tokens do not. A wrapper around the model counts every token
-# that it reads, and every code that it scores, while `recommend` searches.
+# that it reads, and every code that it scores, while `recommend` searches. (`encode_history` checks the histories, puts
+# them side by side and hands them to `read_histories`. `recommend` takes these steps one by one, and tells `extend` at
+# which node of the trie each beam stands.)
 
 
 # %%
@@ -626,19 +632,21 @@ class Counting:
         self.model = model
         self.tokens = self.scores = 0
 
-    def encode_history(self, histories):
-        state = self.model.encode_history(histories)
-        self.tokens += int((1 + 4 * state.lengths).sum())
-        return state
+    def __getattr__(self, name):  # all else is the model's own
+        return getattr(self.model, name)
+
+    def read_histories(self, items, lengths):
+        self.tokens += int((1 + 4 * lengths).sum())
+        return self.model.read_histories(items, lengths)
 
     def next_code_logits(self, state):
         logits = self.model.next_code_logits(state)
         self.scores += logits.numel()
         return logits
 
-    def extend(self, state, parents, codes):
+    def extend(self, state, parents, codes, nodes=None):
         self.tokens += codes.numel()
-        return self.model.extend(state, parents, codes)
+        return self.model.extend(state, parents, codes, nodes)
 
 
 # %% [markdown]
@@ -699,13 +707,12 @@ print("   items   tokens  scores  exact scoring")
 for items in (1_000, 10_000, 100_000):
     random_codes = torch.randint(256, (items, 3), generator=seeded(0))
     # SemanticIDs appends the disambiguation code
-    made_up = Trie(SemanticIDs(random_codes, [256, 256, 256]))
     counting = Counting(model)
+    counting.trie = Trie(SemanticIDs(random_codes, 256))  # not the model's
+    read = history % items  # rows that this catalogue has
     everything = [torch.empty(0, dtype=torch.int64)]  # nothing is left out
-    recommend(
-        counting, made_up, [history], k=10, beams=50, forbidden=everything
-    )
-    nodes = sum(len(level.code) for level in made_up.levels[1:4])
+    recommend(counting, [read], k=10, beams=50, forbidden=everything)
+    nodes = sum(len(level.code) for level in counting.trie.levels[1:4])
     print(
         f"{items:>8,} {counting.tokens:>8} {counting.scores:>7,}"
         f" {len(tokens) + nodes:>14,}"

@@ -47,32 +47,30 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints.models import (
-    load_model,
-    load_recommender,
-    shipped_models,
-)
-from rqvae_lib.data.batches import PADDING, WindowBatches
-from rqvae_lib.data.splits import global_timestamp, leave_one_out
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.evaluation.metrics import bootstrap_interval, top_items
-from rqvae_lib.generation.beam_search import recommend
-from rqvae_lib.generation.scoring import score_items
-from rqvae_lib.models.configs import (
+from rqvae_lib import (
     DecoderOnlyConfig,
     EncoderDecoderConfig,
     RQTransformerConfig,
     SASRecConfig,
+    SemanticIDs,
+    TrainingConfig,
+    global_timestamp,
+    leave_one_out,
+    load_dataset,
+    load_model,
+    load_recommender,
+    recommend,
+    score_items,
+    train_recommender,
 )
+from rqvae_lib.checkpoints.models import shipped_models
+from rqvae_lib.data.batches import PADDING, WindowBatches
+from rqvae_lib.evaluation.metrics import bootstrap_interval, top_items
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.models.sasrec import SASRec
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import sibling_sets
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.teaching.exercises import chapter_10 as checks
-from rqvae_lib.training.config import TrainingConfig
-from rqvae_lib.training.recipes import train_recommender
 
 torch.set_num_threads(1)  # one core, so that costs can be compared
 
@@ -90,7 +88,6 @@ data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
 decoder, _ = load_recommender("movielens-small-2016-recommender")
 ids = decoder.ids
-trie = Trie(ids)
 histories, hidden = split.histories_and_targets(split.validation)
 print(f"{len(ids):,} movies, {len(histories)} people; values of each code:")
 print(ids.sizes)
@@ -258,7 +255,7 @@ def siblings(level):
     return set_of, size[set_of]
 
 
-levels = sibling_sets(trie)
+levels = sibling_sets(decoder.trie)
 for level, choices in enumerate(levels):
     set_of, size = siblings(level)
     assert len(choices.item) == (size > 1).sum()
@@ -287,7 +284,8 @@ for level, choices in enumerate(levels):
 #
 # Lee et al. {cite}`lee2022rqvae`, whose residual quantizer describes a place in a picture by several codes, as ours
 # describes a movie, did not want several tokens for one thing. Their **RQ-Transformer** adds up the vectors of the
-# codes and reads one token for each place. Ours reads one token a movie. A trained one comes with the library.
+# codes and reads one token for each place. Ours reads one token a movie. A trained one comes with the library. (Its card
+# has the former name of the command `train-recommender`, `train-decoder`, which still works.)
 
 # %%
 rq, card = load_recommender("movielens-small-2016-rq-transformer")
@@ -557,7 +555,7 @@ plt.show()
 # movie, is still zero), and take away the network and the norm that SASRec does not have.
 
 # %%
-own_codes = SemanticIDs(torch.arange(len(ids))[:, None], [len(ids)])
+own_codes = SemanticIDs(torch.arange(len(ids))[:, None], len(ids))
 sasrec = SASRec(SASRecConfig(num_items=len(ids))).eval()
 single = RQTransformer(RQTransformerConfig(), own_codes).eval()
 with torch.no_grad():
@@ -657,7 +655,7 @@ for name, (steps, seconds) in training_of.items():
 #
 # A few dozen steps say nothing about quality. The long trainings were made by a script,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
+#     OMP_NUM_THREADS=1 python book/studies/comparison_study.py
 #
 # which wrote `results/11_comparison.csv`, and, for each person, `results/11_people.csv`. All three architectures have
 # the shipped catalogue's IDs, two blocks a transformer, and a softmax over codes that exist. Each is trained on what a
@@ -856,8 +854,11 @@ for movie in history[-4:].tolist():
     print("rated:", data.titles[movie])
 print("rated next:", data.titles[target])
 
-first_ten = None
-for name in shipped_models("movielens-small-2016"):
+first_ten, first = None, "movielens-small-2016-recommender"
+others = [
+    name for name in shipped_models("movielens-small-2016") if name != first
+]
+for name in [first, *others]:
     model, _ = load_model(name)
     if isinstance(model, SASRec):
         ten = top_items(model.scores([history]), 10, [history])[0].tolist()

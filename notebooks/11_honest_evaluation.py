@@ -40,13 +40,15 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from rqvae_lib.checkpoints.models import load_recommender, load_sasrec
-from rqvae_lib.data.splits import (
+from rqvae_lib import (
+    ItemKNN,
     global_timestamp,
     leave_last_out,
     leave_one_out,
+    load_dataset,
+    load_recommender,
+    load_sasrec,
 )
-from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     coverage,
@@ -59,7 +61,6 @@ from rqvae_lib.evaluation.metrics import (
     top_items,
 )
 from rqvae_lib.evaluation.validation import tuned_item_knn
-from rqvae_lib.models.item_knn import ItemKNN
 from rqvae_lib.teaching.exercises import chapter_11 as checks
 
 # %%
@@ -131,7 +132,7 @@ worst = min(trials, key=trials.get)
 gain = trials[best] / trials[worst] - 1
 print(f"best: shrinkage {best[0]}, last {best[1] or 'all'}, {gain:+.0%} NDCG")
 assert gain > 0.4
-by_library = tuned_item_knn(split, data.num_items)
+by_library = tuned_item_knn(split)
 assert (f"{by_library.shrinkage:g}", by_library.last) == ("20", best[1])
 
 # %% [markdown]
@@ -281,7 +282,7 @@ print(f"found by both: {both:.0f} people")
 # A trained model has another source of chance, its *seed*: the first weights and the order of the batches. The next
 # table was made by a script,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
+#     OMP_NUM_THREADS=1 python book/studies/comparison_study.py
 #
 # which trained each model of this book on five seeds, with the settings that the next section explains. It takes hours
 # on a processor, so most of it ran on a GPU. It wrote two files: the means of each training, and the Recall@10 and
@@ -407,7 +408,7 @@ plt.show()
 #
 # With what settings was each model trained? Another script,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/tuning.py
+#     OMP_NUM_THREADS=1 python book/studies/tuning.py
 #
 # tried the same twelve settings on five models and both splits: learning rate, weight decay, two kinds of dropout and
 # the number of steps. It measured NDCG@10 on the validation movies of the split, and each model keeps its best. One of

@@ -47,25 +47,30 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.splits import global_timestamp, leave_one_out
+from rqvae_lib import (
+    RECOMMENDER_TRAINING,
+    RQVAE_TRAINING,
+    Dataset,
+    ItemKNN,
+    Popularity,
+    RQTransformerConfig,
+    RQVAEConfig,
+    difference,
+    evaluate,
+    global_timestamp,
+    leave_one_out,
+    recommend,
+    train_recommender,
+    train_rqvae,
+)
 from rqvae_lib.embeddings.text import (
     DEFAULT_MODEL,
     read_embeddings,
     save_embeddings,
 )
-from rqvae_lib.evaluation.evaluator import difference, evaluate
 from rqvae_lib.evaluation.metrics import ranks_in_scores, recall_at
-from rqvae_lib.generation.beam_search import recommend
-from rqvae_lib.models.configs import RQTransformerConfig
-from rqvae_lib.models.item_knn import ItemKNN
-from rqvae_lib.models.popularity import Popularity
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.teaching.exercises import chapter_13 as checks
 from rqvae_lib.tokenizer.analysis import prefix_groups, purity
-from rqvae_lib.tokenizer.config import RQVAEConfig
-from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
-from rqvae_lib.training.recipes import train_recommender, train_rqvae
 
 # %% [markdown]
 # ## Two files
@@ -287,7 +292,7 @@ print(f"begins on {begins:%d %B}.")
 # for the columns. Then two commands are enough:
 #
 #     pip install 'rqvae-lib[encode]'
-#     python -m rqvae_lib.embeddings.text --dataset FOLDER --output embeddings.safetensors
+#     rqvae-lib embed --dataset FOLDER --output embeddings.safetensors
 #
 # The more texts there are, the longer this takes, so keep the file. For the groceries it comes with this notebook, with
 # one vector for each different text. `read_embeddings` wants the texts, too, and refuses the file with any others:
@@ -323,7 +328,7 @@ tokenizer, _ = train_rqvae(
     progress=False,
 )
 codes = tokenizer.assign(vectors)  # (1336, 3)
-ids = SemanticIDs(codes, [CODEWORDS] * LEVELS)
+ids = tokenizer.tokenize(vectors)
 
 # %% [markdown]
 # Here are the codes of three products by hand. The encoder turns the 384 numbers into a latent of 32. We take the
@@ -398,7 +403,7 @@ assert ids.collision_rate >= again.mean()
 # ([chapter 02](02_item_embeddings.ipynb)), so they can keep apart what the texts confuse. Are they the better source? A
 # script,
 #
-#     OMP_NUM_THREADS=1 python book/_tools/groceries_study.py
+#     OMP_NUM_THREADS=1 python book/studies/groceries_study.py
 #
 # has trained the same recommender on five kinds of IDs, 300 steps each, one seed. `text, RQ-VAE` has our tokenizer,
 # trained for 1,000 steps. The others are made by R-KMeans, residual k-means without an encoder ([chapter
@@ -462,7 +467,7 @@ knn.last = max(tried, key=tried.get)
 
 # %%
 models = {
-    "popularity": Popularity(split.train, data.num_items),
+    "popularity": Popularity(split.popularity),
     "item-kNN": knn,
     "RQ-Transformer": generative,
 }

@@ -1,12 +1,14 @@
 """The library's reference, made from the library while the book is built, so that it cannot drift.
 
-- `{library-api}`: a section for each module of a page: what it is, the chapters that use it, and
-  every public name in the order of the file, from its docstring;
+- `{public-names}`: the names of `rqvae_lib` itself, each with what it is and a link to its entry;
+- `{library-api}`: a section for each package of a page, and in it one for each module: what it is,
+  the chapters that use it, and every public name in the order of the file, from its docstring;
 - `{command-reference}`: every command of `rqvae-lib` with its options, from the app itself;
 - the way back: each chapter's "What's next" ends in a line that links to the modules it is about.
 
 Which chapter belongs to which module is one relation, read in both directions: a chapter derives
-the module (the table in book/library_layout.md), or its notebook imports it.
+the module (the tables in book/library_layout.md), or its notebook imports it, from where it is
+defined or from the public face.
 """
 
 import ast
@@ -14,9 +16,11 @@ import importlib
 import inspect
 import io
 import re
+import sys
 import tokenize
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from docutils import nodes
 from sphinx import addnodes
@@ -24,45 +28,76 @@ from sphinx.application import Sphinx
 
 from semantic_ids_book import Table
 
-PACKAGE = "rqvae_lib"
-# The pages of the reference, and the module with which each begins; all are in the layout's order.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_tools"))
+from imports import PACKAGE, files_of, imported_names, public_face
+
+# The pages of the reference, and the packages that each describes.
 PAGES = {
-    "book/api_data": "files",
-    "book/api_tokenizer": "content",
-    "book/api_recommenders": "trie",
-    "book/api_evaluation": "baselines",
+    "book/api_data": ["io", "data", "datasets"],
+    "book/api_tokenizer": ["ops", "semantic_ids", "embeddings", "tokenizer"],
+    "book/api_recommenders": ["models", "generation"],
+    "book/api_evaluation": ["training", "checkpoints", "evaluation", "cli", "teaching"],
 }
+FACE = f"{PACKAGE}/__init__.pyi"
 LONGEST_VALUE = 90  # characters of a constant's value that are still worth showing
 
 
 # --- Modules and chapters -------------------------------------------------------------------------
 
 
+class Package(NamedTuple):
+    purpose: str  # what the package is for, a sentence
+    imports: list[str]  # the packages that it imports from
+    modules: dict[str, tuple[str, list[str]]]  # {file: its idea, the chapters that derive it}
+
+
+@cache
+def packages(source_dir: Path) -> dict[str, Package]:
+    """Each package as book/library_layout.md describes it, in its order."""
+    text = (source_dir / "book" / "library_layout.md").read_text(encoding="utf-8")
+    overview = text[text.index("## The packages") : text.index("## The files")]
+    found = {}
+    for name, purpose, below in re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", overview, re.M):
+        section = re.search(rf"^### `{name}`\n(.*?)(?=^##)", text, re.M | re.S)
+        rows = re.findall(
+            r"^\| `(\w+)\.py` \| (.+) \| (.*?) \|$", section[1] if section else "", re.M
+        )
+        modules = {file: (idea, re.findall(r"\d+", derived)) for file, idea, derived in rows}
+        found[name] = Package(purpose, re.findall(r"\w+", below), modules)
+    return found
+
+
 @cache
 def layout(source_dir: Path) -> dict[str, tuple[str, list[str]]]:
-    """Each module's idea and the chapters that derive it, in the order of the layout's table."""
-    text = (source_dir / "book" / "library_layout.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)\.py` \| (.+) \| (.*?) \|$", text, re.MULTILINE)
-    return {module: (idea, re.findall(r"\d+", derived)) for module, idea, derived in rows}
+    """Each module, as "io.atomic": its idea, and the chapters that derive it."""
+    return {
+        f"{name}.{file}": row
+        for name, package in packages(source_dir).items()
+        for file, row in package.modules.items()
+    }
 
 
 def modules_of_page(source_dir: Path, page: str) -> list[str]:
-    """The modules from the page's first one up to the next page's first one."""
-    modules = list(layout(source_dir))
-    starts = [*(modules.index(first) for first in PAGES.values()), len(modules)]
-    number = list(PAGES).index(page)
-    return modules[starts[number] : starts[number + 1]]
+    """The modules of the page's packages."""
+    return [f"{name}.{file}" for name in PAGES[page] for file in packages(source_dir)[name].modules]
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The modules of the library that a notebook's source imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith(f"{PACKAGE}.")}
+def face(source_dir: Path) -> dict[str, str]:
+    """The public names of the library, each with the module that defines it, as "io.atomic"."""
+    names = public_face(source_dir / FACE, PACKAGE)
+    return {name: module.removeprefix(f"{PACKAGE}.") for name, module in names.items()}
+
+
+def imported_modules(source_dir: Path, path: Path) -> set[str]:
+    """The modules of the library that a notebook's source imports, or from which it has a name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    files = {file for name in imported_names(tree, "") for file in files_of(source_dir, name)}
+    return {module_of(source_dir, file) for file in files}
+
+
+def module_of(source_dir: Path, file: Path) -> str:
+    """A file's module without the library's name: "io.atomic"."""
+    return ".".join(file.relative_to(source_dir / PACKAGE).with_suffix("").parts)
 
 
 @cache
@@ -70,7 +105,7 @@ def modules_of_chapters(source_dir: Path) -> dict[str, list[str]]:
     """For each notebook, by name, the modules that it derives or imports, in the layout's order."""
     found = {}
     for path in sorted((source_dir / "notebooks").glob("[0-9][0-9]_*.py")):
-        used = imported_modules(path)
+        used = imported_modules(source_dir, path)
         found[path.stem] = [
             module
             for module, (_, derived) in layout(source_dir).items()
@@ -129,9 +164,18 @@ def comment_on(node: ast.stmt, comments: dict[int, str], lines: list[str]) -> st
     return "" if re.match(r"noqa|type:|isort|---", words) else words
 
 
-def decorators(node: ast.FunctionDef) -> set[str]:
-    """The names that a function's decorators begin with: `app` of `@app.command(…)`."""
-    return {ast.unparse(decorator).split(".")[0] for decorator in node.decorator_list}
+def is_command(full: str) -> bool:
+    """Whether a function is a command: its signature is for typer, its options for people."""
+    from rqvae_lib.cli.main import app
+
+    callbacks = (command.callback for command in app.registered_commands if command.callback)
+    return full in {f"{function.__module__}.{function.__qualname__}" for function in callbacks}
+
+
+def first_sentence(docstring: str) -> str:
+    """What a docstring says first, in one line."""
+    paragraph = " ".join(docstring.strip().partition("\n\n")[0].split())
+    return re.match(r".*?[.!?](?=\s|$)|.*", paragraph)[0]
 
 
 def public_bases(node: ast.ClassDef) -> list[str]:
@@ -176,21 +220,24 @@ def fields_of(cls: type) -> list[tuple[str, str, str]]:
 
 
 class LibraryAPI(Table):
-    """`{library-api}`: the sections of this page's modules."""
+    """`{library-api}`: the sections of this page's packages and modules."""
 
     def markdown(self) -> list[str]:
         source_dir = Path(self.env.srcdir)
         self.env.note_dependency("book/library_layout.md")
         lines: list[str] = []
-        for module in modules_of_page(source_dir, self.env.docname):
-            lines += self.section(source_dir, module)
+        for name in PAGES[self.env.docname]:
+            package = packages(source_dir)[name]
+            lines += [f"(api-{name})=", f"## `{name}`", "", package.purpose, ""]
+            for file in package.modules:
+                lines += self.section(source_dir, f"{name}.{file}")
         return lines
 
     def run(self) -> list[nodes.Node]:
         return self.parsed(match_titles=True)
 
     def section(self, source_dir: Path, module: str) -> list[str]:
-        path = source_dir / PACKAGE / f"{module}.py"
+        path = source_dir.joinpath(PACKAGE, *module.split(".")).with_suffix(".py")
         self.env.note_dependency(str(path))
         source = path.read_text(encoding="utf-8")
         derived, used = chapters_of_module(source_dir, module)
@@ -198,16 +245,16 @@ class LibraryAPI(Table):
         where.append(f"Used in {links(used)}." if used else "")
         if not derived and not used:
             where.append("Plumbing: no chapter uses it by name.")
-        lines = [f"(api-{module})=", f"## `{module}`", ""]
+        public = [f"`{name}`" for name, at in face(source_dir).items() if at == module]
+        where.append(f"From `{PACKAGE}` itself: {', '.join(public)}." if public else "")
+        lines = [f"({anchor(module)})=", f"### `{module}`", ""]
         lines += [" ".join(filter(None, where)), ""]
         lines += ["```{eval-rst}", f".. automodule:: {PACKAGE}.{module}", ""]
         comments, text = comments_of(source), source.splitlines()
         for name, node in public_names(ast.parse(source)):
             full = f"{PACKAGE}.{module}.{name}"
             if isinstance(node, ast.FunctionDef):
-                # A command's signature is for typer; its options stand on the page of commands.
-                signature = "(...)" if node.decorator_list and "app" in decorators(node) else ""
-                lines += [f".. autofunction:: {full}{signature}", ""]
+                lines += [f".. autofunction:: {full}{'(...)' if is_command(full) else ''}", ""]
             elif isinstance(node, ast.ClassDef):
                 lines += [f".. autoclass:: {full}{parts_of(full)}", "   :members:"]
                 lines += ["   :show-inheritance:", ""] if public_bases(node) else [""]
@@ -218,6 +265,51 @@ class LibraryAPI(Table):
                     lines += [f"   :value: {value}"]
                 lines += ["", f"   {comment_on(node, comments, text)}", ""]
         return [*lines, "```", ""]
+
+
+class PublicNames(Table):
+    """`{public-names}`: what `rqvae_lib` itself offers, in the order of the packages."""
+
+    def markdown(self) -> list[str]:
+        source_dir = Path(self.env.srcdir)
+        self.env.note_dependency(str(source_dir / FACE))
+        by_module: dict[str, list[str]] = {}
+        for name, module in face(source_dir).items():
+            by_module.setdefault(module, []).append(name)
+        rows = ["| Name | What it is | Defined in |", "| --- | --- | --- |"]
+        for module in layout(source_dir):
+            path = source_dir.joinpath(PACKAGE, *module.split(".")).with_suffix(".py")
+            names = by_module.pop(module, [])
+            if names:
+                self.env.note_dependency(str(path))
+                source = path.read_text(encoding="utf-8")
+                said = summaries(source)
+                entry, where = f"{PACKAGE}.{module}", f"{{ref}}`{module} <{anchor(module)}>`"
+                rows += [
+                    f"| {{py:obj}}`{name} <{entry}.{name}>` | {said[name]} | {where} |"
+                    for name in sorted(names, key=list(said).index)
+                ]
+        if by_module:
+            raise ValueError(f"{FACE}: book/library_layout.md has no row for {sorted(by_module)}")
+        return rows
+
+
+def summaries(source: str) -> dict[str, str]:
+    """The first sentence about each public name of a module, in the order of the file."""
+    comments, lines = comments_of(source), source.splitlines()
+    return {
+        name: first_sentence(
+            ast.get_docstring(node) or ""
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else comment_on(node, comments, lines)
+        ).replace("|", r"\|")  # as it must stand in a table
+        for name, node in public_names(ast.parse(source))
+    }
+
+
+def anchor(module: str) -> str:
+    """Where a module stands in the reference: "api-io-atomic" for "io.atomic"."""
+    return f"api-{module.replace('.', '-').replace('_', '-')}"
 
 
 def links(notebooks: list[str]) -> str:
@@ -275,7 +367,10 @@ def skip_fields(
 
 
 class CommandReference(Table):
-    """`{command-reference}`: every command, its arguments and options, in the app's order."""
+    """`{command-reference}`: every command, its arguments and options, in the app's order.
+
+    A hidden command is the former name of another one, and is left out.
+    """
 
     def run(self) -> list[nodes.Node]:
         return self.parsed(match_titles=True)
@@ -285,11 +380,13 @@ class CommandReference(Table):
 
         from rqvae_lib.cli.main import app
 
-        for path in (Path(self.env.srcdir) / PACKAGE).glob("cli*.py"):
+        for path in (Path(self.env.srcdir) / PACKAGE / "cli").glob("*.py"):
             self.env.note_dependency(str(path))
         group = typer.main.get_command(app)
         lines: list[str] = []
         for name, command in group.commands.items():
+            if command.hidden:
+                continue
             lines += [f"(command-{name})=", f"## `rqvae-lib {name}`", "", command.help or "", ""]
             context = command.make_context(name, [], resilient_parsing=True)
             for parameter in command.params:
@@ -333,7 +430,7 @@ def add_library_line(app: Sphinx, doctree: nodes.document) -> None:
                 reference = addnodes.pending_xref(
                     refdomain="std",
                     reftype="ref",
-                    reftarget=f"api-{module}",
+                    reftarget=anchor(module),
                     refexplicit=True,
                     refwarn=True,
                     refdoc=app.env.docname,
@@ -348,6 +445,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.napoleon")
     app.add_directive("library-api", LibraryAPI)
+    app.add_directive("public-names", PublicNames)
     app.add_directive("command-reference", CommandReference)
     app.connect("autodoc-process-docstring", add_fields_and_links, priority=600)  # after napoleon
     app.connect("autodoc-skip-member", skip_fields)

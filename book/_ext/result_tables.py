@@ -26,7 +26,7 @@ from semantic_ids_book import Table
 RESULTS = Path("notebooks/results")
 NOT_MEASURED = ("seed", "step", "steps", "trial", "person", "rank")  # which row it is
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "_tools"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "studies"))
 from tables import read_origin  # noqa: E402
 
 

@@ -136,10 +136,10 @@ def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options["launch_buttons"] = {}
 
 
-def mend_roles(
+def fix_roles(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Mend two things that screen readers stumble over, as long as others write them.
+    """Fix two things that screen readers stumble over, as long as others write them.
 
     Docutils 0.21 puts entries of a role that ARIA 1.3 withdrew into a list without items. Sphinx
     7.4 writes the parameters of a long signature as definitions of nothing (<dd> without <dt>).
@@ -160,5 +160,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_transform(DarkTwin)
     app.connect("doctree-read", add_measured_time)
     app.connect("config-inited", launch_only_from_a_repository)
-    app.connect("html-page-context", mend_roles)
+    app.connect("html-page-context", fix_roles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -58,6 +58,7 @@ PROJECTS = {
             "scipy.sparse._csr.csr_array", "reference/generated/{}.html", "scipy.sparse.csr_array"
         ),
     ],
+    "typer": [Name("typer.models.Context", "reference/context/", "typer.Context")],
     "matplotlib": [
         Name("Axes", "api/_as_gen/{}.html", "matplotlib.axes.Axes"),
         Name("Figure", "api/_as_gen/{}.html", "matplotlib.figure.Figure"),

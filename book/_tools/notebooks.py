@@ -25,7 +25,6 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -34,13 +33,13 @@ from typing import NamedTuple
 import jupytext
 import nbformat
 import yaml
-from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from imports import imported_modules
+
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "rqvae_lib"
 KEPT_METADATA = (
     "tags",
     "mystnb",
@@ -53,6 +52,7 @@ NOTEBOOK_METADATA = {
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 CELL_TIMEOUT = 600  # seconds
+NO_STATEMENT = "Module()"  # what `without_docstrings` says of an empty __init__.py
 
 
 class StaleNotebook(NamedTuple):
@@ -147,32 +147,50 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
             json.dumps([cell[2] for cell in cells], sort_keys=True).encode()
         ),
     }
-    for path in imported_modules(root, "\n".join(cell[0] for cell in cells)):
-        key[path.relative_to(root).as_posix()] = sha256(without_docstrings(path).encode())
+    code = "\n".join(cell[0] for cell in cells)
+    modules = imported_modules(root, code)
+    for path in modules:
+        statements = without_docstrings(path)
+        if statements != NO_STATEMENT:
+            key[path.relative_to(root).as_posix()] = sha256(statements.encode())
         for part in parts_of(path):
             key[part.relative_to(root).as_posix()] = sha256(part.read_bytes())
-    for path in data_files(root, "\n".join(cell[0] for cell in cells)):
+    for path in [*shipped_files(modules), *files_beside(root, code)]:
         key[path.relative_to(root).as_posix()] = sha256(path.read_bytes())
     return key
 
 
 def parts_of(module: Path) -> list[Path]:
     """The files that are a module's in all but language: item_map.js of item_map.py."""
-    return sorted(path for path in module.parent.glob(f"{module.stem}.*") if path.suffix != ".py")
+    beside = module.parent.glob(f"{module.stem}.*")
+    return sorted(path for path in beside if path.suffix not in {".py", ".pyi"})
 
 
-def data_files(root: Path, code: str) -> list[Path]:
-    """Every data file and checkpoint of the package, and those beside it that the code names."""
-    folders = (root / PACKAGE / "data", root / PACKAGE / "pretrained")
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    beside = (root / "notebooks").glob("[!.]*/*")  # results, a chapter's own catalogue
-    files += [path for path in beside if f"{path.parent.name}/{path.name}" in code]
-    return sorted(path for path in files if path.suffix not in {".py", ".pyc"})
+def shipped_files(modules: list[Path]) -> list[Path]:
+    """The data that ships with the packages of `modules`: all files in folders of data there.
+
+    A package reads its own data only (a test holds it to that), so a chapter that imports nothing
+    of `checkpoints` does not depend on the shipped models.
+    """
+    folders = {
+        folder
+        for package in {module.parent for module in modules}
+        for folder in package.iterdir()
+        if folder.is_dir() and not folder.name.startswith((".", "__"))
+        if not any(folder.glob("*.py"))
+    }
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def files_beside(root: Path, code: str) -> list[Path]:
+    """The files beside the notebooks that the code names: results, a chapter's own catalogue."""
+    beside = [path for path in (root / "notebooks").glob("[!.]*/*") if path.is_file()]
+    return sorted(path for path in beside if f"{path.parent.name}/{path.name}" in code)
 
 
 @cache
 def without_docstrings(path: Path) -> str:
-    """A module's syntax tree as text, without docstrings, comments and layout.
+    """A module's syntax tree as text, without docstrings, comments, layout and version number.
 
     Not `ast.dump`: its text differs between Python versions (3.12 added empty `type_params`, 3.13
     omits empty fields).
@@ -189,62 +207,14 @@ def _dump(node: object) -> str:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = node.body[1:]
+    if isinstance(node, ast.Module):
+        fields["body"] = [part for part in fields["body"] if not _is_version(part)]
     parts = (f"{name}={_dump(value)}" for name, value in fields.items() if value not in (None, []))
     return f"{type(node).__name__}({','.join(parts)})"
 
 
-def imported_modules(root: Path, code: str) -> list[Path]:
-    """The files of `rqvae_lib` that `code` imports, directly or not, inside functions too.
-
-    A module that imports by name at run time (`import_module`, a module-level `__getattr__`) hides
-    what it needs, so then the whole package counts. The command `rqvae-lib` counts as its module.
-    """
-    # IPython's own rewriting turns `%magic` and `!command` into calls, which parse.
-    tree = ast.parse(TransformerManager().transform_cell(code))
-    todo, found = [(tree, "")], set()
-    if "rqvae-lib" in code:
-        todo.append((ast.parse(f"import {PACKAGE}.cli"), ""))
-    while todo:
-        tree, package = todo.pop()
-        if _imports_by_name(tree):
-            return sorted((root / PACKAGE).rglob("*.py"))
-        for path in filter(None, (_module_file(root, name) for name in _imports(tree, package))):
-            if path not in found:
-                found.add(path)
-                folder = path.parent.relative_to(root)
-                todo.append((ast.parse(path.read_text(encoding="utf-8")), ".".join(folder.parts)))
-    return sorted(found)
-
-
-def _module_file(root: Path, module: str) -> Path | None:
-    path = root.joinpath(*module.split("."))
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
-
-
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Full names of the package's modules that `tree` imports, and of the packages around them."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            above = parents[: len(parents) - node.level + 1] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            # What is imported from `base` is a module, or a name in it.
-            names.extend([base, *(f"{base}.{alias.name}" for alias in node.names)])
-    for name in names:
-        parts = name.split(".")
-        if parts[0] == PACKAGE:
-            yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
-
-
-def _imports_by_name(tree: ast.Module) -> bool:
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return bool(named & {"import_module", "__import__"}) or "__getattr__" in functions
+def _is_version(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node).startswith("__version__ = ")
 
 
 def format_key(name: str, key: dict[str, str]) -> str:
@@ -325,7 +295,7 @@ def execute(root: Path, notebook: NotebookNode, name: str) -> float:
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # of the kernel; it warns of its TCP port otherwise
         record_timing=False,  # time stamps in the metadata would differ from run to run
-        coalesce_streams=True,  # one text output a cell, however the kernel happened to flush it
+        coalesce_streams=True,  # one text output per cell, however the kernel happened to flush it
         resources={"metadata": {"path": str(root / "notebooks")}},
     )
     start = time.perf_counter()

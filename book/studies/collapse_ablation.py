@@ -1,6 +1,6 @@
 """Which remedy keeps an RQ-VAE's codebooks from collapsing? Leave some out, and try some alone.
 
-    OMP_NUM_THREADS=1 python book/_tools/collapse_ablation.py
+    OMP_NUM_THREADS=1 python book/studies/collapse_ablation.py
 
 writes notebooks/results/05_collapse.csv, which chapter 05 shows: `VARIANTS`, three seeds each, 500
 steps in all. Rows are written as they come, and a row that is there is kept as long as its variant
@@ -220,7 +220,7 @@ def is_current(row: Row, steps: int) -> bool:
 
 
 def current_rows(path: Path, steps: int) -> dict[tuple[str, int], Row]:
-    """Return the rows there are, by variant and seed, that need not be computed anew."""
+    """Return the rows there are, by variant and seed, that need not be computed again."""
     rows = [row for row in read_rows(path, COLUMNS) if is_current(row, steps)]
     return {(row["variant"], int(row["seed"])): row for row in rows}
 

@@ -1,7 +1,7 @@
 """How often do codes collide, and what do they know? The long measurements of chapter 06.
 
-    OMP_NUM_THREADS=1 python book/_tools/collision_study.py            # all of them
-    OMP_NUM_THREADS=1 python book/_tools/collision_study.py growth     # one of them
+    OMP_NUM_THREADS=1 python book/studies/collision_study.py            # all of them
+    OMP_NUM_THREADS=1 python book/studies/collision_study.py growth     # one of them
 
 writes notebooks/results/06_*.csv, which chapter 06 shows:
 
@@ -88,7 +88,7 @@ def vectors_of(content: str) -> Tensor:
     dataset = load_dataset()
     if content == "text without year":
         return without_year(dataset, ROOT / "_build" / "without_year.safetensors")
-    return item_vectors(dataset, content)  # type: ignore[arg-type]
+    return item_vectors(dataset, content).tensor  # type: ignore[arg-type]
 
 
 def texts_without_year(dataset: Dataset) -> list[str]:
@@ -135,7 +135,7 @@ def steps_of(name: str, steps: int) -> str:
 
 
 def collision_rate(codes: Tensor) -> float:
-    return SemanticIDs(codes, [256] * codes.shape[1]).collision_rate
+    return SemanticIDs(codes, 256).collision_rate
 
 
 def numbers(**values: float) -> Row:

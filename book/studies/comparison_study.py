@@ -1,6 +1,6 @@
 """Every model, two splits, and for two models a third: which recommends best, and how sure are we?
 
-    OMP_NUM_THREADS=1 python book/_tools/comparison_study.py
+    OMP_NUM_THREADS=1 python book/studies/comparison_study.py
 
 writes notebooks/results/11_comparison.csv and 11_people.csv beside it, which chapters 10 and 11
 show. Each model is trained on what a split lets it learn from, with the settings that did best on
@@ -24,7 +24,8 @@ from typing import NamedTuple
 from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.evaluation.evaluator import CUTOFFS, METRICS, Evaluation, evaluate
+from rqvae_lib.evaluation.config import CUTOFFS
+from rqvae_lib.evaluation.evaluator import METRICS, Evaluation, evaluate
 from studied_models import DATASET, MODELS, RQ, SASREC, SPLITS, train_model
 from tables import Row, read_rows, replace_rows
 from tuning import TABLE, best_settings
@@ -97,7 +98,7 @@ def train_and_evaluate(training: Training) -> tuple[Row, list[Row]]:
     studied = MODELS[training.model]
     tuned_on = "leave-one-out" if training.split == LAST_TEN else training.split
     settings = best_settings(studied.tuned_as, tuned_on, training.tuning)
-    ids = studied.make_ids(dataset, training.split, training.seed)
+    ids = studied.make_ids(dataset, split, training.seed)
     started = time.perf_counter()
     model = train_model(training.model, settings, ids, split.train, training.seed, training.device)
     seconds = time.perf_counter() - started

@@ -1,11 +1,11 @@
 """Two architectures, each with and without a softmax over valid codes only: how well do they learn?
 
-    OMP_NUM_THREADS=1 python book/_tools/decoder_study.py
+    OMP_NUM_THREADS=1 python book/studies/decoder_study.py
 
 writes notebooks/results/08_decoders.csv and 08_hits.csv beside it, which chapter 08 shows: four
-variants, three seeds each, trained as `rqvae-lib train-recommender` trains, with fewer steps, on the
-shipped catalogue of IDs. Rows are written as they come, so a run that was interrupted goes on where
-it stopped; no training depends on another. It takes about half an hour on one idle core.
+variants, three seeds each, trained as `rqvae-lib train-recommender` trains, with fewer steps, on
+the shipped catalogue of IDs. Rows are written as they come, so a run that was interrupted goes on
+where it stopped; no training depends on another. It takes about half an hour on one idle core.
 
 08_decoders.csv has a row for each of `LOOKS`, the numbers of steps at which a training is looked
 at: the loss on the validation targets, by level of the code. The last row of a training also says
@@ -39,7 +39,6 @@ from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, EncoderDecoderConfig, HistoryModelConfig
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.training.config import RECOMMENDER_TRAINING
 from rqvae_lib.training.loop import train
 from tables import Row, read_rows, write_rows
@@ -52,12 +51,12 @@ LOOKS = (25, 50, 100, 150, 200, 300, 400, 500)  # the last is the length of a tr
 
 class Variant(NamedTuple):
     config: HistoryModelConfig
-    batch_size: int = RECOMMENDER_TRAINING.batch_size  # windows a step
+    batch_size: int = RECOMMENDER_TRAINING.batch_size  # windows per step
 
 
 # An encoder-decoder has one target a window. With the decoder's 32 windows of 50 movies it learns
 # nothing but how frequent codes are in so few steps (the validation loss says so). Short windows,
-# four times as many, are about as many tokens a step.
+# four times as many, are about as many tokens per step.
 VARIANTS = {
     "decoder-only": Variant(DecoderOnlyConfig()),
     "decoder-only, valid": Variant(DecoderOnlyConfig(valid_only=True)),
@@ -87,17 +86,17 @@ class LevelLosses(NamedTuple):
 
 @torch.no_grad()
 def level_losses(
-    model: Recommender, trie: Trie, histories: Sequence[Tensor], targets: Tensor, *, rows: int = 64
+    model: Recommender, histories: Sequence[Tensor], targets: Tensor, *, rows: int = 64
 ) -> LevelLosses:
     """Return the mean −log p of each code of the targets, given the history and the codes before.
 
     Args:
-        model: in evaluation mode, over the trie's catalogue.
-        trie: the catalogue's prefixes.
+        model: in evaluation mode.
         histories: M tensors of item rows.
         targets: shape (M,), int64.
         rows: histories read at a time.
     """
+    trie = model.trie
     trained = torch.zeros(trie.depth, dtype=torch.float64)
     valid = torch.zeros(trie.depth, dtype=torch.float64)
     for start in range(0, len(targets), rows):
@@ -127,7 +126,7 @@ def train_variant(
     looks: Sequence[int],
     look: Callable[[int, Recommender], None],
 ) -> Recommender:
-    """Train as `train_recommender` does, for `looks[-1]` steps, and call `look` at each of `looks`."""
+    """Train as `train_recommender` does, for `looks[-1]` steps; call `look` at each of `looks`."""
     config, batch_size = variant
     training = replace(
         RECOMMENDER_TRAINING,
@@ -152,7 +151,7 @@ def train_variant(
 
 
 def recommendation_quality(
-    model: Recommender, trie: Trie, split: Split, name: str, seed: int
+    model: Recommender, split: Split, name: str, seed: int
 ) -> tuple[Row, list[Row]]:
     """Return the columns of `METRICS`, and the rows of the people whose target was found."""
     quality: Row = {}
@@ -176,7 +175,6 @@ def rows_of(
     name: str, seed: int, ids: SemanticIDs, split: Split, *, looks: Sequence[int] = LOOKS
 ) -> tuple[list[Row], list[Row]]:
     """Train a variant and return its rows of the two tables."""
-    trie = Trie(ids)
     histories, targets = split.histories_and_targets(split.validation)
     rows: list[Row] = []
     started, looking = time.perf_counter(), 0.0
@@ -185,7 +183,7 @@ def rows_of(
         nonlocal looking
         began = time.perf_counter()
         seconds = began - started - looking
-        losses = level_losses(model, trie, histories, targets)
+        losses = level_losses(model, histories, targets)
         numbers = [f"{number:.4f}" for number in (*losses.trained, *losses.valid)]
         parameters = str(sum(p.numel() for p in model.parameters()))
         values = [name, str(seed), str(step), parameters, f"{seconds:.0f}", *numbers]
@@ -193,7 +191,7 @@ def rows_of(
         looking += time.perf_counter() - began
 
     model = train_variant(VARIANTS[name], ids, split.train, seed=seed, looks=looks, look=look)
-    quality, hits = recommendation_quality(model, trie, split, name, seed)
+    quality, hits = recommendation_quality(model, split, name, seed)
     rows[-1] |= quality
     return rows, hits
 

@@ -1,6 +1,6 @@
 """Measure what the codes of groceries should be made from, and what longer training brings.
 
-    OMP_NUM_THREADS=1 python book/_tools/groceries_study.py
+    OMP_NUM_THREADS=1 python book/studies/groceries_study.py
 
 writes notebooks/results/13_groceries.csv, which chapter 13 shows: one row for each model, number
 of training steps and part (validation or test) of the split leave-one-out, one seed each. It takes
@@ -12,10 +12,13 @@ the products by chance: the same collisions, no meaning.
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
+
+sys.path.append(str(Path(__file__).parents[1] / "makers"))
 
 from prepare_groceries import FOLDER, texts_of
 from rqvae_lib.data.dataset import Dataset
@@ -57,15 +60,14 @@ def residual_kmeans(vectors: Tensor) -> SemanticIDs:
     config = RQVAEConfig.residual_kmeans(
         vectors.shape[1], num_levels=LEVELS, codebook_size=CODEWORDS
     )
-    tokenizer = new_rqvae(vectors, config, seed=0)
-    return SemanticIDs(tokenizer.assign(vectors), [CODEWORDS] * LEVELS)
+    return new_rqvae(vectors, config, seed=0).tokenize(vectors)
 
 
 def rqvae(vectors: Tensor) -> SemanticIDs:
     config = RQVAEConfig(vectors.shape[1], num_levels=LEVELS, codebook_size=CODEWORDS)
     training = replace(RQVAE_TRAINING, num_steps=1000)
     tokenizer, _ = train_rqvae(vectors, config, training, progress=False)
-    return SemanticIDs(tokenizer.assign(vectors), [CODEWORDS] * LEVELS)
+    return tokenizer.tokenize(vectors)
 
 
 def main() -> None:
@@ -80,7 +82,7 @@ def main() -> None:
         "both": residual_kmeans(torch.cat([text, own], 1)),
     }
     dealt = torch.randperm(data.num_items, generator=torch.Generator().manual_seed(0))
-    ids["random IDs"] = SemanticIDs(ids["text"].codes[dealt], [CODEWORDS] * LEVELS)
+    ids["random IDs"] = SemanticIDs(ids["text"].codes[dealt], CODEWORDS)
 
     rows: list[Row] = []
 
@@ -104,7 +106,7 @@ def main() -> None:
             )
             print(*rows[-1].values(), flush=True)
 
-    measure(Popularity(split.train, data.num_items), "popularity", 0, None)
+    measure(Popularity(split.popularity), "popularity", 0, None)
     for last in (None, 20, 5, 1):
         knn = ItemKNN(split.train, data.num_items, last=last)
         measure(knn, f"item-kNN, last {last or 'all'}", 0, None)

@@ -16,7 +16,7 @@ import torch
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_rqvae
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import SplitName
-from rqvae_lib.data.splits import Histories
+from rqvae_lib.data.splits import Histories, Split
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import (
@@ -30,7 +30,6 @@ from rqvae_lib.models.configs import (
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
-from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.recipes import (
     new_rqvae,
@@ -58,7 +57,7 @@ RECOMMENDERS: dict[str, Callable[..., HistoryModelConfig]] = {
     DECODER: partial(DecoderOnlyConfig, valid_only=True),
     ENCODER_DECODER: partial(EncoderDecoderConfig, valid_only=True, max_items=11),
 }
-BATCH_SIZE = {ENCODER_DECODER: 128}  # windows a step; 16 of the others
+BATCH_SIZE = {ENCODER_DECODER: 128}  # windows per step; 16 of the others
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,12 @@ def drawn_settings(num: int) -> list[Settings]:
     return found
 
 
-def shipped_ids(dataset: Dataset, split: SplitName, seed: int) -> SemanticIDs:
+def shipped_ids(dataset: Dataset, split: Split, seed: int) -> SemanticIDs:
     """Return the IDs of the shipped tokenizer, which has read texts only."""
     return load_recommender(DATASET)[0].ids
 
 
-def random_ids(dataset: Dataset, split: SplitName, seed: int) -> SemanticIDs:
+def random_ids(dataset: Dataset, split: Split, seed: int) -> SemanticIDs:
     """Return the same IDs, dealt out to the items at random."""
     ids = shipped_ids(dataset, split, seed)
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
@@ -106,34 +105,29 @@ def random_ids(dataset: Dataset, split: SplitName, seed: int) -> SemanticIDs:
     return SemanticIDs(ids.ids[order, :-1], sizes)
 
 
-def untrained_ids(dataset: Dataset, split: SplitName, seed: int) -> SemanticIDs:
+def untrained_ids(dataset: Dataset, split: Split, seed: int) -> SemanticIDs:
     """Return the IDs of an RQ-VAE with random weights, whose codebooks k-means has fitted."""
-    vectors = item_vectors(dataset)
-    return _ids_of(new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed), vectors)
+    vectors = item_vectors(dataset).tensor
+    return new_rqvae(vectors, RQVAEConfig(vectors.shape[1]), seed=seed).tokenize(vectors)
 
 
-def text_and_taste_ids(dataset: Dataset, split: SplitName, seed: int) -> SemanticIDs:
+def text_and_taste_ids(dataset: Dataset, split: Split, seed: int) -> SemanticIDs:
     """Return the IDs of an RQ-VAE of texts and of who chose what in the split's training part.
 
     It is trained once for each split, on the CPU, and kept in `runs`.
     """
-    path = RUNS / f"text-and-taste-{split}-rqvae.safetensors"
+    path = RUNS / f"text-and-taste-{split.name}-rqvae.safetensors"
     vectors = item_vectors(dataset, "both", split=split)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        save_rqvae(path, train_rqvae(vectors, progress=False)[0], {"split": split})
-    return _ids_of(load_rqvae(path)[0], vectors)
-
-
-def _ids_of(tokenizer: RQVAE, vectors: torch.Tensor) -> SemanticIDs:
-    config = tokenizer.config
-    return SemanticIDs(tokenizer.assign(vectors), [config.codebook_size] * config.num_levels)
+        save_rqvae(path, train_rqvae(vectors.tensor, progress=False)[0], dataset, vectors)
+    return load_rqvae(path)[0].tokenize(vectors.tensor)
 
 
 class Studied(NamedTuple):
     recommender: str  # one of `RECOMMENDERS`, or SASRec
     tuned_as: str  # whose best settings it takes
-    make_ids: Callable[[Dataset, SplitName, int], SemanticIDs]
+    make_ids: Callable[[Dataset, Split, int], SemanticIDs]
 
 
 # The controls differ from a model in one thing each: their IDs.

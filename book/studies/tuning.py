@@ -1,6 +1,6 @@
 """Twelve settings, drawn once, tried on every model: with which of them does each learn best?
 
-    OMP_NUM_THREADS=1 python book/_tools/tuning.py
+    OMP_NUM_THREADS=1 python book/studies/tuning.py
 
 writes notebooks/results/11_tuning.csv, which chapter 11 shows. A model that was tuned longer than
 the one beside it looks better than it is, so all get the same trials: the same twelve settings.
@@ -63,7 +63,7 @@ def try_settings(trial: Trial) -> Row:
     dataset = load_dataset(DATASET)
     split = split_by_name(dataset, trial.split)
     settings = drawn_settings(TRIALS)[trial.trial]
-    ids = MODELS[trial.model].make_ids(dataset, trial.split, 0)
+    ids = MODELS[trial.model].make_ids(dataset, split, 0)
     started = time.perf_counter()
     model = train_model(trial.model, settings, ids, split.train, 0, trial.device)
     seconds = time.perf_counter() - started

@@ -1,8 +1,8 @@
 """Draw the maps of chapter 07 that are too slow to draw on its page.
 
-    OMP_NUM_THREADS=1 python book/_tools/umap_coordinates.py
+    OMP_NUM_THREADS=1 python book/studies/umap_coordinates.py
 
-writes notebooks/results/07_maps.parquet: one row a movie, in the order of the catalogue, and for
+writes notebooks/results/07_maps.parquet: one row per movie, in the order of the catalogue, and for
 each map the columns NAME_x and NAME_y. It takes about two minutes of one core.
 
 Every map is made by `draw`: umap-learn with exact neighbours, 200 epochs and the seed that `MAPS`

@@ -327,11 +327,10 @@ def _describing(path: Path) -> Iterator[None]:
 
 def _filled(make: Callable[[], Model], tensors: Mapping[str, Tensor]) -> Model:
     """Make a model of the tensors of a file, in evaluation mode, once they are known to fit."""
-    with torch.device("meta"):  # without memory: a small file must not ask for gigabytes
-        expected = make().state_dict()
-    check_tensors(tensors, expected)
-    model = make()
-    model.load_state_dict(tensors)
+    with torch.device("meta"):  # weights without memory: a small file must not ask for gigabytes
+        model = make()
+    check_tensors(tensors, model.state_dict())
+    model.load_state_dict(tensors, assign=True)
     return model.eval()
 
 

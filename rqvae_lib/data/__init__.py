@@ -1,1 +1,1 @@
-"""The data that ships with the library, one folder a dataset; `make.py` is how it was made."""
+"""Datasets as checked tables, their splits, and training batches."""

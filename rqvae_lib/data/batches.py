@@ -1,7 +1,7 @@
-"""Which examples a training step sees: a function of the seed and the step's number, nothing else.
+"""Training batches: each is a function of the seed and the step number, and of nothing else.
 
-Because no sampler remembers anything, a training that was interrupted at step s continues with
-exactly the batch that it would have seen, and two machines agree on it.
+A batch does not depend on earlier calls. A training that was interrupted at step s therefore
+continues with exactly the batch it would have seen, and two machines agree on it.
 
 Derived in: chapter 05 (rows) and chapter 08 (windows); seen at work in chapter 00.
 """
@@ -13,28 +13,33 @@ from torch import Tensor
 
 from rqvae_lib.data.splits import Histories
 
-PADDING = -1  # stands for "no item" at the end of the shorter rows of a batch
+PADDING = -1  # means "no item", at the end of the shorter rows of a batch
 
 
 class Batches(Protocol):
-    """Anything that gives the batch of a step, counted from 0."""
+    """Anything that returns the batch of a step, counted from 0."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps see all the data once."""
+        """The number of steps in one pass over the data."""
         ...
 
-    def __call__(self, step: int) -> Tensor: ...
+    def __call__(self, step: int) -> Tensor:
+        """Return the batch of one step."""
+        ...
 
 
 class RowBatches:
-    """Rows of a matrix in random order, all of them once an epoch.
+    """Rows of a matrix in random order, each at most once per epoch.
 
     Args:
-        rows: shape (N, D).
-        batch_size: rows per step; N if there are fewer. What does not fill a last batch is left out
-            of that epoch.
-        seed: of the order.
+        rows: shape (N, D), of any dtype and device.
+        batch_size: rows per step, or N if there are fewer. Rows that do not fill a last batch are
+            left out of that epoch.
+        seed: the seed of the order.
+
+    Raises:
+        ValueError: if there are no rows, or `batch_size` is below 1.
     """
 
     def __init__(self, rows: Tensor, *, batch_size: int, seed: int) -> None:
@@ -49,16 +54,20 @@ class RowBatches:
 
 
 class WindowBatches:
-    """Windows of users' histories in random order, every interaction at most once an epoch.
+    """Windows of users' histories in random order, each interaction at most once per epoch.
 
-    A history longer than a window is cut, and where it is cut moves from epoch to epoch, so that an
-    item is not always predicted from the same few before it. No window is ever empty.
+    A history longer than a window is cut into several windows. The cuts move from epoch to epoch;
+    otherwise an item would always be predicted from the same few items before it. No window is
+    empty.
 
     Args:
-        histories: what may be learned from.
-        max_items: W, items a window.
-        batch_size: windows per step.
-        seed: of the order and of the cuts.
+        histories: the training histories.
+        max_items: W, the number of items in a full window.
+        batch_size: windows per step, or all windows if there are fewer.
+        seed: the seed of the order and of the cuts.
+
+    Raises:
+        ValueError: if the histories hold no item, or `batch_size` is below 1.
     """
 
     def __init__(self, histories: Histories, *, max_items: int, batch_size: int, seed: int) -> None:
@@ -67,8 +76,9 @@ class WindowBatches:
         self.seed = seed
         lengths = histories.offsets.diff()  # (U,)
         cut = lengths > max_items
-        # The fewest windows that hold a history leave `spare` places free: the first window may end
-        # up to `spare` earlier. One window more allows the other shifts. Take what moves further.
+        # With as few windows as possible, `spare` places stay free, so the first window may end up
+        # to `spare` places earlier. One more window allows the larger shifts instead. Use whichever
+        # allows more shifts.
         fewest = -(-lengths // max_items)  # (U,)
         spare = fewest * max_items - lengths
         one_more = cut & (max_items - 1 - spare > spare + 1)
@@ -84,13 +94,13 @@ class WindowBatches:
         self.steps_per_epoch = self.shuffled.steps_per_epoch
 
     def __call__(self, step: int) -> Tensor:
-        """Return the windows of one step, (batch_size, ≤ W) item rows, padded at the end."""
+        """Return the windows of one step: items, (batch_size, ≤ W) int64, padded at the end."""
         epoch, chosen = self.shuffled(step)
         user, number = self.user[chosen], self.number[chosen]
         drawn = torch.rand(
             len(self.histories), generator=_generator(self.seed, epoch, 1), dtype=torch.float64
         )
-        # A user's first window ends this much earlier.
+        # How many places earlier each user's first window ends.
         shift = self.least_shift + (drawn * self.num_shifts).long()  # (U,)
         begin, end = self.histories.offsets[user], self.histories.offsets[user + 1]
         start = begin + number * self.max_items - shift[user]
@@ -103,7 +113,7 @@ class WindowBatches:
 
 
 class _Shuffled:
-    """Indices 0 to N − 1 in batches, in a new order each epoch."""
+    """The indices 0 to N − 1 in batches, in a new order each epoch."""
 
     def __init__(self, num_examples: int, batch_size: int, seed: int) -> None:
         if num_examples < 1 or batch_size < 1:
@@ -119,9 +129,9 @@ class _Shuffled:
         self.order = torch.empty(0, dtype=torch.int64)
 
     def __call__(self, step: int) -> tuple[int, Tensor]:
-        """Return a step's epoch and the indices it sees, (batch_size,) int64."""
+        """Return the epoch of a step and the indices in its batch, (batch_size,) int64."""
         epoch, number = divmod(step, self.steps_per_epoch)
-        if epoch != self.epoch:  # the order of the current epoch is kept, not drawn at every step
+        if epoch != self.epoch:  # draw the order once per epoch, not at every step
             generator = _generator(self.seed, epoch, 0)
             self.order = torch.randperm(self.num_examples, generator=generator)
             self.epoch = epoch
@@ -129,6 +139,6 @@ class _Shuffled:
 
 
 def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
-    """Return a generator whose draws depend on these three numbers."""
+    """Return a generator whose draws depend on these three numbers alone."""
     mixed = (seed * 1_000_003 + epoch) * 2 + purpose
     return torch.Generator().manual_seed(mixed % 2**63)

@@ -1,9 +1,10 @@
 """Interactions and items as typed tables.
 
-A recommender sees two tables: *items* (what can be recommended, and what is known about each) and
-*interactions* (who met which item, and when). Everything downstream addresses an item by its row
-in the items table, its **item index**, so a history is an array of small integers and row i of any
-embedding or code matrix belongs to item i. `Dataset.from_tables` makes one of your own tables.
+A recommender sees two tables: *items* (what can be recommended, and what is known about each item)
+and *interactions* (who met which item, and when). All other code refers to an item by its row in
+the items table, its **item index**. A history is therefore an array of small integers, and row i of
+any embedding or code matrix belongs to item i. `Dataset.from_tables` builds a dataset from your own
+tables.
 
 Derived in: chapter 01.
 """
@@ -33,27 +34,27 @@ from rqvae_lib.data.tables import (
 
 
 class Counts(NamedTuple):
-    """What a data set is known to hold, to tell it from another of the same name."""
+    """The size of a dataset. It tells two datasets of the same name apart."""
 
     interactions: int
     users: int
-    items: int  # those that somebody met
+    items: int  # with at least one interaction
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Items and interactions that were checked against each other. Treat the tables as read-only.
+    """Items and interactions, checked against each other. Treat the tables as read-only.
 
     Attributes:
-        name: what the dataset is called in messages and in checkpoint cards.
-        items: one row per item, with the columns and dtypes of `ITEM_DTYPES`; row i is item index i
-            and the pandas index is 0 … num_items - 1.
-        interactions: one row an interaction, with the columns and dtypes of `INTERACTION_DTYPES`,
-            sorted by (user_id, timestamp). Rows that tie keep the order that the source gave
-            them: a third of the embedded interactions tie, so this order is part of the data.
+        name: the dataset's name in messages and in checkpoint cards.
+        items: one row per item, with the columns and dtypes of `ITEM_DTYPES`. Row i is item index
+            i, and the pandas index is 0 … num_items - 1.
+        interactions: one row per interaction, with the columns and dtypes of `INTERACTION_DTYPES`,
+            sorted by (user_id, timestamp). Ties keep the order of the source. A third of the
+            embedded interactions tie, so this order is part of the data.
 
     Raises:
-        ValueError: if a table breaks one of these promises; the message names table and row.
+        ValueError: if a table breaks one of these rules; the message names the table and the row.
     """
 
     name: str
@@ -68,36 +69,36 @@ class Dataset:
 
     @property
     def num_items(self) -> int:
-        """Rows of the items table; item indices run from 0 to num_items - 1."""
+        """The number of rows of the items table. Item indices run from 0 to num_items - 1."""
         return len(self.items)
 
     @property
     def num_users(self) -> int:
-        """Distinct users with at least one interaction."""
+        """The number of users with at least one interaction."""
         return len(self.user_offsets) - 1
 
     @property
     def has_texts(self) -> bool:
-        """Whether there is anything for a sentence encoder to read."""
+        """Whether the items have texts for a sentence encoder."""
         return bool(self.items["text"].iloc[0])
 
     @cached_property
     def user_offsets(self) -> NDArray[np.int64]:
-        """Where each user's interactions begin, and where all end: (num_users + 1,) int64."""
+        """The rows where each user's interactions begin, and the end: (num_users + 1,) int64."""
         users = plain_ids(self.interactions["user_id"])  # sorted
         changes = np.flatnonzero(users[1:] != users[:-1]) + 1
         return np.concatenate([[0], changes, [len(users)]]).astype(np.int64)
 
     @cached_property
     def user_ids(self) -> NDArray[Any]:
-        """The source's user ids, sorted, each once: (num_users,), int64 or strings."""
+        """The source's user ids, unique and sorted: (num_users,), int64 or strings."""
         return plain_ids(self.interactions["user_id"])[self.user_offsets[:-1]]
 
     @cached_property
     def titles(self) -> list[str]:
-        """A title to show for each item index, such as "The Deer Hunter (1978)".
+        """The title to show for each item, such as "The Deer Hunter (1978)".
 
-        Not a key: remakes of one year share it (two movies are "Hamlet (2000)").
+        A title does not identify an item: two movies are called "Hamlet (2000)".
         """
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
@@ -107,20 +108,20 @@ class Dataset:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text that a sentence encoder reads, for each item; "" for all or for none."""
+        """The text of each item for a sentence encoder. All are "" if the items have no texts."""
         return [str(text) for text in self.items["text"]]
 
     def item_index(self, item_ids: Sequence[int | str] | NDArray[Any]) -> NDArray[np.int64]:
         """Turn the source's item ids into item indices.
 
         Args:
-            item_ids: ids as in the `item_id` column, shape (n,), in any order, repeats allowed.
+            item_ids: ids as in the `item_id` column, shape (n,), in any order. Repeats are allowed.
 
         Returns:
-            The rows of these items, shape (n,), int64, in the order asked for.
+            The item indices, shape (n,), int64, in the order of `item_ids`.
 
         Raises:
-            ValueError: if an id is not in the items table, or for anything but a list.
+            ValueError: if an id is not in the items table, or `item_ids` is not one-dimensional.
         """
         asked = np.asarray(item_ids, dtype=object)
         if asked.ndim != 1:
@@ -132,12 +133,12 @@ class Dataset:
             raise ValueError(
                 f"item id {_shown(wanted[rows < 0][0])} is not in {self.name}: expected one of its "
                 f"{self.num_items:,} ids (from {_shown(known.min())} to {_shown(known.max())}); "
-                "look it up in the item_id column of dataset.items"
+                "look up the ids in the item_id column of dataset.items"
             )
         return rows
 
     def user_history(self, user_id: int | str) -> NDArray[np.int64]:
-        """Everything that one user met, oldest first, ties in the source's order.
+        """Return the items that one user met, oldest first. Ties keep the order of the source.
 
         Args:
             user_id: the source's id of the user, one of `user_ids`.
@@ -146,7 +147,7 @@ class Dataset:
             Item indices, shape (length of the history,), int64.
 
         Raises:
-            ValueError: if the user has no interaction here.
+            ValueError: if the user has no interaction in the dataset.
         """
         (row,) = _positions(
             pd.Series(self.user_ids, dtype=object), pd.Index([user_id], dtype=object)
@@ -162,14 +163,15 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """The sha256 (hex) of both tables' contents, by which a checkpoint names its data.
+        """The sha256 (hex) of the contents of both tables. A checkpoint identifies its data by it.
 
-        Over column names and values in row order; not over the name, file formats or dtypes.
+        It covers the column names and the values in row order, but not the dataset's name, the file
+        formats or the dtypes.
         """
         digest = hashlib.sha256()
         for table in (self.items, self.interactions):
             for column in table.columns:
-                # As json.dumps([column, values]) has it, in pieces that fit the memory.
+                # Hash what json.dumps([column, values]) returns, in pieces to save memory.
                 digest.update(f"[{json.dumps(column)}, [".encode())
                 for start in range(0, len(table), _PIECE):
                     piece = table[column].iloc[start : start + _PIECE]
@@ -182,22 +184,23 @@ class Dataset:
 
     @cached_property
     def items_checksum(self) -> str:
-        """The sha256 (hex) of all that the items table holds, in the order of its rows.
+        """The sha256 (hex) of the contents of the items table, in row order.
 
-        It stays when interactions are added, so it names the data of a model that read items only.
+        It does not change when interactions are added, so it identifies the data of a model that
+        reads only the items.
         """
         table = self.items.to_csv(index=False, lineterminator="\n")
         return hashlib.sha256(table.encode()).hexdigest()
 
     def check_counts(self, expected: Counts | None, where: str) -> None:
-        """Refuse data that are not the published ones, by their numbers.
+        """Raise ValueError unless the dataset has its published size.
 
         Args:
-            expected: what is known of the data set; None for no expectation.
-            where: the file or folder that it was read from.
+            expected: the published size. None accepts any size.
+            where: the file or folder that the dataset was read from, for the message.
 
         Raises:
-            ValueError: if it holds other numbers of interactions, users and items.
+            ValueError: if the number of interactions, users or items with interactions differs.
         """
         met = int((np.bincount(self.interactions["item"], minlength=self.num_items) > 0).sum())
         found = Counts(len(self.interactions), self.num_users, met)
@@ -217,32 +220,34 @@ class Dataset:
         columns: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> "Dataset":
-        """Make a data set of your own tables.
+        """Build a dataset from your own tables.
 
         Args:
-            interactions: a frame, or a .csv, .tsv or .parquet file, one row an interaction, with
-                the columns user_id, item_id and, where known, rating (any finite number, else 1)
-                and timestamp (seconds since 1970, or dates). Without timestamps, the order of the
-                rows is the order in time. Other columns are ignored.
-            items: likewise, one row per item: item_id and, where known, title, year, genres (or
-                other categories, "|" between them) and text, which a sentence encoder is to read.
-                None: the items are those of the interactions, sorted by id.
-            columns: what your tables call these columns, as in {"item_id": "sku"}.
-            name: of the data set; by default the file's.
+            interactions: a DataFrame, or a .csv, .tsv or .parquet file, with one row per
+                interaction. It has the columns user_id and item_id and may have rating (a finite
+                number, 1 by default) and timestamp (seconds since 1970, or dates). Without
+                timestamps, the order of the rows is the order in time. Other columns are ignored.
+            items: likewise, with one row per item. It has the column item_id and may have title,
+                year, genres (or other categories, separated by "|") and text, for a sentence
+                encoder. None: the items are those of the interactions, sorted by id.
+            columns: your tables' names for these columns, as in {"item_id": "sku"}.
+            name: the name of the dataset. By default, it is the path of the interactions file, or
+                "your tables" for a DataFrame.
 
         Returns:
-            All items in the order of their table, met or not, so that row i of your own embeddings
-            belongs to row i of it. Where no text is given, it is made from title, year and genres;
-            where an item has none of these either, it is "An untitled item."; and where no item
-            has any, there are no texts, and a tokenizer needs your embeddings or collaborative
-            vectors. A title such as "Hobbit, The" is shown as "The Hobbit".
+            A dataset with all items in the order of their table, including those that nobody met.
+            Row i of your own embeddings therefore belongs to item i. A missing text is made from
+            title, year and genres; an item without title and genres becomes "An untitled item.".
+            If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
+            needs your own embeddings or collaborative vectors. A title such as "Hobbit, The" is
+            shown as "The Hobbit".
 
-            Ids of a .csv or .tsv are numbers if all of them are whole numbers, else text, so that
-            "007" is not 7. Those of a frame or .parquet file are what they are there.
+            Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
+            strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
 
         Raises:
-            ValueError: if a table lacks a column, or a row does not read as described; the message
-                names table, row and column.
+            ValueError: if a table lacks a column, or a row is not as described; the message names
+                the table, the row and the column.
             OSError: if a file cannot be read.
         """
         met = read_interactions(interactions, columns or {})
@@ -251,7 +256,7 @@ class Dataset:
             listed = read_items(pd.DataFrame({"item_id": item_ids}), {})
         else:
             listed = read_items(items, columns or {})
-            if listed["item_id"].dtype != met["item_id"].dtype:  # numbers here, text there
+            if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
                 listed["item_id"] = listed["item_id"].astype("string")
                 met["item_id"] = met["item_id"].astype("string")
         rows = _positions(listed["item_id"], met["item_id"])
@@ -271,7 +276,7 @@ class Dataset:
         return cls(name or called(interactions, "your tables"), listed, met)
 
 
-_PIECE = 2**20  # rows of a column at a time
+_PIECE = 2**20  # rows of a column that are hashed at a time
 
 
 def _spelled(counts: Counts) -> str:
@@ -280,10 +285,10 @@ def _spelled(counts: Counts) -> str:
 
 
 def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
-    """The row of each wanted id in a column of unique ids; -1 where it is not there."""
+    """Return the row of each wanted id in a column of unique ids, or -1 if it is not there."""
     return np.asarray(pd.Index(ids).get_indexer(pd.Index(wanted)), dtype=np.int64)
 
 
 def _shown(value: object) -> str:
-    """Write an id as Python does, so that the number 1 and the text '1' differ."""
+    """Write an id as Python does, to tell the number 1 from the string '1'."""
     return repr(value.item() if isinstance(value, np.generic) else value)

@@ -1,6 +1,7 @@
-"""What an item is called, and the sentence about it that an encoder reads.
+"""Item titles, and the sentence that describes an item to a sentence encoder.
 
-MovieLens writes titles like a card index, and a sentence encoder has read how people write them.
+MovieLens writes titles as a card index does ("Deer Hunter, The"). A sentence encoder has learned
+from titles as people write them, so they are turned around.
 
 Derived in: chapter 01.
 """
@@ -12,7 +13,12 @@ import pandas as pd
 
 
 def add_texts(items: pd.DataFrame, kind: str = "movie") -> pd.DataFrame:
-    """Return an items table with its last column, the text that `item_text` makes of the others."""
+    """Return an items table whose text column is made by `item_text` from the other columns.
+
+    Args:
+        items: a table with the columns title, year and genres.
+        kind: as `item_text`.
+    """
     columns = (items[name] for name in ("title", "year", "genres"))
     texts = [
         item_text(known(title), known(year), genres, kind)
@@ -21,31 +27,31 @@ def add_texts(items: pd.DataFrame, kind: str = "movie") -> pd.DataFrame:
     return items.assign(text=pd.Series(texts, dtype="string"))
 
 
-# MovieLens sorts titles like a card index: "Deer Hunter, The", "Bear, The (Ours, L')". An article
-# moves back to the front of its title, in the main title and within parentheses alike.
+# MovieLens sorts titles like a card index: "Deer Hunter, The", "Bear, The (Ours, L')". Move each
+# article back to the front, in the main title and in parentheses.
 _ARTICLES = "The|An|A|Les|Le|La|L'|Los|Las|Lo|El|Il|I|Der|Die|Das|Den|Det|De|Une|Un|En|Da"
 _MOVED_ARTICLE = re.compile(rf"((?:a\.k\.a\. )?)([^()]+), ({_ARTICLES})(?= *(?:[():]|$))")
 
 
 def display_title(title: str, year: int | None) -> str:
-    """A title as people write it: ("Deer Hunter, The", 1978) → "The Deer Hunter (1978)"."""
+    """Return a title as people write it: ("Deer Hunter, The", 1978) → "The Deer Hunter (1978)"."""
     title = " ".join(title.split())
     title = _MOVED_ARTICLE.sub(r"\1\3 \2", title).replace("L' ", "L'")
     return title if year is None else f"{title} ({year})"
 
 
 def item_text(title: str | None, year: int | None, genres: str, kind: str = "movie") -> str:
-    """The sentence that describes a movie, or another item, to a sentence encoder.
+    """Return the sentence that describes a movie, or another item, to a sentence encoder.
 
     Args:
-        title: as the source writes it; None, or nothing but spaces, where it is unknown.
-        year: of release, or None.
-        genres: separated by "|", "" where none is listed.
-        kind: what an item without a title is called.
+        title: the title as the source writes it; None or blank if unknown.
+        year: the year of release, or None. It is used only with a title.
+        genres: separated by "|"; "" if none is listed.
+        kind: the word for an item without a title.
 
     Returns:
-        "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy.", less what is
-        unknown; "An untitled movie." where nothing is known. Never empty.
+        "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy.", without the
+        parts that are unknown; "An untitled movie." if nothing is known. Never empty.
     """
     name = f"An untitled {kind}"
     if title is not None and title.strip():
@@ -54,5 +60,5 @@ def item_text(title: str | None, year: int | None, genres: str, kind: str = "mov
 
 
 def known(value: Any) -> Any:
-    """The value, or None where pandas says that it is missing."""
+    """Return the value, or None if pandas considers it missing."""
     return None if pd.isna(value) else value

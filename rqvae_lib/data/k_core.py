@@ -1,8 +1,9 @@
-"""The part of a dataset in which every user and every item is met often enough.
+"""The k-core: the part of a dataset in which every user and item has at least k interactions.
 
-Dropping rare items leaves some users with few interactions, dropping those leaves other items rare,
-and so on; the *k-core* is what remains when nothing more has to go. It does not depend on the order
-of the steps. Papers often report on the 5-core. What they report then holds for what was kept.
+Dropping rare items leaves some users with few interactions. Dropping those users makes other items
+rare, and so on. The *k-core* is what remains when nothing more has to go. It does not depend on the
+order of the steps. Papers often report results on the 5-core; these hold only for the users and
+items that were kept.
 
 Source: Seidman, "Network structure and minimum degree", Social Networks 1983, for graphs.
 Derived in: chapter 01.
@@ -17,24 +18,26 @@ from rqvae_lib.data.dataset import Dataset
 
 
 class Core(NamedTuple):
-    dataset: Dataset  # its item i is item item_rows[i] of the old one
+    """A k-core, and the items that it kept."""
+
+    dataset: Dataset  # item i of the core is item item_rows[i] of the original dataset
     item_rows: NDArray[np.int64]  # (N',) ascending: embeddings[item_rows] are the core's
 
 
 def k_core(dataset: Dataset, k: int) -> Core:
-    """Drop users and items with fewer than k interactions until none is left.
+    """Drop users and items with fewer than k interactions until no such user or item is left.
 
-    Run it before a split, or on the training part alone, and say which: in the first case an
-    item may owe its place to interactions that are held out.
+    Run it before the split, or on the training part alone, and report which. Before the split, an
+    item may stay only because of interactions that are held out later.
 
     Args:
-        dataset: a user who met an item twice counts as two interactions.
-        k: at least 1; 1 drops the items that nobody met.
+        dataset: if a user met an item twice, this counts as two interactions.
+        k: at least 1. With k = 1, only items that nobody met are dropped.
 
     Returns:
-        The remaining interactions in their old order, with new item indices from 0; the user ids
-        are the old ones. Beside it the rows of the old items table that were kept, by which a
-        caller selects embeddings or codes.
+        The core and the rows of the original items table that it kept. Use these rows to select
+        embeddings or codes. The interactions keep their order and their user ids; item indices
+        are numbered from 0 again.
 
     Raises:
         ValueError: if k is below 1, or if nothing remains.
@@ -57,7 +60,8 @@ def k_core(dataset: Dataset, k: int) -> Core:
         raise ValueError(
             f"{dataset.name} has no {k}-core: its most active user has "
             f"{np.bincount(user).max():,} interactions and its most popular item "
-            f"{np.bincount(item).max():,}, but nothing holds together at {k}; choose a smaller k"
+            f"{np.bincount(item).max():,}, but nothing is left after dropping all with fewer than "
+            f"{k}; choose a smaller k"
         )
     item_rows = np.flatnonzero(item_counts)  # (N',)
     items = dataset.items.iloc[item_rows].reset_index(drop=True)

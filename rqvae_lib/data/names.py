@@ -1,15 +1,15 @@
-"""What users name in words: embedded data sets, splits, and what semantic IDs are made from.
+"""The names that users choose from: embedded datasets, splits, and the content of semantic IDs.
 
-The command line offers these as choices before it has done any work, so this file imports nothing
-that takes time to load.
+The command line offers these names before it does any work, so this file imports nothing that is
+slow to load.
 
 Used by: data sets, splits, item vectors, the command line.
 """
 
 from typing import Literal
 
-EMBEDDED = ("movielens-small-2016",)  # the data sets that ship inside the package
+EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
 DEFAULT_SPLIT: SplitName = "leave-one-out"
-Content = Literal["text", "collaborative", "both"]  # what a tokenizer reads of an item
+Content = Literal["text", "collaborative", "both"]  # what item vectors are made from
 DEFAULT_CONTENT: Content = "text"

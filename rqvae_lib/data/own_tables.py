@@ -1,8 +1,8 @@
-"""Your own tables, as frames, CSV or Parquet: read, and checked row by row.
+"""Reads your own tables, as DataFrames, CSV or Parquet, and checks them row by row.
 
-A file of a shop's or a library's is rarely quite what its owner believes. Each column is checked as
-it is read, and the first row that is wrong is named, with what it holds. Rows are counted from 0,
-without the header, as pandas counts them.
+A file from a shop or a library is rarely quite what its owner believes. Each column is checked as
+it is read, and an error names the first wrong row and the value in it. Rows are counted from 0,
+without the header, as in pandas.
 
 Used by: `Dataset.from_tables`. Derived in: chapter 13.
 """
@@ -18,19 +18,23 @@ import pyarrow.parquet as pq
 
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
 
-MAX_TEXT = 2**20  # letters of one field
+MAX_TEXT = 2**20  # characters in one field
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-MAX_RATING = 1e30  # which 32 bits hold
+MAX_RATING = 1e30  # float32 can hold it
 NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
-LATEST = 2**32  # seconds since 1970: the year 2106; milliseconds are far beyond
+LATEST = 2**32  # seconds since 1970: in the year 2106. Milliseconds are far larger
 
 
 def read_interactions(
     source: pd.DataFrame | str | Path, columns: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return user_id, item_id, rating and timestamp of a table, in the order of its rows.
+    """Read user_id, item_id, rating and timestamp from a table, in the order of its rows.
 
     Args, Raises: as `Dataset.from_tables`.
+
+    Returns:
+        Ids as int64 or strings, ratings as float32, timestamps as int64. Without timestamps in the
+        table, the timestamp is the row number.
     """
     where = called(source, "interactions")
     found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
@@ -51,16 +55,20 @@ def read_interactions(
             row = int(repeated.to_numpy().argmax())
             raise ValueError(
                 f"{where}, row {row}: user {table['user_id'][row]} met item "
-                f"{table['item_id'][row]} in this second in an earlier row, expected each event "
-                "once: drop the duplicate"
+                f"{table['item_id'][row]} in the same second in an earlier row, expected each "
+                "event once: drop the duplicate"
             )
     return table.astype({name: INTERACTION_DTYPES[name] for name in ("rating", "timestamp")})
 
 
 def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return the columns of `ITEM_DTYPES` of a table; its texts are "" where it has none.
+    """Read the columns of `ITEM_DTYPES` from a table, in the order of its rows.
 
     Args, Raises: as `Dataset.from_tables`.
+
+    Returns:
+        Ids as int64 or strings, the other columns in the dtypes of `ITEM_DTYPES`. A missing text or
+        genre is "".
     """
     where = called(source, "items")
     optional = ("title", "year", "genres", "text")
@@ -69,7 +77,7 @@ def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) ->
     repeated = table["item_id"].duplicated()
     if repeated.any():
         row = int(repeated.to_numpy().argmax())
-        raise _wrong(where, row, "item_id", table["item_id"][row], "an item that no row had before")
+        raise _wrong(where, row, "item_id", table["item_id"][row], "an id that no earlier row has")
     for name in optional:
         if name == "year":
             table[name] = _years(found.get(name), where, len(table))
@@ -81,7 +89,7 @@ def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) ->
 
 
 def called(source: pd.DataFrame | str | Path | None, otherwise: str) -> str:
-    """Return what a message calls a table: its path, or else a word."""
+    """Return what a message calls a table: its path, or `otherwise` for a DataFrame or None."""
     return str(source) if isinstance(source, str | Path) else otherwise
 
 
@@ -92,12 +100,12 @@ def _read(
     optional: tuple[str, ...],
     columns: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return the columns that are wanted of a table, under our names."""
-    strange = [name for name in columns if name not in NAMES]
-    if strange:
+    """Return the requested columns of a table, renamed to the library's names."""
+    unknown = [name for name in columns if name not in NAMES]
+    if unknown:
         raise ValueError(
-            f"columns names {strange[0]!r}, expected names among {', '.join(NAMES)}: write "
-            "{our name: the table's name}"
+            f"columns has the key {unknown[0]!r}, expected keys among {', '.join(NAMES)}: write "
+            "{the library's name: your table's name}"
         )
     frame = source if isinstance(source, pd.DataFrame) else _read_file(Path(source))
     names = [str(name) for name in frame.columns]
@@ -109,8 +117,8 @@ def _read(
             )
         if theirs not in names and (name in needed or name in columns):
             raise ValueError(
-                f"{where} has no column {theirs!r}, but {', '.join(names)[:200]!r}; expected it "
-                f"for {name}: rename the column, or in Python say columns={{{name!r}: …}}"
+                f"{where} has no column {theirs!r}, only {', '.join(names)[:200]!r}; expected it "
+                f"for {name}: rename a column, or in Python pass columns={{{name!r}: …}}"
             )
     frame = frame.set_axis(names, axis=1)
     if not len(frame):
@@ -121,7 +129,7 @@ def _read(
 
 
 def _read_file(path: Path) -> pd.DataFrame:
-    """Return a file's table; a CSV's fields stay text, "" is what is missing."""
+    """Read a file's table. The fields of a CSV stay strings; an empty field counts as missing."""
     if path.suffix not in (*SEPARATORS, ".parquet"):
         raise ValueError(
             f"{path} ends in {path.suffix!r}, expected .csv, .tsv or .parquet: name such a file"
@@ -133,24 +141,24 @@ def _read_file(path: Path) -> pd.DataFrame:
     kind = f"a {path.suffix[1:]} table"
     try:
         if path.suffix == ".parquet":
-            # What pandas noted in the file (an index, say) is passed over: the columns say all.
-            columns = pq.ParquetFile(path).read()  # takes a name that comes twice, too
+            # Ignore what pandas stored in the file, such as an index: only the columns count.
+            columns = pq.ParquetFile(path).read()  # accepts a column name that occurs twice
             frame: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
             return frame
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
             frame = _read_text(path)
-            # pandas gives a name that comes twice a new one, so the header is read by itself.
+            # pandas renames a column whose name occurs twice, so the header is read separately.
             header = _read_text(path, header=None, nrows=1).iloc[0]
             return frame.set_axis(header.fillna("").tolist(), axis=1)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}), expected that "
-            "encoding: convert the file"
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}), expected UTF-8: "
+            "convert the file"
         ) from error
     except (ValueError, OSError, pd.errors.ParserWarning, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # else it is pyarrow's, about a damaged file
+            raise  # without an errno, it is pyarrow's error about a damaged file
         raise ValueError(
             f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: fix the "
             "file"
@@ -177,16 +185,16 @@ def _is_text_file(source: pd.DataFrame | str | Path) -> bool:
 
 
 def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
-    """Return ids as int64 or as text; none may be missing.
+    """Return ids as int64 or as strings. None may be missing.
 
     Args:
-        column: numbers or text.
+        column: numbers or strings.
         where: the table, for messages.
-        written: whether numbers are written as text here, as in a CSV.
+        written: whether numbers are strings too, as in a CSV.
     """
     _check_present(column, where, "an id")
     if pd.api.types.is_integer_dtype(column.dtype):
-        large = (column > 2**63 - 1).to_numpy(bool)  # an unsigned one may be
+        large = (column > 2**63 - 1).to_numpy(bool)  # possible for unsigned integers
         if large.any():
             row = int(large.argmax())
             raise _wrong(where, row, str(column.name), column[row], "an id of 64 bits")
@@ -196,24 +204,26 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
         bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > 2**53)
         if bad.any():
             row = int(bad.argmax())
-            raise _wrong(where, row, str(column.name), column[row], "a whole number or a text")
+            raise _wrong(where, row, str(column.name), column[row], "a whole number or text")
         return _not_negative(column.astype("int64"), where)
     if column.dtype == object:
         kinds = column.map(type)
         other = ~kinds.isin([str]) if kinds[0] is str else kinds != kinds[0]
         if other.any() or not (kinds[0] is str or issubclass(kinds[0], int | np.integer)):
             row = int(other.to_numpy().argmax())
-            raise _wrong(where, row, str(column.name), column[row], "ids of one type, all text")
+            raise _wrong(
+                where, row, str(column.name), column[row], "ids of one type, such as all text"
+            )
         if kinds[0] is not str:
             return _ids(column.map(str), where, True)
     elif not (pd.api.types.is_string_dtype(column.dtype) or column.dtype == "category"):
-        raise _wrong(where, 0, str(column.name), column[0], "a whole number or a text")
+        raise _wrong(where, 0, str(column.name), column[0], "a whole number or text")
     text = column.astype("string")
     blank = (text.str.strip() == "").to_numpy(bool)
     if blank.any():
         raise _wrong(where, int(blank.argmax()), str(column.name), "", "an id")
     _check_length(text, where)
-    # "007" is not 7: only what a number is written back as counts as one.
+    # Convert only strings that a number would be written as: "007" is not 7.
     if written and text.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
         return _not_negative(text.astype("int64"), where)
     return text
@@ -222,12 +232,12 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
 def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
     if (numbers < 0).any():
         row = int((numbers < 0).to_numpy().argmax())
-        raise _wrong(where, row, str(numbers.name), numbers[row], "an id from 0 on")
+        raise _wrong(where, row, str(numbers.name), numbers[row], "an id of 0 or more")
     return numbers
 
 
 def _numbers(column: pd.Series, where: str) -> pd.Series:
-    """Return finite numbers, float64."""
+    """Return a column as finite float64 numbers."""
     _check_present(column, where, "a number")
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     bad = ~np.isfinite(numbers.to_numpy())
@@ -238,7 +248,7 @@ def _numbers(column: pd.Series, where: str) -> pd.Series:
 
 
 def _seconds(column: pd.Series, where: str) -> pd.Series:
-    """Return seconds since 1970, int64, of numbers or of dates."""
+    """Return seconds since 1970, int64, from numbers or dates."""
     expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
     _check_present(column, where, expected)
     numbers = column
@@ -256,13 +266,13 @@ def _seconds(column: pd.Series, where: str) -> pd.Series:
     if bad.any():
         row = int(bad.argmax())
         hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
-        expected = f"seconds since 1970, 0 to 2³²{hint}"
+        expected = f"seconds since 1970, from 0 to 2³²{hint}"
         raise _wrong(where, row, str(column.name), column[row], expected)
     return numbers.astype("int64")
 
 
 def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
-    """Return years, Int16, <NA> where they are missing."""
+    """Return years as Int16, <NA> where they are missing."""
     if column is None:
         return pd.Series([pd.NA] * length, dtype="Int16")
     numbers = pd.to_numeric(column, errors="coerce").astype("Float64")
@@ -275,7 +285,7 @@ def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
 
 
 def _texts(column: pd.Series | None, where: str, name: str, length: int) -> pd.Series:
-    """Return text, <NA> where it is missing or blank."""
+    """Return a column as strings, <NA> where they are missing or blank."""
     if column is None:
         return pd.Series([pd.NA] * length, dtype="string")
     if column.dtype == object:
@@ -292,7 +302,7 @@ def _check_length(text: pd.Series, where: str) -> None:
     long = (text.str.len() > MAX_TEXT).fillna(False).to_numpy(bool)
     if long.any():
         row = int(long.argmax())
-        raise _wrong(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} letters")
+        raise _wrong(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} characters")
 
 
 def _check_present(column: pd.Series, where: str, expected: str) -> None:

@@ -1,12 +1,12 @@
-"""Which interactions a model may learn from, and which it must predict.
+"""Which interactions a model may learn from, and which ones it must predict.
 
-All histories stand one after another in a single flat array, and a *target* is a position in it:
-the item there is to be predicted, from all that the same user did before. Training keeps the part
-of each history before its first held-out position, so no split can leak a user's held-out item by
-accident of bookkeeping.
+One flat array holds all histories, one after another. A *target* is a position in it: a model must
+predict the item there from everything that the same user did before. Training keeps only the part
+of each history before its first held-out position, so a mistake in the bookkeeping cannot leak a
+user's held-out item.
 
-Two ways to choose: `leave_one_out` (or `leave_last_out`) asks about each user's last items, and
-`global_timestamp` cuts time.
+There are two ways to choose targets. `leave_one_out` (or `leave_last_out`) holds out each user's
+last items. `global_timestamp` holds out everything after a point in time.
 
 Source: leave-one-out as in Kang and McAuley, SASRec, arXiv 1808.09781, §IV; why it leaks, and what
 to do instead: Ji, Sun, Zhang and Li, arXiv 2010.11060.
@@ -26,6 +26,8 @@ from rqvae_lib.data.names import SplitName
 
 @dataclass(frozen=True)
 class Histories:
+    """All users' items in one flat array, and where each user's part begins."""
+
     items: Tensor  # (E,) int64, the items of user 0 in time order, then those of user 1, …
     offsets: Tensor  # (U + 1,) int64, user u owns items[offsets[u] : offsets[u + 1]]
 
@@ -33,48 +35,65 @@ class Histories:
         return len(self.offsets) - 1
 
     def __getitem__(self, user: int) -> Tensor:
-        """Return one user's items in time order."""
+        """Return one user's items in time order: (T,) int64."""
         if not -len(self) <= user < len(self):
-            raise IndexError(f"user {user} of {len(self)}")
+            raise IndexError(
+                f"user {user} of {len(self)} does not exist; expected a row from 0 to "
+                f"{len(self) - 1}"
+            )
         start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
         return self.items[start:end]
 
     def check_items(self, num_items: int) -> None:
-        """Raise ValueError unless every item is one of a catalogue of N, and has a user."""
+        """Check the histories against a catalogue.
+
+        Args:
+            num_items: N, the size of the catalogue.
+
+        Raises:
+            ValueError: if an item is not from 0 to N − 1, or belongs to no user.
+        """
         outside = self.items[(self.items < 0) | (self.items >= num_items)]
         if len(outside):
             raise ValueError(
                 f"the histories name item {int(outside[0])}, but the catalogue has items 0 to "
-                f"{num_items - 1}: take both from one data set"
+                f"{num_items - 1}: take both from the same dataset"
             )
         if int(self.offsets[-1]) != len(self.items):
             raise ValueError(
                 f"the last offset of the histories is {int(self.offsets[-1])}, expected "
-                f"{len(self.items)}, the number of their items"
+                f"{len(self.items)}, the number of their items: make the offsets again"
             )
 
     def user_of(self, positions: Tensor) -> Tensor:
-        """Return the user to whom each position in `items` belongs, int64 of the same shape."""
+        """Return the user of each position in `items`: int64, the shape of `positions`."""
         return torch.searchsorted(self.offsets, positions, right=True) - 1
 
     def before(self, position: int) -> Tensor:
-        """Return what the user did before a position: the history, if it is a target."""
+        """Return the same user's items before a position in `items`: (T,) int64.
+
+        If the position is a target, this is its history.
+        """
         user = int(self.user_of(torch.tensor(position)))
         return self.items[self.offsets[user] : position]
 
 
 @dataclass(frozen=True)
 class Split:
-    train: Histories  # what a model may learn from, one history per user, some perhaps empty
-    everything: Histories  # the full histories, which held-out positions point into
+    """The training part of a dataset's histories, and the targets that are held out."""
+
+    train: Histories  # what a model may learn from: one history per user, some may be empty
+    everything: Histories  # the full histories, which the held-out positions point into
     validation: Tensor  # (M,) int64 positions in `everything`, for choosing a model
-    test: Tensor  # likewise for reporting; their number may differ from validation
+    test: Tensor  # likewise, for reporting; M may differ from validation
     num_items: int  # N, the size of the catalogue
-    name: str  # as on the command line: "leave-one-out", "last-ten", "timestamp", or another
+    name: str  # "leave-one-out", "last-ten" or "timestamp", as on the command line, or another
 
     @cached_property
     def popularity(self) -> Tensor:
-        """Each item's training interactions, (N,) float32; counted once.
+        """The number of training interactions of each item, (N,) float32.
+
+        It is counted at the first use only.
 
         Raises:
             ValueError: if the training histories name an item outside the catalogue.
@@ -83,13 +102,25 @@ class Split:
         return torch.bincount(self.train.items, minlength=self.num_items).float()
 
     def histories_and_targets(self, positions: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the history before each held-out position, and the items there, (M,) int64."""
+        """Return the history before each held-out position, and the item at it.
+
+        Args:
+            positions: (M,) int64 positions in `everything`, such as `test`.
+
+        Returns:
+            M histories, (T,) int64 with a T of their own, and the target items, (M,) int64.
+        """
         histories = [self.everything.before(int(position)) for position in positions]
         return histories, self.everything.items[positions]
 
 
 def split_by_name(dataset: Dataset, name: SplitName) -> Split:
-    """Return the split of that name: `leave_last_out` with one or ten, or `global_timestamp`.
+    """Return a split by its name on the command line.
+
+    Args:
+        dataset: the dataset to split.
+        name: "leave-one-out" or "last-ten" for `leave_last_out` with one or ten targets per user,
+            or "timestamp" for `global_timestamp`.
 
     Raises:
         ValueError: for another name, or as `global_timestamp`.
@@ -104,7 +135,8 @@ def split_by_name(dataset: Dataset, name: SplitName) -> Split:
 def leave_one_out(dataset: Dataset) -> Split:
     """Hold out each user's last item for testing and the one before it for validation.
 
-    This is the split of the literature; `leave_last_out` with one target per user says the rest.
+    This is the usual split of the literature. It is `leave_last_out` with one target per user; see
+    there for the details.
     """
     return leave_last_out(dataset, 1)
 
@@ -112,13 +144,14 @@ def leave_one_out(dataset: Dataset) -> Split:
 def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     """Hold out each user's last n items for testing and the n before them for validation.
 
-    More targets per user make the mean of a metric steadier, and training poorer. The history of a
-    target is all that the same user did before it, so it may hold earlier targets.
+    More targets per user make the mean of a metric steadier but leave fewer interactions for
+    training. The history of a target is everything that the same user did before it, so it may
+    contain earlier targets.
 
     Users with fewer than 2n + 1 interactions stay in training and are not tested. Interactions of
-    one user at the same second keep their order in the source file.
+    one user in the same second keep the order of the source.
 
-    Every user is tested at a time of their own: training holds what other users did after a
+    Each user is tested at a different time, so training contains what other users did after a
     target. `global_timestamp` is the split without this leak.
 
     Args:
@@ -154,31 +187,33 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
 def global_timestamp(
     dataset: Dataset, *, train_share: float = 0.8, validation_share: float = 0.1
 ) -> Split:
-    """Hold out whatever happened from a moment on, the same moment for all users; rolling.
+    """Hold out everything after a point in time that is the same for all users.
 
-    Two moments cut time in three: training, validation, test. Every held-out interaction is a
-    target. Its history is all that the same user did before it, also after the cut: a model that
-    is in service goes on reading what its users do, though it learned before the cut.
+    Two cuts divide time into training, validation and test. Every held-out interaction is a target.
+    Its history is everything that the same user did before it, even after the cut (a rolling
+    evaluation): a model in service keeps reading what its users do, although it was trained before
+    the cut.
 
-    A moment is a second of the data, and all interactions of that second are held out by it, so
-    ties never straddle a cut. They make the earlier part smaller than its share, if at all.
+    Each cut is a second of the data, and all interactions in that second come after it, so ties
+    never straddle a cut. Ties can only make the earlier part smaller than its share.
 
-    A user's first interaction may be a target; its history is empty. It is kept, since a
-    recommender in service meets new users, and leaving them out would flatter those that need a
-    history. Weigh targets by user before a mean is taken: active users have many.
+    A user's first interaction may be a target, with an empty history. Such targets are kept,
+    because a recommender in service meets new users, and leaving them out would favor the models
+    that need a history. Weight the targets by user before you take a mean, because active users
+    have many.
 
     Args:
         dataset: its interactions are sorted by user, then time.
-        train_share: of all interactions, the earliest ones, to learn from.
-        validation_share: of all interactions, those that follow; the rest is for testing.
+        train_share: the share of all interactions that is for training, the earliest ones.
+        validation_share: the share of all interactions that follows; the rest is for testing.
 
     Returns:
         The split; user u is row u of `dataset.user_ids`. Users who came after the first cut have
         an empty training history.
 
     Raises:
-        ValueError: if a share is not above 0, or both leave nothing for testing; or if ties leave
-            one of the three parts empty.
+        ValueError: if a share is not above 0, if both shares leave nothing for testing, or if ties
+            leave one of the three parts empty.
 
     Source: Ji, Sun, Zhang and Li, "A Critical Study on Data Leakage in Recommender System Offline
     Evaluation", ACM TOIS 2023.
@@ -226,10 +261,10 @@ def _histories(dataset: Dataset) -> Histories:
 
 
 def _kept(histories: Histories, keep: Tensor) -> Histories:
-    """Return the histories less some positions; keep is (E,) bool, and no user disappears."""
+    """Return the histories at the positions where keep, (E,) bool, is true. Every user stays."""
     return Histories(histories.items[keep], _running_total(keep)[histories.offsets])
 
 
 def _running_total(numbers: Tensor) -> Tensor:
-    """Return the sum of the numbers before each place, and of all: (n,) → (n + 1,) int64."""
+    """Return the cumulative sums of the numbers, with a 0 in front: (n,) → (n + 1,) int64."""
     return torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)])

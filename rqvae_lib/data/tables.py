@@ -1,7 +1,7 @@
-"""The two tables of a data set: their columns, and what they promise.
+"""The two tables of a dataset: their columns, and the rules that they follow.
 
-Whoever makes a table may get it wrong, so it is checked once, where it comes in, and believed from
-there on.
+A table may be wrong, so it is checked once, when a `Dataset` is made. After that, all code relies
+on it.
 
 Used by: datasets.
 """
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 ITEM_DTYPES = {
     "item_id": "int64",  # the source's own id, unique; or "string"
-    "title": "string",  # as the source writes it, <NA> where unknown
-    "year": "Int16",  # <NA> where unknown
-    "genres": "string",  # or other categories: "Adventure|Animation", "" where none is listed
-    "text": "string",  # what a sentence encoder reads; "" for every item or for none
+    "title": "string",  # as the source writes it, <NA> if unknown
+    "year": "Int16",  # <NA> if unknown
+    "genres": "string",  # or other categories: "Adventure|Animation", "" if none is listed
+    "text": "string",  # for a sentence encoder; "" for every item or for none
 }
 INTERACTION_DTYPES = {
     "user_id": "int64",  # or "string"
     "item": "int64",  # item index: a row of the items table
     "rating": "float32",
-    "timestamp": "int64",  # seconds since 1970, UTC; or whatever else grows with time
+    "timestamp": "int64",  # seconds since 1970, UTC; or anything else that grows with time
 }
 
 
@@ -33,6 +33,16 @@ def plain_ids(ids: pd.Series) -> NDArray[Any]:
 
 
 def check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> None:
+    """Check the columns, their dtypes and the pandas index of a table.
+
+    Args:
+        table: what messages call the table.
+        frame: the table.
+        dtypes: the dtype of each column, in order. An id column may be "string" instead.
+
+    Raises:
+        ValueError: if the columns, a dtype or the index differ, or there are no rows.
+    """
     if list(frame.columns) != list(dtypes):
         raise ValueError(
             f"{table} has the columns {', '.join(map(str, frame.columns))}, expected "
@@ -56,6 +66,16 @@ def check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> No
 
 
 def check_items(table: str, items: pd.DataFrame) -> None:
+    """Check the values of an items table whose columns are right.
+
+    Args:
+        table: what messages call the table.
+        items: a table with the columns and dtypes of `ITEM_DTYPES`.
+
+    Raises:
+        ValueError: if an id is missing or repeated, genres are missing, or only some texts are
+            empty; the message names the row.
+    """
     _check_ids(table, items["item_id"])
     repeated = items["item_id"].duplicated()
     if repeated.any():
@@ -67,8 +87,7 @@ def check_items(table: str, items: pd.DataFrame) -> None:
     if items["genres"].isna().any():
         row = int(items["genres"].isna().to_numpy().argmax())
         raise ValueError(
-            f'{table}, row {row}: genres is missing, expected a string: write "" where none is '
-            "known"
+            f'{table}, row {row}: genres is missing, expected a string: write "" if none is known'
         )
     empty = items["text"].fillna("").str.strip() == ""
     if empty.any() and not (items["text"] == "").all():
@@ -90,6 +109,17 @@ def _check_ids(table: str, ids: pd.Series) -> None:
 
 
 def check_interactions(table: str, interactions: pd.DataFrame, num_items: int) -> None:
+    """Check the values of an interactions table whose columns are right.
+
+    Args:
+        table: what messages call the table.
+        interactions: a table with the columns and dtypes of `INTERACTION_DTYPES`.
+        num_items: N, the number of rows of the items table.
+
+    Raises:
+        ValueError: if a user id is missing, an item is not from 0 to N − 1, a rating is not finite,
+            or the rows are not sorted by (user_id, timestamp); the message names the row.
+    """
     _check_ids(table, interactions["user_id"])
     item = interactions["item"].to_numpy()
     outside = (item < 0) | (item >= num_items)

@@ -1,0 +1,1 @@
+"""Where data come from: the embedded MovieLens, downloads, and published file formats."""

@@ -1,9 +1,9 @@
-"""Amazon reviews of 2014, the 5-core of a category, as McAuley's group publishes it.
+"""Amazon reviews of 2014: the 5-core of a category, as McAuley's group publishes it.
 
-Each review is a line of JSON: who, which product, how many stars, on which day. What is known of a
-product is a line too, but written as a Python literal, which is read as data and never run: a
-literal can be parsed without being evaluated. That is slow, and the metadata file lists twenty
-times more products than the 5-core has, so a line is parsed only if it mentions one of these.
+Each review is one line of JSON with the user, the product, the stars and the day. The metadata of a
+product is also one line, but a Python literal. It is parsed as data and never executed. Parsing is
+slow, and the metadata file lists twenty times more products than the 5-core has, so a line is
+parsed only if it mentions a product of the 5-core.
 
 Source: McAuley, Targett, Shi and van den Hengel, SIGIR 2015; He and McAuley, WWW 2016.
 """
@@ -27,7 +27,7 @@ Category = Literal["beauty", "sports", "toys"]
 
 _HOST = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
 _TERMS = (
-    'The publishers state no licence. They ask whoever uses the data to cite He and McAuley, "Ups '
+    'The publishers state no license. They ask users of the data to cite He and McAuley, "Ups '
     'and downs", WWW 2016, or McAuley et al., "Image-based recommendations on styles and '
     "substitutes\", SIGIR 2015. The texts are those of Amazon's product pages, so do not pass them "
     "on."
@@ -56,29 +56,30 @@ def load_amazon(
     cache: Path | None = None,
     **options: Any,
 ) -> Dataset:
-    """Return the reviews of a category; download them first if need be.
+    """Return the reviews of a category, and download them first if necessary.
 
-    The terms are shown before the download. `RQVAE_DATA` names files that are there already. No
-    checksum is published, so the files are held to those of the first download.
+    The terms are shown before the download. If the files are on this machine already, set
+    `RQVAE_DATA` to their folder. No checksums are published, so later reads are compared with the
+    checksums of the first download.
 
     Args:
-        category: which one.
-        entry: where it is and what it holds, instead of the known entry of that category.
-        cache: where downloads are kept; the user's cache folder by default.
-        options: as `download`: timeout, attempts, progress.
+        category: one of `Category`.
+        entry: the addresses and the size of the files, in place of the known entry for the
+            category.
+        cache: the folder for downloads; the user's cache folder by default.
+        options: as `download`: timeout, attempts, pause, progress.
 
     Returns:
         As `read_amazon`, under the entry's name, such as "amazon-beauty".
 
     Raises:
-        ValueError: for another category, as `fetch_files` or `read_amazon`, or if the files hold
-            other numbers of reviews, users and products than the category is known for.
+        ValueError: for another category, as `fetch_files` or `read_amazon`, or if the files do not
+            hold the known numbers of reviews, users and products.
         OSError: as `fetch_files`.
     """
     if category not in get_args(Category):
         raise ValueError(
-            f"there is no category {category!r} here: expected one of "
-            f"{', '.join(get_args(Category))}"
+            f"there is no category {category!r}: expected one of {', '.join(get_args(Category))}"
         )
     entry = entry or AMAZON[category]
     reviews, metadata = fetch_files(entry, cache, **options)
@@ -91,32 +92,32 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
     """Read a file of reviews and one of metadata.
 
     Args:
-        reviews: a line of JSON a review, .gz or not, with reviewerID, asin, overall and
+        reviews: one line of JSON per review, .gz or not, with reviewerID, asin, overall and
             unixReviewTime.
-        metadata: a line a product, a Python literal or JSON, with asin and, where known, title,
+        metadata: one line per product, a Python literal or JSON, with asin and, if known, title,
             brand and categories.
-        name: of the data set.
+        name: the name of the dataset.
 
     Returns:
-        The reviewed products, sorted by their id, and all reviews, sorted by user and time. Times
-        are days, so many reviews tie; these keep the order of the file. The genres are the
-        categories, from the general to the particular. The text is title, brand and categories.
+        The reviewed products, sorted by id, and all reviews, sorted by user and time. Times are
+        days, so many reviews tie. Ties keep the order of the file. The genres are the categories,
+        from general to specific. The text consists of title, brand and categories.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a line does not read as described, or a product comes twice or has no line;
-            the message names file and line.
+        ValueError: if a line is not as described, or a product has two lines or none; the message
+            names the file and the line.
     """
     reviews, metadata = Path(reviews), Path(metadata)
     table = _read_reviews(reviews)
     wanted = set(table["item_id"])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd escapes such as "\d" in a literal
+        warnings.simplefilter("ignore")  # about invalid escapes such as "\d" in a literal
         products = _read_metadata(metadata, wanted)
     if missing := wanted - products.keys():
         raise ValueError(
             f"{metadata} has no line for {min(missing)} ({len(missing):,} such products), expected "
-            f"one for each that is reviewed in {reviews.name}: get both files of one category"
+            f"one for each product in {reviews.name}: get both files of the same category"
         )
     return Dataset.from_tables(
         table, pd.DataFrame([products[asin] for asin in sorted(products)]).astype(object), name=name
@@ -144,7 +145,7 @@ def _read_reviews(path: Path) -> pd.DataFrame:
         for theirs, (ours, kind) in fields.items():
             value = review.get(theirs)
             if not isinstance(value, kind) or isinstance(value, bool) or not _is_plain(value):
-                raise _wrong(path, number, theirs, value, "a text" if kind is str else "a number")
+                raise _wrong(path, number, theirs, value, "text" if kind is str else "a number")
             columns[ours].append(value)
         if not 1 <= review["overall"] <= 5:
             raise _wrong(path, number, "overall", review["overall"], "1 to 5 stars")
@@ -153,7 +154,7 @@ def _read_reviews(path: Path) -> pd.DataFrame:
             raise _wrong(path, number, "unixReviewTime", time, "seconds since 1970")
         first = seen.setdefault((review["reviewerID"], review["asin"]), number)
         if first != number:
-            what = f"a product that line {first} of the same user does not have"
+            what = f"a product that this user has not reviewed in line {first}"
             raise _wrong(path, number, "asin", review["asin"], what)
     if not seen:
         raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
@@ -162,15 +163,15 @@ def _read_reviews(path: Path) -> pd.DataFrame:
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether an id is in printable ASCII, as all are; numbers are not looked at."""
+    """Return whether an id is printable ASCII, as all of them are. Numbers always pass."""
     return not isinstance(value, str) or (value.isascii() and value.isprintable() and value != "")
 
 
 def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, str | None]]:
-    """Return what is known of each wanted product: a row of our items table."""
+    """Return a row of the items table for each wanted product, by asin."""
     products: dict[str, dict[str, str | None]] = {}
     for number, line in lines(path):
-        # The line may mention other products too, so this finds too many rather than too few.
+        # A line may mention other products too, so this finds too many lines but never too few.
         if wanted.isdisjoint(_PRODUCT.findall(line)):
             continue
         product = _parse(path, number, line)
@@ -178,13 +179,13 @@ def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, str | No
         if asin not in wanted:
             continue
         if asin in products:
-            raise _wrong(path, number, "asin", asin, "a product that no line had before")
+            raise _wrong(path, number, "asin", asin, "a product that no earlier line has")
         products[asin] = _row(path, number, asin, product)
     return products
 
 
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return a line's dictionary; nothing in it is run."""
+    """Return a line's dictionary without executing anything in it."""
     found: Any = None
     try:
         found = ast.literal_eval(line)
@@ -200,13 +201,13 @@ def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[st
     title, brand = (product.get(name) for name in ("title", "brand"))
     for name, value in (("title", title), ("brand", brand)):
         if value is not None and not isinstance(value, str):
-            raise _wrong(path, number, name, value, "a text or nothing")
+            raise _wrong(path, number, name, value, "text or nothing")
     listed = product.get("categories", [])
     if not isinstance(listed, list) or not all(
         isinstance(way, list) and all(isinstance(category, str) for category in way)
         for way in listed
     ):
-        raise _wrong(path, number, "categories", listed, "lists of texts")
+        raise _wrong(path, number, "categories", listed, "lists of text")
     categories = list(dict.fromkeys(_clean(category) for way in listed for category in way))
     categories = [category for category in categories if category]
     title, brand = (_clean(text or "") for text in (title, brand))
@@ -224,7 +225,7 @@ def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[st
 
 
 def _clean(text: str) -> str:
-    """Return a text as it is shown: without HTML's "&amp;", and without halves of letters."""
+    """Return a text for display: decode HTML entities such as "&amp;", replace lone surrogates."""
     return html.unescape(text).encode("utf-8", "replace").decode().strip()
 
 

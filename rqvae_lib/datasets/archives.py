@@ -1,9 +1,8 @@
-"""Unpacking a zip from elsewhere: every member is looked at before one byte is written.
+"""Unpacks a downloaded zip file, after checking every member of it.
 
-An archive is a list of wishes: put these bytes at that path. A hostile or broken one wishes for a
-path outside the folder, for a link to follow, or for more bytes than the disk has. Such an archive
-is refused whole. A good one is unpacked beside its place and renamed, so a folder that exists is a
-folder that is complete.
+A hostile or broken archive may contain a path outside the target folder, a link, or more bytes than
+the disk has. Such an archive is refused, and nothing of it stays on the disk. A valid archive is
+unpacked to a temporary folder, which is then renamed. A folder that exists is therefore complete.
 
 Used by: the downloaded data sets.
 """
@@ -17,10 +16,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-MAX_MEMBERS = 1000  # the largest archive that is read here has some thirty
+MAX_MEMBERS = 1000  # the largest archive that the library reads has about thirty
 CHUNK_BYTES = 2**20
-# What zipfile says of what it cannot read: also NotImplementedError, that a name is not text, and
-# an OSError without a number of the system's.
+# What zipfile raises for a file that it cannot read. RuntimeError includes NotImplementedError, and
+# UnicodeDecodeError is for names. It also raises OSError without an errno.
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     *(EOFError, RuntimeError, UnicodeDecodeError),
@@ -28,17 +27,18 @@ DAMAGED = (
 
 
 def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
-    """Unpack what an archive holds under the name of `folder`, to `folder`.
+    """Unpack the folder of an archive that has the name of `folder` to `folder`.
 
     Args:
         archive: the .zip file.
-        folder: what to make, such as cache/ml-1m from an archive with ml-1m/ratings.dat. Nothing
-            happens if it is there already.
-        max_bytes: how large the members may be in all, by what they declare and in truth.
+        folder: the folder to make, such as cache/ml-1m from an archive with ml-1m/ratings.dat.
+            Nothing happens if it exists already.
+        max_bytes: the limit for the total size of the members, both declared and actual.
 
     Raises:
-        ValueError: if the file is no whole zip, or a member has a path outside the folder, is a
-            link or encrypted, comes twice, or is larger than expected. Nothing is left behind.
+        ValueError: if the file is not a complete zip file, or a member has a path outside the
+            folder, is a link or encrypted, or is listed twice, or if the members are too large in
+            total. Nothing is left behind.
         OSError: if the archive cannot be read or the folder cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -53,28 +53,28 @@ def unpack_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             raise ValueError(
-                f"{archive} is not a whole zip file ({str(error)[:200]}): remove it and get it "
+                f"{archive} is not a complete zip file ({str(error)[:200]}): delete it and get it "
                 "again"
             ) from error
         unpacked = Path(temporary) / folder.name
         if not unpacked.is_dir():
             raise ValueError(
-                f"{archive} holds no folder {folder.name}/, expected the archive as it is "
-                "published: get it again"
+                f"{archive} holds no folder {folder.name}/, expected the archive as published: "
+                "get it again"
             )
         try:
             unpacked.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was quicker, with the same files
+            if not folder.is_dir():  # otherwise another process was faster, with the same files
                 raise
 
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int) -> None:
-    """Raise ValueError for the first member that is not a plain file or folder within."""
+    """Raise ValueError for the first member that is not a plain file or folder inside."""
     if len(members) > MAX_MEMBERS:
         raise ValueError(
             f"{archive} has {len(members):,} members, expected at most {MAX_MEMBERS:,}: this is "
-            "another archive"
+            "not the expected archive; get it from its publisher"
         )
     seen: set[PurePosixPath] = set()
     for member in members:
@@ -91,7 +91,7 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int
         elif member.flag_bits & 1:
             what = "is encrypted"
         elif path in seen:
-            what = "comes twice"
+            what = "is listed twice"
         else:
             seen.add(path)
             continue
@@ -105,7 +105,7 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int
 
 
 def _write_members(archive: Path, opened: zipfile.ZipFile, to: Path, max_bytes: int) -> None:
-    """Write all members; count the bytes, since what an archive declares may be a lie."""
+    """Write all members and count their bytes, because the declared sizes may be wrong."""
     written = 0
     for member in opened.infolist():
         path = to.joinpath(*PurePosixPath(member.filename).parts)

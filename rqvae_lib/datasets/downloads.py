@@ -1,12 +1,12 @@
-"""Files that may not be shipped: fetched once from their publisher, checked, and kept.
+"""Downloads the files that the package may not include: once, with a check, into a cache.
 
-Most data sets may be read by anybody and passed on by nobody, so each reader's machine fetches its
-own copy. A file has a place (`Remote`), and a checksum where its publisher states one. Where none
-is stated, the sha256 of the first download is written beside the file, and every later read is
-held to it: if the publisher changes the file, one hears of it.
+The terms of most datasets let anybody read them and nobody redistribute them, so each machine
+downloads its own copy. A file has an address (`Remote`) and, if its publisher states one, a
+checksum. If not, the sha256 of the first download is saved next to the file and every later read is
+compared with it. A file that the publisher has changed is therefore noticed.
 
-Whoever has the files already, or has no network, names their folder in the environment variable
-`RQVAE_DATA`; then nothing is fetched. Else they are kept in the user's cache folder.
+If you have the files already, or no network, set the environment variable `RQVAE_DATA` to their
+folder; then nothing is downloaded. Otherwise the files go to the user's cache folder.
 
 Used by: MovieLens and Amazon reviews.
 """
@@ -29,36 +29,36 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Remote:
-    """A file at its publisher's."""
+    """A file on its publisher's server."""
 
-    url: str  # https; http on this very machine only
-    checksum: str | None = None  # "md5:…" or "sha256:…", None where the publisher states none
+    url: str  # https; http for this machine only
+    checksum: str | None = None  # "md5:…" or "sha256:…"; None if the publisher states none
 
     @property
     def name(self) -> str:
-        """The file's own name, the last part of its URL."""
+        """The file's name, which is the last part of its URL."""
         return urlsplit(self.url).path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """All that is known of a data set before it is read: where it is, and under which terms."""
+    """Everything known about a dataset before it is read: its address, size and terms."""
 
     name: str  # as `Dataset.name`
     files: tuple[Remote, ...]
-    counts: Counts | None  # None: any
-    terms: str  # what one may do with it, in sentences that are shown before the download
-    terms_url: str  # where the publisher says so
-    folder: str = ""  # what the archive unpacks to; "" where the files are read as they are
-    unpacked_bytes: int = 0  # at most, of an archive
+    counts: Counts | None  # the expected size; None accepts any
+    terms: str  # the terms of use, in sentences that are shown before the download
+    terms_url: str  # where the publisher states the terms
+    folder: str = ""  # the folder that the archive unpacks to; "" if the files are not an archive
+    unpacked_bytes: int = 0  # the limit for the size of an unpacked archive
 
 
 def fetch_files(entry: Entry, cache: Path | None = None, **options: Any) -> list[Path]:
-    """Return the paths of a data set's files, from wherever they can be had.
+    """Return the paths of a dataset's files: in `RQVAE_DATA`, in the cache, or downloaded now.
 
     Args:
-        entry: a data set.
-        cache: where downloads are kept; the user's cache folder by default.
+        entry: the dataset.
+        cache: the folder for downloads; the user's cache folder by default.
         options: as `download`.
 
     Raises:
@@ -74,10 +74,10 @@ def fetch_files(entry: Entry, cache: Path | None = None, **options: Any) -> list
 
 
 def fetch_folder(entry: Entry, cache: Path | None = None, **options: Any) -> Path:
-    """Return the folder that a data set's archive unpacks to, from wherever it can be had.
+    """Return the folder of a dataset's unpacked archive; download and unpack it if necessary.
 
     Args:
-        entry: a data set that is one .zip.
+        entry: a dataset whose only file is a .zip.
         cache, options: as `fetch_files`.
 
     Raises:
@@ -91,7 +91,7 @@ def fetch_folder(entry: Entry, cache: Path | None = None, **options: Any) -> Pat
             if folder.is_dir() and folder.name == entry.folder:
                 return folder
         archive = _given_file(given, entry.files[0])
-        # Which archive it is, is not ours to know: what it unpacks to has a place of its own.
+        # This may be any version of the archive, so unpack it to a folder of its own.
         unpacked = cache / _pooch().file_hash(str(archive))[:16] / entry.folder
     elif unpacked.is_dir():
         return unpacked
@@ -110,21 +110,22 @@ def download(
     pause: float = 2,
     progress: bool = True,
 ) -> Path:
-    """Return the path of a file in the cache; fetch it first if it is not there.
+    """Return the path of a file in the cache, and download it first if it is not there.
 
     Args:
         remote: the file.
-        cache: the folder to keep it in; made if needed.
-        timeout: seconds without a byte after which an attempt is given up.
-        attempts: how often to try; each begins from nothing, and a half file is never kept.
-        pause: seconds before the second attempt, twice as many before the third, and so on.
-        progress: whether to draw a progress bar.
+        cache: the folder to keep it in, created if needed.
+        timeout: seconds without data after which an attempt ends.
+        attempts: the number of attempts. Each starts from the beginning, and a partial file is
+            never kept.
+        pause: seconds before the second attempt. The third waits twice as long, and so on.
+        progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if the file has another checksum than is published or was recorded at the first
-            download, or if the URL, or one that the host refers to, is not https.
-        OSError: if the host cannot be reached or ends the transfer early, each time; or if the
-            cache cannot be written.
+        ValueError: if the checksum differs from the published one, or from the one recorded at the
+            first download; or if the URL, or one that the host redirects to, is not https.
+        OSError: if every attempt fails because the host cannot be reached or ends the transfer
+            early, or if the cache cannot be written.
     """
     _check_url(remote.url)
     path, record = cache / remote.name, cache / f"{remote.name}.sha256"
@@ -149,22 +150,22 @@ def download(
 def _fetch(
     url: str, path: Path, timeout: float, attempts: int, pause: float, progress: bool
 ) -> None:
-    """Write what is at a URL to a path, in as many attempts as it takes."""
+    """Download a URL to a path in at most `attempts` attempts."""
     fetch = _pooch().HTTPDownloader(
         progressbar=progress, chunk_size=2**16, timeout=timeout, hooks={"response": _check_response}
     )
     for attempt in range(1, attempts + 1):
         try:
             fetch(url, str(path), None)
-        except OSError as error:  # what requests raises is one, without a number
-            if error.errno is not None:  # the disk's, which no further attempt would fix
+        except OSError as error:  # includes the errors of requests, which have no errno
+            if error.errno is not None:  # a disk error, which another attempt would not fix
                 raise
             status = getattr(getattr(error, "response", None), "status_code", 500)
             if attempt == attempts or status < 500:
                 raise OSError(
                     f"{url} could not be downloaded ({_reason(error)}; attempt {attempt} of "
                     f"{attempts}): check the network and try again, or get the file another way "
-                    f"and name its folder in the variable {DATA_VARIABLE}"
+                    f"and set the environment variable {DATA_VARIABLE} to its folder"
                 ) from error
             time.sleep(pause * attempt)
         else:
@@ -172,12 +173,12 @@ def _fetch(
 
 
 def _reason(error: OSError) -> str:
-    """Return the first sentence of an error, of which there may be many, one in another."""
+    """Return the first 200 characters of an error's message, which may be a chain of errors."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_response(response: Any, *_: Any, **__: Any) -> None:
-    """Refuse a host that refers to an unprotected address, before that is asked."""
+    """Raise ValueError for a redirect to an address without https, before it is followed."""
     if response.is_redirect:
         _check_url(urljoin(response.url, response.headers["location"]))
 
@@ -185,7 +186,9 @@ def _check_response(response: Any, *_: Any, **__: Any) -> None:
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
-        raise ValueError(f"{url} is not an https address, expected one: use the publisher's own")
+        raise ValueError(
+            f"{url} is not an https address, expected one: use the publisher's address"
+        )
 
 
 def _check(path: Path, checksum: str | None, again: str, name: str | None = None) -> None:
@@ -201,24 +204,24 @@ def _check(path: Path, checksum: str | None, again: str, name: str | None = None
 
 
 def _pooch() -> Any:
-    """Import pooch when there is something to fetch: its progress bar complains in notebooks."""
+    """Import pooch only when it is needed, because its progress bar gives warnings in notebooks."""
     import pooch
 
     return pooch
 
 
 def _given() -> Path | None:
-    """Return where the reader's own copies are, by the environment variable."""
+    """Return the folder that the environment variable is set to, or None."""
     value = os.environ.get(DATA_VARIABLE)
     return Path(value) if value else None
 
 
 def _given_file(given: Path, remote: Remote) -> Path:
-    """Return the path of the reader's own copy of a file, after a look at its checksum."""
+    """Return the path of the user's own copy of a file, after checking its checksum."""
     path = given if given.name == remote.name else given / remote.name
     if not path.is_file():
         raise FileNotFoundError(
-            f"{DATA_VARIABLE} is {given}, and there is no {remote.name} (nor what it unpacks to): "
+            f"{DATA_VARIABLE} is {given}, but there is no {remote.name} or its unpacked folder: "
             f"put it there, or unset the variable to download it from {remote.url}"
         )
     _check(path, remote.checksum, f"get it again from {remote.url}")

@@ -1,7 +1,7 @@
-"""The data set that ships inside the package, so that everything runs offline.
+"""The dataset that ships inside the package, so that everything runs offline.
 
 `movielens-small-2016` is MovieLens Latest Small as of October 2016: 100,004 ratings, 671 users and
-9,066 movies. It is not today's `ml-latest-small`, which is the 2018 set of 610 users.
+9,066 movies. Today's `ml-latest-small` is a different dataset, from 2018, with 610 users.
 
 Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 2015.
 Derived in: chapter 01.
@@ -18,13 +18,16 @@ from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
 
 
 def load_embedded(name: str) -> Dataset:
-    """Read a data set that ships inside the package; no network, from a checkout or a wheel.
+    """Read a dataset that ships inside the package. It needs no network.
 
     Args:
-        name: one of `names.EMBEDDED`.
+        name: one of `data.names.EMBEDDED`.
 
     Returns:
-        The checked data set; two calls give equal, independent tables.
+        The checked dataset. Each call returns new, independent tables.
+
+    Raises:
+        FileNotFoundError: for another name.
     """
     folder = resources.files("rqvae_lib.datasets") / name
     items = pd.read_parquet(BytesIO((folder / "items.parquet").read_bytes()))

@@ -1,11 +1,11 @@
 """MovieLens, as GroupLens publishes it: 1M, 100K, 32M, and the latest small set.
 
-The licences of 1M and 100K forbid passing the files on, so none of it is in this package: they are
-downloaded, once, from GroupLens to the machine that reads them.
+The licenses of 1M and 100K forbid redistribution, so the package contains none of these files. They
+are downloaded once from GroupLens.
 
-    1M              ratings.dat, movies.dat: fields between "::", Latin-1
-    100K            u.data: fields between tabs; u.item: between "|", Latin-1, a column a genre
-    32M, small      ratings.csv, movies.csv: comma-separated, UTF-8, with a header
+    1M              ratings.dat, movies.dat: separated by "::", Latin-1
+    100K            u.data: separated by tabs; u.item: separated by "|", Latin-1, a column per genre
+    32M, small      ratings.csv, movies.csv: separated by commas, UTF-8, with a header
 
 Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 2015.
 """
@@ -96,22 +96,23 @@ def load_movielens(
     cache: Path | None = None,
     **options: Any,
 ) -> Dataset:
-    """Return a MovieLens data set; download it first if need be.
+    """Return a MovieLens dataset, and download it first if necessary.
 
-    The terms are shown before the download. `RQVAE_DATA` names files that are there already.
+    The terms are shown before the download. If the files are on this machine already, set
+    `RQVAE_DATA` to their folder.
 
     Args:
-        version: which one.
-        entry: where it is and what it holds, instead of the known entry of that version.
-        cache: where downloads are kept; the user's cache folder by default.
-        options: as `download`: timeout, attempts, progress.
+        version: one of `Version`.
+        entry: the address and the size of the data, in place of the known entry for the version.
+        cache: the folder for downloads; the user's cache folder by default.
+        options: as `download`: timeout, attempts, pause, progress.
 
     Returns:
         As `read_movielens`, under the entry's name, such as "movielens-1m".
 
     Raises:
-        ValueError: for another version, as `fetch_folder` or `read_movielens`, or if the files hold
-            other numbers of ratings, users and movies than the version is known for.
+        ValueError: for another version, as `fetch_folder` or `read_movielens`, or if the files do
+            not hold the known numbers of ratings, users and movies.
         OSError: as `fetch_folder`.
     """
     if version not in get_args(Version):
@@ -126,20 +127,21 @@ def load_movielens(
 
 
 def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
-    """Read an unpacked archive of MovieLens; which one, its files say.
+    """Read an unpacked MovieLens archive. The names of its files tell the format.
 
     Args:
         folder: holds ratings.dat and movies.dat, u.data and u.item, or ratings.csv and movies.csv.
-        name: of the data set; by default after the folder, "movielens-1m" for the first format.
+        name: the name of the dataset. By default "movielens-1m" for the first format,
+            "movielens-100k" for the second, and a name made from the folder's for the third.
 
     Returns:
-        The rated movies, sorted by their id, and all ratings, sorted by user and time; ratings of
-        one user and second keep the order of the file.
+        The rated movies, sorted by id, and all ratings, sorted by user and time. Ratings of one
+        user in the same second keep the order of the file.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a line does not read as published, or a rating is of an unknown movie; the
-            message names file and line.
+        ValueError: if a line is not in the published format, or a rating is of an unknown movie;
+            the message names the file and the line.
     """
     folder = Path(folder)
     if (folder / "u.data").is_file():
@@ -170,7 +172,7 @@ def _read_100k(folder: Path, name: str) -> Dataset:
                 f"{path}, line {number}: a genre is {'|'.join(row[5:])[:80]!r}, expected 0 or 1 in "
                 "each column: unpack the file again"
             )
-        # One movie is called "unknown", and its genre too: nothing is known of it.
+        # One movie has the title "unknown" and the genre "unknown": nothing is known about it.
         title, year = _title_and_year(row[1]) if row[1] != "unknown" else (None, None)
         genres = [genre for genre, own in zip(_GENRES_100K[1:], row[6:], strict=True) if own == "1"]
         movies.append((row[0], title, year, "|".join(genres)))
@@ -204,8 +206,8 @@ def _read_csv(folder: Path, name: str) -> Dataset:
                 numbers.append(reader.line_num)
     except csv.Error as error:
         raise ValueError(
-            f"{path}, line {reader.line_num}: {error}, expected fields with commas between them, "
-            "in quotes where they hold a comma: unpack the file again"
+            f"{path}, line {reader.line_num}: {error}, expected fields separated by commas, in "
+            "quotes if they contain a comma: unpack the file again"
         ) from error
     ratings = folder / "ratings.csv"
     types = {"userId": "int64", "movieId": "int64", "rating": "float32", "timestamp": "int64"}
@@ -215,7 +217,7 @@ def _read_csv(folder: Path, name: str) -> Dataset:
 
 
 def _title_and_year(title: str) -> tuple[str | None, int | None]:
-    """Split ("Toy Story (1995)") → ("Toy Story", 1995); a title without a year is kept whole."""
+    """Split "Toy Story (1995)" → ("Toy Story", 1995). A title without a year stays as it is."""
     if not title.strip():
         return None, None
     match = _TITLE_AND_YEAR.fullmatch(title.strip())
@@ -233,9 +235,10 @@ def _dataset(
     lowest: float,
     header: bool = False,
 ) -> Dataset:
-    """Put both tables together, by movie and by time, and empty `ratings` on the way.
+    """Check and join both tables, and empty `ratings` on the way.
 
-    Every column has tens of millions of rows in the largest set, so each is let go when it is done.
+    In the largest dataset, each column has tens of millions of rows, so it is freed when it is no
+    longer needed.
     """
     items = _items(movies_path, movies, movie_lines)
 
@@ -246,7 +249,7 @@ def _dataset(
             found = ratings[column][row]
             raise ValueError(
                 f"{ratings_path}, line {line}: {column} {found!s} {expected}: unpack both files "
-                "from one archive again"
+                "again, from the same archive"
             )
 
     rating, time = ratings["rating"], ratings["timestamp"]
@@ -254,13 +257,13 @@ def _dataset(
     refuse(
         (rating < lowest) | (rating > 5) | (steps != np.floor(steps)),
         "rating",
-        f"is no number of stars, expected {lowest:g} to 5",
+        f"is not a number of stars, expected {lowest:g} to 5",
     )
     refuse(
         (time < 0) | (time >= 2**32), "timestamp", "is out of range, expected seconds since 1970"
     )
     user = ratings["user"]
-    refuse((user < 0) | (user >= 2**40), "user", "is out of range, expected an id from 0 on")
+    refuse((user < 0) | (user >= 2**40), "user", "is out of range, expected an id of 0 or more")
     del user
 
     ids = items["item_id"].to_numpy(np.int64)
@@ -271,7 +274,7 @@ def _dataset(
     ratings["item"] = (np.cumsum(rated) - 1)[rows]
     del rows
     pairs = ratings["user"] * np.int64(len(ids)) + ratings["item"]
-    ordered = np.sort(pairs)  # a set of so many would take gigabytes
+    ordered = np.sort(pairs)  # a Python set of this many pairs would take gigabytes
     if (ordered[1:] == ordered[:-1]).any():
         repeated = pd.Series(pairs).duplicated().to_numpy()
         refuse(repeated, "user", "rates a movie again, expected each movie once")
@@ -290,7 +293,7 @@ def _dataset(
 def _items(
     path: Path, movies: list[tuple[str, str | None, int | None, str]], lines_of: list[int]
 ) -> pd.DataFrame:
-    """Return the items table less its texts, sorted by id."""
+    """Return the items table without its texts, sorted by id."""
     seen: dict[int, int] = {}
     for (field, *_), line in zip(movies, lines_of, strict=True):
         if not re.fullmatch("[0-9]{1,18}", field):
@@ -301,7 +304,7 @@ def _items(
         if int(field) in seen:
             raise ValueError(
                 f"{path}, line {line}: movie {field} was seen before, in line {seen[int(field)]}, "
-                "expected each once: unpack the file again"
+                "expected each movie once: unpack the file again"
             )
         seen[int(field)] = line
     if not movies:

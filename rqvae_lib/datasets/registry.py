@@ -1,4 +1,4 @@
-"""A data set by what its user calls it: a name, a folder, or two tables.
+"""Finds a dataset by its name, its folder, or its two tables.
 
 Seen at work in: chapter 00.
 """
@@ -29,19 +29,19 @@ def load_dataset(
     interactions: pd.DataFrame | str | Path | None = None,
     items: pd.DataFrame | str | Path | None = None,
 ) -> Dataset:
-    """Return a data set.
+    """Return a dataset.
 
     Args:
-        name_or_folder: one of `NAMES`, all but the first of which are downloaded when first asked
-            for; or a folder with the published files of MovieLens or of Amazon reviews, or with a
-            table of your own called interactions and, if you have it, one called items (.csv, .tsv
-            or .parquet). By default the first of `NAMES`.
-        interactions, items: instead, your own tables, as for `Dataset.from_tables`.
+        name_or_folder: one of `NAMES`, or a folder. By default the first of `NAMES`, which is in
+            the package; the others are downloaded at their first use. A folder holds the published
+            files of MovieLens or of Amazon reviews, or your own tables: interactions and
+            optionally items, each a .csv, .tsv or .parquet file.
+        interactions, items: your own tables instead, as for `Dataset.from_tables`.
 
     Raises:
-        ValueError: for another name, for a name beside tables, for items without interactions, or
-            as the reader of the files.
-        OSError: as the reader of the files.
+        ValueError: for an unknown name, for a name together with tables, for items without
+            interactions, or as the function that reads the files.
+        OSError: as the function that reads the files.
     """
     own = [
         called(table, what)
@@ -50,8 +50,8 @@ def load_dataset(
     ]
     if name_or_folder is not None and own:
         raise ValueError(
-            f"Say which data: either --dataset (here {name_or_folder}) or a table of your own "
-            f"(here {own[0]}), not both"
+            f"Choose one source of data: either --dataset (here {name_or_folder}) or a table of "
+            f"your own (here {own[0]}), not both"
         )
     if interactions is not None:
         return Dataset.from_tables(interactions, items)
@@ -73,7 +73,7 @@ def load_dataset(
 
 
 def _read_folder(folder: Path) -> Dataset:
-    """Read a folder; which data set is in it, its files say."""
+    """Read a folder. The names of its files tell which dataset it holds."""
     own = {
         what: [folder / f"{what}{ending}" for ending in (".csv", ".tsv", ".parquet")]
         for what in ("interactions", "items")
@@ -96,6 +96,6 @@ def _read_folder(folder: Path) -> Dataset:
     if any((folder / name).is_file() for name in ("ratings.dat", "u.data", "ratings.csv")):
         return read_movielens(folder)
     raise FileNotFoundError(
-        f"{folder} has none of the files that name a data set: expected interactions.csv (or .tsv, "
+        f"{folder} has none of the files of a known dataset: expected interactions.csv (or .tsv, "
         ".parquet), MovieLens's ratings.dat, u.data or ratings.csv, or one reviews_…_5.json.gz"
     )

@@ -1,10 +1,10 @@
-"""Published text files: read fast where all is well, and exact about the first line that is not.
+"""Reads published text files fast, and names the first bad line if there is one.
 
-A file of numbers is parsed by pyarrow, millions of lines a second. Only if that fails is it read
-again, line by line, to find the line to name. A file of texts is read line by line at once, within
-bounds: no line and no file may be larger than any honest one is.
+pyarrow parses a file of numbers, at millions of lines per second. Only if this fails is the file
+read again, line by line, to find the bad line. A file of texts is always read line by line. The
+sizes of lines and files are limited, well above those of any valid file.
 
-A byte-order mark, Windows line ends and empty lines change nothing.
+A byte-order mark, Windows line endings and empty lines are ignored.
 
 Used by: MovieLens and Amazon reviews.
 """
@@ -21,29 +21,32 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 MAX_LINE_BYTES = 2**20
-MAX_FILE_BYTES = 2**33  # unpacked, of a .gz
+MAX_FILE_BYTES = 2**33  # after unpacking, for a .gz
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TYPES = {"int64": pa.int64(), "float32": pa.float32()}
 AGAIN = "get the file again from where it is published"
 
 
 def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file, plain or .gz, that are not empty, with their numbers.
+    """Yield the number and the text of each line of a file that is not empty.
 
     Args:
-        path: the file.
+        path: the file, plain text or .gz.
         encoding: "utf-8" or "latin-1".
+
+    Yields:
+        The number of the line, counted from 1, and its text without the line ending.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if the file is empty, is not what its ending or the encoding says, or has a
-            line beyond `MAX_LINE_BYTES`; the message names file and line.
+        ValueError: if the file is empty, is a damaged .gz, is not text in this encoding, or exceeds
+            `MAX_LINE_BYTES` or `MAX_FILE_BYTES`; the message names the file and the line.
     """
     check_there(path)
     number = total = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # Split at line feeds only: in Latin-1 text, U+0085 is a letter like any other.
+            # Split at line feeds only: `str.splitlines` would also split Latin-1 text at U+0085.
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number, total = number + 1, total + len(raw)
                 if len(raw) > MAX_LINE_BYTES or total > MAX_FILE_BYTES:
@@ -59,22 +62,31 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
                 except UnicodeDecodeError as error:
                     raise ValueError(
                         f"{path}, line {number}: byte {error.start + 1} is not {encoding.upper()} "
-                        f"text, expected that encoding: {AGAIN}"
+                        f"text, expected this encoding: {AGAIN}"
                     ) from error
                 if line := line.removesuffix("\n").removesuffix("\r"):
                     yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
-            f"{path} is not a whole gzip file ({error}, after line {number}): {AGAIN}"
+            f"{path} is not a complete gzip file ({error}, after line {number}): {AGAIN}"
         ) from error
-    if not total:  # a .gz of nothing
+    if not total:  # a .gz of an empty file
         raise ValueError(f"{path} is empty, expected at least one line: {AGAIN}")
 
 
 def rows_of_text(
     path: Path, names: tuple[str, ...], separator: str, encoding: str
 ) -> tuple[list[list[str]], list[int]]:
-    """Return the fields of each line, one a name, and the lines' numbers.
+    """Return the fields of each line, and the lines' numbers.
+
+    Args:
+        path: the file.
+        names: the names of the fields, in order.
+        separator: the text between two fields.
+        encoding: as `lines`.
+
+    Returns:
+        One list of fields per line that is not empty, and the numbers of these lines.
 
     Raises:
         ValueError: as `lines`, or if a line has another number of fields.
@@ -93,21 +105,22 @@ def rows_of_text(
 def columns_of_numbers(
     path: Path, dtypes: Mapping[str, str], separator: str, *, header: bool = False
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns of a file that holds nothing but numbers.
+    """Return the columns of a file that contains only numbers.
 
     Args:
         path: the file.
-        dtypes: the name of each column, in their order, and "int64" or "float32".
-        separator: what stands between two fields.
-        header: whether the first line has the names.
+        dtypes: the name of each column, in order, and its dtype, "int64" or "float32".
+        separator: the text between two fields.
+        header: whether the first line holds the names.
 
     Returns:
-        By name, one array of shape (number of lines,).
+        By name, one array per column, shape (number of rows,).
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if a field does not read as its type, is missing, too many, not finite or
-            beyond 64 bits; the message names file, line and column.
+        ValueError: if the file is empty, if a line has too few or too many fields, or if a field is
+            not a number of its dtype or not finite; the message names the file, the line and the
+            column.
     """
     check_there(path)
     if header:
@@ -120,7 +133,7 @@ def columns_of_numbers(
     columns: dict[str, NDArray[Any]] = {}
     for name in dtypes:
         columns[name] = table.column(name).to_numpy()
-        table = table.drop_columns([name])  # frees it before the next is copied
+        table = table.drop_columns([name])  # frees the column before the next one is copied
         if columns[name].dtype.kind == "f" and not np.isfinite(columns[name]).all():
             problem = _first_problem(path, dtypes, separator, header)
             assert problem is not None
@@ -131,7 +144,16 @@ def columns_of_numbers(
 
 
 def line_of(path: Path, row: int, *, header: bool = False) -> int:
-    """Return the number of the line that holds a row, counted from 0 and without the header."""
+    """Return the line number of a row.
+
+    Args:
+        path: the file.
+        row: counted from 0, without the header and empty lines.
+        header: whether the first line holds the names.
+
+    Raises:
+        IndexError: if there is no such row.
+    """
     for place, (number, _) in enumerate(lines(path, "latin-1")):
         if place == row + header:
             return number
@@ -139,7 +161,7 @@ def line_of(path: Path, row: int, *, header: bool = False) -> int:
 
 
 def check_there(path: Path) -> None:
-    """Raise an error unless there is such a file and something in it."""
+    """Raise FileNotFoundError if a file does not exist, or ValueError if it is empty."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, expected a file: {AGAIN}")
     if not path.stat().st_size:
@@ -148,7 +170,7 @@ def check_there(path: Path) -> None:
 
 def _parse(path: Path, dtypes: Mapping[str, str], separator: str, header: bool) -> pa.Table:
     source: Any = str(path)
-    if len(separator) > 1:  # which pyarrow does not know
+    if len(separator) > 1:  # pyarrow does not support this
         content = path.read_bytes()
         if b"," in content:
             raise pa.ArrowInvalid("a comma")
@@ -177,7 +199,7 @@ def _check_header(path: Path, names: tuple[str, ...], separator: str) -> None:
 def _first_problem(
     path: Path, dtypes: Mapping[str, str], separator: str, header: bool
 ) -> ValueError | None:
-    """Return an error that names the first line that is not as it should be."""
+    """Return an error that names the first bad line, or None if there is no such line."""
     for place, (number, line) in enumerate(lines(path)):
         if header and place == 0:
             continue

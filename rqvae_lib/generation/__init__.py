@@ -1,0 +1,1 @@
+"""Recommendations from a generative model: beam search in the trie, and exact scores."""

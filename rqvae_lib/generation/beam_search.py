@@ -1,12 +1,13 @@
-"""Generating only IDs that exist: a beam search that walks the trie, and recommendations from it.
+"""Recommendations by beam search in the trie, which generates only IDs that exist.
 
-At each level every beam is extended by each code that leads to an item, and the most probable
-extensions, over all beams of a user, survive. Codes that lead nowhere are never scored, so every ID
-that comes out names an item, and the best k are always k different items.
+At each level, every beam is extended by each code that leads to an item, and the most probable
+extensions of all beams of a user are kept. Codes that lead to no item are skipped, so every
+generated ID belongs to an item, and the best k are always k different items.
 
-Items that must not be recommended are left out before the search, not after it: a prefix with no
-allowed item below it is not entered. That needs only a count, for each prefix, of the allowed
-leaves in its range. So every beam can still reach an item, and k beams end at k different ones.
+Items that must not be recommended are excluded before the search, not after it: the search never
+enters a prefix without an allowed item below it. This only needs the number of allowed leaves in
+the range of each prefix. Every beam can therefore reach an item, and k beams end at k different
+items.
 
 Source: De Cao et al., arXiv 2010.00904, §3.2 (constrained beam search); Rajput et al., TIGER, arXiv
 2305.05065, §3.2.
@@ -23,13 +24,15 @@ from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.semantic_ids.trie import Trie
 
-# Scores divided by less may leave float32's range; divided by more, they differ by less than their
-# rounding. The lowest already decides as greedily as any lower one.
+# Divided by less, scores may overflow float32; divided by more, they differ by less than their
+# rounding. The lowest temperature is already as greedy as any lower one.
 TEMPERATURES = (1e-6, 1e6)
 
 
 class Recommendations(NamedTuple):
-    items: Tensor  # (B, k) int64, best first; −1 where a user has fewer than k allowed items
+    """The recommended items of B users, and how probable they are."""
+
+    items: Tensor  # (B, k) int64, best first; −1 if a user has fewer than k allowed items
     log_probabilities: Tensor  # (B, k) float32, log p(ID | history); −inf where the item is −1
 
 
@@ -49,32 +52,34 @@ def recommend(
     """Recommend the k most probable items that the beam search finds for each user.
 
     Args:
-        model: a generative recommender, in evaluation mode; it brings its catalogue and trie.
+        model: a generative recommender, in evaluation mode. It has its catalogue and trie.
         histories: B tensors of item rows, int64, in time order; may be empty.
-        k: items to recommend, at least 1.
-        beams: prefixes kept at each level, at least k. More beams, closer to the exact ranking; as
-            many as the catalogue has items gives it exactly.
-        forbidden: for each user the items never to recommend; by default those of the history.
-        allowed: item rows, int64, in any order: nothing else is recommended to anybody (a genre,
-            what is in stock). By default the whole catalogue.
-        temperature: from 1e-6 to 1e6; every code's scores are divided by it before the softmax.
-            Below 1 each code is chosen more decidedly, above 1 less. The ranking changes with it:
-            towards 0, an earlier code outweighs all later ones. The log-probabilities are those of
-            the model so changed.
-        max_per_prefix: at most so many items that share their first code, at least 1. Each user's
-            beams are gone through, the most probable first, and an item too many is left out; so
-            ask for more beams than k, or some users get fewer than k items.
-        batch_size: users searched for at a time; it bounds the memory, not the result.
+        k: the number of items to recommend, at least 1.
+        beams: the number of prefixes kept at each level, at least k. More beams come closer to the
+            exact ranking; as many beams as the catalogue has items give it exactly.
+        forbidden: B tensors of item rows, int64: the items never to recommend to each user. By
+            default those of the history.
+        allowed: item rows, int64, in any order: the only items to recommend to any user, such as a
+            genre or the items in stock. By default the whole catalogue.
+        temperature: from 1e-6 to 1e6. Every code's scores are divided by it before the softmax.
+            Below 1, the probabilities of each code become sharper; above 1, flatter. This also
+            changes the ranking: near 0, an earlier code outweighs all later ones. The
+            log-probabilities are those of the changed model.
+        max_per_prefix: the largest number of items with the same first code, at least 1. It is
+            applied to each user's beams, in order of probability, after the search. Use more beams
+            than k, or some users may get fewer than k items.
+        batch_size: the number of users searched for at a time. It affects the memory, not the
+            result.
 
     Returns:
-        items and log-probabilities, each (B, k). All items of a row differ, all are allowed, and
-        none is forbidden. Without `max_per_prefix` a row holds k items wherever k are left.
+        Items and log-probabilities, each (B, k). All items of a row differ, all are allowed, and
+        none is forbidden. Without `max_per_prefix`, a row has k items if so many are allowed.
 
     Raises:
-        ValueError: if k < 1 or beams < k, if `temperature` or `max_per_prefix` is out of range, if
-            there is not one list of forbidden items per user, if `batch_size` is below 1, if a
-            history, such a list or `allowed` names an item outside the catalogue, or if a score is
-            NaN.
+        ValueError: if k < 1 or beams < k; if `temperature` or `max_per_prefix` is out of range; if
+            there is not one list of forbidden items per user; if `batch_size` is below 1; if a
+            history, a list of forbidden items or `allowed` names an item outside the catalogue; or
+            if a score is NaN.
     """
     check_search(k, beams, temperature, max_per_prefix)
     if batch_size < 1:
@@ -85,7 +90,7 @@ def recommend(
         if len(forbidden) != len(histories):
             raise ValueError(
                 f"there are {len(histories)} histories and {len(forbidden)} lists of forbidden "
-                "items: pass one list per history, an empty one where nothing is forbidden"
+                "items: pass one list per history, which may be empty"
             )
         for own in forbidden:
             check_rows(own, "forbidden", trie)
@@ -103,7 +108,7 @@ def recommend(
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         scores, leaves = scores[:, :k], leaves.gather(1, order)[:, :k]
         items = torch.where(scores > -torch.inf, trie.items[leaves], -1)
-        missing = k - items.shape[1]  # where the whole catalogue holds fewer than k items
+        missing = k - items.shape[1]  # above 0 if the whole catalogue holds fewer than k items
         found.append(
             Recommendations(
                 torch.nn.functional.pad(items, (0, missing), value=-1),
@@ -116,7 +121,14 @@ def recommend(
 
 
 def check_search(k: int, beams: int, temperature: float, max_per_prefix: int | None) -> None:
-    """Raise ValueError for a setting of the search that is out of range, as `recommend` does."""
+    """Check the settings of a search.
+
+    Args:
+        k, beams, temperature, max_per_prefix: as `recommend`.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
     if not 1 <= k <= beams:
         raise ValueError(
             f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
@@ -141,11 +153,11 @@ def _search(
     beams: int,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
-    """Search for one batch of users, from the state that their histories leave.
+    """Search for one batch of users, from the state after their histories.
 
     Returns:
-        The log-probability of each beam, (B, K) with K ≤ `beams`, highest first and −inf where a
-        beam found nothing; and the leaf of the trie that it ended at, (B, K) int64.
+        The log-probability of each beam, (B, K) with K ≤ `beams`, highest first, and −inf if a beam
+        found nothing; and the leaf of the trie where it ended, (B, K) int64.
     """
     trie = model.trie
     nodes = torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)  # (B, K): the root
@@ -168,26 +180,38 @@ def _search(
 
 
 def _at_most(limit: int, trie: Trie, scores: Tensor, leaves: Tensor) -> Tensor:
-    """Set to −inf the scores (B, K), highest first, of items too many with one first code."""
+    """Set scores beyond the first `limit` items with the same first code to −inf.
+
+    Args:
+        limit: the largest number of such items.
+        trie: the catalogue's prefixes.
+        scores: shape (B, K), highest first.
+        leaves: shape (B, K), int64, the leaf of each score.
+    """
     group = trie.node_above(1, leaves)  # (B, K), the node of the first code
-    in_groups, order = group.sort(dim=1, stable=True)  # within a group, still the highest first
+    in_groups, order = group.sort(dim=1, stable=True)  # within a group, the highest stays first
     places = torch.arange(group.shape[1], device=group.device)
-    number = places - torch.searchsorted(in_groups, in_groups)  # (B, K), 0 for a group's best
+    number = places - torch.searchsorted(in_groups, in_groups)  # (B, K), 0 for a group's best item
     too_many = torch.zeros_like(number, dtype=torch.bool).scatter(1, order, number >= limit)
     return scores.masked_fill(too_many, -torch.inf)
 
 
 def refuse_nan(scores: Tensor) -> None:
-    """Raise ValueError if a log-probability is NaN, which no ranking can place."""
+    """Raise ValueError if a log-probability is NaN, because NaN has no place in a ranking.
+
+    Args:
+        scores: of any shape.
+    """
     if scores.isnan().any():
         raise ValueError(
-            "the model scores a code NaN, so its recommendations mean nothing: its weights are "
-            "ruined; load an earlier checkpoint, or train it again with a lower learning rate"
+            "the model gives a code the score NaN, so its recommendations mean nothing: its "
+            "weights are corrupt; load an earlier checkpoint, or train again with a lower "
+            "learning rate"
         )
 
 
 class _BlockedPrefixes:
-    """Which prefixes have no item left that may be recommended, for each user."""
+    """The prefixes without an item that may be recommended, for each user."""
 
     def __init__(self, trie: Trie, forbidden: Sequence[Tensor], allowed: Tensor | None) -> None:
         self.trie = trie
@@ -198,16 +222,21 @@ class _BlockedPrefixes:
         if allowed is not None:
             is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=device)
             is_allowed[trie.leaf_of[allowed.to(device)]] = True
-            # How many allowed leaves stand before each, (N + 1,) int64.
+            # The number of allowed leaves before each leaf, (N + 1,) int64.
             self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
-            leaves = [own[is_allowed[own]] for own in leaves]  # what is not allowed is out already
-        # Padding past the last leaf is inside no prefix's range.
+            leaves = [own[is_allowed[own]] for own in leaves]  # the others are excluded already
+        # The padding is past the last leaf, outside every prefix's range.
         self.forbidden = torch.nn.utils.rnn.pad_sequence(
             leaves, batch_first=True, padding_value=trie.num_items
         )  # (B, S)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
-        """Return whether no item is left below each node (B, K, C): (B, K, C) bool."""
+        """Return whether no item is left below each node, (B, K, C) bool.
+
+        Args:
+            depth: the depth of the nodes.
+            nodes: shape (B, K, C), int64.
+        """
         first, end = self.trie.leaf_range(depth, nodes)
         forbidden = self._forbidden_before(end) - self._forbidden_before(first)
         if self.allowed_before is None:
@@ -219,10 +248,19 @@ class _BlockedPrefixes:
 
 
 def check_rows(items: Tensor, what: str, trie: Trie) -> None:
-    """Raise ValueError if items (n,) that are `what` are not of the trie's catalogue."""
+    """Check that items are rows of the trie's catalogue.
+
+    Args:
+        items: shape (n,), int64.
+        what: what the message says about the items, such as "forbidden".
+        trie: the catalogue's prefixes.
+
+    Raises:
+        ValueError: if an item is not from 0 to N − 1.
+    """
     outside = items[(items < 0) | (items >= trie.num_items)]
     if len(outside):
         raise ValueError(
             f"item {int(outside[0])} is {what}, but the catalogue holds items 0 to "
-            f"{trie.num_items - 1}: pass rows of the catalogue, not the data set's own ids"
+            f"{trie.num_items - 1}: pass rows of the catalogue, not the dataset's own ids"
         )

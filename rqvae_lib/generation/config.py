@@ -1,7 +1,7 @@
-"""How many items and beams a search has, unless it is told: the only place where these stand.
+"""The default numbers of items and beams of a search, which are defined only here.
 
 Used by: beam search, the evaluator, the command line.
 """
 
-NUM_ITEMS = 10  # k: items recommended to a user
-NUM_BEAMS = 50  # prefixes kept at each level
+NUM_ITEMS = 10  # k: items to recommend to a user
+NUM_BEAMS = 50  # prefixes that are kept at each level

@@ -1,12 +1,11 @@
-"""The exact probability of every item of the catalogue, without writing every item's ID.
+"""The exact probability of every item in the catalogue, without generating every item's ID.
 
-log p(item | history) is a sum over the item's codes. Items that share their first codes share the
-first terms of that sum, so the trie is walked level by level, and each distinct prefix is read by
-the model once, however many items lie below it. The user's history is read once, as in beam search.
+log p(item | history) is a sum over the item's codes. Items with the same first codes share the
+first terms of that sum. The model therefore walks the trie level by level and reads each distinct
+prefix once, however many items are below it. It reads the user's history once, as in beam search.
 
-A level of a large catalogue may be too wide for the memory. So a chunk of neighboring prefixes is
-followed down to its items before the next chunk is begun: what is held at a time is one chunk for
-each level.
+A level of a large catalogue may not fit in memory. A chunk of neighboring prefixes is therefore
+followed down to its items before the next chunk starts. Memory is needed for one chunk per level.
 
 Source: teacher-forced scoring over a prefix tree, the exact counterpart of the constrained beam
 search of De Cao et al., arXiv 2010.00904, §3.2.
@@ -34,17 +33,18 @@ def score_items(
     """Return log p(item | history) for each user and item.
 
     Args:
-        model: a generative recommender, in evaluation mode; it brings its catalogue and trie.
+        model: a generative recommender, in evaluation mode. It has its catalogue and trie.
         histories: B tensors of item rows, int64, in time order; may be empty.
-        items: shape (S,), int64, the items to score; by default all N, in the catalogue's order.
-            Only the prefixes of these are read.
-        chunk_size: prefixes per user and level that the model holds at a time; it bounds the
-            memory, not the result.
-        batch_size: users scored at a time; it bounds the memory, not the result.
+        items: shape (S,), int64, the items to score; by default all N, in catalogue order. The
+            model reads only the prefixes of these items.
+        chunk_size: the number of prefixes per user and level in memory at a time, at least 1. It
+            affects the memory, not the result.
+        batch_size: the number of users scored at a time, at least 1. It affects the memory, not the
+            result.
 
     Returns:
-        shape (B, S), float32, in nats. Over all N items the probabilities sum to at most 1: what is
-        missing went to tuples of codes that name no item.
+        shape (B, S), float32, in nats. Over all N items, the probabilities sum to at most 1. The
+        rest belongs to tuples of codes that are no item's ID.
 
     Raises:
         ValueError: if `chunk_size` or `batch_size` is below 1, if a history or `items` names an
@@ -76,11 +76,11 @@ class _Walk:
     def __init__(self, model: Recommender, wanted_before: Tensor, chunk_size: int) -> None:
         self.model = model
         self.trie = model.trie
-        self.wanted_before = wanted_before  # (N + 1,), how many leaves before each are to be scored
+        self.wanted_before = wanted_before  # (N + 1,), the number of leaves to score before each
         self.chunk_size = chunk_size
 
     def score(self, histories: Sequence[Tensor]) -> Tensor:
-        """Return the log-probability of each leaf, (B, N); −inf where it was not asked for."""
+        """Return the log-probability of each leaf, (B, N), and −inf for leaves not to score."""
         state = self.model.read_histories(*self.model.pad_histories(histories))
         hidden = state.hidden
         leaves = hidden.new_full((len(histories), self.trie.num_items), -torch.inf)
@@ -90,19 +90,19 @@ class _Walk:
         return leaves
 
     def _descend(self, state: BeamState, nodes: Tensor, scores: Tensor, leaves: Tensor) -> None:
-        """Score all that lies below some nodes, and write it into `leaves` (B, N).
+        """Score all items below some nodes, and write the scores into `leaves`.
 
         Args:
-            state: whose K beams stand at the nodes, the same for each user.
+            state: its K beams are at the nodes, which are the same for each user.
             nodes: shape (K,), int64.
             scores: shape (B, K), the log-probability of each node's prefix.
-            leaves: shape (B, N), what is written into.
+            leaves: shape (B, N), the output.
         """
         depth = state.depth
         children = self.trie.children_of(depth, nodes)  # (K, C)
         first, end = self.trie.leaf_range(depth + 1, children.nodes)
         asked = children.valid & (self.wanted_before[end] > self.wanted_before[first])
-        parents = asked.nonzero()[:, 0]  # (M,), M children in all
+        parents = asked.nonzero()[:, 0]  # (M,), M children in total
         codes, nodes = children.codes[asked], children.nodes[asked]  # (M,)
         log_probabilities = self.model.next_code_logits(state).log_softmax(2)  # (B, K, size)
         scores = scores[:, parents] + log_probabilities[:, parents, codes]  # (B, M)

@@ -1,0 +1,1 @@
+"""Safe files: atomic writes, locks, checkpoint files, and settings from JSON."""

@@ -1,7 +1,7 @@
-"""Writing a file so that it is always the old one or the new one, never half of either.
+"""Atomic writes: a file on disk is always the complete old version or the complete new one.
 
-The new content goes to a temporary name in the same folder, reaches the disk, and takes the place
-of the old file in one step. Whatever stops the program in between leaves the old file whole.
+The new content is written to a temporary file in the same folder, flushed to disk, and renamed over
+the old file in one step. If the program stops at any point before that, the old file is untouched.
 
 Used by: checkpoints, tables of IDs, stored embeddings.
 """
@@ -14,19 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-UNFINISHED = "unfinished"  # in the name of a file that is being written
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, in three ways of saying it
+UNFINISHED = "unfinished"  # part of the name of a temporary file
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors that mean "no space left"
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it replaces `path`, on error it is removed.
+    """Yield a temporary path to write to; on success it replaces `path`, on error it is removed.
 
     Args:
-        path: the file to write. Its folder is made if needed.
+        path: the file to write. Its folder is created if needed.
 
     Raises:
-        OSError: if the folder cannot be made or written to, or the disk is full.
+        OSError: if the folder cannot be created or written to, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.{UNFINISHED}-"
@@ -48,22 +48,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def no_room(path: Path, reason: str) -> OSError:
-    """Return what to raise if a file cannot be written for want of room."""
+    """Return the exception to raise when a file does not fit on the disk."""
     return OSError(
-        f"{path} could not be written ({reason}): make room, or choose another place. What was "
-        "there before is unchanged"
+        f"{path} could not be written ({reason}): make room on the disk, or choose another "
+        "location. An older version of the file is unchanged"
     )
 
 
 def remove_unfinished(folder: Path, older_than: float = 600.0) -> None:
-    """Remove what processes that were killed left unfinished in a folder.
+    """Delete the temporary files that killed processes left in a folder.
 
     Args:
-        folder: where `write_atomically` wrote.
-        older_than: seconds without a change after which nobody is taken to be still writing.
+        folder: a folder that `write_atomically` wrote to.
+        older_than: seconds since the last change. A process may still be writing a newer file, so
+            newer files stay.
     """
     for path in folder.glob(f".*.{UNFINISHED}-*"):
-        with suppress(OSError):  # another process may be at it too
+        with suppress(OSError):  # another process may be deleting it too
             if time.time() - path.stat().st_mtime > older_than:
                 path.unlink()
 
@@ -75,15 +76,16 @@ def _umask() -> int:
 
 
 def check_writable(path: Path) -> None:
-    """Find out now whether `path` could be written later: before an hour of training, say.
+    """Check now that `path` can be written later, for example before an hour of training.
 
-    Nothing is left behind, not even the folder: that is made when there is something to write.
+    The check leaves nothing behind. It does not create the folder either: `write_atomically` does
+    that once there is something to write.
 
     Raises:
-        OSError: if the path is a folder, or its folder cannot be made or written to.
+        OSError: if the path is a folder, or its folder cannot be created or written to.
     """
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+        raise IsADirectoryError(f"{path} is a folder; expected a file: name a file in it")
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
@@ -92,6 +94,6 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise OSError(
-            f"cannot write {path}, since {folder} takes no files ({error.strerror}): choose "
-            "another place with --output"
+            f"cannot write {path}: the folder {folder} is not writable ({error.strerror}); choose "
+            "another location with --output"
         ) from error

@@ -1,8 +1,8 @@
-"""A configuration that a file brings, made into its dataclass or refused, the setting named.
+"""Turns a configuration read from JSON into its dataclass, and checks every setting.
 
-JSON knows neither tuples nor dataclasses, and whoever wrote the file may have written anything.
-Each setting must be one that the dataclass has, and of the type that its annotation says. Whether a
-number is in its range, the dataclass itself knows best: it is asked last.
+JSON has neither tuples nor dataclasses, and a file may contain anything. Each setting must be a
+field of the dataclass and have the type of its annotation. The dataclass itself checks the ranges
+of the numbers, at the end. An error names the setting that is wrong.
 
 Used by: checkpoints.
 """
@@ -18,19 +18,22 @@ T = TypeVar("T")
 
 
 def config_from_json(kind: type[T], settings: object) -> T:
-    """Make a configuration of what JSON said.
+    """Build a configuration from parsed JSON.
 
     Args:
-        kind: a dataclass of numbers, words, tuples of these, and other such dataclasses.
-        settings: by name; what is left out keeps its default.
+        kind: a dataclass. Its fields are numbers, strings, tuples of these, or other such
+            dataclasses.
+        settings: a mapping from field name to value. A missing field keeps its default.
 
     Raises:
-        ValueError: for a setting that the dataclass does not have, of another type, or outside its
-            range.
-        TypeError: if a setting without a default is left out.
+        ValueError: if `settings` is not a mapping, or a setting is unknown, has the wrong type, or
+            is out of range.
+        TypeError: if a field without a default is missing.
     """
     if not isinstance(settings, Mapping):
-        raise ValueError(f"{kind.__name__} is {reprlib.repr(settings)}; expected settings by name")
+        raise ValueError(
+            f"{kind.__name__} is {reprlib.repr(settings)}; expected a mapping of settings"
+        )
     types = get_type_hints(kind)
     for name in settings:
         if name not in types:
@@ -41,7 +44,7 @@ def config_from_json(kind: type[T], settings: object) -> T:
 
 
 def _read(name: str, value: object, expected: Any) -> object:
-    """Return a value in the type that is expected of it."""
+    """Return a value converted to its expected type, or raise ValueError if it has another."""
     if is_dataclass(expected) and isinstance(expected, type):
         return config_from_json(expected, value)
     choices = get_args(expected) if get_origin(expected) is UnionType else (expected,)
@@ -57,7 +60,7 @@ def _read(name: str, value: object, expected: Any) -> object:
 def _fits(value: object, expected: Any) -> bool:
     if get_origin(expected) is Literal:
         return any(value == word and type(value) is type(word) for word in get_args(expected))
-    if expected is float:  # JSON's 1 may be meant as 1.0; true and false are not meant so
+    if expected is float:  # JSON may write 1.0 as 1; true and false are no numbers
         return type(value) is int or (isinstance(value, float) and math.isfinite(value))
     return type(value) is expected
 
@@ -66,6 +69,6 @@ def _in_words(expected: Any) -> str:
     if get_origin(expected) is Literal:
         return " or ".join(map(repr, get_args(expected)))
     if get_origin(expected) is tuple:
-        return f"a list, each {_in_words(get_args(expected)[0])}"
+        return f"a list in which each value is {_in_words(get_args(expected)[0])}"
     names = {int: "a whole number", float: "a finite number", bool: "true or false"}
     return names.get(expected, "null" if expected is NoneType else f"a {expected.__name__}")

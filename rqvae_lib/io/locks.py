@@ -1,8 +1,8 @@
-"""One process at a time in an output folder: a second one is refused, and told who is at work.
+"""One process at a time in an output folder: a second one is refused, and told who holds the lock.
 
-The lock is the operating system's own, on a file in the folder. It ends with the process that holds
-it, in whatever way that ends, so a killed process never stands in the way of the next. The file
-says who holds it; it disappears with the lock, and where one was left behind, it means nothing.
+This is an operating system lock on a file in the folder. The system releases it when the process
+ends, however it ends, so a killed process never blocks the next one. The file says who holds the
+lock and is deleted with it. A lock file that was left behind means nothing.
 
 Used by: the commands that write.
 """
@@ -23,19 +23,22 @@ LOCK_FILE = ".rqvae-lib.lock"
 
 @contextmanager
 def only_process_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if needed, against all other processes that ask in the same way.
+    """Lock a folder against every other process that calls this function, and create it if needed.
 
-    What killed processes left unfinished in it is removed. A folder that was made and in which
-    nothing was written is removed in the end.
+    Unfinished files that killed processes left in it are deleted. If this call created the folder
+    and nothing was written to it, the folder is removed at the end.
+
+    Args:
+        folder: the folder to lock.
 
     Raises:
-        BlockingIOError: if another process holds the folder; the message says which.
-        OSError: if the folder cannot be made or written to.
+        BlockingIOError: if another process holds the lock; the message says which one.
+        OSError: if the folder cannot be created or written to.
     """
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    lock = FileLock(path, timeout=0.1)  # long enough to see that the last holder has just gone
+    lock = FileLock(path, timeout=0.1)  # long enough for a holder that is just ending
     try:
         lock.acquire()
     except Timeout:
@@ -44,14 +47,14 @@ def only_process_in(folder: Path) -> Iterator[None]:
             "folder with --output"
         ) from None
     try:
-        with suppress(OSError):  # on Windows a locked file cannot be written; nor on a full disk
+        with suppress(OSError):  # Windows refuses to write a locked file, and the disk may be full
             command = " ".join(["rqvae-lib", *sys.argv[1:]])
             holder = f"process {os.getpid()} on {platform.node()} ({command})"
-            path.write_text(holder, "utf-8", "replace")  # an argument need not be UTF-8
+            path.write_text(holder, "utf-8", "replace")  # an argument may not be valid UTF-8
         remove_unfinished(folder)
         yield
     finally:
-        # Removed while it is held: who waits for the lock of a file that is gone asks again.
+        # Delete the file while we hold the lock: a process waiting for it then opens a new one.
         with suppress(OSError):
             path.unlink()
         lock.release()

@@ -1,8 +1,8 @@
-"""A file of tensors that says what it is, written whole or not at all, and safe to open.
+"""A file of tensors that describes itself, is written atomically, and is safe to open.
 
-It is a safetensors file. Its header carries, as JSON, the kind of content, a configuration and a
-card: how it was made, from which data, with which result. Nothing in it is ever executed, and
-nothing in it is believed before it was looked at.
+It is a safetensors file. Its header holds, as JSON, the kind of content, a configuration and a
+card: how the content was made, from which data, with which result. Loading executes nothing from
+the file and checks everything in it before using it.
 
 Source: the safetensors format, https://huggingface.co/docs/safetensors.
 Used by: checkpoints, and the states that trainings resume from.
@@ -27,7 +27,7 @@ Card = dict[str, Any]  # JSON: command, seed, data checksum, metrics
 
 
 class CheckpointError(ValueError):
-    """A file is not the checkpoint that was asked for; the message says what it is instead."""
+    """A file is not the expected checkpoint; the message says what it is instead."""
 
 
 def save_checkpoint(
@@ -37,12 +37,19 @@ def save_checkpoint(
     config: Mapping[str, Any],
     card: Card,
 ) -> None:
-    """Write tensors, configuration and card as one file, atomically.
+    """Write tensors, configuration and card to one file, atomically.
+
+    Args:
+        path: the file to write.
+        kind: what the content is, such as "rqvae"; `load_checkpoint` asks for it.
+        tensors: by name, of any shape, dtype and device.
+        config: settings by name, as JSON can hold them.
+        card: likewise: the command, seed, data checksum and metrics.
 
     Raises:
-        OSError: if the path cannot be written; an older file is then still whole.
+        OSError: if the path cannot be written. An older file is then unchanged.
     """
-    # One metadata key: safetensors writes several in an order that differs from run to run.
+    # One metadata key only: safetensors writes several in an order that varies between runs.
     header = {"format": FORMAT, "kind": kind, "config": dict(config), "card": card}
     text = json.dumps(header, ensure_ascii=False, sort_keys=True)
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -50,25 +57,31 @@ def save_checkpoint(
     with write_atomically(path) as temporary:
         try:
             save_file(flat, temporary, metadata={HEADER_KEY: text})
-        except SafetensorError as error:  # a full disk, say
+        except SafetensorError as error:  # such as a full disk
             raise no_room(path, short(error)) from error
 
 
 class Checkpoint(NamedTuple):
-    kind: str  # of content: "rqvae", the name of an architecture, …
+    """The content of a checkpoint file."""
+
+    kind: str  # "rqvae", the name of an architecture, …
     tensors: dict[str, Tensor]  # by name, on the CPU
     config: dict[str, Any]  # JSON
     card: Card
 
 
 def load_checkpoint(path: Path, kinds: Collection[str]) -> Checkpoint:
-    """Read a checkpoint of any of some kinds; the file is read once.
+    """Read a checkpoint, reading the file once.
+
+    Args:
+        path: the file to read.
+        kinds: the kinds of content that the caller accepts.
 
     Raises:
-        CheckpointError: if the file is no checkpoint of these kinds, or is damaged.
-        OSError: if it cannot be read.
+        CheckpointError: if the file is not a checkpoint of one of these kinds, or is damaged.
+        OSError: if the file cannot be read.
     """
-    with path.open("rb") as opened:  # a folder, or what may not be read, is the system's own error
+    with path.open("rb") as opened:  # raises OSError for a folder or an unreadable file
         beginning = opened.read(4)
     try:
         with safe_open(path, framework="pt") as file:
@@ -90,33 +103,38 @@ def load_checkpoint(path: Path, kinds: Collection[str]) -> Checkpoint:
     except CheckpointError:
         raise
     except (SafetensorError, ValueError, RecursionError) as error:
-        # As torch.save writes them: a zip, or since protocol 2 the pickle itself. Only looked at
-        # now, since the length of a sound file's header may begin with the same bytes.
+        # `torch.save` writes a zip; older files are a plain pickle of protocol 2 to 5. Check this
+        # only after a failure, because a valid file's header length may start with these bytes.
         if beginning.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
             raise CheckpointError(
-                f"{path} is a pickle, and not a safetensors file. Opening a pickle runs what is in "
-                "it, so it is not opened: have the model saved by rqvae-lib, or pass another"
+                f"{path} is a pickle, not a safetensors file. Opening a pickle runs the code in "
+                "it, so it was not opened: save the model with rqvae-lib, or pass another file"
             ) from error
         raise CheckpointError(
             f"{path} is not a checkpoint, or is damaged ({short(error)}): make it again, or pass "
-            "another"
+            "another file"
         ) from error
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for the first tensor that is not what a model needs.
+    """Raise ValueError for the first tensor that does not fit a model.
 
-    Nothing is converted: what has another shape or type was not saved from such a model, and a
-    number that is not finite spoils all that it touches.
+    Nothing is converted: a tensor of another shape or dtype was not saved from such a model, and a
+    NaN or an infinity spreads to everything computed from it.
 
     Args:
-        found: as a file holds them, by name.
-        expected: as the model has them; only names, shapes and types count, so `meta` will do.
+        found: a file's tensors, by name.
+        expected: the model's tensors, by name. Only names, shapes and dtypes count, so tensors on
+            the `meta` device are enough.
+
+    Raises:
+        ValueError: if a tensor is missing, is one too many, has another shape or dtype, or is not
+            finite.
     """
     for name in [*expected, *found]:
         if name not in found or name not in expected:
-            what = "lacks" if name in expected else "has one too many,"
-            raise ValueError(f"of the model's tensors it {what} {reprlib.repr(name)}")
+            what = "lacks the" if name in expected else "has an unknown"
+            raise ValueError(f"the file {what} tensor {reprlib.repr(name)}")
         have, need = found[name], expected[name]
         if have.shape != need.shape or have.dtype != need.dtype:
             raise ValueError(
@@ -128,13 +146,19 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 
 def short(error: Exception) -> str:
-    """Return what an error says in one line that does not fill the screen."""
+    """Return an error's message as one line of at most 301 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def tensors_sha256(*tensors: Tensor) -> str:
-    """Name the content of tensors, so that a model is not used on, or trained on, other data."""
+    """Return the sha256 (hex) of the tensors' bytes, one after another.
+
+    A checkpoint stores it so that a model is not used with other data, or trained further on them.
+
+    Args:
+        tensors: of any shape and device, and of a dtype that NumPy has.
+    """
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.cpu().numpy().tobytes())

@@ -1,0 +1,1 @@
+"""Everything that scores items: the generative recommenders and the baselines."""

@@ -1,14 +1,14 @@
-"""What every recommender is: the interface, in one file.
+"""The interface of recommenders.
 
-A recommender ranks items for a history in one of two ways. Some score the whole catalogue at once:
-they have `scores` (SASRec, item-kNN, popularity). Generative ones write the next item's semantic
-ID, code by code: `read_histories` reads histories once; `next_code_logits` scores the next code of
-every beam; `extend` appends a chosen code to chosen beams; and `loss` is for training. Beam search
-and exact scoring know nothing else of a recommender, so that an architecture is free in all the
-rest. (The RQ-Transformer can do both.)
+A recommender ranks items for a history in one of two ways. Some models score the whole catalogue at
+once and have the method `scores` (SASRec, item-kNN, popularity). Generative recommenders write the
+next item's semantic ID, code by code: `read_histories` reads histories once; `next_code_logits`
+scores the next code of every beam; `extend` appends a chosen code to chosen beams; and `loss` is
+for training. Beam search and exact scoring use only these methods, so an architecture is free to
+choose everything else. (The RQ-Transformer can do both.)
 
-A model of histories reads a window of each: the last items, as many as it was trained on, side by
-side with those of other users and padded at the end.
+A model of histories reads a window of each history: its last items, up to the number that the model
+was trained on, in one batch with those of other users and padded at the end.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2.
 Derived in: chapter 08; seen at work in chapter 00.
@@ -31,17 +31,23 @@ from rqvae_lib.semantic_ids.trie import Trie
 class ScoresItems(Protocol):
     """A model that scores the whole catalogue at once."""
 
-    def scores(self, histories: Sequence[Tensor]) -> Tensor: ...  # (B, N)
+    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return a score for each of B users and N items, (B, N): larger is better.
+
+        Args:
+            histories: B tensors of item rows, int64, in time order; may be empty.
+        """
+        ...
 
 
 class BeamState(NamedTuple):
-    """Where generation stands: K beams for each of B users, all of the same depth."""
+    """The state of a generation: K beams for each of B users, all at the same depth."""
 
-    hidden: Tensor  # (B, K, D), the output from which the next code is predicted
+    hidden: Tensor  # (B, K, D), the output that predicts the next code
     lengths: Tensor  # (B,) int64, items in each history
     depth: int  # codes written so far, 0 to L
-    memory: Memory | None = None  # where a beam reads what it wrote, and the history, again
-    nodes: Tensor | None = None  # (B, K) int64, where each beam stands in the trie; None: unknown
+    memory: Memory | None = None  # the cached history, and the codes that each beam wrote
+    nodes: Tensor | None = None  # (B, K) int64, each beam's node of the trie; None: unknown
 
 
 class Recommender(nn.Module):
@@ -51,13 +57,13 @@ class Recommender(nn.Module):
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak.
+        ids: the catalogue whose IDs the model will generate.
 
     Attributes:
         ids: the catalogue.
-        semantic_ids: its IDs as a buffer, (N, L) int64, the disambiguation code included.
-        trie: all prefixes of its IDs. It moves with the model from device to device, and is made
-            anew when the model is loaded.
+        semantic_ids: its IDs as a buffer, (N, L) int64, including the disambiguation code.
+        trie: all prefixes of its IDs. It moves with the model from device to device, and is built
+            again when the model is loaded.
     """
 
     semantic_ids: Tensor
@@ -69,7 +75,7 @@ class Recommender(nn.Module):
         self.ids = ids
         self.sizes = ids.sizes
         self.register_buffer("semantic_ids", ids.ids.clone())
-        with torch.device("cpu"):  # weights may be made without memory, a catalogue may not
+        with torch.device("cpu"):  # the weights may be on the meta device, but not the catalogue
             self.trie = Trie(ids)
 
     def loss(self, items: Tensor) -> Tensor:
@@ -77,7 +83,7 @@ class Recommender(nn.Module):
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; no row is empty.
-                Which of them are targets, each architecture says.
+                The architecture decides which of them are targets.
 
         Returns:
             shape (), float32.
@@ -89,7 +95,7 @@ class Recommender(nn.Module):
 
         Args:
             items: shape (B, T < W), int64, rows of the catalogue, padded at the end with `PADDING`.
-            lengths: shape (B,), int64, how many items each history has; 0 is welcome.
+            lengths: shape (B,), int64, the number of items in each history; 0 is allowed.
 
         Returns:
             A state with one beam per user, at depth 0.
@@ -99,7 +105,10 @@ class Recommender(nn.Module):
     def next_code_logits(self, state: BeamState) -> Tensor:
         """Return the scores of the next level's codes for each beam: (B, K, size of that level).
 
-        A model that chooses among valid codes only scores −inf what leads to no item.
+        A model that chooses only among valid codes gives −inf to a code that leads to no item.
+
+        Args:
+            state: at depth d < L.
         """
         raise NotImplementedError
 
@@ -111,10 +120,10 @@ class Recommender(nn.Module):
         Args:
             state: at depth d < L.
             parents: shape (B, K'), int64: beam k continues the old beam parents[b, k].
-            codes: shape (B, K'), int64: the code of level d + 1 that it appends. Where the model
-                chooses among valid codes only, some item's ID must begin so.
-            nodes: shape (B, K'), int64: where in the trie these codes lead. A search that walks the
-                trie knows; else they are looked up.
+            codes: shape (B, K'), int64: the code of level d + 1 that each beam appends. If the
+                model chooses only among valid codes, an item's ID must start with the result.
+            nodes: shape (B, K'), int64: the nodes of the trie that these codes lead to. A search
+                that walks the trie knows them. If None, the model looks them up if it needs them.
 
         Returns:
             The state of K' beams at depth d + 1.
@@ -122,10 +131,10 @@ class Recommender(nn.Module):
         raise NotImplementedError
 
     def encode_history(self, histories: Sequence[Tensor]) -> BeamState:
-        """Check histories, put the last W − 1 items of each side by side, and read them.
+        """Check histories, pad the last W − 1 items of each to a batch, and read the batch.
 
         Args:
-            histories: B tensors of item rows, int64, in time order; may be empty.
+            histories: B ≥ 1 tensors of item rows, int64, in time order; may be empty.
 
         Returns:
             As `read_histories`.
@@ -137,12 +146,19 @@ class Recommender(nn.Module):
         return self.read_histories(*self.pad_histories(histories))
 
     def pad_histories(self, histories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the ends of histories that were checked, (B, T), and their lengths, (B,)."""
+        """Return the last items of histories that were checked before, and how many there are.
+
+        Args:
+            histories: as `encode_history`.
+
+        Returns:
+            As the function `pad_histories`, on the model's device.
+        """
         return pad_histories(histories, self.config.max_items, self.semantic_ids.device)
 
 
 def draw_weights(model: nn.Module) -> None:
-    """Start all linear layers and embeddings small, from torch's default generator."""
+    """Initialize linear layers and embeddings with small numbers from torch's default generator."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Linear) else 0.05)
@@ -152,28 +168,37 @@ def draw_weights(model: nn.Module) -> None:
 
 
 def check_histories(histories: Sequence[Tensor], num_items: int) -> None:
-    """Raise ValueError, naming the row, if a history names an item outside a catalogue of N."""
+    """Check that histories name only items of the catalogue.
+
+    Args:
+        histories: tensors of item rows, int64; may be empty.
+        num_items: N, the size of the catalogue.
+
+    Raises:
+        ValueError: if an item is not from 0 to N − 1; the message names the history.
+    """
     for row, history in enumerate(histories):
         if len(history) and not 0 <= int(history.min()) <= int(history.max()) < num_items:
             raise ValueError(
                 f"history {row} names items {int(history.min())} to {int(history.max())}, but the "
                 f"catalogue holds items 0 to {num_items - 1}: pass rows of the catalogue, not the "
-                "data set's own item ids (Dataset.item_index converts them)"
+                "dataset's own item ids (Dataset.item_index converts them)"
             )
 
 
 def pad_histories(
     histories: Sequence[Tensor], max_items: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Put the ends of histories side by side.
+    """Pad the last items of histories to a batch.
 
     Args:
-        histories: B tensors of item rows, int64, in time order; may be empty. At least one.
-        max_items: W: the last W − 1 items of each are kept.
-        device: where the result shall be.
+        histories: B ≥ 1 tensors of item rows, int64, in time order; may be empty.
+        max_items: W; the last W − 1 items of each history are kept.
+        device: the device of the result.
 
     Returns:
-        The items, (B, T) int64, padded at the end with `PADDING`, and how many each has, (B,).
+        The items, (B, T) int64, padded at the end with `PADDING`, and the number of items in each
+        row, (B,) int64.
     """
     kept = [history[-(max_items - 1) :] for history in histories]
     lengths = torch.tensor([len(history) for history in kept], device=device)

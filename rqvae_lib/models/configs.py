@@ -1,6 +1,7 @@
-"""The settings of every model of histories, and their defaults: the only place where these stand.
+"""The settings of all models of histories and their defaults, which are defined only here.
 
-The command line reads its defaults here too. This file imports nothing that takes time to load.
+The command line takes its defaults from here too, so this file imports nothing that is slow to
+load.
 
 Source: see the file of each model.
 Derived in: chapter 08 and chapter 10.
@@ -15,11 +16,17 @@ DEFAULT_ARCHITECTURE: ArchitectureName = "decoder-only"
 
 @dataclass(frozen=True)
 class TransformerConfig:
+    """The size of a transformer.
+
+    Raises:
+        ValueError: if a number is outside its range, or dim is not a multiple of num_heads.
+    """
+
     dim: int = 64  # D: numbers in a token's vector
     num_layers: int = 2  # blocks, one after another
     num_heads: int = 4  # H: attention heads; divides dim
     mlp_dim: int = 256  # width of the block's hidden layer
-    dropout: float = 0.0  # share of each block's output that is dropped in training
+    dropout: float = 0.0  # share of each sublayer's output that is dropped in training, in [0, 1)
 
     def __post_init__(self) -> None:
         for name in ("dim", "num_layers", "num_heads", "mlp_dim"):
@@ -30,17 +37,21 @@ class TransformerConfig:
         if self.dim % self.num_heads:
             raise ValueError(
                 f"dim is {self.dim} and num_heads is {self.num_heads}: dim must be a multiple of "
-                "num_heads, so that each head gets as many numbers"
+                "num_heads, so that all heads have the same width"
             )
 
 
 @dataclass(frozen=True)
 class HistoryModelConfig:
-    """What every model of histories has to be told."""
+    """The settings that all models of histories share.
+
+    Raises:
+        ValueError: if a number is outside its range.
+    """
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     max_items: int = 50  # W: items in a training window; a prediction reads the last W − 1
-    embedding_dropout: float = 0.2  # share of the input vectors' numbers dropped in training
+    embedding_dropout: float = 0.2  # share of the inputs' numbers dropped in training, in [0, 1)
 
     def __post_init__(self) -> None:
         if isinstance(self.transformer, dict):  # as JSON gives it
@@ -55,31 +66,39 @@ class HistoryModelConfig:
 
 @dataclass(frozen=True)
 class CodeSequenceConfig(HistoryModelConfig):
-    """What both architectures have; each has its own class, which says which one it is."""
+    """The settings that both architectures share. Each has a class of its own, which names it."""
 
-    valid_only: bool = False  # each softmax over the codes that lead to an item, not over all
+    valid_only: bool = False  # softmax over the codes that lead to an item only, not over all codes
 
 
 @dataclass(frozen=True)
 class DecoderOnlyConfig(CodeSequenceConfig):
-    """The architecture of a `DecoderOnly`; the fields are `CodeSequenceConfig`'s."""
+    """The architecture of a `DecoderOnly`. The fields are those of `CodeSequenceConfig`."""
 
 
 @dataclass(frozen=True)
 class EncoderDecoderConfig(CodeSequenceConfig):
-    """The architecture of an `EncoderDecoder`; the fields are `CodeSequenceConfig`'s.
+    """The architecture of an `EncoderDecoder`. The fields are those of `CodeSequenceConfig`.
 
-    `transformer` describes the encoder, and the decoder too: each has as many blocks.
+    `transformer` describes both the encoder and the decoder: each has `num_layers` blocks.
     """
 
 
 @dataclass(frozen=True)
 class RQTransformerConfig(HistoryModelConfig):
-    prefix_embeddings: bool = True  # a learned vector per prefix; else a network makes them
+    """The architecture of an `RQTransformer`, whose transformer reads one token per item."""
+
+    prefix_embeddings: bool = True  # a learned vector per prefix; False: a network makes them
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(HistoryModelConfig):
+    """The architecture of a `SASRec`, which has one vector per item and no semantic IDs.
+
+    Raises:
+        ValueError: if a number is outside its range.
+    """
+
     num_items: int  # N, the size of the catalogue
 
     def __post_init__(self) -> None:

@@ -1,10 +1,9 @@
-"""A causal transformer that also looks at what another one has read.
+"""A causal transformer that also attends to a sequence that another transformer has encoded.
 
-Each block has three parts: attention to the tokens before (its own sequence), attention to the
-encoded sequence (cross-attention), and the MLP. What the encoded sequence contributes, a key and a
-value for each token and block, is computed once and kept in the `Memory` that `Transformer` uses
-too: there it is the history, here the encoded sequence, shared by all beams either way. Nothing in
-this file knows about recommendation.
+Each block has three parts: attention to the earlier tokens of its own sequence, attention to the
+encoded sequence (cross-attention), and the MLP. Each block computes a key and a value for each
+encoded token once. They are kept in a `Memory`, the class that `Transformer` uses for the history,
+and all beams share them. Nothing in this file knows about recommendation.
 
 Source: Vaswani et al., arXiv 1706.03762, §3.2.3; pre-norm: Xiong et al., arXiv 2002.04745.
 Derived in: chapter 10.
@@ -18,7 +17,11 @@ from rqvae_lib.models.transformer import Block, KeyValues, Memory
 
 
 class CrossBlock(Block):
-    """A `Block` that looks at an encoded sequence between its own attention and its MLP."""
+    """A `Block` with cross-attention to an encoded sequence between self-attention and MLP.
+
+    Args:
+        config: the size of the block.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -28,7 +31,14 @@ class CrossBlock(Block):
         self.cross_out = nn.Linear(config.dim, config.dim)
 
     def keys_and_values(self, encoded: Tensor) -> KeyValues:
-        """Return what an encoded sequence (B, T, D) offers to this block, each (B, H, T, D/H)."""
+        """Return this block's keys and values of an encoded sequence.
+
+        Args:
+            encoded: shape (B, T, D).
+
+        Returns:
+            The keys and the values, each (B, H, T, D/H).
+        """
         kv = self.cross_kv(encoded).unflatten(2, (2, self.num_heads, -1))
         return KeyValues(*kv.permute(2, 0, 3, 1, 4))
 
@@ -38,7 +48,7 @@ class CrossBlock(Block):
         Args:
             x: shape (B, n, D).
             encoded: each (B, H, T, D/H), from `keys_and_values`.
-            mask: (B, 1, 1, T) bool, True where there is an encoded token.
+            mask: shape (B, 1, 1, T), bool, True where there is an encoded token.
 
         Returns:
             shape (B, n, D).
@@ -51,7 +61,7 @@ class CrossBlock(Block):
     def step(
         self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
     ) -> tuple[Tensor, KeyValues]:
-        """Read one new token a beam; as `Block.step`, `history` being the encoded sequence."""
+        """Read one new token per beam, as `Block.step`, where `history` is the encoded sequence."""
         q, k, v = self._project(x)  # (B, H, K, D/H)
         own = own.append(k, v)  # (B, K, H, n + 1, D/H)
         beam_q = q.transpose(1, 2)[..., None, :]  # (B, K, H, 1, D/H)
@@ -60,7 +70,7 @@ class CrossBlock(Block):
         return self._add_mlp(self._look(x, history, history_mask)), own
 
     def _look(self, x: Tensor, encoded: KeyValues, mask: Tensor) -> Tensor:
-        """Add to each token of x (B, n, D) what it finds in the encoded sequence."""
+        """Add the result of cross-attention to each token of x (B, n, D)."""
         q = self.cross_q(self.cross_norm(x)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, *encoded, attn_mask=mask)  # (B, H, n, D/H)
         looked: Tensor = x + self.dropout(self.cross_out(mixed.transpose(1, 2).flatten(2)))
@@ -68,7 +78,11 @@ class CrossBlock(Block):
 
 
 class CrossTransformer(nn.Module):
-    """Cross-blocks, one after another, and a last normalization."""
+    """Cross-blocks, one after another, and a last normalization.
+
+    Args:
+        config: the size of the transformer.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -76,23 +90,23 @@ class CrossTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def read(self, encoded: Tensor, mask: Tensor) -> Memory:
-        """Return what is remembered of an encoded sequence, computed once for all its readers.
+        """Return the memory of an encoded sequence, computed once for all tokens that read it.
 
         Args:
             encoded: shape (B, T, D).
-            mask: (B, 1, 1, T) bool, True where there is a token; at least one in each row.
+            mask: shape (B, 1, 1, T), bool, True where there is a token, at least one in each row.
         """
         return Memory.of([block.keys_and_values(encoded) for block in self._blocks()], mask)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Read whole sequences causally, looking at what is remembered: (B, n, D) → (B, n, D)."""
+        """Read whole sequences causally, with attention to the memory: (B, n, D) → (B, n, D)."""
         for block, encoded in zip(self._blocks(), memory.history, strict=True):
             x = block.read(x, encoded, memory.history_mask)
         normed: Tensor = self.norm(x)
         return normed
 
     def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Read one new token a beam: (B, K, D) → (B, K, D), and the memory that holds it."""
+        """Read one new token per beam: (B, K, D) → (B, K, D), and the memory with the token."""
         own = []
         for block, encoded, tokens in zip(self._blocks(), memory.history, memory.own, strict=True):
             x, tokens = block.step(x, encoded, memory.history_mask, tokens)

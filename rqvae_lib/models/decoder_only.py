@@ -1,19 +1,151 @@
-"""A causal transformer that continues the sentence of a user's codes.
+"""Histories as sentences of codes, and the causal transformer that continues them.
 
-The codes of the first item, then those of the second, and so on: one sequence, in which every code
-is predicted from all codes before it. So a window of T items gives T targets in one pass.
+A user's history becomes a sentence: the codes of the first item, then those of the second, and so
+on. A transformer learns to continue it by one item. The level of each code is known, so each code
+is chosen only among that level's codes, and the probability of an item is the product over its
+codes.
 
+`CodeSequenceRecommender` holds what all such recommenders share, the vocabulary of codes.
+`DecoderOnly` adds one causal transformer, which predicts every code from all codes before it, so a
+window of T items gives T targets in one pass. (`models.encoder_decoder` adds two transformers.)
+
+Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2.
 Derived in: chapter 08; seen at work in chapter 00.
 """
 
-from torch import Tensor
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rqvae_lib.data.batches import PADDING
-from rqvae_lib.models.base import BeamState, draw_weights
-from rqvae_lib.models.code_sequences import CodeSequenceRecommender
-from rqvae_lib.models.configs import DecoderOnlyConfig
+from rqvae_lib.models.base import BeamState, Recommender, draw_weights
+from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+
+
+class CodeSequenceRecommender(Recommender):
+    """The vocabulary of codes, and their scores. A subclass adds the transformer.
+
+    Args:
+        config: the architecture.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
+    """
+
+    offsets: Tensor  # (L,) int64, where each level's codes start in the embedding table
+
+    def __init__(self, config: CodeSequenceConfig, ids: SemanticIDs) -> None:
+        super().__init__(config, ids)
+        dim = config.transformer.dim
+        self.first_codes = tuple(accumulate(self.sizes, initial=0))[:-1]
+        offsets = torch.tensor(self.first_codes, device="cpu")  # even if weights are on meta
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.code_embedding = nn.Embedding(sum(self.sizes), dim)  # also the output layer
+        self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
+        self.item_position = nn.Embedding(config.max_items, dim)
+        self.level_position = nn.Embedding(len(self.sizes), dim)
+        self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
+        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.valid_only = config.valid_only
+
+    def next_code_logits(self, state: BeamState) -> Tensor:
+        """Return the logits of the next level's codes, as `Recommender.next_code_logits`."""
+        logits = self._level_logits(state.hidden, state.depth)
+        if not self.valid_only:
+            return logits
+        return self._mask_invalid(logits, state.depth, self._nodes(state))
+
+    def extend(
+        self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
+    ) -> BeamState:
+        """Append a code to chosen beams, as `Recommender.extend`."""
+        assert state.memory is not None
+        token = self.embed_code(codes, state.depth, state.lengths)  # (B, K', D)
+        hidden, memory = self.read_token(token, state.memory.select(parents))
+        if nodes is None and self.valid_only:
+            nodes = self.trie.follow(state.depth, self._nodes(state).gather(1, parents), codes)
+        return BeamState(hidden, state.lengths, state.depth + 1, memory, nodes)
+
+    # The parts that the architectures use
+
+    def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam.
+
+        Args:
+            token: shape (B, K, D).
+            memory: the history and the tokens of the beams so far.
+
+        Returns:
+            The output, shape (B, K, D), and the memory with the new token.
+        """
+        raise NotImplementedError
+
+    def embed_items(self, items: Tensor) -> Tensor:
+        """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), the start first."""
+        batch, length = items.shape
+        codes = self.semantic_ids[items.clamp(min=0)]  # (B, T, L); padding is read as item 0
+        vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
+        vectors = vectors + self.item_position.weight[:length, None] + self.level_position.weight
+        start = self.start.expand(batch, 1, -1)  # (B, 1, D)
+        return torch.cat([start, vectors.flatten(1, 2)], 1)
+
+    def embed_code(self, codes: Tensor, level: int, place: Tensor) -> Tensor:
+        """Turn codes of one level into tokens.
+
+        Args:
+            codes: shape (B, K), int64.
+            level: the level of the codes, from 0.
+            place: shape (B,), int64, the position of the item in the history.
+
+        Returns:
+            shape (B, K, D).
+        """
+        position = self.item_position(place)[:, None]  # (B, 1, D)
+        token = self.code_embedding(codes + self.offsets[level]) + position  # (B, K, D)
+        embedded: Tensor = token + self.level_position.weight[level]
+        return embedded
+
+    def nll(self, hidden: Tensor, items: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
+
+        Args:
+            hidden: shape (M, L, D), the output before each code of each item.
+            items: shape (M,), int64, the items.
+
+        Returns:
+            shape (), float32.
+        """
+        targets = self.semantic_ids[items]  # (M, L)
+        losses = []
+        for level in range(len(self.sizes)):
+            logits = self._level_logits(hidden[:, level], level)  # (M, size of the level)
+            if self.valid_only:
+                nodes = self.trie.node_above(level, self.trie.leaf_of[items])  # (M,)
+                logits = self._mask_invalid(logits, level, nodes)
+            losses.append(F.cross_entropy(logits, targets[:, level]))
+        return torch.stack(losses).sum()
+
+    def _nodes(self, state: BeamState) -> Tensor:
+        """Return each beam's node of the trie, (B, K) int64."""
+        if state.nodes is None:  # nothing is written yet, so it is the root
+            return torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)
+        return state.nodes
+
+    def _mask_invalid(self, logits: Tensor, level: int, nodes: Tensor) -> Tensor:
+        """Set the logits (..., size) of codes that lead from the nodes (...) to no item to −inf."""
+        children = self.trie.children_of(level, nodes)  # (..., C)
+        # Add, do not set: an invalid child may have the same code as a valid one.
+        counted = children.valid.to(logits.dtype)
+        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, counted)
+        return logits.masked_fill(exists == 0, -torch.inf)
+
+    def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        first = self.first_codes[level]
+        codes = slice(first, first + self.sizes[level])
+        return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
 
 
 class DecoderOnly(CodeSequenceRecommender):
@@ -21,7 +153,8 @@ class DecoderOnly(CodeSequenceRecommender):
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
@@ -36,7 +169,7 @@ class DecoderOnly(CodeSequenceRecommender):
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; at least one
-            item.
+                item.
 
         Returns:
             shape (), float32.
@@ -48,9 +181,11 @@ class DecoderOnly(CodeSequenceRecommender):
         return self.nll(hidden, items[real])
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        """Read a batch of histories, as `Recommender.read_histories`."""
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden, memory = self.transformer.read(tokens, 1 + lengths * len(self.sizes))
         return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam, as `CodeSequenceRecommender.read_token`."""
         return self.transformer.step(token, memory)

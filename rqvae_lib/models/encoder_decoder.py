@@ -1,9 +1,9 @@
-"""TIGER's architecture: an encoder reads the history, a decoder writes the next item's codes.
+"""TIGER's architecture: an encoder reads the history, and a decoder writes the next item's codes.
 
-The encoder reads all of a history at once, each token seeing those on both sides. The decoder
-writes the next item code by code: a new code looks at those already written, and, by
-cross-attention, at all that the encoder said. Cross-attention's keys and values are computed once a
-user, and all beams share them.
+The encoder reads a whole history at once, and each token attends to those on both sides. The
+decoder writes the next item code by code. A new code attends to the codes already written and, by
+cross-attention, to the encoder's output. The keys and values of cross-attention are computed once
+per user, and all beams share them.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.2 and figure 2 (there a T5).
 Derived in: chapter 10.
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import BeamState, draw_weights
-from rqvae_lib.models.code_sequences import CodeSequenceRecommender
 from rqvae_lib.models.configs import EncoderDecoderConfig
 from rqvae_lib.models.cross_attention import CrossTransformer
+from rqvae_lib.models.decoder_only import CodeSequenceRecommender
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
@@ -26,7 +26,8 @@ class EncoderDecoder(CodeSequenceRecommender):
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
     def __init__(self, config: EncoderDecoderConfig, ids: SemanticIDs) -> None:
@@ -39,9 +40,9 @@ class EncoderDecoder(CodeSequenceRecommender):
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
 
-        One item of each row is the target, predicted from those before it. In training mode its
-        place is drawn again at every call, each item of a row being as likely, from torch's default
-        generator, which `training.train` seeds for each step. In evaluation mode it is the last.
+        One item of each row is the target, predicted from those before it. In evaluation mode, it
+        is the last item. In training mode, it is drawn uniformly from the row at every call, with
+        torch's default generator, which `training.loop.train` seeds for each step.
 
         Args:
             items: shape (B, T ≤ W), int64, rows padded at the end with `PADDING`; no row is empty.
@@ -50,9 +51,9 @@ class EncoderDecoder(CodeSequenceRecommender):
             shape (), float32.
         """
         count = (items != PADDING).sum(1)  # (B,)
-        place = count - 1  # (B,), of the target, which is also the length of its history
+        place = count - 1  # (B,), the target's position, which is also its history's length
         if self.training:
-            # Drawn on the CPU, so that every device sees the same examples.
+            # Drawn on the CPU, so that every device gets the same examples.
             drawn = torch.rand(len(items), dtype=torch.float64).to(items.device)
             place = (drawn * count).long()
         rows = torch.arange(len(items), device=items.device)
@@ -68,15 +69,17 @@ class EncoderDecoder(CodeSequenceRecommender):
         return self.nll(self.decoder(self.dropout(tokens), memory), targets)
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        """Read a batch of histories, as `Recommender.read_histories`."""
         start = self.target_start.expand(len(items), 1, -1)  # (B, 1, D)
         hidden, memory = self.decoder.step(start, self._encode(items, lengths))
         return BeamState(hidden, lengths, 0, memory)
 
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Read a new token for each beam, as `CodeSequenceRecommender.read_token`."""
         return self.decoder.step(token, memory)
 
     def _encode(self, items: Tensor, lengths: Tensor) -> Memory:
-        """Read the first `lengths` (B,) items of each row (B, T)."""
+        """Encode the first `lengths` (B,) items of each row of items (B, T)."""
         tokens = self.dropout(self.embed_items(items))  # (B, 1 + T·L, D)
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         real = positions < 1 + lengths[:, None] * len(self.sizes)  # (B, 1 + T·L)

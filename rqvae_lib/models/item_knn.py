@@ -1,8 +1,8 @@
-"""Item-kNN: what the people who had this had besides. The baseline that no network should lose to.
+"""Item-kNN: users who had this item also had those. No network should lose to this baseline.
 
-Two items are similar if the same users chose both: the cosine of their columns in the table of
-users and items. A user's score for an item is the sum of its similarities to the last items of the
-history. Nothing is trained; the table of neighbors is counted once.
+Two items are similar if the same users chose both. Their similarity is the cosine of their columns
+in the table of users and items. A user's score for an item is the sum of its similarities to the
+last items of the history. Nothing is trained; the table of neighbors is counted once.
 
 Source: Sarwar, Karypis, Konstan and Riedl, "Item-based collaborative filtering recommendation
 algorithms", WWW 2001; shrinkage as in Bell and Koren, ICDM 2007, §3; that tuned neighbors keep
@@ -24,15 +24,16 @@ from rqvae_lib.models.base import check_histories
 
 
 class ItemKNN:
-    """The most similar items of each item, and scores from them.
+    """The most similar items of each item, and the scores that follow from them.
 
     Args:
-        train: the histories to count in, without anything held out.
+        train: the histories to count in, without held-out interactions.
         num_items: N, the size of the catalogue.
-        num_neighbors: similar items kept for each item; the others count as unrelated.
-        shrinkage: users added to the denominator, so that two items that one user had in common
-            are not taken for twins. 0 is the plain cosine.
-        last: items of a history that are heard, the latest; None hears all.
+        num_neighbors: the number of similar items to keep per item, at least 1. All others get
+            similarity 0.
+        shrinkage: a number of users, at least 0, that is added to the denominator. It keeps two
+            items with a single user in common from being very similar. 0 is the plain cosine.
+        last: the number of latest items of a history that count, at least 1. None: all items.
 
     Raises:
         ValueError: if a setting is out of range, or the histories name an item outside the
@@ -65,7 +66,7 @@ class ItemKNN:
         """Score every item for each user.
 
         Args:
-            histories: B tensors of item rows, int64, in time order; an empty one scores all 0.
+            histories: B tensors of item rows, int64, in time order. An empty one gives scores of 0.
 
         Returns:
             shape (B, N), float32.
@@ -86,15 +87,15 @@ class ItemKNN:
 def _similarities(
     train: Histories, num_items: int, num_neighbors: int, shrinkage: float
 ) -> sparse.csr_array:
-    """Return the similarity of each item (row) to its neighbors, (N, N); none to itself."""
+    """Return the similarity of each item, a row, to its neighbors, (N, N), without itself."""
     table = sparse.csr_array(
         (np.ones(len(train.items)), train.items.numpy(), train.offsets.numpy()),
         shape=(len(train), num_items),
-        copy=True,  # what follows sorts each row in place, and these are the caller's histories
+        copy=True,  # the next lines sort each row in place, and the histories are the caller's
     )
     table.sum_duplicates()
-    table.data[:] = 1  # had it or not; how often does not count
-    together = (table.T @ table).tocsr()  # (N, N), users who had both
+    table.data[:] = 1  # whether a user had it; how often does not count
+    together = (table.T @ table).tocsr()  # (N, N), the number of users who had both
     users_of = together.diagonal()  # (N,)
     together.setdiag(0)
     together.eliminate_zeros()
@@ -116,8 +117,8 @@ def _similarities(
 
 
 def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Return the places of the largest values, the largest first, and of equals the first."""
+    """Return the positions of the `count` largest values, largest first, ties in order."""
     places = np.arange(len(values))
     if len(values) > count:
-        places = places[values >= np.partition(values, -count)[-count]]  # and who equals the last
+        places = places[values >= np.partition(values, -count)[-count]]  # with ties at the end
     return places[np.argsort(-values[places], kind="stable")[:count]]

@@ -1,6 +1,4 @@
-"""The architectures by name: which class a configuration describes.
-
-Files and commands name an architecture in words.
+"""The architectures by name, as files and commands write it, and the classes that they name.
 
 Seen at work in: chapter 10.
 """
@@ -22,8 +20,11 @@ MODELS: dict[ArchitectureName, type[Recommender]] = {
 def name_of(config: HistoryModelConfig) -> ArchitectureName:
     """Return the name of the architecture that a configuration describes.
 
+    Args:
+        config: an instance of one of the classes in `CONFIGS`.
+
     Raises:
-        ValueError: if it describes none.
+        ValueError: if it is an instance of another class.
     """
     for name, kind in CONFIGS.items():
         if type(config) is kind:
@@ -33,13 +34,13 @@ def name_of(config: HistoryModelConfig) -> ArchitectureName:
 
 
 def new_recommender(config: HistoryModelConfig, ids: SemanticIDs) -> Recommender:
-    """Return a recommender of random weights, drawn from torch's default generator.
+    """Return a recommender with random weights from torch's default generator.
 
     Args:
-        config: its type says which architecture.
-        ids: the catalogue that the model will speak.
+        config: the architecture, given by its class, and its settings.
+        ids: the catalogue whose IDs the model will generate.
 
     Raises:
-        ValueError: if the configuration is of no architecture.
+        ValueError: as `name_of`.
     """
     return MODELS[name_of(config)](config, ids)

@@ -1,22 +1,22 @@
 """An RQ-Transformer: a transformer over items, and small networks over the codes of one item.
 
-A sentence of codes is L times as long as the history. Here an item is a single token, the sum of
-its codes' vectors, so a transformer reads T tokens instead of T · L and gives one *context* for
-each next item. The codes of that item are then chosen one after another without another look at the
-history: a code's score is the dot product of the context with a vector for the prefix that the code
-completes.
+A sentence of codes is L times as long as the history. Here, an item is a single token, the sum of
+its codes' vectors, so a transformer reads T tokens instead of T · L. It gives one *context* for
+each next item. The codes of that item are then chosen one after another without reading the history
+again: the score of a code is the dot product of the context with a vector for the prefix that ends
+in this code.
 
-Beside the transformer there are two small parts. One turns the context into what it has to say
-about a level. The other gives each prefix its vector, and sees no user: so all prefixes of the
-catalogue have their vectors once, and an exact score for each item costs one matrix product per
-level (see `scores`). In Lee et al. one small transformer reads context and prefix together, and so
-runs again for each user and prefix.
+Two small networks complete the transformer. One adapts the context to each level. The other gives
+each prefix its vector and does not depend on the user. The vectors of all prefixes of the catalogue
+are therefore computed once, and the exact scores of all items cost one matrix product per level
+(see `scores`). In Lee et al., one small transformer reads context and prefix together, so it runs
+again for each user and prefix.
 
-The vector of a prefix begins with that of its last code. Which codes came before is then either
-worked out from the sum of their vectors, by a network; or each prefix that has siblings learns a
-vector of its own, which is also added where an item is read. An item's ID then names places in a
-tree, not only codes that the whole tree shares. The price is that what is learned grows with the
-catalogue.
+The vector of a prefix starts with that of its last code. There are two ways to add the codes
+before. A network can compute the rest from the sum of the prefix's code vectors. Or each prefix
+that has siblings learns its own vector, which is also added where an item is read. An ID then names
+places in a tree, and not only codes that the whole tree shares. The price is that the number of
+weights grows with the catalogue.
 
 Source: Lee et al., RQ-Transformer, arXiv 2203.01941, §3.2; vectors for prefixes: compare the n-gram
 embeddings of Singh et al., "Better generalization with semantic IDs", arXiv 2306.08121, §4.
@@ -39,20 +39,21 @@ from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
 
 
 class RQTransformer(Recommender):
-    """A transformer over items whose next item is chosen code by code.
+    """A transformer over items that chooses the next item code by code.
 
     Args:
         config: the architecture.
-        ids: the catalogue that the model will speak. Its IDs become the buffer `semantic_ids`.
+        ids: the catalogue whose IDs the model will generate. They become the buffer
+            `semantic_ids`.
     """
 
-    code_rows: Tensor  # (N, L) int64, where the codes of each item stand in `code_embedding`
-    prefix_rows: Tensor  # (N, L) int64, likewise its prefixes in `prefix_embedding`
+    code_rows: Tensor  # (N, L) int64, the rows of each item's codes in `code_embedding`
+    prefix_rows: Tensor  # (N, L) int64, the rows of its prefixes in `prefix_embedding`
 
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         dim = config.transformer.dim
-        with torch.device("cpu"):  # weights may be made without memory, a catalogue may not
+        with torch.device("cpu"):  # the weights may be on the meta device, but not the catalogue
             levels = sibling_sets(self.trie)
             first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
             prefix_rows, self.num_prefixes = _prefix_rows(levels)
@@ -68,7 +69,7 @@ class RQTransformer(Recommender):
             self.prefix_embedding = nn.Embedding(num_prefixes + 1, dim, padding_idx=num_prefixes)
         else:
             self.prefix_network = _two_layers(dim)
-        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
         self.dropout = nn.Dropout(config.embedding_dropout)
@@ -95,7 +96,7 @@ class RQTransformer(Recommender):
         inner = self._inner(hidden)  # (M, 2 D)
         targets = items[real]  # (M,)
         own_vectors = self._own_vectors()
-        total = 0 * hidden.sum()  # a catalogue of one item has no choice, and still a gradient
+        total = 0 * hidden.sum()  # even a catalogue of one item, without a choice, has a gradient
         for level in range(len(self.sizes)):
             choices = self._choices(level)
             chosen = choices.of_item.index_select(0, targets)  # (M,)
@@ -133,18 +134,23 @@ class RQTransformer(Recommender):
                 members, valid = choices.members(sets)  # (G, S)
                 among = logits[:, members].masked_fill(~valid, -torch.inf)  # (B, G, S)
                 log_p = logits - among.logsumexp(2)[:, choices.set_of]  # (B, C)
-                # One column of zeros more: where there is no choice, −1, p is 1.
+                # An extra column of zeros: index −1 means no choice, where log p is 0.
                 total += F.pad(log_p, (0, 1))[:, choices.of_item]
         return total
 
     @torch.no_grad()
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
+        """Read a batch of histories, as `Recommender.read_histories`."""
         hidden = self.transformer(self._embed(items))  # (B, 1 + T, D)
         rows = torch.arange(len(items), device=items.device)
         root = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
         return BeamState(hidden[rows, lengths][:, None], lengths, depth=0, nodes=root)
 
     def next_code_logits(self, state: BeamState) -> Tensor:
+        """Return the scores of the next level's codes, as `Recommender.next_code_logits`.
+
+        A code that leads to no item gets −inf.
+        """
         assert state.nodes is not None
         choices = self._choices(state.depth)
         children = self.trie.children_of(state.depth, state.nodes)  # (B, K, S)
@@ -155,12 +161,13 @@ class RQTransformer(Recommender):
         scores = scores.masked_fill(~children.valid, -torch.inf)
         shape = (*state.nodes.shape, self.sizes[state.depth])
         nothing = scores.new_full(shape, -torch.inf)
-        # The largest, since a child that is not valid may carry the code of one that is.
+        # "amax", because an invalid child may have the same code as a valid one.
         return nothing.scatter_reduce(2, children.codes, scores, "amax")
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
     ) -> BeamState:
+        """Append a code to chosen beams, as `Recommender.extend`."""
         if nodes is None:
             assert state.nodes is not None
             nodes = self.trie.follow(state.depth, state.nodes.gather(1, parents), codes)
@@ -173,7 +180,7 @@ class RQTransformer(Recommender):
         )
 
     def _embed(self, items: Tensor) -> Tensor:
-        """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
+        """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
         known = items.clamp(min=0)  # padding is read as item 0
         vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
         if self.prefix_embedding is not None:
@@ -185,16 +192,16 @@ class RQTransformer(Recommender):
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
     def _own_vectors(self) -> list[Tensor | None]:
-        """Return what the choices of each level have learned for themselves, (C, D), or None."""
+        """Return the learned vectors of each level's choices, (C, D), or None if there are none."""
         if self.prefix_embedding is None:
             return [None] * len(self.sizes)
-        # Split once, not sliced a level: the gradient of each slice would be a table of its own.
-        sizes = [*self.num_prefixes, 1]  # the last row is the row of zeros
+        # Split once: with a slice per level, each gradient would be a table of its own.
+        sizes = [*self.num_prefixes, 1]  # the last row is zeros, the padding
         _, *own, _ = self.prefix_embedding.weight.split_with_sizes(sizes)
         return [None, *own]
 
     def _prefix_vectors(self, choices: SiblingSets, level: int, own: Tensor | None) -> Tensor:
-        """Return the vector of each choice of a level, (C, D), given what they have learned."""
+        """Return the vector of each choice of a level, (C, D), given their learned vectors."""
         if self.prefix_network is None:
             last_codes = self.code_rows[:, level].index_select(0, choices.item)  # (C,)
             vectors: Tensor = self.code_embedding(last_codes)
@@ -205,18 +212,20 @@ class RQTransformer(Recommender):
         return made
 
     def _inner(self, hidden: Tensor) -> Tensor:
-        """Return the context network's first layer of outputs (M, D), without a level: (M, 2 D)."""
+        """Apply the context network's first layer to outputs (M, D), without a level: (M, 2 D)."""
         inner: Tensor = self.context_network[0](hidden)
         return inner
 
     def _context(self, hidden: Tensor, inner: Tensor, level: int) -> Tensor:
-        """Return what outputs have to say about a level: norm(h + network(h + place)), (M, D).
+        """Return the context of a level from outputs h: norm(h + network(h + place)), (M, D).
 
-        The first layer is linear, so it is done once for all levels: W (h + place) = W h + W place.
+        The first layer is linear, so its product with h is computed once for all levels:
+        W (h + place) = W h + W place.
 
         Args:
             hidden: shape (M, D).
-            inner: shape (M, 2 D), what `_inner` makes of `hidden`.
+            inner: shape (M, 2 D), the result of `_inner` for `hidden`.
+            level: from 0.
         """
         first, rest = self.context_network[0], self.context_network[1:]
         assert isinstance(first, nn.Linear)
@@ -231,11 +240,14 @@ class RQTransformer(Recommender):
 
 
 def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]]:
-    """Number the prefixes of two codes and more that have siblings (one of one code is a code).
+    """Number the prefixes of two or more codes that have siblings.
+
+    A prefix of one code needs no number: it has the vector of its code.
 
     Returns:
-        For each item and level the number of its prefix, (N, L) int64; where the prefix has no
-        number, how many there are: the row of zeros. And how many each level has.
+        The number of each item's prefix at each level, (N, L) int64, or the total number of
+        prefixes if the prefix has none, which is the row of zeros; and the number of numbered
+        prefixes per level.
     """
     counts = (0, *(len(choices.item) for choices in levels[1:]))
     rows = torch.full((len(levels[0].of_item), len(levels)), sum(counts))
@@ -246,7 +258,7 @@ def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]
 
 
 def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
-    """Return the rows of a matrix (R, D) where a mask (R,) is true; faster than indexing by it."""
+    """Return the rows of a matrix (R, D) where a mask (R,) is true, faster than by indexing."""
     return matrix if chosen.all() else F.embedding(chosen.nonzero()[:, 0], matrix)
 
 
@@ -257,13 +269,14 @@ def _two_layers(dim: int) -> nn.Sequential:
 def _nll(context: Tensor, vectors: Tensor, choices: SiblingSets, chosen: Tensor) -> Tensor:
     """Return the sum of −log p(choice | its siblings), shape ().
 
-    Contexts whose choices are siblings are scored together, in one product of matrices. Where all
-    choices are siblings, as on the first level, that is a single product.
+    Contexts whose choices are siblings are scored together, in one matrix product. If all choices
+    are siblings, as at the first level, there is a single product.
 
     Args:
         context: shape (M, D).
         vectors: shape (C, D).
-        chosen: shape (M,), int64, the choice that each context should make.
+        choices: the choices of the level.
+        chosen: shape (M,), int64, the right choice for each context.
     """
     if len(choices.first) == 2:
         return F.cross_entropy(context @ vectors.T, chosen, reduction="sum")
@@ -271,15 +284,15 @@ def _nll(context: Tensor, vectors: Tensor, choices: SiblingSets, chosen: Tensor)
     in_order, order = sets.sort(stable=True)
     used, row, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
-    # Whole vector registers: small products of some odd widths take twice as long.
-    width = -(-int(counts.max()) // 4) * 4  # Q, of P sets
-    slot = torch.empty_like(order)  # (M,), where each context is put
+    # A multiple of 4 fills vector registers: small products of some odd widths take twice as long.
+    width = -(-int(counts.max()) // 4) * 4  # Q, for each of P sets
+    slot = torch.empty_like(order)  # (M,), the place of each context
     slot[order] = row * width + column
     contexts = context.new_zeros(len(used) * width, context.shape[1])
     contexts = contexts.index_copy(0, slot, context).view(len(used), width, -1)  # (P, Q, D)
     members, valid = choices.members(used)  # (P, S)
     siblings = F.embedding(members, vectors)  # (P, S, D)
-    # Siblings first: then their gradient, the larger one, is made in the order of their memory.
+    # With siblings first, their gradient, which is the larger one, is in the order of their memory.
     logits = (siblings @ contexts.transpose(1, 2)).transpose(1, 2)  # (P, Q, S)
     logits = logits.flatten(0, 1).index_select(0, slot)  # (M, S)
     logits = logits.masked_fill(~valid[slot // width], -torch.inf)

@@ -1,12 +1,12 @@
 """SASRec: a causal transformer over items that scores the whole catalogue at once.
 
-Every item has a vector of its own. A history becomes the sequence of its items' vectors; a causal
-transformer turns each prefix into a prediction, and an item's score is the dot product of the
-prediction with its vector. There is no semantic ID and no search, and nothing to say about an item
-that nobody chose: this is what generative recommenders are measured against.
+Every item has its own vector, and a history is the sequence of its items' vectors. A causal
+transformer turns each prefix of it into a prediction, and the score of an item is the dot product
+of the prediction with the item's vector. There are no semantic IDs and no search, and the model
+knows nothing about an item that nobody chose. Generative recommenders are measured against it.
 
-The original compares the true next item with one that is drawn at random. Here, as in the strong
-reproductions, the softmax is over the whole catalogue, at every position (full cross-entropy).
+The original compares the true next item with one random item. Here, as in the strong reproductions,
+the softmax is over the whole catalogue, at every position (full cross-entropy).
 
 Source: Kang and McAuley, SASRec, arXiv 1808.09781; full cross-entropy: Klenitskiy and Vasilev,
 "Turning Dross Into Gold Loss", RecSys 2023, arXiv 2309.07602.
@@ -37,7 +37,7 @@ class SASRec(nn.Module):
         self.config = config
         dim = config.transformer.dim
         self.item_embedding = nn.Embedding(config.num_items, dim)  # also the output layer
-        self.start = nn.Parameter(torch.zeros(dim))  # stands before the first item
+        self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
         self.position = nn.Embedding(config.max_items, dim)
         self.dropout = nn.Dropout(config.embedding_dropout)
         self.transformer = Transformer(config.transformer)
@@ -69,7 +69,7 @@ class SASRec(nn.Module):
                 items of each are read.
 
         Returns:
-            shape (B, N), float32: logits, larger is better.
+            shape (B, N), float32: logits. Larger is better.
 
         Raises:
             ValueError: if a history names an item outside the catalogue.
@@ -83,7 +83,7 @@ class SASRec(nn.Module):
         return self._logits(hidden[torch.arange(len(items), device=device), lengths])
 
     def _embed(self, items: Tensor) -> Tensor:
-        """Turn rows of items (B, T) into tokens (B, 1 + T, D), start first."""
+        """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
         vectors = self.item_embedding(items.clamp(min=0))  # padding is read as item 0
         vectors = vectors + self.position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)

@@ -1,10 +1,10 @@
-"""A pre-norm transformer that remembers: causal over a sequence, cheap to extend by many beams.
+"""A pre-norm transformer with a cache: causal over a sequence, and cheap to extend by many beams.
 
-Trained, it reads whole sequences with a causal mask. To generate, it reads a user's history once
-and keeps the keys and values of every layer. Each beam then adds its own few tokens: a new token
-looks at the history, which all beams of the user share, and at its own beam's tokens. Nothing is
-copied per beam but those few tokens. Given a mask, it reads in both directions, as an encoder
-does; then there is nothing to extend. Nothing in this file knows about recommendation.
+In training, it reads whole sequences with a causal mask. In generation, it reads a user's history
+once and keeps the keys and values of every layer. Each beam then adds its own few tokens. A new
+token attends to the history, which all beams of the user share, and to the tokens of its own beam,
+so only those few tokens are stored per beam. With a mask, the transformer is an encoder that reads
+in both directions and cannot be extended. Nothing in this file knows about recommendation.
 
 Source: Vaswani et al., arXiv 1706.03762; pre-norm: Xiong et al., arXiv 2002.04745.
 Derived in: chapter 08 (the block) and chapter 09 (the cache); seen at work in chapter 00.
@@ -20,11 +20,20 @@ from rqvae_lib.models.configs import TransformerConfig
 
 
 class KeyValues(NamedTuple):
+    """The keys and values of some tokens in one layer."""
+
     keys: Tensor  # (B, H, T, D/H) for a shared history; (B, K, H, n, D/H) for K beams' own tokens
     values: Tensor  # same shape
 
     def append(self, keys: Tensor, values: Tensor) -> "KeyValues":
-        """Add the new token of each of K beams, (B, H, K, D/H), to the beams' own tokens."""
+        """Add one new token per beam to the beams' own tokens.
+
+        Args:
+            keys, values: shape (B, H, K, D/H), those of the new token of each of K beams.
+
+        Returns:
+            The keys and the values of n + 1 tokens, each (B, K, H, n + 1, D/H).
+        """
         return KeyValues(
             torch.cat([self.keys, keys.transpose(1, 2)[..., None, :]], 3),  # (B, K, H, n + 1, D/H)
             torch.cat([self.values, values.transpose(1, 2)[..., None, :]], 3),
@@ -32,22 +41,31 @@ class KeyValues(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What generation remembers: the history, shared by the beams, and each beam's own tokens."""
+    """The cache of a generation: the history, which beams share, and each beam's own tokens."""
 
-    history: list[KeyValues]  # a layer
+    history: list[KeyValues]  # one per layer
     history_mask: Tensor  # (B, 1, 1, T) bool, True where there is a token
-    own: list[KeyValues]  # a layer
+    own: list[KeyValues]  # one per layer
 
     @classmethod
     def of(cls, history: list[KeyValues], history_mask: Tensor) -> "Memory":
-        """Remember a history, for one beam per user that has no token of its own yet."""
+        """Make the memory of a history, with one beam per user that has no tokens yet.
+
+        Args:
+            history: the keys and values of each layer, each (B, H, T, D/H).
+            history_mask: shape (B, 1, 1, T), bool, True where there is a token.
+        """
         keys = history[0].keys
         batch, num_heads, _, head_dim = keys.shape
         nothing = keys.new_empty(batch, 1, num_heads, 0, head_dim)
         return cls(history, history_mask, [KeyValues(nothing, nothing)] * len(history))
 
     def select(self, parents: Tensor) -> "Memory":
-        """Take beam `parents[b, k]` of user b as its k-th beam from now on; (B, K') int64."""
+        """Return the memory of new beams: beam k of user b continues the old beam parents[b, k].
+
+        Args:
+            parents: shape (B, K'), int64.
+        """
         rows = torch.arange(len(parents), device=parents.device)[:, None]  # (B, 1)
         own = [
             KeyValues(layer.keys[rows, parents], layer.values[rows, parents]) for layer in self.own
@@ -56,7 +74,11 @@ class Memory(NamedTuple):
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer MLP, each on normalized input and added to what came in."""
+    """Attention, then a two-layer MLP. Each reads its input normalized and adds to the input.
+
+    Args:
+        config: the size of the block.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -71,15 +93,16 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, KeyValues]:
-        """Read whole sequences, each token seeing itself and those before it, or all.
+        """Read whole sequences. Each token attends to itself and those before it, or to all tokens.
 
         Args:
-            x: shape (B, T, D). Padding stands at the end, where no real token sees it.
-            mask: None to read causally. Or (B, 1, 1, T) bool, True where there is a token: then
-                each token sees all of those, on both sides; at least one in each row.
+            x: shape (B, T, D). In causal reading, padding is at the end, where no real token
+                attends to it.
+            mask: None to read causally. Otherwise shape (B, 1, 1, T), bool, True where there is a
+                token, at least one in each row: each token then attends to all of these.
 
         Returns:
-            shape (B, T, D), and the keys and values, each (B, H, T, D/H).
+            The output, shape (B, T, D), and the keys and values, each (B, H, T, D/H).
         """
         q, k, v = self._project(x)  # (B, H, T, D/H)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
@@ -89,16 +112,16 @@ class Block(nn.Module):
     def step(
         self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
     ) -> tuple[Tensor, KeyValues]:
-        """Read one new token a beam.
+        """Read one new token per beam.
 
         Args:
             x: shape (B, K, D), the new token of each of K beams.
             history: each (B, H, T, D/H), shared by a user's beams.
-            history_mask: (B, 1, 1, T) bool, True where there is a token.
+            history_mask: shape (B, 1, 1, T), bool, True where there is a token.
             own: each (B, K, H, n, D/H), the beam's tokens so far; n may be 0.
 
         Returns:
-            shape (B, K, D), and `own` with the new token, each (B, K, H, n + 1, D/H).
+            The output, shape (B, K, D), and `own` with the new token, each (B, K, H, n + 1, D/H).
         """
         q, k, v = self._project(x)  # (B, H, K, D/H)
         own = own.append(k, v)  # (B, K, H, n + 1, D/H)
@@ -130,7 +153,11 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks, one after another, and a last normalization."""
+    """Blocks, one after another, and a last normalization.
+
+    Args:
+        config: the size of the transformer.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -138,18 +165,18 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read whole sequences, causally or as `mask` says (see `Block`): (B, T, D) → same."""
+        """Read whole sequences, with a mask as in `Block.forward`: (B, T, D) → (B, T, D)."""
         for block in self.blocks:
             x, _ = block(x, mask)
         normed: Tensor = self.norm(x)
         return normed
 
     def read(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Memory]:
-        """Read histories and remember them.
+        """Read histories and keep their keys and values.
 
         Args:
             x: shape (B, T, D), padded at the end.
-            lengths: shape (B,), int64, the real tokens of each, 1 to T.
+            lengths: shape (B,), int64, the number of real tokens in each history, 1 to T.
 
         Returns:
             The output of each history's last real token, (B, 1, D), and the memory.
@@ -165,7 +192,7 @@ class Transformer(nn.Module):
         return self.norm(last)[:, None], Memory.of(history, mask)
 
     def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Read one new token a beam: (B, K, D) → (B, K, D), and the memory that holds it."""
+        """Read one new token per beam: (B, K, D) → (B, K, D), and the memory with the token."""
         own = []
         for block, history, tokens in zip(self.blocks, memory.history, memory.own, strict=True):
             assert isinstance(block, Block)

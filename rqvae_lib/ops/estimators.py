@@ -1,16 +1,17 @@
-"""How a gradient passes a choice that has none.
+"""Gradient estimators: how a gradient passes through a discrete choice.
 
-A quantizer replaces a vector z by a sum of codewords q. Which codewords it takes is a choice, and a
-choice does not change when z moves a little: its gradient is zero, and the encoder before it would
-learn nothing. An estimator puts something useful in the gradient's place. With the first two the
-value stays q; the third trains on a mixture and takes q only afterwards.
+A quantizer replaces a vector z by a sum of codewords q. The choice of codewords does not change
+when z moves a little, so its gradient is zero and the encoder before it would learn nothing. An
+estimator replaces that gradient with a useful one. The first two keep the value q. The third trains
+on a mixture of codewords and uses q only after training.
 
-    straight-through  dq/dz := I. The encoder is told what the decoder wants of q.
-    rotation trick    dq/dz := λR, the rotation and stretch that carry z onto q. A gradient keeps
-                      its angle to the vector, so two inputs of one codeword are told different
-                      things.
-    Gumbel-softmax    no choice but a mixture of all codewords, weighted by a noisy softmax, which
-                      has a true gradient. As the temperature falls, the mixture becomes a choice.
+    straight-through  dq/dz := I. The encoder receives the gradient that the decoder has for q.
+    rotation trick    dq/dz := λR, the rotation and stretch that map z onto q. A gradient keeps its
+                      angle to the vector, so two inputs with the same codeword get different
+                      gradients.
+    Gumbel-softmax    a mixture of all codewords instead of a choice, weighted by a noisy softmax,
+                      which has a true gradient. As the temperature falls, the mixture approaches a
+                      choice.
 
 Source: straight-through: Bengio et al., arXiv 1308.3432, and van den Oord et al., arXiv 1711.00937,
 §3.2; rotation trick: Fifty et al., arXiv 2410.06424, §4; Gumbel-softmax: Jang et al., arXiv
@@ -24,26 +25,32 @@ from torch.nn import functional as F
 
 
 def straight_through(z: Tensor, quantized: Tensor) -> Tensor:
-    """Return `quantized` exactly, with the gradient of z.
+    """Return the value of `quantized` with the gradient of z.
 
     Args:
-        z: vectors before quantization, shape (B, D).
-        quantized: what they became, shape (B, D); no gradient goes there.
+        z: vectors before quantization, shape (B, D), floating point.
+        quantized: the vectors after it, shape (B, D), same dtype; receives no gradient.
+
+    Returns:
+        shape (B, D), exactly equal to `quantized`.
     """
-    return quantized.detach() + (z - z.detach())  # the bracket is zero, its gradient is not
+    return quantized.detach() + (z - z.detach())  # the bracket is zero, but its gradient is not
 
 
 def rotation_trick(z: Tensor, quantized: Tensor) -> Tensor:
-    """Return `quantized` exactly, with the gradient of z rotated and stretched onto it.
+    """Return the value of `quantized` with the gradient of z, rotated and stretched onto it.
 
-    With unit vectors u of z and v of q, and w of u + v, the rotation of u onto v in their plane is
-    R = I − 2 w wᵀ + 2 v uᵀ, and λ = ‖q‖ / ‖z‖. Both are held constant. Written as dot products of
-    rows, it needs no D × D matrix (Fifty et al., §4.2).
+    Let u, v and w be the unit vectors of z, q and u + v. The rotation of u onto v in their plane is
+    R = I − 2 w wᵀ + 2 v uᵀ, and the stretch is λ = ‖q‖ / ‖z‖. Both are treated as constants. The
+    code uses dot products of rows, so it needs no D × D matrix (Fifty et al., §4.2).
 
     Args:
-        z: vectors before quantization, shape (B, D). A zero vector has no direction: it gets no
-            gradient.
-        quantized: what they became, shape (B, D); no gradient goes there.
+        z: vectors before quantization, shape (B, D), floating point. A zero vector has no direction
+            and gets no gradient.
+        quantized: the vectors after it, shape (B, D), same dtype; receives no gradient.
+
+    Returns:
+        shape (B, D), exactly equal to `quantized`.
     """
     target = quantized.detach()
     with torch.no_grad():
@@ -57,19 +64,20 @@ def rotation_trick(z: Tensor, quantized: Tensor) -> Tensor:
 
 
 def gumbel_softmax(residual: Tensor, codebook: Tensor, temperature: Tensor) -> Tensor:
-    """Draw a mixture of codewords, near ones likelier: softmax((−‖r − c‖² + g) / τ).
+    """Draw a mixture of codewords that favors near ones: softmax((−‖r − c‖² + g) / τ).
+
+    The Gumbel noise g is drawn from torch's default generator.
 
     Args:
-        residual: r, shape (B, D).
-        codebook: the codewords c, shape (K, D).
+        residual: r, shape (B, D), floating point.
+        codebook: the codewords c, shape (K, D), same dtype.
         temperature: τ, shape (), above 0. Near 0 the mixture is almost a single codeword.
 
     Returns:
-        The weights, shape (B, K), each row summing to 1; gradients reach both arguments. The noise
-        g is drawn from torch's default generator.
+        The weights, shape (B, K). Each row sums to 1. Gradients reach `residual` and `codebook`.
     """
     half_norms = codebook.square().sum(1) / 2  # (K,)
-    # −‖r − c‖² but for ‖r‖², which is the same for all codewords and leaves a softmax unchanged.
+    # This is −‖r − c‖² without ‖r‖², which is equal for all codewords and cancels in the softmax.
     scores = -2 * torch.addmm(half_norms, residual, codebook.T, alpha=-1)  # (B, K)
     weights: Tensor = F.gumbel_softmax(scores, tau=temperature)  # type: ignore[arg-type]
     return weights

@@ -1,12 +1,12 @@
-"""k-means: the codewords that a set of vectors would choose for itself.
+"""k-means: finds the codewords that fit a set of vectors.
 
-A codebook that starts as random vectors stands where no item lives: even where items use all of its
-codewords, these say next to nothing about them. Starting it at the centroids of the data makes
-every codeword useful on the first step, so the RQ-VAE's codebooks are initialized with k-means.
+A codebook of random vectors lies far from the data. Even if items use all of its codewords, the
+codes say almost nothing about the items. A codebook that starts at the centroids of the data is
+useful from the first step, so the RQ-VAE initializes its codebooks with k-means.
 
-Two ideas do all the work here. ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖², and ‖x‖² is the same for every
-centroid, so the nearest one is found with one matrix product. And a block of a thousand rows keeps
-that product in the processor's cache, which is faster than all rows at once.
+Two ideas make it fast. First, ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖², and ‖x‖² is the same for every
+centroid, so one matrix product finds the nearest one. Second, the rows are processed in blocks of
+about a thousand, so this product stays in the processor's cache.
 
 Source: Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 1982; Arthur and
 Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; its use for codebooks:
@@ -23,8 +23,10 @@ from rqvae_lib.ops.rows import check_finite, row_blocks
 
 
 class KMeansResult(NamedTuple):
+    """What `kmeans` returns."""
+
     centroids: Tensor  # (K, D), the dtype of x
-    codes: Tensor  # (N,) int64, the nearest of these centroids for each row
+    codes: Tensor  # (N,) int64, each row's nearest centroid
     inertia: float  # sum over rows of the squared distance to the nearest centroid
 
 
@@ -36,7 +38,7 @@ def nearest(x: Tensor, centroids: Tensor) -> Tensor:
         centroids: shape (K, D), same dtype and device.
 
     Returns:
-        codes, shape (N,), int64. Ties go to the lower code.
+        The codes, shape (N,), int64. Ties go to the lower code.
     """
     half_norms = centroids.square().sum(1) / 2  # (K,)
     codes = x.new_empty(len(x), dtype=torch.int64)
@@ -47,8 +49,8 @@ def nearest(x: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _argmin(scores: Tensor) -> Tensor:
-    """Return where each row of (N, K) is lowest, first place at a tie: (N,) int64."""
-    if scores.device.type == "cpu":  # eight times faster than torch's, which is not vectorised
+    """Return the column of the lowest value in each row of (N, K), (N,) int64; ties: the first."""
+    if scores.device.type == "cpu":  # eight times faster than torch, which does not vectorize it
         return torch.from_numpy(scores.detach().numpy().argmin(1))
     return scores.argmin(1)
 
@@ -64,26 +66,28 @@ def kmeans(
 ) -> KMeansResult:
     """Run Lloyd's algorithm from a k-means++ start.
 
-    In each step, a cluster that no row chose is moved onto the row that is farthest from its
-    own centroid, where it is of most use.
+    Each step moves every empty cluster to a row that is farthest from its own centroid, where it
+    helps most.
 
     Args:
         x: vectors, shape (N, D), floating point, finite.
-        num_clusters: K, at most N.
-        generator: draws the k-means++ start; lives on the device of x. Same state, same result. Not
-            needed with `initial_centroids`, since nothing else is drawn.
-        num_iterations: Lloyd steps, at least 0. Ten are enough for a start that training will move.
-        num_candidates: of the k-means++ start, as there.
-        initial_centroids: shape (K, D), the dtype of x, finite; given, they replace the k-means++
-            start.
+        num_clusters: K, from 1 to N.
+        generator: source of the draws for the k-means++ start, on the device of x. The same state
+            gives the same result. Not needed with `initial_centroids`, because nothing else is
+            drawn.
+        num_iterations: Lloyd steps, at least 0. Ten are enough for a start that training will
+            change anyway.
+        num_candidates: as in `kmeans_plus_plus`.
+        initial_centroids: shape (K, D), the dtype of x, finite. They replace the k-means++ start.
 
     Returns:
-        centroids, codes and inertia; the codes belong to the returned centroids.
+        The centroids, the codes and the inertia. The codes belong to the returned centroids.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix of floating point numbers, or has fewer rows
-            than clusters; if num_iterations or num_candidates is too low; without a generator or
-            initial centroids, or for ones of another shape or dtype, or not finite.
+        ValueError: if x is not a finite (N, D) matrix of floating point numbers; if num_clusters is
+            not from 1 to N; if num_iterations or num_candidates is too low; if there is neither a
+            generator nor initial centroids; or if the initial centroids have another shape or
+            dtype or are not finite.
     """
     _check(x, num_clusters)
     if num_iterations < 0:
@@ -92,9 +96,9 @@ def kmeans(
         _check_start(initial_centroids, x, num_clusters)
     if initial_centroids is None and generator is None:
         raise ValueError(
-            "k-means has neither a generator, to draw its start, nor initial_centroids: pass one"
+            "k-means got neither a generator, to draw its start, nor initial_centroids: pass one"
         )
-    center = x.mean(0)  # (D,); near the origin, products of floats lose the least
+    center = x.mean(0)  # (D,); near the origin, products of floats lose the least precision
     x = x - center
     if initial_centroids is not None:
         centroids = initial_centroids - center
@@ -119,7 +123,7 @@ def kmeans(
 
 
 def _squared_distances(x: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
-    """Return how far each row (N, D) is from the centroid of its code, squared: (N,)."""
+    """Return the squared distance of each row of x (N, D) from its code's centroid: (N,)."""
     distances = x.new_empty(len(x))
     for rows in row_blocks(len(x)):
         distances[rows] = (x[rows] - centroids[codes[rows]]).square().sum(1)
@@ -131,40 +135,43 @@ def kmeans_plus_plus(
 ) -> Tensor:
     """Choose starting centroids among the rows, each far from those already chosen.
 
-    The next centroid is a row drawn with probability proportional to its squared distance from the
-    nearest centroid so far (Arthur and Vassilvitskii 2007, §2.2). Where all rows coincide with a
-    centroid already, it is drawn uniformly.
+    Each next centroid is a row drawn with probability proportional to its squared distance from the
+    nearest centroid so far (Arthur and Vassilvitskii 2007, §2.2). If every row coincides with a
+    centroid, the next one is drawn uniformly.
 
     Args:
-        x: vectors, shape (N, D).
-        num_clusters: K, at most N.
+        x: vectors, shape (N, D), floating point, finite.
+        num_clusters: K, from 1 to N.
         generator: source of the draws, on the device of x.
-        num_candidates: C ≥ 1, rows drawn for each centroid, of which the one that lowers the sum of
-            distances most is taken. More than one is slower and shuns outliers; scikit-learn draws
-            2 + log K. Before training, on the latents of an RQ-VAE, one does nearly as well.
+        num_candidates: C ≥ 1, the rows drawn for each centroid. The one that lowers the sum of
+            squared distances most is kept. More than one is slower but avoids outliers;
+            scikit-learn draws 2 + log K. On the latents of an RQ-VAE before training, one candidate
+            does nearly as well.
 
     Returns:
-        Centroids, shape (K, D), each a copy of a row.
+        The centroids, shape (K, D), each a copy of a row.
 
     Raises:
-        ValueError: as `kmeans`.
+        ValueError: if x is not a finite (N, D) matrix of floating point numbers, if num_clusters is
+            not from 1 to N, or if num_candidates is below 1.
     """
     _check(x, num_clusters)
     if num_candidates < 1:
         raise ValueError(f"num_candidates is {num_candidates}; it must be at least 1")
-    # Uniform numbers are inverted through the cumulative sum: `multinomial` refuses over 2²⁴ rows.
+    # Draw by inverting the cumulative sum, because `multinomial` refuses more than 2²⁴ rows.
     shape = (num_clusters, num_candidates)
     draws = torch.rand(shape, generator=generator, device=x.device, dtype=torch.float64)
     row_norms = x.square().sum(1, keepdim=True)  # (N, 1)
     candidates = (draws[0, :1] * len(x)).long()  # (1,)
-    distances = _squared_distances_to(x, row_norms, candidates)[:, 0]  # (N,), to the nearest chosen
+    # (N,), to the nearest chosen row
+    distances = _squared_distances_to(x, row_norms, candidates)[:, 0]
     chosen = x.new_empty(num_clusters, dtype=torch.int64)
     chosen[0] = candidates[0]
     for i in range(1, num_clusters):
         cumulative = distances.cumsum(0, dtype=torch.float64)
         if cumulative[-1] > 0:
             drawn = torch.searchsorted(cumulative, draws[i] * cumulative[-1], right=True)
-            candidates = drawn.clamp(max=len(x) - 1)  # a draw next to 1 may round up to the end
+            candidates = drawn.clamp(max=len(x) - 1)  # a draw close to 1 may round up to N
         else:
             candidates = (draws[i] * len(x)).long()
         to_candidates = _squared_distances_to(x, row_norms, candidates)  # (N, C)
@@ -176,10 +183,16 @@ def kmeans_plus_plus(
 
 
 def _squared_distances_to(x: Tensor, row_norms: Tensor, rows: Tensor) -> Tensor:
-    """Return squared distances (N, C) of x, whose squared norms are (N, 1), to C of its rows."""
+    """Return the squared distances (N, C) of x to C of its rows.
+
+    Args:
+        x: shape (N, D).
+        row_norms: shape (N, 1), the squared norms of x.
+        rows: shape (C,), int64.
+    """
     points = x[rows]  # (C, D)
     distances = row_norms - 2 * (x @ points.T) + points.square().sum(1)
-    # Rounding leaves a row that coincides with a point a hair away from it: that is no distance.
+    # Rounding can leave a tiny distance between a row and an equal point: treat it as zero.
     hair = 1e-6 * torch.finfo(x.dtype).eps / torch.finfo(torch.float32).eps  # 1e-6 in float32
     distances[distances < hair * row_norms] = 0
     return distances
@@ -192,22 +205,22 @@ def _check(x: Tensor, num_clusters: int) -> None:
         raise ValueError(f"x has type {x.dtype}; k-means needs floating point numbers: x.float()")
     if not 1 <= num_clusters <= len(x):
         raise ValueError(
-            f"{num_clusters} clusters were asked of {len(x)} rows: ask for between 1 and "
-            f"{len(x)} clusters, or use a smaller codebook"
+            f"num_clusters is {num_clusters}, but x has {len(x)} rows; expected at least 1 cluster "
+            "and at most one per row: use a smaller codebook, or more rows"
         )
     check_finite(x, "x")
 
 
 def _check_start(centroids: Tensor, x: Tensor, num_clusters: int) -> None:
-    """Raise ValueError unless initial centroids are finite, (K, D), and of the dtype of x."""
+    """Raise ValueError unless the initial centroids are finite, (K, D), and of the dtype of x."""
     if centroids.shape != (num_clusters, x.shape[1]):
         raise ValueError(
             f"initial_centroids have shape {tuple(centroids.shape)}; expected "
-            f"{(num_clusters, x.shape[1])}: a vector like the rows of x for each cluster"
+            f"{(num_clusters, x.shape[1])}: pass one vector per cluster, as wide as a row of x"
         )
     if centroids.dtype != x.dtype:
         raise ValueError(
             f"initial_centroids have type {centroids.dtype} and x has {x.dtype}; expected the same "
-            "of both: pass initial_centroids.to(x)"
+            "type: pass initial_centroids.to(x)"
         )
     check_finite(centroids, "initial_centroids")

@@ -1,8 +1,8 @@
-"""Which items are near which, and how far a flat map can be believed about it.
+"""Nearest neighbors, and how far to trust the neighbors on a flat map.
 
-A map of a catalogue has two dimensions where the vectors have dozens, so it must put some items
-side by side that are far apart. *Trustworthiness* measures how bad that is: it looks at each item's
-neighbors on the map and asks how high they rank among its neighbors in truth.
+A map of a catalogue has two dimensions and the vectors have dozens, so the map must place some
+items side by side that are far apart. *Trustworthiness* measures the damage: it takes each item's
+neighbors on the map and asks how they rank among its true neighbors.
 
 Source: Venna and Kaski, "Neighborhood preservation in nonlinear projection methods", ICANN 2001.
 Derived in: chapter 07.
@@ -18,20 +18,25 @@ from rqvae_lib.ops.rows import check_finite, row_blocks
 
 
 class Neighbors(NamedTuple):
+    """The k nearest other rows of each row."""
+
     indices: Tensor  # (N, k) int64, nearest first, never the row itself
     distances: Tensor  # (N, k), the dtype of x, ascending
 
 
 @torch.no_grad()
 def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
-    """Find the k nearest other rows of each row by Euclidean distance, comparing it with all.
+    """Find the k nearest other rows of each row by Euclidean distance, comparing all pairs.
 
-    Exact but for rounding: two rows may change places if their distances differ by less than what
-    the dtype can tell at the width of the data. Where the data stand does not matter.
+    The result is exact up to rounding: two rows may swap places if their distances differ by less
+    than the dtype can resolve at the spread of the data. A shift of all rows does not matter.
 
     Args:
         x: shape (N, D), float32 or float64.
         k: at least 1, below N.
+
+    Returns:
+        The indices and the distances of the neighbors, each (N, k).
 
     Raises:
         ValueError: if x is not a finite matrix, or k does not fit its rows.
@@ -42,7 +47,7 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
     centred, lengths = _centred(x)
     for rows in row_blocks(len(x)):
         near = _distances(centred, lengths, rows).topk(k, largest=False).indices  # (B, k)
-        # The matrix product rounds, so that equal rows are not quite at distance 0: measure again.
+        # The matrix product rounds, so equal rows get a distance above 0: measure again.
         exact = (x[rows, None] - x[near]).norm(dim=2)  # (B, k)
         distances[rows], order = exact.sort(dim=1, stable=True)
         indices[rows] = near.gather(1, order)
@@ -51,37 +56,40 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
 
 @torch.no_grad()
 def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
-    """Measure how far the neighbors on a map are neighbors in truth.
+    """Measure how many of the neighbors on a map are true neighbors.
 
-    A neighbor on the map that is not among the k nearest in truth is an intruder, and costs as
-    many ranks as it stands behind the k-th. The sum is scaled so that the worst map gets about 0.
+    A neighbor on the map that is not among the true k nearest is an intruder. Its cost is the
+    number of ranks between it and the k-th neighbor. The sum is scaled so that the worst map gets
+    about 0.
 
     Args:
-        x: the vectors, shape (N, D).
-        points: their places on a map, shape (N, 2) or any other width.
-        k: how many neighbors to look at, at least 1 and below N / 2.
+        x: the vectors, shape (N, D), float32 or float64.
+        points: their positions on a map, shape (N, 2) or any other width.
+        k: the number of neighbors to look at, at least 1 and below N / 2.
 
     Returns:
-        1 if all k neighbors on the map are among the k nearest in truth. A map that was drawn
-        blindly gets about 0.5.
+        1 if all k neighbors on the map are among the true k nearest. A random map gets about 0.5.
 
     Raises:
-        ValueError: if the rows of x and points do not fit, are not finite, or k is too large.
+        ValueError: if x and points differ in their number of rows or are not finite matrices, or if
+            k is out of range.
     """
     if len(x) != len(points):
         raise ValueError(
-            f"x has {len(x)} rows and points has {len(points)}: pass one point for each vector"
+            f"x has {len(x)} rows and points has {len(points)}: pass one point per vector"
         )
     _check(x, "x", k)
     if 2 * k >= len(x):
-        raise ValueError(f"k is {k}, but of {len(x)} rows it must be below half: use a smaller k")
+        raise ValueError(
+            f"k is {k}, but it must be below half of the {len(x)} rows: use a smaller k"
+        )
     on_map = nearest_neighbors(points.double(), k).indices  # (N, k)
     centred, lengths = _centred(x)
-    behind = 0.0  # ranks behind the k-th, summed over all intruders
+    behind = 0.0  # ranks behind the k-th neighbor, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
         distances = _distances(centred, lengths, rows)  # (B, N)
-        kth = distances.topk(k, largest=False).values[:, -1].cpu().numpy()  # (B,), of the k-th
-        # Counting what is nearer is faster than sorting, and NumPy counts faster than torch.
+        kth = distances.topk(k, largest=False).values[:, -1].cpu().numpy()  # (B,), to the k-th
+        # Counting the nearer rows is faster than sorting, and NumPy counts faster than torch.
         table = distances.cpu().numpy()
         for place in distances.gather(1, on_map[rows]).T.cpu().numpy():  # (B,)
             intruder = place > kth  # (B,)
@@ -92,22 +100,24 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Move x (N, D) to the origin, where `_distances` rounds least.
+    """Center x (N, D) on the origin, where `_distances` rounds least.
 
     Returns:
-        shape (N, D), and the squared length of each of its rows, (N,).
+        The centered rows, shape (N, D), and their squared lengths, (N,).
     """
     centred = x - x.mean(0)
     return centred, centred.square().sum(1)
 
 
 def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:
-    """Return squared distances of some rows to all, (B, N) up to rounding; to itself, infinite.
+    """Return the squared distances of B rows to all rows, (B, N), up to rounding.
+
+    The distance of a row to itself is set to infinity.
 
     Args:
         x: shape (N, D).
         lengths: shape (N,), the squared length of each row.
-        rows: B of the rows.
+        rows: selects B of the rows.
     """
     squared = lengths[rows, None] - 2 * x[rows] @ x.T + lengths  # (B, N)
     here = torch.arange(len(x), device=x.device)[rows]
@@ -123,7 +133,7 @@ def _check(x: Tensor, name: str, k: int) -> None:
         )
     if not 1 <= k < len(x):
         raise ValueError(
-            f"k is {k}, but each of {len(x)} rows has {max(len(x) - 1, 0)} neighbors: choose k "
+            f"k is {k}, but each of the {len(x)} rows has {max(len(x) - 1, 0)} neighbors: choose k "
             "from 1 to that number"
         )
     check_finite(x, name)

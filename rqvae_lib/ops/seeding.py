@@ -1,4 +1,4 @@
-"""Randomness that depends on a seed alone, and leaves the caller's random state as it was.
+"""Random numbers that depend on a seed alone and leave the caller's random state unchanged.
 
 Derived in: chapter 05.
 """
@@ -11,10 +11,10 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's default generator as if it had just been seeded, then give it back.
+    """Seed torch's default generator inside a `with` block and restore its state afterwards.
 
     Args:
-        seed: of everything that is drawn on the CPU inside the block.
+        seed: the seed of everything that the block draws on the CPU.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -23,12 +23,14 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded_step(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Make torch's random numbers a function of seed and step, then give them back.
+    """Make torch's random numbers a function of seed and step inside a `with` block.
+
+    The random state is restored afterwards.
 
     Args:
-        seed: of the training.
-        step: counted from 0.
-        device: where the model is; a GPU draws from a generator of its own, which is seeded too.
+        seed: the seed of the training.
+        step: the training step, counted from 0.
+        device: the model's device. A CUDA device has its own generator, which is seeded too.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -1,10 +1,11 @@
-"""Sinkhorn's algorithm: share rows out over columns so that every column gets as much as any other.
+"""Sinkhorn's algorithm: distributes rows over columns so that every column gets an equal share.
 
-To send each row to its cheapest column costs least and crowds the popular columns. Optimal
-transport asks for the cheapest plan in which each column receives its fair share. A little entropy
-in the objective makes that easy: the plan is then exp((f_i + g_j − C_ij) / ε) for some prices f of
-the rows and g of the columns, and setting each in turn to what makes its own sums right converges.
-The prices are kept as logarithms, since the exponentials leave what a float can hold at a small ε.
+Sending each row to its cheapest column costs least but overloads the popular columns. Optimal
+transport looks for the cheapest plan in which every column receives an equal share. A small entropy
+term makes the problem easy: the plan is then exp((f_i + g_j − C_ij) / ε) for some prices f of the
+rows and g of the columns. Setting f and g in turn, so that the row sums and then the column sums
+are right, converges to it. The prices are kept as logarithms, because at a small ε their
+exponentials overflow or underflow.
 
 Source: Cuturi, "Sinkhorn distances: lightspeed computation of optimal transport", arXiv 1306.0895,
 §4; in the log domain: Peyré and Cuturi, "Computational optimal transport", arXiv 1803.00567, §4.4.
@@ -20,29 +21,29 @@ from torch import Tensor
 def transport_plan(
     costs: Tensor, *, epsilon: float = 0.01, num_iterations: int = 200, tolerance: float = 1e-6
 ) -> Tensor:
-    """Share rows out over columns at little cost, each column an equal part.
+    """Distribute rows over columns at low cost, with an equal share for each column.
 
-    Nothing is drawn: the same costs give the same plan.
+    The function is deterministic: the same costs give the same plan.
 
     Args:
-        costs: shape (N, K), finite, of any unit: C_ij is what it costs to send row i to column j.
-        epsilon: ε, the weight of entropy, as a share of the costs' range (highest less lowest).
-            A small one comes near the cheapest plan and takes more iterations.
-        num_iterations: at most, of two updates each.
-        tolerance: stop when no column's sum is wrong by more than this share of 1/K.
+        costs: shape (N, K), finite, in any unit. C_ij is the cost of sending row i to column j.
+        epsilon: ε, the weight of the entropy term, as a fraction of the range of the costs (highest
+            minus lowest). A small value comes close to the cheapest plan but needs more iterations.
+        num_iterations: the maximum number of iterations, at least 1. Each makes two updates.
+        tolerance: stop when no column sum is off by more than this fraction of 1/K.
 
     Returns:
-        The plan (N, K), float64, ≥ 0. Rows sum to 1/N, up to rounding; columns to 1/K, up to the
-        tolerance or to where the iterations ended.
+        The plan, shape (N, K), float64, ≥ 0. Rows sum to 1/N up to rounding. Columns sum to 1/K up
+        to the tolerance, unless the iterations ran out first.
 
     Raises:
-        ValueError: if costs are not a finite matrix with rows and columns, epsilon is not above 0,
-            or there is to be no iteration.
+        ValueError: if costs are not a finite matrix with at least one row and one column, if
+            epsilon is not finite and above 0, or if num_iterations is below 1.
     """
     if costs.ndim != 2 or 0 in costs.shape or not costs.isfinite().all():
         raise ValueError(
-            f"costs have shape {tuple(costs.shape)}; expected a finite matrix of at least one row "
-            "and one column: look for a NaN where they were computed"
+            f"costs have shape {tuple(costs.shape)}; expected a finite matrix with at least one "
+            "row and one column: look for a NaN where they were computed"
         )
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon is {epsilon}; it must be finite and above 0, such as 0.01")

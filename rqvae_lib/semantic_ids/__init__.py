@@ -1,0 +1,1 @@
+"""The catalogue of semantic IDs: lookups, files, and the trie of prefixes."""

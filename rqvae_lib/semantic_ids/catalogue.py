@@ -1,15 +1,15 @@
-"""The catalogue of semantic IDs: which tuple of codes names which item, both ways.
+"""The catalogue of semantic IDs: which tuple of codes belongs to which item, and back.
 
-Two items may get the same codes: they collide. A last code, counting 0, 1, 2, … within each such
-group, tells them apart, so that every ID names exactly one item. It is given in catalogue order,
-hence adding items at the end of the catalogue never renames an older one. (`remedies` can move
-items to other codes first, so that fewer collide.)
+Two items may get the same codes; they collide. A last code, which counts 0, 1, 2, … within each
+such group, makes every ID unique. It is assigned in catalogue order, so items that are added at the
+end never change an older ID. (`tokenizer.collisions` can move items to other codes first, so that
+fewer of them collide.)
 
-The IDs are looked up in sorted order. All IDs that start with the same codes are neighbors there,
-so a look-up narrows a range once for each code, by binary search.
+Look-ups use the sorted IDs. All IDs that start with the same codes are adjacent there, so a look-up
+narrows a range by binary search, once per code.
 
-The catalogue's sha256 is its name: a model that learned to speak in these IDs talks nonsense in any
-other, so checkpoints carry the name and refuse any other.
+A catalogue is identified by its sha256. A model that was trained with one set of IDs generates
+nonsense with another, so a checkpoint stores the sha256 and refuses any other catalogue.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 "Handling collisions".
 Derived in: chapter 06; seen at work in chapter 00.
@@ -30,24 +30,25 @@ class SemanticIDs:
     """One unique tuple of codes for each item of a catalogue.
 
     Args:
-        codes: shape (N, L), int64, ≥ 0: the learned codes, row i for item i, level 1 first. Rows
-            may repeat; the disambiguation code is added here.
-        codebook_sizes: K of each level, length L, or one K for all levels; each code is below its
-            K.
+        codes: shape (N, L), int64: the learned codes, row i for item i, level 1 first. Rows may
+            repeat; this class adds the disambiguation code.
+        codebook_sizes: K of each level, length L, or one K for all levels. The codes of a level are
+            from 0 to K − 1.
 
     Raises:
-        ValueError: if codes are not an integer (N, L) matrix within their codebooks.
+        ValueError: if codes are not an int64 matrix (N, L) with L ≥ 1, or a code is not from 0 to
+            K − 1.
 
     Attributes:
-        ids: (N, L + 1) int64, the codes with the disambiguation code last. Every row is unique.
-        sizes: length L + 1, how many values each position can take.
+        ids: (N, L + 1) int64, the codes followed by the disambiguation code. Every row is unique.
+        sizes: length L + 1, the number of values at each position.
     """
 
     def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
-        codes = codes.cpu()  # a catalogue is looked up, hashed and written: it lives there
-        if not isinstance(codebook_sizes, Sequence):
-            codebook_sizes = [codebook_sizes] * (codes.shape[1] if codes.ndim == 2 else 0)
-        # Plain numbers: the catalogue's name is hashed from how the sizes are written.
+        codes = codes.cpu()  # a catalogue is searched, hashed and written on the CPU
+        if isinstance(codebook_sizes, int | np.integer):
+            codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
+        # Plain ints, because the sha256 depends on how the sizes are printed.
         sizes = tuple(index(size) for size in codebook_sizes)
         if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:
             raise ValueError(
@@ -58,8 +59,8 @@ class SemanticIDs:
         if len(outside):
             row, level = outside[0].tolist()
             raise ValueError(
-                f"item {row} has code {int(codes[row, level])} at level {level + 1}, where the "
-                f"codebook holds 0 to {sizes[level] - 1}: pass the sizes of their codebook"
+                f"item {row} has code {int(codes[row, level])} at level {level + 1}; expected a "
+                f"code of the codebook, 0 to {sizes[level] - 1}: pass the right codebook_sizes"
             )
         duplicates = disambiguate(codes)  # (N,)
         self.ids = torch.cat([codes, duplicates[:, None]], 1)  # (N, L + 1)
@@ -78,23 +79,23 @@ class SemanticIDs:
 
     @cached_property
     def sha256(self) -> str:
-        """The catalogue's name: a hash of its IDs, in item order, and of the positions' sizes."""
+        """The sha256 (hex) of the IDs, in item order, and `sizes`. It identifies the catalogue."""
         digest = hashlib.sha256(repr(self.sizes).encode())
         digest.update(self.ids.numpy().astype("<i8").tobytes())
         return digest.hexdigest()
 
     @property
     def collision_rate(self) -> float:
-        """The share of items that would vanish if each tuple of learned codes kept one item."""
+        """The share of items that would be lost if each tuple of learned codes kept one item."""
         return float((self.ids[:, -1] > 0).sum()) / max(1, len(self))
 
     def collision_groups(self) -> list[Tensor]:
         """Return the groups of items that share their learned codes.
 
         Returns:
-            A tensor (M,) int64 a group, M ≥ 2, of items in catalogue order; the largest group
-            first, equally large ones in the order of their codes. An item that shares its codes
-            with no other is in none.
+            One tensor (M,) int64 per group, M ≥ 2, with its items in catalogue order. The largest
+            group is first; groups of equal size are in the order of their codes. An item that
+            shares its codes with no other is in no group.
         """
         first = (self.ids[self.order, -1] == 0).nonzero()[:, 0]  # where a group starts in `order`
         sizes = torch.diff(first, append=torch.tensor([len(self)]))
@@ -110,15 +111,15 @@ class SemanticIDs:
 
     @cached_property
     def _sorted_columns(self) -> np.ndarray:
-        """The sorted IDs, (L + 1, N) int64, each position's codes side by side."""
+        """The sorted IDs, transposed: (L + 1, N) int64, each position contiguous in memory."""
         return np.ascontiguousarray(self.ids[self.order].numpy().T)
 
     def _range(self, prefix: Sequence[int]) -> tuple[int, int]:
-        """Return where, in sorted order, the IDs that start with a prefix begin and end."""
+        """Return the range, in sorted order, of the IDs that start with a prefix: start, end."""
         start, end = 0, len(self)
         for column, code in zip(self._sorted_columns, prefix, strict=False):
             candidates = column[start:end]
-            wanted = np.int64(index(code))  # of the column's own type, else NumPy casts the column
+            wanted = np.int64(index(code))  # the column's dtype, or NumPy would cast the column
             end = start + int(candidates.searchsorted(wanted, "right"))
             start = start + int(candidates.searchsorted(wanted, "left"))
         return start, end
@@ -135,21 +136,22 @@ class SemanticIDs:
         if not 0 <= item < len(self):
             raise ValueError(
                 f"item is {item}; expected a row of this catalogue, 0 to {len(self) - 1}: turn the "
-                "data set's own ids into rows with dataset.item_index"
+                "dataset's own ids into rows with dataset.item_index"
             )
         return tuple(self.ids[item].tolist())
 
     def item_of(self, semantic_id: Sequence[int]) -> int | None:
-        """Return the item (its row) that an ID of L + 1 numbers names; None if no item has it."""
+        """Return the item, a row, with an ID of L + 1 numbers, or None if no item has this ID."""
         if len(semantic_id) != len(self.sizes):
             return None
         start, end = self._range(semantic_id)
         return int(self.order[start]) if start < end else None
 
     def with_prefix(self, prefix: Sequence[int]) -> Tensor:
-        """Return the items whose ID starts with these codes, in catalogue order: (M,) int64.
+        """Return the items whose IDs start with these codes, in catalogue order: (M,) int64.
 
-        The L learned codes of an item give all items that collide with it, and the item itself.
+        For the L learned codes of an item, these are the item itself and all items that collide
+        with it.
         """
         if len(prefix) > len(self.sizes):
             return torch.empty(0, dtype=torch.int64)
@@ -158,28 +160,29 @@ class SemanticIDs:
         return items
 
     def with_new_items(self, codes: Tensor) -> "SemanticIDs":
-        """Return a grown catalogue: these items, by these IDs, and new ones after them.
+        """Return a larger catalogue: the old items with their old IDs, then the new items.
 
-        A new item needs no training: the tokenizer that gave the old codes gives it codes too
-        (`RQVAE.assign` on its vector), and the disambiguation code keeps them apart.
+        The tokenizer needs no training for a new item: it computes the item's codes
+        (`RQVAE.assign` on its vector), and the disambiguation code makes the ID unique.
 
-        The grown catalogue has a `sha256` of its own. A decoder that was trained on the old one
-        still recommends from the old one; `load_recommender` refuses it for the grown one, because
-        it has never met the new IDs (where a group grew past the largest, it even lacks the
-        number for the last code). Train it on the grown catalogue, if only for a while.
+        The new catalogue has another `sha256`. A recommender that was trained on the old catalogue
+        still works with the old one. `load_recommender` refuses it for the new one, because it has
+        never seen the new IDs. (If a collision group grew beyond the largest old group, the model
+        does not even have an output for the last code.) Train it on the new catalogue, at least
+        for a short time.
 
         Args:
             codes: shape (M, L), int64: the learned codes of the new items.
 
         Raises:
-            ValueError: as `SemanticIDs`; a row in the message counts all items, the old ones first.
+            ValueError: as `SemanticIDs`. A row in a message counts all items, the old ones first.
         """
         codes = codes.cpu()
         if codes.ndim != 2 or codes.dtype != torch.int64 or codes.shape[1] != len(self.sizes) - 1:
             raise ValueError(
                 f"the new items' codes have shape {tuple(codes.shape)} and type {codes.dtype}; "
-                f"expected an int64 matrix of {len(self.sizes) - 1} columns: pass what the same "
-                "tokenizer's assign returns"
+                f"expected an int64 matrix of {len(self.sizes) - 1} columns: pass the result of "
+                "the same tokenizer's assign"
             )
         return SemanticIDs(torch.cat([self.codes, codes]), self.sizes[:-1])
 
@@ -187,11 +190,12 @@ class SemanticIDs:
         """Return the table that `rqvae-lib inference-rqvae` writes, one row per item.
 
         Args:
-            item_ids: the catalogue's own ids, (N,).
+            item_ids: the dataset's own item ids, (N,), int64 or strings.
             titles: N titles.
 
         Returns:
-            Columns item_id, title, code_1 … code_L, disambiguation, semantic_id ("17-4-203-0").
+            The columns item_id, title, code_1 … code_L, disambiguation and semantic_id
+            ("17-4-203-0").
         """
         columns = [*(f"code_{level}" for level in range(1, len(self.sizes))), "disambiguation"]
         frame = pd.DataFrame(self.ids.numpy(), columns=columns)
@@ -202,13 +206,13 @@ class SemanticIDs:
 
 
 def disambiguate(codes: Tensor) -> Tensor:
-    """Count, for each row, the equal rows before it: the code that makes it unique.
+    """Count the equal rows before each row. This number is the code that makes the row unique.
 
     Args:
-        codes: shape (N, L), int64.
+        codes: shape (N, L), int64, on the CPU.
 
     Returns:
-        shape (N,), int64: 0 for the first row with these codes, 1 for the second, and so on.
+        shape (N,), int64: 0 for the first row with some codes, 1 for the second, and so on.
     """
     order = lexicographic_order(codes)  # (N,), equal rows stay in order
     sorted_codes = codes[order]
@@ -222,5 +226,12 @@ def disambiguate(codes: Tensor) -> Tensor:
 
 
 def lexicographic_order(table: Tensor) -> Tensor:
-    """Return the stable order, (N,) int64, that sorts rows (N, L) by their first column first."""
+    """Return the stable order that sorts the rows of a table by the first column, then the next.
+
+    Args:
+        table: shape (N, L), on the CPU.
+
+    Returns:
+        shape (N,), int64, rows of the table.
+    """
     return torch.from_numpy(np.lexsort(table.numpy().T[::-1]))

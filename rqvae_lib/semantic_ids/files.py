@@ -1,9 +1,9 @@
-"""Semantic IDs in a file: one row per item, written whole, and checked before they are believed.
+"""Semantic IDs in a file: one row per item, written atomically, and checked when read.
 
-A table of IDs is edited, sorted and joined by other programs, and each of them can spoil it: a
-spreadsheet turns codes into dates, a join drops a row. An ID that is wrong by one code names
-another item without any further sign, so the reader believes nothing. It checks each column and
-each row, and names the first that is not what `SemanticIDs.to_frame` would have written.
+Other programs edit, sort and join a table of IDs, and each of them can damage it: a spreadsheet
+turns codes into dates, a join drops a row. An ID with one wrong code is the ID of another item, and
+nothing else shows the mistake. The reader therefore checks every column and every row, and names
+the first one that differs from what `SemanticIDs.to_frame` would have written.
 
 Derived in: chapter 06.
 """
@@ -32,25 +32,29 @@ PLAIN_TYPES = (
 
 
 class IDTable(NamedTuple):
-    """What a file of IDs holds, in catalogue order: row i of each is item i."""
+    """The content of a file of IDs, in catalogue order: row i of each part is item i."""
 
     ids: SemanticIDs
-    item_ids: NDArray[Any]  # (N,), the data set's own ids: int64, or Python strings
+    item_ids: NDArray[Any]  # (N,), the dataset's own ids: int64, or Python strings
     titles: list[str]
 
 
 def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write the table of `SemanticIDs.to_frame` as CSV or Parquet, by the ending, atomically.
+    """Write the table of `SemanticIDs.to_frame` to a file, atomically.
+
+    Args:
+        path: the file to write. The ending .csv or .parquet decides the format.
+        frame: the table.
 
     Raises:
         ValueError: if the path ends in neither .csv nor .parquet.
-        OSError: if the path cannot be written; an older file is then still whole.
+        OSError: if the path cannot be written. An older file is then unchanged.
     """
     path = Path(path)
     check_ending(path)
     with write_atomically(path) as temporary:
         if path.suffix == ".csv":
-            # Python's csv leaves a lone carriage return bare, where readers would end the row.
+            # Python's csv does not quote a lone carriage return, where readers would end the row.
             returns = any(
                 pd.api.types.is_string_dtype(frame[name].dtype)
                 and frame[name].str.contains("\r", regex=False).any()
@@ -67,7 +71,7 @@ def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
 
 
 def check_ending(path: Path) -> None:
-    """Raise ValueError unless a path ends as a file of IDs does."""
+    """Raise ValueError unless a path ends in .csv or .parquet."""
     if path.suffix not in ENDINGS:
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
 
@@ -80,19 +84,19 @@ def read_ids(
     """Read a table that `write_ids` wrote, and check all of it.
 
     Args:
-        path: a .csv or .parquet file. Its rows may stand in another order than `item_ids`.
-        codebook_sizes: K of each level, length L; the file does not say them.
-        item_ids: the own ids of the items that must be there, (N,), each once, in catalogue order:
-            all whole numbers, or all text. Without them, the file's rows are the catalogue and its
-            order, and its ids are what they are in a .parquet file; in a .csv they are numbers if
-            all of them are whole numbers, else text, so that "007" is not 7.
+        path: a .csv or .parquet file. Its rows may be in another order than `item_ids`.
+        codebook_sizes: K of each level, length L. The file does not contain them.
+        item_ids: the dataset's own ids of the items that the file must hold, (N,), each once, in
+            catalogue order: all whole numbers or all strings. None: the rows of the file are the
+            catalogue, in their order. The ids of a .parquet file then keep their type; those of a
+            .csv are numbers if all of them are whole numbers, otherwise strings, so "007" is not 7.
 
     Returns:
-        The same catalogue, by the same `sha256`, as the one that was written.
+        The catalogue that was written, with the same `sha256`.
 
     Raises:
-        ValueError: for a file that is not such a table. The message names the file, the row
-            (counted from 0, without the header) and the column that are wrong.
+        ValueError: if the file is not such a table. The message names the file and, for a wrong
+            value, the row (counted from 0, without the header) and the column.
         OSError: if the file cannot be read.
     """
     path = Path(path)
@@ -124,24 +128,24 @@ def read_ids(
 
 
 def _read(path: Path, names: list[str]) -> pd.DataFrame:
-    """Return a file's table; a CSV's fields stay text, to be checked as they are."""
+    """Read a file's table. The fields of a CSV stay strings, so they can be checked as written."""
     reason: Exception
-    with path.open("rb") as file:  # a file that is not there is the system's own error
+    with path.open("rb") as file:  # raises OSError for a missing file
         try:
             if path.suffix == ".parquet":
                 found, frame = _read_parquet(file, names)
             else:
-                # The header first, and little of it: noise may have a hundred thousand columns.
+                # Read the header first, up to a limit: random bytes may have 100,000 columns.
                 header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
                 found = header.replace('"', "").split(",")
                 frame = pd.DataFrame()
                 if found == names:
                     file.seek(0)
                     frame = _read_csv(file)
-                    found = list(frame.columns)  # a quotation mark within a name is part of it
+                    found = list(frame.columns)  # a quotation mark inside a name is part of it
         except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # else it is pyarrow's, about a damaged file
+                raise  # without an errno, it is pyarrow's error about a damaged file
             reason = error
         else:
             _check_columns(path, found, names)
@@ -155,30 +159,30 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
 
 
 def _read_parquet(file: BinaryIO, names: list[str]) -> tuple[list[str], pd.DataFrame]:
-    """Return the columns that a file has, and its table if they are those of a table of IDs.
+    """Return a file's column names, and its table if the names are those of a table of IDs.
 
-    What pandas noted in the file (an index, say) is passed over: the columns say all that counts.
+    What pandas stored in the file, such as an index, is ignored: only the columns count.
     """
     with pq.ParquetFile(file) as parquet:
         found = [str(name) for name in parquet.schema_arrow.names]
         if found != names:
             return found, pd.DataFrame()
-        # Repeated values take next to no room, so that a small file can hold more than the memory.
+        # Repeated values take almost no space, so a small file can unpack to more than the memory.
         rows, size = parquet.metadata.num_rows, file.seek(0, 2)
         if rows > size:
             raise ValueError(f"it holds {rows:,} rows in {size:,} bytes, so they cannot all differ")
         for name, kind in zip(found, parquet.schema_arrow.types, strict=True):
-            # Without rows, a column may be of no type: that there are none is said later.
+            # Without rows, a column may have no type. The caller reports the missing rows.
             if rows and not any(is_plain(kind) for is_plain in PLAIN_TYPES):
                 raise ValueError(f"column {name!r} holds {kind}, not numbers or text")
         table = parquet.read()
-        table.validate(full=True)  # text is UTF-8, say
+        table.validate(full=True)  # checks, for example, that text is UTF-8
         return found, table.to_pandas(ignore_metadata=True)
 
 
 def _read_csv(file: BinaryIO) -> pd.DataFrame:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row too long
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
         return pd.read_csv(
             file,
             dtype=str,
@@ -190,7 +194,7 @@ def _read_csv(file: BinaryIO) -> pd.DataFrame:
 
 
 def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:
-    """Raise ValueError for the first column that is missing, too many, or out of place."""
+    """Raise ValueError for the first column that is missing, unknown, or out of place."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     if found != expected:
@@ -206,7 +210,7 @@ def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:
 
 
 def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
-    """Return a column as (N,) int64; name the row of the first field that is no whole number."""
+    """Return a column as (N,) int64, or raise ValueError for the first field that is not an int."""
     column = frame[name]
     if pd.api.types.is_signed_integer_dtype(column.dtype) and not column.hasnans:
         return column.to_numpy(np.int64)
@@ -222,21 +226,21 @@ def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
 
 
 def _of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
-    """Return ids that a caller gave as an array of int64 or of Python strings."""
+    """Return the ids that a caller passed as an array of int64 or of Python strings."""
     listed = np.asarray(item_ids, dtype=object)
     if all(isinstance(one, str) for one in listed):
         return listed
     for row, one in enumerate(listed):
         if isinstance(one, bool) or not isinstance(one, int | np.integer):
             raise ValueError(
-                f"item_ids[{row}] is {_short(one)!r}, expected whole numbers, or text for all: "
-                "pass the item_id column of the data set's items"
+                f"item_ids[{row}] is {_short(one)!r}, expected all whole numbers or all text: "
+                "pass the item_id column of dataset.items"
             )
     return listed.astype(np.int64)
 
 
 def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the column of ids as (N,) int64 or Python strings, of the type that is wanted."""
+    """Return the column of ids as (N,) int64 or Python strings, whichever type `wanted` has."""
     column = frame["item_id"]
     if wanted is not None and wanted.dtype == np.int64:
         return _integers(path, frame, "item_id")
@@ -252,22 +256,26 @@ def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> ND
         if min(numbers) >= -(2**63) and max(numbers) < 2**63:
             return np.array(numbers, dtype=np.int64)
     if wanted is None and not pd.api.types.is_string_dtype(column.dtype):
-        raise _wrong(path, 0, "item_id", column[0], "a whole number or a text")
+        raise _wrong(path, 0, "item_id", column[0], "a whole number or text")
     return text.to_numpy(dtype=object)
 
 
 def _check_unique(path: Path, item_ids: NDArray[Any]) -> None:
-    """Raise ValueError at the first row of an item that an earlier row holds."""
+    """Raise ValueError for the first row with an item that an earlier row has."""
     repeated = pd.Series(item_ids).duplicated().to_numpy()
     if repeated.any():
         row = int(repeated.argmax())
         first = int((item_ids == item_ids[row]).argmax())
-        expected = f"each item once, and row {first} has it already"
+        expected = f"each item once, but row {first} has it already"
         raise _wrong(path, row, "item_id", item_ids[row], expected)
 
 
 def _rows_of(path: Path, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the row of each wanted item, (N,); refuse a file with an item too many or too few."""
+    """Return the row of each wanted item, (N,) int64.
+
+    Raises:
+        ValueError: if a wanted item is missing, or there is an item that is not wanted.
+    """
     rows = pd.Index(found).get_indexer(pd.Index(wanted))
     if (rows < 0).any():
         raise ValueError(
@@ -275,10 +283,10 @@ def _rows_of(path: Path, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[n
             f"({int((rows < 0).sum())} such items); expected a row for each item of the catalogue: "
             "write the file again from this catalogue"
         )
-    strange = np.ones(len(found), dtype=bool)
-    strange[rows] = False
-    if strange.any():
-        row = int(strange.argmax())
+    extra = np.ones(len(found), dtype=bool)
+    extra[rows] = False
+    if extra.any():
+        row = int(extra.argmax())
         raise _wrong(path, row, "item_id", found[row], "an item of the catalogue")
     return np.asarray(rows, dtype=np.int64)
 
@@ -290,11 +298,11 @@ def _check_equal(
     found: NDArray[np.generic],
     expected: NDArray[np.generic],
 ) -> None:
-    """Raise ValueError at the first row whose field is not what its codes make it."""
+    """Raise ValueError for the first row whose field does not follow from the codes."""
     different = found != expected
     if different.any():
         place = int(different.argmax())
-        why = f"{expected[place]}, which is what the codes give in this order of items"
+        why = f"{expected[place]}, which follows from the codes in this order of items"
         raise _wrong(path, int(rows[place]), name, found[place], why)
 
 
@@ -306,6 +314,6 @@ def _wrong(path: Path, row: int, name: str, found: object, expected: str) -> Val
 
 
 def _short(found: object, length: int = 40) -> str:
-    """Return what was found as text that does not fill the screen."""
+    """Return what was found as text, cut to at most `length` characters and an ellipsis."""
     text = str(found)
     return text if len(text) <= length else f"{text[:length]}…"

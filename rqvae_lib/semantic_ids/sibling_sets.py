@@ -1,9 +1,9 @@
-"""Where an ID has a choice: the prefixes of a catalogue that have siblings.
+"""Sibling sets: the prefixes of a catalogue at which an ID has a choice.
 
-After two or three codes most prefixes of a real catalogue lead on in one way only. Such a code is
-no choice: its probability is 1, given those before it, and nothing has to be scored. What remains
-is one set of siblings after another: the codes that may follow one prefix. So a model that knows
-the catalogue scores *choices* only, with a softmax over each set of siblings.
+After two or three codes, most prefixes of a real catalogue have only one continuation. Such a code
+is not a choice: given the codes before it, its probability is 1, and a model does not need to score
+it. The rest are sets of siblings, the codes that may follow one prefix. A model that knows the
+catalogue therefore scores only these *choices*, with one softmax per set of siblings.
 
 Source: a softmax over the children of each node of a tree: Morin and Bengio, "Hierarchical
 probabilistic neural network language model", AISTATS 2005.
@@ -19,19 +19,27 @@ from rqvae_lib.semantic_ids.trie import Trie
 
 
 class SiblingSets(NamedTuple):
-    """The choices of one level: C prefixes in G sets of siblings, set after set.
+    """The choices of one level: C prefixes in G sets of siblings, one set after another.
 
-    Where every prefix of the level is an only child, C and G are 0.
+    If every prefix of the level is an only child, C and G are 0.
     """
 
-    item: Tensor  # (C,) int64, some item whose ID begins with the prefix
-    set_of: Tensor  # (C,) int64, the set of siblings that it belongs to
-    first: Tensor  # (G + 1,) int64, where each set starts among the choices
+    item: Tensor  # (C,) int64, one item whose ID begins with the prefix
+    set_of: Tensor  # (C,) int64, the set of siblings that each choice belongs to
+    first: Tensor  # (G + 1,) int64, where each set starts among the choices, and C
     of_node: Tensor  # (M,) int64, the choice that each node of the trie's level is, or −1
-    of_item: Tensor  # (N,) int64, the choice on the way to each item, or −1
+    of_item: Tensor  # (N,) int64, the choice in the ID of each item, or −1
 
     def members(self, sets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the choices of each set (P,): (P, S) int64, and which of them are real, bool."""
+        """Return the choices of each set.
+
+        Args:
+            sets: shape (P,), int64.
+
+        Returns:
+            The choices, (P, S) int64, S as large as the largest of these sets; and a mask, (P, S)
+            bool, which is false where a smaller set has no choice.
+        """
         first, end = self.first[sets], self.first[sets + 1]
         places = torch.arange(int((end - first).max()), device=sets.device)  # (S,)
         found = first[:, None] + places
@@ -39,10 +47,13 @@ class SiblingSets(NamedTuple):
 
 
 def sibling_sets(trie: Trie) -> list[SiblingSets]:
-    """Return the choices of each level, of the first code to the last.
+    """Return the choices of each level, from the first code to the last.
 
     Args:
         trie: the catalogue's prefixes, on the CPU.
+
+    Returns:
+        One `SiblingSets` per code of an ID, on the CPU.
     """
     leaves = torch.arange(trie.num_items)
     levels = []

@@ -1,9 +1,9 @@
-"""The catalogue's prefixes as a few flat tensors, so that only IDs that exist can be generated.
+"""The trie: a catalogue's prefixes as flat tensors, so that only existing IDs are generated.
 
-Sort the IDs. Each distinct prefix is a node, and the nodes of one level, in sorted order, are
-numbered one after another. Then the children of a node are neighbors too, and so are all the items
-below it: a node needs to remember only where its children start and where its items start. This is
-the compressed sparse row layout, 12 bytes per node and one extra entry per level.
+Sort the IDs. Each distinct prefix is a node, and the nodes of a level are numbered in sorted order.
+The children of a node then have consecutive numbers, and so do the items below it. A node stores
+only where its children start and where its items start. This is the compressed sparse row layout,
+with 12 bytes per node and one extra entry per level.
 
 Source: constrained decoding over a prefix tree: De Cao et al., "Autoregressive entity retrieval",
 arXiv 2010.00904, §3.2; the flat layout: Su et al., "STATIC", arXiv 2602.22647.
@@ -19,9 +19,11 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
 class Children(NamedTuple):
-    nodes: Tensor  # (..., C) int64, nodes of the next level; where not valid, any node
-    codes: Tensor  # (..., C) int64, the code that leads to each
-    valid: Tensor  # (..., C) bool; C is the largest number of children at this level
+    """The children of some nodes, padded to C, the largest number of children at the level."""
+
+    nodes: Tensor  # (..., C) int64, nodes of the next level; an arbitrary node where not valid
+    codes: Tensor  # (..., C) int64, the code that leads to each child
+    valid: Tensor  # (..., C) bool, false for padding
 
 
 class Level(NamedTuple):
@@ -30,20 +32,22 @@ class Level(NamedTuple):
     code: Tensor  # (M,) int32, the last code of each prefix
     first_child: Tensor  # (M + 1,) int32, where its children start in the next level
     first_leaf: Tensor  # (M + 1,) int32, where its items start in `Trie.items`
-    max_children: int
+    max_children: int  # the largest number of children of a node at this depth
 
 
 class Trie(nn.Module):
-    """All prefixes of a catalogue of IDs; its tensors are buffers, so `.to(device)` moves them.
+    """All prefixes of a catalogue of IDs. Its tensors are buffers, so `.to(device)` moves them.
 
-    Level 0 holds the root alone (the empty prefix); level d the prefixes of d codes.
+    Level 0 holds only the root, the empty prefix. Level d holds the prefixes of d codes.
 
     Args:
         ids: the catalogue.
 
     Attributes:
-        items: (N,) int64, the items in the sorted order of their IDs: the leaves.
-        leaf_of: (N,) int64, each item's position among the leaves: the inverse of `items`.
+        items: (N,) int64, the items in the sorted order of their IDs. These are the leaves.
+        leaf_of: (N,) int64, each item's position among the leaves, the inverse of `items`.
+        depth: the number of codes of an ID.
+        max_children: for each depth, the largest number of children of a node.
 
     Raises:
         ValueError: if the catalogue is empty.
@@ -62,13 +66,13 @@ class Trie(nn.Module):
         self._keep("leaf_of", leaf_of)
         table = ids.ids[ids.order]  # (N, depth)
         num_items, self.depth = table.shape  # the codes of an ID
-        starts = [torch.zeros(1, dtype=torch.int64)]  # a level: row where each prefix begins
+        starts = [torch.zeros(1, dtype=torch.int64)]  # per level: the row where each prefix begins
         begins = torch.zeros(num_items, dtype=torch.bool)
         begins[0] = True
         for level in range(self.depth):
             begins[1:] |= table[1:, level] != table[:-1, level]
             starts.append(begins.nonzero()[:, 0])
-        starts.append(starts[-1])  # a leaf stands for itself, so that every level has a next one
+        starts.append(starts[-1])  # each leaf counts as its own child: every level needs a next one
         end = torch.tensor([num_items])
         max_children = []
         for d in range(self.depth + 1):
@@ -82,7 +86,7 @@ class Trie(nn.Module):
         self.max_children = tuple(max_children)
 
     def _keep(self, name: str, tensor: Tensor) -> None:
-        # Not in a state dict: the IDs are there, and say it all.
+        # Not in a state dict: the IDs are there, and a trie can be made from them.
         self.register_buffer(name, tensor, persistent=False)
 
     def level(self, depth: int) -> Level:
@@ -99,17 +103,19 @@ class Trie(nn.Module):
 
     @property
     def num_items(self) -> int:
+        """N, the number of items in the catalogue."""
         return len(self.items)
 
     def children_of(self, depth: int, nodes: Tensor) -> Children:
-        """Return the nodes one code further.
+        """Return the children of each node.
 
         Args:
             depth: the depth of `nodes`, 0 (the root, node 0) to `self.depth` − 1.
             nodes: shape (...), int64, nodes of that level.
 
         Returns:
-            nodes, codes and validity, each of shape (..., C), C = the level's `max_children`.
+            The nodes, codes and validity of the children, each of shape (..., C), where C is the
+            level's `max_children`.
         """
         level, below = self.level(depth), self.level(depth + 1)
         first = level.first_child[nodes].long()  # (...)
@@ -121,20 +127,40 @@ class Trie(nn.Module):
         return Children(found, below.code[found].long(), valid)
 
     def follow(self, depth: int, nodes: Tensor, codes: Tensor) -> Tensor:
-        """Return the child of each node (...) that a code (...) leads to, (...) int64.
+        """Return the child of each node that a code leads to.
 
-        Where no child has the code, the result is some other child.
+        Args:
+            depth: the depth of `nodes`, 0 to `self.depth` − 1.
+            nodes: shape (...), int64, nodes of that level.
+            codes: shape (...), int64, one code per node.
+
+        Returns:
+            shape (...), int64, nodes of the next level. If no child has the code, the result is
+            another child.
         """
         children = self.children_of(depth, nodes)  # (..., C)
         chosen = children.valid & (children.codes == codes[..., None])
         return children.nodes.gather(-1, chosen.byte().argmax(-1, keepdim=True))[..., 0]
 
     def leaf_range(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the items below each node start and end in `items`, each of shape (...)."""
+        """Return where the items below each node start and end in `items`.
+
+        Args:
+            depth: the depth of `nodes`, 0 to `self.depth`.
+            nodes: shape (...), int64, nodes of that level.
+
+        Returns:
+            The starts and the ends, each of shape (...), int64.
+        """
         first_leaf = self.level(depth).first_leaf
         return first_leaf[nodes].long(), first_leaf[nodes + 1].long()
 
     def node_above(self, depth: int, leaves: Tensor) -> Tensor:
-        """Return the node of a level below which each leaf (...) stands, (...) int64."""
+        """Return the node of a level that each leaf is below: (...) int64.
+
+        Args:
+            depth: the depth of the nodes, 0 to `self.depth`.
+            leaves: shape (...), int64, positions in `items`.
+        """
         first_leaf = self.level(depth).first_leaf.long()
         return torch.searchsorted(first_leaf[:-1], leaves, right=True) - 1

@@ -89,7 +89,8 @@ def item_map(
 
 def _part(ending: str) -> str:
     """Return the file beside this one that has the same name and another ending."""
-    return (resources.files("rqvae_lib") / f"item_map.{ending}").read_text(encoding="utf-8")
+    file = resources.files("rqvae_lib.teaching") / f"item_map.{ending}"
+    return file.read_text(encoding="utf-8")
 
 
 def _as_json(

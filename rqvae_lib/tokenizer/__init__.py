@@ -1,0 +1,1 @@
+"""The tokenizer, an RQ-VAE: residual quantization, collisions, and metrics."""

@@ -1,9 +1,9 @@
-"""What a catalogue's codes say of its items, beside what chance would say.
+"""What a catalogue's codes say about its items, compared with chance.
 
 A number such as "97 % of the movies with the same three codes share a genre" means nothing by
-itself: groups of one agree with themselves. So each measure here comes with what it is to be held
-against. Collisions have an exact expectation for codes that were drawn at random with the same
-shares; for what the codes know of an attribute, shuffle the labels and measure again.
+itself, because groups of one always agree. Each measure here therefore has a baseline. For
+collisions, it is the exact expectation for random codes with the same shares. For an attribute of
+the items, shuffle the labels and measure again.
 
 Source: collisions of random codes are the birthday problem, Feller, *An Introduction to Probability
 Theory and Its Applications* I, §II.3; entropies and mutual information: Cover and Thomas, *Elements
@@ -22,14 +22,16 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
     """Number the groups of items that share their first codes.
 
     Args:
-        codes: shape (N, L), int64, level 1 first.
-        length: codes that a group shares, 0 to L. Of length 0 there is one group, all items.
+        codes: shape (N, L), int64, ≥ 0, level 1 first.
+        length: the number of first codes that a group shares, 0 to L. With length 0, all items are
+            in one group.
 
     Returns:
         shape (N,), int64: the number of each item's group, from 0, in the order of the prefixes.
 
     Raises:
-        ValueError: if codes are not an (N, L) int64 matrix, or length is out of range.
+        ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, if
+            a code is below 0, or if length is out of range.
     """
     _check_codes(codes)
     if not 0 <= length <= codes.shape[1]:
@@ -44,26 +46,27 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
 
 
 def expected_collision_rate(codes: Tensor) -> float:
-    """Return the collision rate that chance would give codes with the same use of each codebook.
+    """Return the expected collision rate of random codes that use each codebook in the same way.
 
-    Each of N items draws its code of each level by itself, with the shares that the codes have in
-    `codes`. A tuple of probability p is then drawn by somebody with probability 1 - (1 - p)^N, so
-    the expected number of different tuples is the sum of this over all tuples. Everybody else
-    collides. Tuples with the same p are summed at once, which makes the sum short.
+    Each of N items draws its code at each level independently, with the shares of the codes in
+    `codes`. At least one item then draws a tuple of probability p with probability 1 - (1 - p)^N.
+    The sum over all tuples is the expected number of different tuples, and all other items collide.
+    Tuples with the same p are added together, so the sum is short.
 
     Args:
-        codes: shape (N, L), int64, ≥ 0: only the shares of the codes in each column matter.
+        codes: shape (N, L), int64, ≥ 0. Only the shares of the codes in each column matter.
 
     Returns:
         The expectation of `SemanticIDs.collision_rate` for such codes, in [0, 1).
 
     Raises:
-        ValueError: if codes are not an (N, L) int64 matrix with a row and a column.
+        ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, or
+            a code is below 0.
     """
     _check_codes(codes)
     num_items = len(codes)
-    # What a tuple's probability can be, times N^L: a product of one count per level. Counts repeat,
-    # so there are few such products, and of each it is enough to know how many tuples have it.
+    # The possible probabilities of a tuple, times N^L, are products of one count per level. Counts
+    # repeat, so there are few products, and it is enough to count the tuples of each.
     products = torch.ones(1, dtype=torch.float64)
     tuples = torch.ones(1, dtype=torch.float64)
     for level in codes.T:
@@ -73,29 +76,31 @@ def expected_collision_rate(codes: Tensor) -> float:
         products, where = torch.unique(products[:, None] * counts, return_inverse=True)
         tuples = torch.zeros_like(products).index_add_(0, where.reshape(-1), weights)
     probabilities = products / float(num_items) ** codes.shape[1]
-    drawn = -torch.expm1(num_items * torch.log1p(-probabilities))  # by somebody, at least once
+    drawn = -torch.expm1(num_items * torch.log1p(-probabilities))  # by at least one item
     return 1 - float((tuples * drawn).sum()) / num_items
 
 
 def conditional_entropies(codes: Tensor) -> Tensor:
-    """Return how uncertain each code is for one who knows the codes before it.
+    """Return the entropy of each code, given the codes before it.
 
-    The entropy of the first l codes together, less that of the first l - 1. All of them add up to
-    the entropy of whole tuples, which N items cannot raise above log N: where items are few, the
-    last levels are bounded by that, and not by their codebooks.
+    This is the joint entropy of the first l codes minus that of the first l - 1. The values add up
+    to the entropy of the whole tuples, which is at most log N for N items. In a small catalogue,
+    this limits the last levels, and not the size of their codebooks.
 
     Args:
-        codes: shape (N, L), int64.
+        codes: shape (N, L), int64, ≥ 0.
 
     Returns:
-        shape (L,), float64, in nats (natural logarithm): H(c_l | c_1 … c_(l-1)), 0 where the codes
-        before leave no choice.
+        shape (L,), float64, in nats (natural logarithm): H(c_l | c_1 … c_(l-1)). It is 0 if the
+        codes before determine the code.
 
     Raises:
-        ValueError: if codes are not an (N, L) int64 matrix with a row and a column.
+        ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, or
+            a code is below 0.
     """
     _check_codes(codes)
-    # Groups that a level does not split are summed in the same order: the difference is 0 exactly.
+    # The groups that a level does not split are summed in the same order, so the difference is
+    # exactly 0.
     joint = [entropy(prefix_groups(codes, length)) for length in range(codes.shape[1] + 1)]
     return torch.tensor(joint, dtype=torch.float64).diff()
 
@@ -107,27 +112,27 @@ def entropy(labels: Tensor) -> float:
         labels: shape (N,), integers, N ≥ 1.
 
     Raises:
-        ValueError: if labels are not a row of integers with at least one.
+        ValueError: if labels are not a vector of at least one integer.
     """
     _check_labels("labels", labels, None)
     return _entropy(torch.unique(labels, return_counts=True)[1])
 
 
 def purity(groups: Tensor, labels: Tensor) -> float:
-    """Return the share of items that have the commonest label of their group.
+    """Return the share of items that have the most common label of their group.
 
-    A group of one is always pure, and small groups nearly so: hold it against the purity of
-    shuffled labels, `purity(groups, labels[torch.randperm(N)])`.
+    A group of one is always pure, and a small group nearly so. Compare the result with the purity
+    of shuffled labels, `purity(groups, labels[torch.randperm(N)])`.
 
     Args:
-        groups: shape (N,), integers: which group an item is in, such as `prefix_groups` gives.
-        labels: shape (N,), integers: its genre, its decade, …
+        groups: shape (N,), integers: the group of each item, such as `prefix_groups` returns.
+        labels: shape (N,), integers: the label of each item, such as its genre or its decade.
 
     Returns:
         A number in (0, 1].
 
     Raises:
-        ValueError: if either is not a row of integers, if they differ in length, or are empty.
+        ValueError: if either is not a vector of integers, if they differ in length, or are empty.
     """
     pairs, counts = _contingency(groups, labels)
     best = torch.zeros(int(pairs[:, 0].max()) + 1, dtype=torch.int64)
@@ -136,10 +141,10 @@ def purity(groups: Tensor, labels: Tensor) -> float:
 
 
 def pair_precision(groups: Tensor, labels: Tensor) -> float:
-    """Return the share of pairs with the same label, among pairs of items of the same group.
+    """Return the share of pairs with the same label, among pairs of items in the same group.
 
-    Groups of one have no pair, and small groups are not flattered. Of shuffled labels it is, on
-    average, what it is for one group of all items, whatever the groups: that is its control.
+    Groups of one have no pairs, and small groups get no advantage. Its baseline does not depend on
+    the groups: for shuffled labels, the mean is the value for a single group of all items.
 
     Args:
         groups, labels: as `purity`.
@@ -157,17 +162,17 @@ def pair_precision(groups: Tensor, labels: Tensor) -> float:
 
 
 def normalized_mutual_information(groups: Tensor, labels: Tensor) -> float:
-    """Return the mutual information of groups and labels, over the mean of their entropies.
+    """Return the mutual information of groups and labels, divided by the mean of their entropies.
 
-    Like purity it rises when groups get smaller, whatever they hold: hold it against that of
-    shuffled labels.
+    Like purity, it rises when groups get smaller, whatever they contain. Compare it with the value
+    for shuffled labels.
 
     Args:
         groups, labels: as `purity`.
 
     Returns:
-        A number in [0, 1]: 0 if they know nothing of each other, 1 if each gives the other. If
-        there is one group and one label it is 1, as scikit-learn has it.
+        A number in [0, 1]: 0 if groups and labels are independent, 1 if each determines the other.
+        For one group and one label it is 1, as in scikit-learn.
 
     Raises:
         ValueError: as `purity`.
@@ -176,16 +181,16 @@ def normalized_mutual_information(groups: Tensor, labels: Tensor) -> float:
     of_both = entropy(groups) + entropy(labels)
     if of_both == 0:
         return 1.0
-    # Rounding may leave the unit interval by a hair.
+    # Rounding may give a number just outside [0, 1].
     return min(1.0, max(0.0, of_both - _entropy(together)) / (of_both / 2))
 
 
 def _check_codes(codes: Tensor) -> None:
-    """Raise ValueError unless codes are an int64 matrix with a row and a column, none negative."""
+    """Raise ValueError unless codes are a non-empty int64 matrix of numbers that are ≥ 0."""
     if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.numel():
         raise ValueError(
             f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-            "matrix of one row per item and one column per level, at least one of each"
+            "matrix with one row per item and one column per level, at least one of each"
         )
     if int(codes.min()) < 0:
         row, level = (codes < 0).nonzero()[0].tolist()
@@ -196,21 +201,26 @@ def _check_codes(codes: Tensor) -> None:
 
 
 def _check_labels(name: str, labels: Tensor, length: int | None) -> None:
-    """Raise ValueError unless labels are a row of integers, of this length, at least one."""
+    """Raise ValueError unless labels are a non-empty vector of integers, of this length if any."""
     if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
         raise ValueError(
-            f"{name} have shape {tuple(labels.shape)} and type {labels.dtype}; expected a row of "
-            "integers, one per item: number the values, as pandas.factorize does"
+            f"{name} have shape {tuple(labels.shape)} and type {labels.dtype}; expected a vector "
+            "of integers, one per item: number the values, as pandas.factorize does"
         )
     if length is not None and len(labels) != length:
         raise ValueError(
             f"there are {length} entries in groups but {len(labels)} {name}; expected one of each "
-            "for every item: drop the items without a label from both"
+            "per item: drop the items without a label from both"
         )
 
 
 def _contingency(groups: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pairs (P, 2) of a group and a label that occur, numbered from 0, and how often."""
+    """Count how often each pair of a group and a label occurs.
+
+    Returns:
+        The pairs that occur, (P, 2) int64, with groups and labels numbered from 0; and how often
+        each occurs, (P,) int64.
+    """
     _check_labels("groups", groups, None)
     _check_labels("labels", labels, len(groups))
     numbered = [torch.unique(column, return_inverse=True)[1] for column in (groups, labels)]

@@ -1,20 +1,20 @@
-"""What to do about items that collide: three remedies behind one interface, and what each costs.
+"""Three remedies for items that collide, behind one interface, and what each of them costs.
 
-The disambiguation code always works, and says nothing about the item. The two other remedies move
-a colliding item to codes that fit it a little less and that no other item has:
+The disambiguation code always works but says nothing about the item. The other two remedies move a
+colliding item to codes that fit it a little worse and that no other item has:
 
-- *balanced last level*: the colliding items share out the last codebook, each codeword an equal
-  part of them. Optimal transport finds the cheapest such sharing (LC-Rec's uniform semantic
-  mapping);
-- *nearest free code*: an item whose codes are taken gets the nearest tuple that is free, found by a
-  beam over the levels.
+- *balanced last level*: the colliding items are distributed evenly over the last codebook. Optimal
+  transport finds the cheapest way (LC-Rec's uniform semantic mapping);
+- *nearest free code*: an item whose codes are taken gets the nearest free tuple, which a beam
+  search over the levels finds.
 
-Neither promises an end to all collisions: two items with the same vector look alike to optimal
-transport, and all tuples near an item may be taken. The disambiguation code closes what they leave.
+Neither of them removes all collisions for certain: optimal transport cannot tell apart two items
+with the same vector, and all tuples near an item may be taken. The disambiguation code handles the
+remaining collisions.
 
-Whether a remedy is *stable* matters where a catalogue grows, because a recommender must learn again
-whatever was renamed. Run again with new items at the end, the disambiguation code and the nearest
-free code rename no older item; the balanced last level may rename any item that collides.
+A growing catalogue needs a *stable* remedy, because a recommender must learn every changed ID
+again. After new items are added at the end, the disambiguation code and the nearest free code
+change no older ID. The balanced last level may change the ID of any item that collides.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 "Handling collisions"; Zheng et al., LC-Rec,
 arXiv 2311.09049, "Uniform semantic mapping".
@@ -38,10 +38,10 @@ Remedy = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents, codes, codebooks
 class Resolved(NamedTuple):
     """A catalogue after a remedy, and what the remedy cost."""
 
-    ids: SemanticIDs  # the disambiguation code tells apart what still collides
-    moved: Tensor  # (N,) bool, the items whose learned codes are no longer the tokenizer's
-    # (N,), the latents' dtype: by how much the squared distance from latent to codewords grew.
-    # Below 0 where the new codes fit better: a greedy choice at each level is not always the best.
+    ids: SemanticIDs  # the disambiguation code tells apart the items that still collide
+    moved: Tensor  # (N,) bool, the items whose codes differ from the tokenizer's
+    # (N,), the latents' dtype: the growth of the squared distance from latent to sum of codewords.
+    # Below 0 if the new codes fit better: choosing greedily level by level is not always optimal.
     added_error: Tensor
 
 
@@ -49,28 +49,31 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
     """Apply a remedy to the collisions of a catalogue.
 
     Args:
-        latents: shape (N, D), float32 or float64, what was quantized: `RQVAE.encode` of the item
+        latents: shape (N, D), float32 or float64: the result of `RQVAE.encode` for the item
             vectors.
-        codes: shape (N, L), int64, what `RQVAE.assign` made of them.
-        codebooks: shape (L, K, D): `RQVAE.quantizer.codebooks`. Of another dtype, they are
-            converted to the latents'.
-        remedy: `keep_codes`, `balance_last_level` or `take_nearest_free`; with other settings, by
-            functools.partial. `REMEDIES` has them by name.
+        codes: shape (N, L), int64: the result of `RQVAE.assign` for the same vectors.
+        codebooks: shape (L, K, D): `RQVAE.quantizer.codebooks`. They are converted to the dtype of
+            the latents.
+        remedy: `keep_codes`, `balance_last_level` or `take_nearest_free`, or a functools.partial of
+            one of them with other settings. `REMEDIES` has them by name.
+
+    Returns:
+        The catalogue, the moved items and the added error, all on the CPU.
 
     Raises:
-        ValueError: if the shapes do not fit each other, latents are of another dtype or not finite,
-            or codes are outside their codebooks.
+        ValueError: if the shapes do not match, if latents have another dtype or are not finite, or
+            if a code is outside its codebook.
     """
     if latents.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"latents have type {latents.dtype}; expected float32 or float64, which tell near "
+            f"latents have type {latents.dtype}; expected float32 or float64, to tell near "
             "codewords apart: pass latents.float()"
         )
     latents, codes = latents.detach().cpu(), codes.cpu()
     codebooks = codebooks.detach().cpu().to(latents.dtype)
     if codebooks.ndim != 3:
         raise ValueError(
-            f"codebooks have shape {tuple(codebooks.shape)}; expected (levels, codewords, numbers "
+            f"codebooks have shape {tuple(codebooks.shape)}; expected (levels, codewords, width "
             "of a codeword): pass rqvae.quantizer.codebooks"
         )
     num_levels, size, dim = codebooks.shape
@@ -80,7 +83,7 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
             "each row of codes, as wide as the codewords: pass rqvae.encode(vectors)"
         )
     check_finite(latents, "latents")
-    SemanticIDs(codes, [size] * num_levels)  # refuses codes that no codebook has
+    SemanticIDs(codes, [size] * num_levels)  # raises ValueError for codes outside the codebooks
     resolved = remedy(latents, codes, codebooks)  # (N, L)
     return Resolved(
         SemanticIDs(resolved, [size] * num_levels),
@@ -90,7 +93,14 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
 
 
 def keep_codes(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Move no item: the disambiguation code alone is the remedy. Arguments as `resolve`."""
+    """Move no item, and leave all collisions to the disambiguation code.
+
+    Args:
+        latents, codes, codebooks: as `resolve`.
+
+    Returns:
+        The codes, unchanged.
+    """
     return codes
 
 
@@ -102,21 +112,22 @@ def balance_last_level(
     epsilon: float = 0.01,
     num_rounds: int = 20,
 ) -> Tensor:
-    """Let colliding items share out the last codebook evenly, by optimal transport.
+    """Distribute colliding items evenly over the last codebook, by optimal transport.
 
-    All items that collide take part, with what the levels above leave of them. Where they go, they
-    may meet others of their prefix. So it is done again with those that collide now, as long as
-    that leaves fewer of them. Items of a prefix under which none collides keep their codes.
+    All colliding items take part, with their residuals after the levels above. At its new code, an
+    item may collide with others of its prefix. The items that collide then take part in another
+    round, as long as this leaves fewer collisions. If no item of a prefix collides, the items of
+    this prefix keep their codes.
 
-    Not stable: who takes part decides who goes where.
+    The remedy is not stable, because each assignment depends on all the items that take part.
 
     Args:
         latents, codes, codebooks: as `resolve`.
         epsilon: as `transport_plan`.
-        num_rounds: at most.
+        num_rounds: the maximum number of rounds.
 
     Returns:
-        codes, shape (N, L); only the last column differs.
+        The codes, shape (N, L), int64. Only the last column changes.
     """
     codes, left = codes.clone(), _colliding(codes, codebooks)
     for _ in range(num_rounds):
@@ -136,20 +147,24 @@ def balance_last_level(
 def take_nearest_free(
     latents: Tensor, codes: Tensor, codebooks: Tensor, *, beams: int = 16
 ) -> Tensor:
-    """Give an item whose codes are taken the nearest tuple of codes that is free.
+    """Give an item whose codes are taken the nearest free tuple of codes.
 
-    Items choose one after another, in catalogue order: the first to want a tuple has it. An item
-    may so be moved away from a tuple that was its own, because an earlier one was moved there.
+    Items choose one after another, in catalogue order, and the first one gets a tuple. An item may
+    therefore lose a tuple that no other item had at first, because an earlier item was moved there.
 
-    Stable: an item's codes depend on the items before it only.
+    The remedy is stable, because an item's codes depend only on the items before it.
 
     Args:
         latents, codes, codebooks: as `resolve`.
-        beams: prefixes that go on to the next level. All K codewords are tried at the last level,
-            so K^(L − 1) beams find the nearest free tuple for certain.
+        beams: the number of prefixes that are kept at each level, at least 1. All K codewords are
+            tried at the last level, so K^(L − 1) beams find the nearest free tuple for certain.
 
     Returns:
-        codes, shape (N, L). An item for which all that the beam found is taken keeps its own.
+        The codes, shape (N, L), int64. An item keeps its own codes if every tuple that the beam
+        search found is taken.
+
+    Raises:
+        ValueError: if beams is below 1.
     """
     if beams < 1:
         raise ValueError(f"beams is {beams}; it must be at least 1")
@@ -174,19 +189,19 @@ REMEDIES: dict[str, Remedy] = {
 
 
 def nearest_codes(latent: Tensor, codebooks: Tensor, beams: int) -> Tensor:
-    """Find tuples of codes near a vector, by a beam over the levels.
+    """Find tuples of codes near a vector, by a beam search over the levels.
 
     Args:
-        latent: shape (D,).
-        codebooks: shape (L, K, D).
-        beams: prefixes that go on to the next level.
+        latent: shape (D,), floating point.
+        codebooks: shape (L, K, D), same dtype.
+        beams: the number of prefixes that are kept at each level, at least 1.
 
     Returns:
-        shape (M, L), int64, the nearest first: M = K times the number of beams that reach the last
-        level. At a tie, the tuple of the nearer prefix, then of the lower code.
+        shape (M, L), int64, the nearest first. M is K times the number of beams that reach the last
+        level. At a tie, the tuple with the nearer prefix comes first, then the lower code.
     """
     num_codewords, last = codebooks.shape[1], len(codebooks) - 1
-    residuals = latent[None]  # (B, D), what each beam has left over
+    residuals = latent[None]  # (B, D), the residual of each beam
     codes = torch.empty(1, 0, dtype=torch.int64)  # (B, l)
     for level, codebook in enumerate(codebooks):
         best = _squared_distances(residuals, codebook).flatten().argsort(stable=True)
@@ -200,17 +215,17 @@ def nearest_codes(latent: Tensor, codebooks: Tensor, beams: int) -> Tensor:
 
 
 def _colliding(codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Return the items that share their codes with another, (M,) int64."""
+    """Return the items that share their codes with another item, (M,) int64."""
     groups = SemanticIDs(codes, codebooks.shape[1]).collision_groups()
     return torch.cat([torch.empty(0, dtype=torch.int64), *groups])
 
 
 def _squared_distances(x: Tensor, codebook: Tensor) -> Tensor:
-    """Return the squared distances (N, K) of vectors (N, D) from codewords (K, D)."""
+    """Return the squared distances (N, K) between vectors (N, D) and codewords (K, D)."""
     norms = x.square().sum(1, keepdim=True) + codebook.square().sum(1)  # (N, K)
     return norms.addmm_(x, codebook.T, alpha=-2)
 
 
 def _errors(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Return the squared distance (N,) between latents and what their codes stand for."""
+    """Return the squared distances (N,) between the latents and the sums of their codewords."""
     return (latents - sum_of_codewords(codes, codebooks)).square().sum(1)

@@ -1,6 +1,7 @@
-"""The settings of the RQ-VAE, and their defaults: the only place where these stand.
+"""The settings of the RQ-VAE and their defaults, which are defined only here.
 
-The command line reads its defaults here too. This file imports nothing that takes time to load.
+The command line takes its defaults from here too, so this file imports nothing that is slow to
+load.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4.
 Derived in: chapter 04 and chapter 05.
@@ -16,11 +17,11 @@ Learning = Literal["average", "gradient"]
 
 @dataclass(frozen=True)
 class RQVAEConfig:
-    """The architecture of an RQ-VAE; the defaults are TIGER's, but for how codewords learn.
+    """The architecture of an RQ-VAE. The defaults are TIGER's, except for how codewords learn.
 
     Raises:
-        ValueError: for a number outside its range, choices that do not go together, or a latent_dim
-            other than input_dim where there is no encoder.
+        ValueError: if a number is outside its range, if two choices do not go together, or if there
+            is no encoder and latent_dim is not input_dim.
     """
 
     input_dim: int = 384  # numbers in an item's embedding
@@ -29,14 +30,14 @@ class RQVAEConfig:
     latent_dim: int = 32  # D: numbers in the latent vector and in each codeword
     num_levels: int = 3  # L: codes in a semantic ID, before disambiguation
     codebook_size: int = 256  # K: codewords per level
-    commitment_weight: float = 0.25  # β: how strongly the encoder is pulled to its codewords
-    estimator: Estimator = "straight-through"  # or "rotation", "gumbel": see `estimators`
-    learning: Learning = "average"  # of the codewords: moving averages, or "gradient"
-    ema_decay: float = 0.99  # memory of the moving averages, in [0, 1)
+    commitment_weight: float = 0.25  # β: how strongly the encoder is pulled toward its codewords
+    estimator: Estimator = "straight-through"  # or "rotation", "gumbel": see `ops.estimators`
+    learning: Learning = "average"  # how codewords learn: moving averages, or "gradient"
+    ema_decay: float = 0.99  # decay of the moving averages, in [0, 1)
     dead_after: int = 20  # fair shares of rows (one in K) missed until a codeword moves; 0: never
-    temperature: float = 1.0  # Gumbel-softmax: τ at the first step, in squared distance
-    final_temperature: float = 0.1  # and where it ends
-    temperature_decay: float = 0.999  # factor on τ at each step
+    temperature: float = 1.0  # Gumbel-softmax: τ at the first step, in units of squared distance
+    final_temperature: float = 0.1  # Gumbel-softmax: the lowest τ
+    temperature_decay: float = 0.999  # Gumbel-softmax: the factor on τ at each step
 
     def __post_init__(self) -> None:
         counts = ("input_dim", "latent_dim", "num_levels", "codebook_size")
@@ -59,7 +60,8 @@ class RQVAEConfig:
         if not 0 < self.final_temperature <= self.temperature < math.inf:
             raise ValueError(
                 f"temperature is {self.temperature} and final_temperature "
-                f"{self.final_temperature}; they must be finite, above 0 and must not rise"
+                f"{self.final_temperature}; both must be finite and above 0, and the final one at "
+                "most as high as the first"
             )
         if not 0 < self.temperature_decay <= 1:
             raise ValueError(
@@ -78,8 +80,13 @@ class RQVAEConfig:
     ) -> "RQVAEConfig":
         """Return the settings of R-KMeans: residual k-means on the standardized embeddings.
 
-        It is the RQ-VAE without an autoencoder, the baseline that costs nothing: fitted to the
-        data, it is finished.
+        It is the RQ-VAE without an autoencoder, and a baseline that needs no training:
+        `RQVAE.fit_to_data` is all it takes.
+
+        Args:
+            input_dim: numbers in an item's embedding.
+            num_levels: L, the number of codes in a semantic ID.
+            codebook_size: K, the number of codewords per level.
         """
         return cls(
             input_dim,
@@ -91,7 +98,15 @@ class RQVAEConfig:
 
 
 def check_choices(estimator: str, learning: str) -> None:
-    """Raise ValueError unless these are an estimator and a way of learning that go together."""
+    """Check an estimator and a way for codewords to learn.
+
+    Args:
+        estimator: one of `Estimator`.
+        learning: one of `Learning`.
+
+    Raises:
+        ValueError: for another estimator or way of learning, or if the two do not go together.
+    """
     if estimator not in ("straight-through", "rotation", "gumbel"):
         raise ValueError(
             f"estimator is {estimator!r}; it must be 'straight-through', 'rotation' or 'gumbel'"

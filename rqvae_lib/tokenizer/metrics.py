@@ -1,7 +1,7 @@
-"""Whether a tokenizer is any good: does it use its codes, tell items apart, and keep what matters?
+"""The quality of a tokenizer: does it use its codes, tell items apart, and keep what matters?
 
-A collapsed RQ-VAE trains without complaint: its loss falls and its codes are all the same. What
-shows it are the codes of the whole catalogue, so that is what is measured here.
+A collapsed RQ-VAE trains without an error: its loss falls, but all its codes are the same. Only the
+codes of the whole catalogue show the collapse, so the metrics here are measured on them.
 
 Source: the quantities of Lee et al., arXiv 2203.01941, §5, and Zeghidour et al., arXiv 2107.03312,
 §III-C; collisions: Rajput et al., TIGER, arXiv 2305.05065, §3.1.
@@ -19,20 +19,24 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 
 
 class CodeUsage(NamedTuple):
-    utilization: Tensor  # (L,) share of codewords that some row uses, in [0, 1]
+    """How much of each level's codebook is used."""
+
+    utilization: Tensor  # (L,) share of codewords that at least one row uses, in [0, 1]
     perplexity: Tensor  # (L,) exp of the entropy of the codes, in [1, K]: codewords in real use
 
 
 @dataclass(frozen=True)
 class TokenizerMetrics:
-    utilization: tuple[float, ...]  # a level: share of codewords that some item uses, in [0, 1]
-    perplexity: tuple[float, ...]  # a level: codewords in real use, in [1, K]
-    residual_norms: tuple[float, ...]  # mean length of what reaches each level, and of what is left
+    """The quality of a tokenizer, measured on a whole catalogue."""
+
+    utilization: tuple[float, ...]  # per level: share of codewords that an item uses, in [0, 1]
+    perplexity: tuple[float, ...]  # per level: codewords in real use, in [1, K]
+    residual_norms: tuple[float, ...]  # mean length of the input of each level, and of the rest
     collision_rate: float  # share of items whose codes an earlier item has, in [0, 1]
     variance_lost: float  # share of the embeddings' variance that the codes do not keep
 
     def worst(self) -> dict[str, float]:
-        """Return what shows a collapse, in four numbers: of the levels, the worst one's."""
+        """Return the four numbers that show a collapse. Of the levels, the worst one counts."""
         return {
             "utilization": min(self.utilization),
             "perplexity": min(self.perplexity),
@@ -46,8 +50,8 @@ def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
     """Measure a tokenizer on a whole catalogue.
 
     Args:
-        model: in evaluation or training mode; it is not changed.
-        embeddings: shape (N, input_dim), on the model's device.
+        model: in evaluation or training mode. It is not changed.
+        embeddings: shape (N, input_dim), float32, on the model's device.
 
     Raises:
         ValueError: as `RQVAE.encode`.
@@ -65,21 +69,21 @@ def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
 
 
 def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
-    """Measure, level by level, how much of a codebook is used: the first place collapse shows.
+    """Measure how much of each level's codebook is used. A collapse shows here first.
 
     Args:
         codes: shape (N, L), int64, each in [0, codebook_size).
-        codebook_size: K.
+        codebook_size: K, the number of codewords per level.
 
     Returns:
-        utilization (L,) and perplexity (L,), float32. A collapsed level has perplexity near 1; K
-        codewords in equal use have perplexity K.
+        The utilization (L,) and the perplexity (L,), float32. A collapsed level has a perplexity
+        near 1. K codewords in equal use have the perplexity K.
 
     Raises:
         ValueError: if there are no rows.
     """
     if not len(codes):
-        raise ValueError("there are no items' codes, so nothing can be said of their use")
+        raise ValueError("codes has no rows; expected one per item: pass the codes of a catalogue")
     counts = torch.stack([torch.bincount(level, minlength=codebook_size) for level in codes.T])
     shares = counts / len(codes)  # (L, K)
     entropy = -torch.special.xlogy(shares, shares).sum(1)  # (L,), nats

@@ -1,18 +1,18 @@
 """Residual quantization: a vector becomes a short tuple of codes, coarse to fine.
 
-The first codebook replaces the vector by its nearest codeword. What is left over, the residual,
-goes to the second codebook, and so on. Codewords add up, so L codebooks of K codewords reach K^L
-points for the price of L·K vectors.
+The first codebook replaces the vector with its nearest codeword. The difference, the residual, goes
+to the second codebook, and so on. Codewords add up, so L codebooks of K codewords reach K^L points
+with only L·K vectors.
 
 Each level subtracts the *detached* codeword, and the gradient estimator is applied once, to the
-sum: the reconstruction gradient reaches the encoder exactly once, whatever the number of levels.
-(Gumbel-softmax is another matter: there a level subtracts a mixture of codewords, which has a
-gradient of its own.)
+sum. The reconstruction gradient therefore reaches the encoder exactly once, whatever the number of
+levels. (Gumbel-softmax is different: there, a level subtracts a mixture of codewords, which has its
+own gradient.)
 
-Codebooks collapse when a few codewords win all rows and the others are never chosen again. Three
-remedies stand here, each a choice: start at the k-means centroids of the data; let codewords follow
-the average of the rows that choose them, not a gradient; and move a codeword that nobody chooses to
-where there are rows.
+Codebooks collapse when a few codewords win all rows and the others are never chosen again. There
+are three optional remedies: start at the k-means centroids of the data; let codewords follow the
+average of the rows that choose them instead of a gradient; and move a codeword that no row chooses
+to where there are rows.
 
 Source: Lee et al., "Autoregressive image generation using residual quantization", arXiv 2203.01941,
 §3.1; Rajput et al., "Recommender systems with generative retrieval" (TIGER), arXiv 2305.05065,
@@ -37,45 +37,47 @@ from rqvae_lib.tokenizer.config import Estimator, Learning, check_choices
 
 
 class Quantized(NamedTuple):
+    """What the quantizer makes of B vectors."""
+
     codes: Tensor  # (B, L) int64, level 1 first
-    vectors: Tensor  # (B, D), the sum of the codewords; gradients pass by the estimator
+    vectors: Tensor  # (B, D), the sums of the codewords; gradients pass through the estimator
     loss: Tensor  # (B,), summed over levels and features
 
 
 class ResidualQuantizer(nn.Module):
-    """L codebooks of K codewords in D dimensions, each quantizing what the levels above left over.
+    """L codebooks of K codewords in D dimensions. Each quantizes the residual of the level before.
 
     Args:
         num_levels: L, at least 1.
         codebook_size: K, at least 1.
         dim: D, at least 1.
-        estimator: how gradients pass the choice of codewords, see `estimators`.
+        estimator: how gradients pass through the choice of codewords, see `ops.estimators`.
         learning: how codewords learn. "average": each follows the exponential moving average of
-            the rows that choose it. "gradient": they are trained with everything else, by the
-            codebook loss. Gumbel-softmax sends its own gradient to the codewords, so it takes
-            "gradient" only.
+            the rows that choose it. "gradient": the codebook loss trains them together with
+            everything else. Gumbel-softmax sends its own gradient to the codewords, so it needs
+            "gradient".
         commitment_weight: β, the weight of the commitment loss (TIGER uses 0.25).
-        ema_decay: γ, in [0, 1): how slowly the averages forget.
-        dead_after: a codeword is moved onto a random row of the batch when, in a row, this many
-            times its fair share of rows (one in K) went by and none chose it. 0 leaves dead
-            codewords dead.
-        temperature: τ of Gumbel-softmax at the first training step, in squared distance.
-        final_temperature: where τ ends.
-        temperature_decay: factor on τ at each training step.
+        ema_decay: γ, in [0, 1), the decay of the moving averages. A high γ forgets slowly.
+        dead_after: how long a codeword may stay unused, as a multiple of its fair share of rows
+            (one in K). When so many rows in succession have not chosen it, the codeword moves to a
+            random row of the batch. With 0, unused codewords stay where they are.
+        temperature: τ of Gumbel-softmax at the first training step, in units of squared distance.
+        final_temperature: the lowest τ.
+        temperature_decay: the factor on τ at each training step.
 
     Raises:
-        ValueError: for an estimator or a way of learning that does not exist, or Gumbel-softmax
-            with codewords that learn by averages.
+        ValueError: for an unknown estimator or way of learning, or for Gumbel-softmax with
+            codewords that learn by averages.
 
     Attributes:
         codebooks: parameter (L, K, D), float32.
-        initialized: bool buffer, (); set by `init_codebooks`, so it survives save and load.
+        initialized: buffer (), bool. `init_codebooks` sets it; it is part of the state dict.
     """
 
     initialized: Tensor
-    unused_rows: Tensor  # (L, K) int64, rows gone by in training since one last chose the codeword
-    rows_average: Tensor  # (L, K), moving average of how many rows choose each codeword
-    sum_average: Tensor  # (L, K, D), moving average of their sum
+    unused_rows: Tensor  # (L, K) int64, rows seen in training since the codeword was last chosen
+    rows_average: Tensor  # (L, K), moving average of the number of rows that choose each codeword
+    sum_average: Tensor  # (L, K, D), moving average of the sum of these rows
     temperature: Tensor  # (), τ at the next training step
 
     def __init__(
@@ -114,24 +116,24 @@ class ResidualQuantizer(nn.Module):
             self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, z: Tensor) -> Quantized:
-        """Quantize vectors; in training mode also look after the codewords.
+        """Quantize vectors and, in training mode, update the codewords.
 
         Args:
             z: vectors, shape (B, D), float32.
 
         Returns:
-            codes (B, L); vectors (B, D), what `decode(codes)` gave before the codewords moved, bit
-            for bit, except in training with Gumbel-softmax, where they are a mixture; and loss
-            (B,), TIGER's §3.1:
+            The codes (B, L), the vectors (B, D) and the loss (B,). The vectors equal
+            `decode(codes)` before the update, bit for bit; in training with Gumbel-softmax, they
+            are mixtures. The loss is that of TIGER's §3.1:
             Σ_l ‖sg[r_l] − e_l‖² + β ‖r_l − sg[e_l]‖², where r_l is the residual that reaches level
-            l, e_l its codeword and sg stops gradients. Codewords that follow averages have no use
-            for the first term, which is then left out (van den Oord et al., appendix A.1).
+            l, e_l is its codeword and sg stops gradients. Codewords that follow averages do not
+            need the first term, so it is left out for them (van den Oord et al., appendix A.1).
         """
         if self.training and self.estimator == "gumbel":
             return self._mix(z)
         residual, summed = z, torch.zeros_like(z)
         loss = z.new_zeros(len(z))
-        reached, codes = [], []  # what each level is given, (B, D), and what it chooses, (B,)
+        reached, codes = [], []  # the input of each level, (B, D), and its codes, (B,)
         for codebook in self.codebooks:
             reached.append(residual.detach())
             codes.append(nearest(reached[-1], codebook.detach()))
@@ -148,12 +150,12 @@ class ResidualQuantizer(nn.Module):
         return quantized
 
     def _mix(self, z: Tensor) -> Quantized:
-        """Quantize (B, D) softly: a mixture of codewords at each level, the likeliest its code."""
+        """Quantize (B, D) softly: a mixture of codewords per level, whose code has most weight."""
         residual, summed = z, torch.zeros_like(z)
         loss = z.new_zeros(len(z))
         reached, codes = [], []
         temperature = self.temperature
-        for codebook in self.codebooks.clone():  # they may move before the gradient is computed
+        for codebook in self.codebooks.clone():  # the update below changes them before backward
             reached.append(residual.detach())
             weights = gumbel_softmax(residual, codebook, temperature)  # (B, K)
             codes.append(weights.argmax(1))
@@ -169,7 +171,7 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, z: Tensor) -> Tensor:
-        """Return the codes of vectors (B, D): at each level the nearest, (B, L) int64."""
+        """Return the codes of vectors (B, D), the nearest codeword at each level: (B, L) int64."""
         residual, codes = z, []
         for codebook in self.codebooks:
             level_codes = nearest(residual, codebook)
@@ -181,10 +183,10 @@ class ResidualQuantizer(nn.Module):
         """Return the sum of the codewords.
 
         Args:
-            codes: shape (B, l) for any l up to L: a prefix decodes to a coarser vector.
+            codes: shape (B, l), int64, for any l up to L. A prefix decodes to a coarser vector.
 
         Returns:
-            vectors, shape (B, D).
+            The vectors, shape (B, D).
 
         Raises:
             ValueError: if there are more codes than levels.
@@ -198,13 +200,13 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def residual_norms(self, z: Tensor) -> Tensor:
-        """Return the mean length of what reaches each level, and of what is left after the last.
+        """Return the mean length of each level's input, and of the residual after the last level.
 
         Args:
             z: vectors, shape (B, D).
 
         Returns:
-            shape (L + 1,). A level that does not shorten it learned nothing.
+            shape (L + 1,). A level that does not reduce the length has learned nothing.
         """
         codes = self.encode(z)
         left = [z - self.decode(codes[:, :level]) for level in range(codes.shape[1] + 1)]
@@ -221,16 +223,17 @@ class ResidualQuantizer(nn.Module):
     ) -> None:
         """Start each codebook at the k-means centroids of the residuals that reach it.
 
-        On vectors that will not move, this is all there is to learn: residual k-means, the
+        If the vectors never change, no more training is needed. This is residual k-means, the
         R-KMeans of the literature.
 
         Args:
             z: vectors, shape (N, D), N ≥ K: the whole catalogue, not one batch.
-            generator: draws the k-means++ starts, on the device of z.
+            generator: source of the draws for the k-means++ starts, on the device of z.
             num_iterations, num_candidates: as `kmeans`.
 
         Raises:
-            ValueError: as `kmeans`: fewer vectors than codewords, or some not finite.
+            ValueError: as `kmeans`, for fewer vectors than codewords, or a number that is not
+                finite.
         """
         residual = z
         for codebook in self.codebooks:
@@ -244,7 +247,7 @@ class ResidualQuantizer(nn.Module):
             codebook.copy_(result.centroids)
             residual = residual - F.embedding(result.codes, codebook)
         if self.learning == "average":
-            # The averages start as if each codeword had been chosen once a step, by itself.
+            # The averages start as if one row at the codeword had chosen it in each step so far.
             self.rows_average.fill_(1.0)
             self.sum_average.copy_(self.codebooks)
         self.unused_rows.zero_()
@@ -252,15 +255,15 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def _update_codebooks(self, reached: Tensor, codes: Tensor) -> None:
-        """After a step, move codewords to where the rows are: all levels in one go.
+        """Move codewords to where the rows are, after a step, for all levels at once.
 
         Args:
-            reached: what each level was given, shape (L, B, D).
-            codes: what it chose, shape (B, L).
+            reached: the input of each level, shape (L, B, D).
+            codes: the codes that were chosen, shape (B, L).
         """
         num_levels, size, _ = self.codebooks.shape
         first = torch.arange(0, num_levels * size, size, device=codes.device)  # (L,)
-        chosen = (codes + first).T.reshape(-1)  # (L·B,), codewords numbered through all levels
+        chosen = (codes + first).T.reshape(-1)  # (L·B,), codewords numbered across all levels
         counts = torch.zeros(num_levels * size, dtype=torch.int64, device=codes.device)
         counts = counts.scatter_add_(0, chosen, torch.ones_like(chosen)).view(num_levels, size)
         if self.learning == "average":
@@ -269,30 +272,30 @@ class ResidualQuantizer(nn.Module):
             self._expire_dead_codes(reached, counts)
 
     def _update_ema(self, reached: Tensor, chosen: Tensor, counts: Tensor) -> None:
-        """Let codewords follow the moving average of the rows that choose them."""
+        """Move codewords to the moving average of the rows that choose them."""
         sums = torch.zeros_like(self.codebooks)  # (L, K, D)
         sums.flatten(0, 1).index_add_(0, chosen, reached.flatten(0, 1))
         self.rows_average.lerp_(counts.to(sums), 1 - self.ema_decay)
         self.sum_average.lerp_(sums, 1 - self.ema_decay)
-        # A codeword that was hardly ever chosen has no average worth following: it stays.
+        # A codeword that is almost never chosen has no reliable average, so it stays.
         followed = (self.rows_average > 1e-3)[..., None]
         average = self.sum_average / self.rows_average.clamp(min=1e-3)[..., None]
         self.codebooks.copy_(torch.where(followed, average, self.codebooks))
 
     def _expire_dead_codes(self, reached: Tensor, counts: Tensor) -> None:
-        """Move codewords that no row has chosen for long onto rows, each onto a row of its own."""
-        # No `if`: asking a GPU whether anything died would make it wait at every step.
+        """Move each codeword that has been unused for long to a random row, no two to the same."""
+        # No `if`: reading a result from the GPU would synchronize with it at every step.
         num_levels, num_rows, _ = reached.shape
         self.unused_rows.copy_(torch.where(counts > 0, 0, self.unused_rows + num_rows))
         dead = self.unused_rows >= self.dead_after * counts.shape[1]  # (L, K)
-        place = dead.cumsum(1) - 1  # (L, K), the dead of a level in order
+        place = dead.cumsum(1) - 1  # (L, K), numbers the dead codewords of a level
         dead = dead & (place < num_rows)
         shuffled = torch.randperm(num_rows, device=reached.device)
         level = torch.arange(num_levels, device=reached.device)[:, None]
         drawn = reached[level, shuffled[place.clamp(0, num_rows - 1)]]  # (L, K, D)
         self.codebooks.copy_(torch.where(dead[..., None], drawn, self.codebooks))
         self.unused_rows.masked_fill_(dead, 0)
-        if self.learning == "average":  # the new place counts like an average codeword's
+        if self.learning == "average":  # the moved codeword gets the mean weight of its level
             weight = self.rows_average.mean(1, keepdim=True)  # (L, 1)
             weighted = weight[..., None] * drawn
             self.sum_average.copy_(torch.where(dead[..., None], weighted, self.sum_average))
@@ -300,7 +303,15 @@ class ResidualQuantizer(nn.Module):
 
 
 def sum_of_codewords(codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Return the vectors (B, D) that codes (B, l) stand for in codebooks (L, K, D), l ≤ L."""
+    """Return the sum of the codewords of each row of codes.
+
+    Args:
+        codes: shape (B, l), int64, l ≤ L.
+        codebooks: shape (L, K, D).
+
+    Returns:
+        The vectors, shape (B, D), the dtype of the codebooks.
+    """
     vectors = torch.zeros_like(codebooks[0, 0]).expand(len(codes), -1)  # (B, D)
     for level_codes, codebook in zip(codes.T, codebooks, strict=False):
         vectors = vectors + F.embedding(level_codes, codebook)

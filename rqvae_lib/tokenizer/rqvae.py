@@ -1,13 +1,14 @@
 """The RQ-VAE: an autoencoder whose bottleneck is a residual quantizer.
 
-An encoder turns an item's embedding into a small latent vector, the quantizer replaces that by a
-sum of codewords, and a decoder must rebuild the embedding from the sum. What the codes cannot say
-is lost, so training makes the codes say what matters. The codes are the item's semantic ID.
+An encoder turns an item's embedding into a small latent vector, the quantizer replaces it with a
+sum of codewords, and a decoder rebuilds the embedding from the sum. Information that the codes do
+not carry is lost, so training makes the codes carry what matters. The codes are the item's semantic
+ID.
 
-Inputs are standardized, feature by feature: sentence embeddings have a large common mean, and what
-tells items apart should not be the smaller part of what has to be rebuilt. Losses are summed over
-features, not averaged, so that the weight of reconstruction against commitment does not shrink as
-embeddings get wider.
+Each input feature is standardized. Sentence embeddings have a large common mean, and without
+standardization most of the reconstruction would go into it, and not into what distinguishes items.
+Losses are summed over features, not averaged, so that the weight of reconstruction relative to
+commitment does not shrink as embeddings get wider.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4 (encoder 512-256-128, latent 32, ReLU,
 3 levels of 256 codewords, β = 0.25).
@@ -29,6 +30,8 @@ from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 
 
 class RQVAEOutput(NamedTuple):
+    """What the RQ-VAE makes of a batch of B embeddings, and its loss."""
+
     reconstruction: Tensor  # (B, input_dim), in the units of the input
     codes: Tensor  # (B, L) int64
     loss: Tensor  # (), reconstruction_loss + quantization_loss
@@ -39,8 +42,15 @@ class RQVAEOutput(NamedTuple):
 class RQVAE(nn.Module):
     """Embeddings (B, input_dim) → latents (B, D) → codes (B, L) → embeddings.
 
-    `fit_to_data` must see the catalogue once before training: it measures the mean and spread of
-    each feature and starts the codebooks with k-means. Both are part of the state dict.
+    Call `fit_to_data` with the catalogue once before training. It measures the mean and the spread
+    of each feature and starts the codebooks with k-means. Both are part of the state dict.
+
+    Args:
+        config: the architecture.
+
+    Attributes:
+        mean: buffer (input_dim,), float32, the mean of each feature.
+        std: buffer (input_dim,), float32, the spread of each feature.
     """
 
     mean: Tensor
@@ -71,13 +81,16 @@ class RQVAE(nn.Module):
         self.register_buffer("std", torch.ones(config.input_dim))
 
     def forward(self, embeddings: Tensor) -> RQVAEOutput:
-        """Encode, quantize, decode and measure the loss.
+        """Encode, quantize and decode embeddings, and compute the loss.
 
         Args:
-            embeddings: shape (B, input_dim), float32, not yet standardized.
+            embeddings: shape (B, input_dim), float32, not standardized.
+
+        Raises:
+            ValueError: as `standardize`.
         """
         x = self.standardize(embeddings)
-        latents = self.encoder(x).float()  # (B, D); under bf16 autocast the MLP alone is short
+        latents = self.encoder(x).float()  # (B, D); under autocast, only the MLPs run in bf16
         with torch.autocast(latents.device.type, enabled=False):
             quantized = self.quantizer(latents)  # vectors (B, D)
         rebuilt = self.decoder(quantized.vectors).float()  # (B, input_dim)
@@ -92,13 +105,16 @@ class RQVAE(nn.Module):
         )
 
     def autoencoder_loss(self, embeddings: Tensor) -> Tensor:
-        """Return the reconstruction loss (), were there no quantizer between encoder and decoder.
+        """Return the reconstruction loss () without the quantizer between encoder and decoder.
 
-        A random encoder maps all items to much the same place, where k-means finds little. A few
-        hundred steps on this loss, before the codebooks are started, let it find the differences.
+        A random encoder maps all items to nearly the same place, where k-means finds little
+        structure. A few hundred steps on this loss before the codebooks start spread the items out.
 
         Args:
-            embeddings: shape (B, input_dim).
+            embeddings: shape (B, input_dim), float32.
+
+        Raises:
+            ValueError: as `standardize`.
         """
         x = self.standardize(embeddings)
         rebuilt = self.decoder(self.encoder(x)).float()
@@ -106,7 +122,11 @@ class RQVAE(nn.Module):
         return loss
 
     def standardize(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature."""
+        """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature.
+
+        Raises:
+            ValueError: if embeddings have another dtype or width than this RQ-VAE reads.
+        """
         self._check(embeddings)
         return (embeddings - self.mean).div_(self.std)
 
@@ -126,11 +146,12 @@ class RQVAE(nn.Module):
         """Measure the standardization and start the codebooks, on the whole catalogue.
 
         Args:
-            embeddings: shape (N, input_dim), N ≥ K.
-            generator: draws the k-means++ starts.
+            embeddings: shape (N, input_dim), float32, N ≥ K.
+            generator: source of the draws for the k-means++ starts, on the device of embeddings.
 
         Raises:
-            ValueError: if embeddings are not finite, or fewer than codewords.
+            ValueError: as `standardize`, if embeddings are not finite, or if there are fewer rows
+                than codewords in a codebook.
         """
         self.fit_standardization(embeddings)
         self.init_codebooks(embeddings, generator=generator)
@@ -140,8 +161,8 @@ class RQVAE(nn.Module):
         """Measure the mean and the spread of each feature on the whole catalogue.
 
         Args:
-            embeddings: shape (N, input_dim), N ≥ K: what could not fill the codebooks later is
-                refused now, before anything is trained on it.
+            embeddings: shape (N, input_dim), float32, N ≥ K. Too few rows are refused now, before
+                any training, because they could not fill the codebooks later.
 
         Raises:
             ValueError: as `fit_to_data`.
@@ -154,23 +175,23 @@ class RQVAE(nn.Module):
                 "codewords: use a smaller codebook_size"
             )
         self.mean.copy_(embeddings.mean(0))
-        # A feature that never varies carries nothing; spread 1 keeps it at zero.
+        # A constant feature carries no information; spread 1 keeps it at zero.
         spread = embeddings.std(0, correction=0)
         self.std.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
     @torch.no_grad()
     def init_codebooks(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
-        """Start the codebooks with k-means on the latents that the encoder makes now.
+        """Start the codebooks with k-means on the latents of the current encoder.
 
         Args:
-            embeddings: the whole catalogue, shape (N, input_dim), N ≥ K.
-            generator: draws the k-means++ starts.
+            embeddings: the whole catalogue, shape (N, input_dim), float32, N ≥ K.
+            generator: source of the draws for the k-means++ starts, on the device of embeddings.
 
         Raises:
             ValueError: as `fit_to_data`.
         """
-        # Without an encoder, k-means is all there is and works in hundreds of dimensions: it is
-        # worth more care than a mere start.
+        # Without an encoder, k-means does all the work, and in hundreds of dimensions, so it gets
+        # more iterations and candidates than a start for training.
         alone = self.config.hidden_dims is None
         self.quantizer.init_codebooks(
             self.encode(embeddings),
@@ -184,7 +205,7 @@ class RQVAE(nn.Module):
         """Return the latents (N, D) of embeddings (N, input_dim), before quantization.
 
         Raises:
-            ValueError: if embeddings are not finite, or of another width.
+            ValueError: as `standardize`, or if embeddings are not finite.
         """
         self._check(embeddings)
         latents = self.mean.new_empty(len(embeddings), self.config.latent_dim)
@@ -193,9 +214,9 @@ class RQVAE(nn.Module):
         return latents
 
     def _latent_blocks(self, embeddings: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield rows of embeddings (N, input_dim), and their latents (block, D)."""
-        # All blocks are standardized in the same place: new memory a block, which the system has
-        # to clear first, takes longer than the arithmetic.
+        """Yield slices of the rows of embeddings (N, input_dim), and their latents (block, D)."""
+        # All blocks are standardized in the same memory: allocating it for each block, which the
+        # system must clear first, takes longer than the arithmetic.
         place = torch.empty_like(embeddings[:BLOCK_ROWS])
         for rows in row_blocks(len(embeddings)):
             block = embeddings[rows]
@@ -209,12 +230,12 @@ class RQVAE(nn.Module):
         """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
 
         Raises:
-            ValueError: as `encode`, or if the codebooks were never started on a catalogue.
+            ValueError: as `encode`, or if the codebooks were never fitted to a catalogue.
         """
         if not self.quantizer.initialized:
             raise ValueError(
                 "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
-                "fit_to_data first, or load a trained one"
+                "fit_to_data first, or load a trained RQ-VAE"
             )
         self._check(embeddings)
         codes = torch.empty(
@@ -225,9 +246,9 @@ class RQVAE(nn.Module):
         return codes
 
     def tokenize(self, embeddings: Tensor) -> SemanticIDs:
-        """Return the catalogue of semantic IDs of items, by their embeddings (N, input_dim).
+        """Return the catalogue of semantic IDs of the items with these embeddings (N, input_dim).
 
-        Item i is row i. Items with the same codes are told apart by a disambiguation code.
+        Row i is item i. A disambiguation code tells apart items with the same codes.
 
         Raises:
             ValueError: as `assign`.
@@ -236,21 +257,21 @@ class RQVAE(nn.Module):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many codes each level has, (L,)."""
+        """The number of codes of each level, length L."""
         return (self.config.codebook_size,) * self.config.num_levels
 
     @torch.no_grad()
     def variance_lost(self, embeddings: Tensor, codes: Tensor) -> float:
-        """Return the share of the embeddings' variance that is lost when codes stand for them.
+        """Return the share of the embeddings' variance that is lost when codes replace them.
 
-        Measured on standardized embeddings, about the mean that `fit_to_data` found.
+        It is measured on standardized embeddings, around the mean that `fit_to_data` found.
 
         Args:
-            embeddings: shape (N, input_dim).
-            codes: what `assign` makes of them, (N, L), or its first columns, (N, l).
+            embeddings: shape (N, input_dim), float32.
+            codes: the result of `assign` for them, (N, L) int64, or its first columns, (N, l).
 
         Returns:
-            0 is perfect; 1 is no better than rebuilding the mean of all.
+            0 is perfect. 1 is no better than always predicting the mean.
         """
         lost = total = 0.0
         for rows in row_blocks(len(embeddings)):
@@ -258,15 +279,19 @@ class RQVAE(nn.Module):
             rebuilt = self.decoder(self.quantizer.decode(codes[rows]))
             lost += float((rebuilt - x).square().sum())
             total += float(x.square().sum())
-        # Items that are all alike vary by nothing but rounding.
+        # If all items are equal, their only variance is rounding.
         return lost / total if total > 1e-6 * len(embeddings) else 0.0
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:
-    """Return linear layers of these widths with ReLU between them, none after the last."""
+    """Return linear layers with ReLU between them, and none after the last layer.
+
+    Args:
+        widths: the width of the input, then of each layer's output.
+    """
     layers: list[nn.Module] = []
     for i, (wide, narrow) in enumerate(pairwise(widths)):
         if i:
-            layers.append(nn.ReLU(inplace=True))  # a linear layer does not need its output
+            layers.append(nn.ReLU(inplace=True))  # backward does not need the layer's own output
         layers.append(nn.Linear(wide, narrow))
     return nn.Sequential(*layers)

@@ -1,0 +1,1 @@
+"""Training: its settings, the loop, resumable states, and the pipeline's recipes."""

@@ -1,6 +1,7 @@
-"""The settings of a training, and those that the two trainings of the pipeline begin with.
+"""The settings of a training, and the defaults of the pipeline's two trainings.
 
-The command line reads its defaults here too. This file imports nothing that takes time to load.
+The command line takes its defaults from here too, so this file imports nothing that is slow to
+load.
 
 Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
 inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
@@ -17,11 +18,15 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Stop when a measured number no longer gets better, and keep the weights that were best."""
+    """Stops a training when a measured number no longer improves, and keeps the best weights.
 
-    metric: str  # which of the numbers that `measure` returns
-    patience: int  # measurements without a new best until the training stops
-    higher_is_better: bool  # of a share that is lost, say, lower is
+    Raises:
+        ValueError: if patience is below 1.
+    """
+
+    metric: str  # one of the numbers that `measure` returns, by name
+    patience: int  # measurements without a new best until the training stops, at least 1
+    higher_is_better: bool  # False for a loss, for example
 
     def __post_init__(self) -> None:
         if self.patience < 1:
@@ -33,26 +38,26 @@ class TrainingConfig:
     """How long, how fast and how carefully to train.
 
     Raises:
-        ValueError: for a number outside its range, a schedule or precision that does not exist, or
-            unless one of num_steps and num_epochs is given.
+        ValueError: if a number is outside its range, if the schedule or precision is unknown, or
+            unless exactly one of num_steps and num_epochs is given.
     """
 
     batch_size: int  # examples per step
-    num_steps: int | None = None  # optimizer steps in all; give these or epochs
+    num_steps: int | None = None  # optimizer steps in total; give either these or epochs
     num_epochs: float | None = None  # passes over the data
-    learning_rate: float = 1e-3  # at its highest, after the warm-up
-    schedule: Schedule = "cosine"  # how it changes after the warm-up
+    learning_rate: float = 1e-3  # the highest one, after the warm-up
+    schedule: Schedule = "cosine"  # how the learning rate changes after the warm-up
     warmup_steps: int = 0  # steps over which the learning rate rises from zero
     final_share: float = 0.0  # cosine and linear end at this share of the learning rate
-    weight_decay: float = 0.01  # AdamW's; pulls matrices towards zero, leaves vectors alone
+    weight_decay: float = 0.01  # AdamW's; pulls matrices toward zero, does not affect vectors
     max_grad_norm: float = 1.0  # longer gradients are scaled down to this length
-    precision: Precision = "float32"  # "bfloat16": products of matrices in 16 bits, by autocast
+    precision: Precision = "float32"  # "bfloat16": matrix products in 16 bits, by autocast
     compile: bool = False  # torch.compile the step: faster later, up to minutes at the start
     seed: int = 0  # of everything random
     log_every: int = 50  # steps between two entries of the log
-    measure_every: int = 1000  # steps between two measurements, where there is something to measure
-    save_every: int = 1000  # steps between two saved states, where a state file is given
-    snapshot_steps: tuple[int, ...] = ()  # after these many steps, `snapshot` is called
+    measure_every: int = 1000  # steps between two measurements, if there is a `measure`
+    save_every: int = 1000  # steps between two saved states, if there is a `state_path`
+    snapshot_steps: tuple[int, ...] = ()  # `snapshot` is called after these numbers of steps
     early_stop: EarlyStop | None = None  # None: all steps are done
 
     def __post_init__(self) -> None:
@@ -80,17 +85,26 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
                 )
-        # JSON gives lists, and a resumed training compares them with these.
+        # JSON gives lists, and a resumed training compares tuples.
         object.__setattr__(self, "snapshot_steps", tuple(self.snapshot_steps))
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Return how many steps the training has, at least 1."""
+        """Return the number of steps of the training, at least 1.
+
+        Args:
+            steps_per_epoch: the number of steps in one pass over the data.
+        """
         if self.num_steps is not None:
             return self.num_steps
         return max(1, round((self.num_epochs or 0) * steps_per_epoch))
 
     def rate_at(self, step: int, total_steps: int) -> float:
-        """Return the learning rate of a step, counted from 0, of so many in all."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: counted from 0.
+            total_steps: the number of steps of the training.
+        """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps)
@@ -106,7 +120,9 @@ class TrainingConfig:
 
 RQVAE_STEPS = 2000
 RECOMMENDER_STEPS = 1000
+# The default training of a tokenizer.
 RQVAE_TRAINING = TrainingConfig(num_steps=RQVAE_STEPS, batch_size=256, learning_rate=1e-3)
+# The default training of a recommender.
 RECOMMENDER_TRAINING = TrainingConfig(
     num_steps=RECOMMENDER_STEPS,
     batch_size=32,

@@ -1,10 +1,10 @@
-"""The one training loop, for the RQ-VAE and for every recommender.
+"""The training loop of the RQ-VAE and of every recommender.
 
-A step's batch and all other chance in it (dropout, say) depend on the seed and the step's number
-alone. What a training must remember is therefore small: the weights, the optimizer's averages and
-the number of steps done. Saved together, they let an interrupted training end at the same weights
-as one that was never interrupted: bit for bit on a CPU, while a GPU's own sums differ in the last
-digits from run to run.
+The batch of a step and everything else that is random in it, such as dropout, depend only on the
+seed and the step number. The state of a training is therefore small: the weights, the optimizer's
+averages and the number of steps done. With a saved state, an interrupted training ends at the same
+weights as one without an interruption: bit for bit on a CPU, and up to rounding on a GPU, whose
+sums differ in the last digits from run to run.
 
 Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
 inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
@@ -32,10 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LogEntry:
+    """One entry of a training's log."""
+
     step: int  # steps done
     loss: float  # mean over the steps since the last entry
     learning_rate: float  # of the last step
-    measured: Mapping[str, float] = field(default_factory=dict)  # what `measure` returned, if asked
+    measured: Mapping[str, float] = field(default_factory=dict)  # the result of `measure`, if any
 
 
 def train(
@@ -51,33 +53,34 @@ def train(
     resume: bool = False,
     progress: bool = True,
 ) -> list[LogEntry]:
-    """Train a model in place; leave it in evaluation mode.
+    """Train a model in place, and leave it in evaluation mode.
 
     Args:
-        model: its parameters are trained, on the device where they are.
+        model: the model to train, on its current device.
         loss_of: maps a batch to a loss, shape ().
         batches: gives the batch of each step.
-        config: how long, how fast, which seed.
-        measure: looks at the model, in evaluation mode and without gradients, every
-            `config.measure_every` steps and at the end. Its numbers go to the log and the progress
-            bar: what shows a collapse while there is time to stop.
+        config: how long and how fast to train, and the seed.
+        measure: returns numbers about the model, by name. It is called in evaluation mode and
+            without gradients, every `config.measure_every` steps and at the end. Its numbers go to
+            the log and the progress bar, where a collapse shows while there is time to stop.
         snapshot: called in evaluation mode after each of `config.snapshot_steps`, with the step.
-        inputs: names what is trained on, say {"ids": sha256}; resuming on anything else is refused.
+        inputs: identifies the training data, such as {"ids": sha256}. A training cannot be resumed
+            with other inputs.
         state_path: where to save the state every `config.save_every` steps and at the end.
-        resume: continue from `state_path`; a run that had finished is then only loaded.
+        resume: continue from `state_path`. If that training had finished, it is only loaded.
         progress: show a progress bar on stderr.
 
     Returns:
-        The log of the steps that this call did. With `config.early_stop`, the model is left with
-        the weights that measured best, whether or not the training stopped early.
+        The log of the steps in this call. With `config.early_stop`, the model has the weights with
+        the best measurement, whether or not the training stopped early.
 
     Raises:
-        ValueError: if `config.early_stop` watches a number that nobody measures, or there is
-            nothing to resume from.
+        ValueError: if `config.early_stop` watches a number that is not measured, or if `resume` is
+            given without `state_path`.
         CheckpointError: if the saved state belongs to another model, configuration or input.
-        FloatingPointError: if a loss, gradient or trained weight is not finite, naming the step.
-            This is looked at before a state is saved, so the saved state stays sound.
-        OSError: if the state cannot be read or written.
+        FloatingPointError: if a loss, a gradient or a trained weight is not finite; the message
+            names the step. This is checked before a state is saved, so the saved state stays valid.
+        OSError: if the state cannot be read or written, or there is no state to resume from.
     """
     if config.early_stop and not measure:
         raise ValueError(
@@ -85,7 +88,7 @@ def train(
             "`measure`, or leave early_stop out"
         )
     if resume and not state_path:
-        raise ValueError("resume needs state_path, the file to continue from: pass it as well")
+        raise ValueError("resume needs state_path, the file to continue from: pass it too")
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     settings = asdict(config) | dict(inputs or {})
     total = config.total_steps(batches.steps_per_epoch)
@@ -97,7 +100,7 @@ def train(
     device = next(model.parameters()).device
     step_loss = torch.compile(loss_of) if config.compile else loss_of
     log: list[LogEntry] = []
-    lengths: list[Tensor] = []  # a step since the last entry: its loss, its gradient's length
+    lengths: list[Tensor] = []  # per step since the last entry: the loss, the gradient's length
     shown: dict[str, str] = {}
     model.train()
     steps = tqdm(range(start, total), initial=start, total=total, disable=not progress, unit="step")
@@ -123,7 +126,7 @@ def train(
         logging = measuring or done % config.log_every == 0 or last
         saving = state_path and (done % config.save_every == 0 or last)
         snapshotting = snapshot and done in config.snapshot_steps
-        # Numbers leave the device only now and then: waiting for them costs time.
+        # Numbers leave the device only now and then, because waiting for them takes time.
         if logging or saving or snapshotting:
             _check_finite(model, torch.stack(lengths), done, config)
         measured: Mapping[str, float] = {}
@@ -148,7 +151,7 @@ def train(
 
 
 def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:
-    """Say whether the best measurement is so long ago that the training stops."""
+    """Return whether the best measurement is so long ago that the training stops."""
     stop = config.early_stop
     return stop is not None and done - best.step >= stop.patience * config.measure_every
 
@@ -156,13 +159,14 @@ def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:
 def _named(measured: Mapping[str, float], metric: str) -> float:
     if metric not in measured:
         raise ValueError(
-            f"early_stop watches {metric!r}, but what is measured is {sorted(measured)}: name one"
+            f"early_stop watches {metric!r}, but the measured numbers are {sorted(measured)}: "
+            "name one of them"
         )
     return measured[metric]
 
 
 def _in_evaluation_mode(model: nn.Module, look: Callable[[], T]) -> T:
-    """Call a function on the model in evaluation mode, without gradients, and go on training."""
+    """Call a function with the model in evaluation mode and no gradients, then switch back."""
     model.eval()
     with torch.no_grad():
         result = look()
@@ -171,7 +175,14 @@ def _in_evaluation_mode(model: nn.Module, look: Callable[[], T]) -> T:
 
 
 def _check_finite(model: nn.Module, lengths: Tensor, done: int, config: TrainingConfig) -> None:
-    """Raise if a loss or a gradient's length, (S, 2) of S steps, or a weight is not finite."""
+    """Raise FloatingPointError if a loss, a gradient's length or a weight is not finite.
+
+    Args:
+        model: the model after step `done`.
+        lengths: shape (S, 2), the loss and the gradient's length of the last S steps.
+        done: the number of steps done.
+        config: for the message.
+    """
     bad = (~lengths.isfinite()).any(1).nonzero()[:, 0]
     if len(bad):
         loss, length = lengths[bad[0]].tolist()

@@ -1,8 +1,8 @@
-"""The two trainings of the pipeline, from nothing to a model, with settings that work.
+"""The trainings of the pipeline, from data to a model, with settings that work.
 
-`train_rqvae` turns embeddings into a tokenizer, and `train_recommender` turns histories and a
-catalogue of IDs into a recommender. The command line and the notebooks both call these, so what a
-page shows is what the command does.
+`train_rqvae` turns embeddings into a tokenizer. `train_recommender` turns histories and a catalogue
+of IDs into a recommender, and `train_sasrec` trains the model to compare it with. The command line
+and the notebooks call these functions, so a page shows what the command does.
 
 Seen at work in: chapter 00.
 """
@@ -33,12 +33,15 @@ from rqvae_lib.training.loop import LogEntry, train
 
 
 def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
-    """Return an RQ-VAE with random weights, its codebooks started with k-means on the catalogue.
+    """Return an RQ-VAE with random weights and codebooks from k-means on the catalogue.
 
     Args:
-        embeddings: shape (N, config.input_dim), float32.
-        config: the architecture. With `RQVAEConfig.residual_kmeans` there is nothing left to train.
-        seed: of the weights and of k-means.
+        embeddings: shape (N, config.input_dim), float32, on the CPU.
+        config: the architecture. One from `RQVAEConfig.residual_kmeans` needs no more training.
+        seed: the seed of the weights and of k-means.
+
+    Returns:
+        The model, in evaluation mode on the CPU.
 
     Raises:
         ValueError: as `RQVAE.fit_to_data`.
@@ -64,30 +67,32 @@ def train_rqvae(
 ) -> tuple[RQVAE, list[LogEntry]]:
     """Train an RQ-VAE on a catalogue's embeddings.
 
-    First the autoencoder alone, without a quantizer; then k-means on its latents starts the
-    codebooks; then all of it together.
+    The autoencoder is trained alone first, without a quantizer. Then k-means on its latents starts
+    the codebooks. Then everything is trained together.
 
     Args:
-        embeddings: shape (N, input_dim), float32, at least as many rows as codewords; or what
-            `item_vectors` returns, whose hash is then shared with the checkpoint's card.
-        config: the architecture; by default TIGER's, for embeddings of this width.
-        training: steps, batch size, learning rate, seed of the training together.
-        autoencoder_steps: steps of the autoencoder alone, at the same learning rate, which stays
-            constant after the warm-up.
-        start_from: a trained RQ-VAE to continue from; its architecture and its standardization,
-            measured on the catalogue that it was trained on, stay. `config` must be None or equal,
-            and there are no steps of the autoencoder alone.
-        snapshot: called with the number of steps and the model, on the CPU, after each of
+        embeddings: shape (N, input_dim), float32, with at least as many rows as codewords in a
+            codebook; or the result of `item_vectors`, whose hash is then computed only once for
+            the training and the checkpoint's card.
+        config: the architecture. By default TIGER's, for embeddings of this width.
+        training: steps, batch size, learning rate and seed of the training of everything together.
+        autoencoder_steps: steps of the autoencoder alone. They use the same learning rate, which
+            stays constant after the warm-up.
+        start_from: a trained RQ-VAE to continue from. It keeps its architecture and the
+            standardization of the catalogue that it was trained on. `config` must be None or equal
+            to its configuration, and there are no steps of the autoencoder alone.
+        snapshot: called with the number of steps and a copy of the model, on the CPU, after each of
             `training.snapshot_steps`.
-        device: where to train.
-        state_path, resume, progress: as `training.train`.
+        device: the device to train on.
+        state_path, resume, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log, with `TokenizerMetrics.worst()`.
 
     Raises:
-        ValueError, CheckpointError, OSError: as `RQVAE.fit_to_data` and `training.train`. Also
-            ValueError for an architecture that has nothing to train, or not that of `start_from`.
+        ValueError, CheckpointError, OSError, FloatingPointError: as `RQVAE.fit_to_data` and
+            `training.loop.train`. Also ValueError if the architecture has nothing to train, or is
+            not that of `start_from`.
     """
     vectors = embeddings if isinstance(embeddings, ItemVectors) else ItemVectors(embeddings)
     embeddings = vectors.tensor
@@ -112,7 +117,7 @@ def train_rqvae(
         )
         train(model, model.autoencoder_loss, batches, alone, progress=progress)
     if starting:
-        # On the CPU, whose generator draws the same wherever the rest is trained.
+        # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
         model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
         model.to(device)
@@ -139,7 +144,7 @@ def train_rqvae(
 def _rqvae_to_train(
     embeddings: Tensor, config: RQVAEConfig | None, seed: int, start_from: RQVAE | None
 ) -> RQVAE:
-    """Return what training begins with: a trained model, or a new one without codebooks."""
+    """Return the model to train: a copy of a trained one, or a new one before k-means."""
     if start_from is not None:
         if config is not None and config != start_from.config:
             raise ValueError(
@@ -150,8 +155,8 @@ def _rqvae_to_train(
     config = config or RQVAEConfig(input_dim=embeddings.shape[-1])
     if config.hidden_dims is None:
         raise ValueError(
-            "residual k-means has no weights to train: new_rqvae fits it to the data, and that is "
-            "all"
+            "residual k-means has no weights to train: new_rqvae fits it to the data, so call that "
+            "instead"
         )
     if start_from:
         return copy.deepcopy(start_from)
@@ -175,18 +180,21 @@ def train_recommender(
     """Train a recommender over the IDs of a catalogue.
 
     Args:
-        ids: the catalogue that the model will speak.
-        histories: what it may learn from: a split's `train`.
-        config: of any architecture in `ARCHITECTURES`; a `DecoderOnlyConfig` by default.
-        training: steps, batch size, learning rate, seed.
-        device: where to train.
-        state_path, resume, progress: as `training.train`.
+        ids: the catalogue whose IDs the model will generate.
+        histories: the training histories, a split's `train`.
+        config: an instance of any class in `models.configs.CONFIGS`. By default a
+            `DecoderOnlyConfig`.
+        training: steps, batch size, learning rate and seed.
+        device: the device to train on.
+        state_path, resume, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log.
 
     Raises:
-        ValueError, CheckpointError, OSError: as `training.train`.
+        ValueError, CheckpointError, OSError, FloatingPointError: as `training.loop.train`. Also
+            ValueError if the histories name an item outside the catalogue, or the configuration
+            is of another class.
     """
     config = config or DecoderOnlyConfig()
     histories.check_items(len(ids))
@@ -218,7 +226,7 @@ def train_sasrec(
     """Train a SASRec.
 
     Args:
-        histories: what it may learn from: a split's `train`.
+        histories: the training histories, a split's `train`.
         config: the architecture, and the size of the catalogue.
         training, device, state_path, resume, progress: as `train_recommender`.
 
@@ -226,7 +234,8 @@ def train_sasrec(
         The model, in evaluation mode on the CPU, and the log.
 
     Raises:
-        ValueError, CheckpointError, OSError: as `training.train`.
+        ValueError, CheckpointError, OSError, FloatingPointError: as `training.loop.train`. Also
+            ValueError if the histories name an item outside the catalogue.
     """
     histories.check_items(config.num_items)
     with seeded(training.seed):
@@ -255,7 +264,13 @@ def _train_on(
     resume: bool,
     progress: bool,
 ) -> list[LogEntry]:
-    """Train a model of histories in place, on a device; leave it in evaluation mode on the CPU."""
+    """Train a model of histories on a device, in place, and leave it in evaluation mode on the CPU.
+
+    Args:
+        histories, training, device, state_path, resume, progress: as `train_recommender`.
+        model: the model to train.
+        inputs: what identifies the training data, apart from the histories.
+    """
     model.to(device)
     batches = WindowBatches(
         histories,

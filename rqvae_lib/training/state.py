@@ -1,8 +1,8 @@
-"""What a training must remember to go on as if it had never stopped.
+"""The saved state of a training, from which it continues as if it had never stopped.
 
-The weights, the optimizer's averages and the number of steps done; where a training stops early,
-the best weights so far beside the present ones. A state belongs to one training: another
-configuration or other data are refused, not mixed in.
+The state holds the weights, the optimizer's averages and the number of steps done. With an early
+stop, it also holds the best weights so far. A state belongs to one training and is refused for
+another configuration or other data.
 
 Seen at work in: chapter 00.
 """
@@ -29,17 +29,28 @@ class Best:
     """The best measurement of a training so far, and the weights that gave it.
 
     Args:
-        higher_is_better: whether a larger number is a better one.
+        higher_is_better: whether a higher number is better.
+
+    Attributes:
+        value: the best number so far, or None before the first.
+        step: the number of steps done at that measurement.
+        weights: the model's state dict at that measurement.
     """
 
     def __init__(self, higher_is_better: bool) -> None:
         self.higher_is_better = higher_is_better
         self.value: float | None = None
-        self.step = 0  # steps done when it was measured
+        self.step = 0
         self.weights: dict[str, Tensor] = {}
 
     def update(self, value: float, step: int, model: nn.Module) -> None:
-        """Keep the model's weights if this measurement is the best so far; NaN never is."""
+        """Keep the model's weights if this measurement is the best so far. NaN never is.
+
+        Args:
+            value: the number that was measured.
+            step: the number of steps done.
+            model: the model that was measured.
+        """
         if math.isnan(value):
             return
         sign = 1 if self.higher_is_better else -1
@@ -48,7 +59,7 @@ class Best:
             self.weights = {name: w.clone() for name, w in model.state_dict().items()}
 
     def restore(self, model: nn.Module) -> None:
-        """Give the model the best weights; nothing changes if nothing was measured."""
+        """Load the best weights into the model, if there was a measurement."""
         if self.weights:
             model.load_state_dict(self.weights)
 
@@ -61,22 +72,23 @@ def save_state(
     step: int,
     best: Best | None = None,
 ) -> None:
-    """Write all that `load_state` needs, atomically.
+    """Write everything that `load_state` needs to one file, atomically.
 
     Args:
-        path: the file.
-        model, optimizer: as they are after `step` steps; the optimizer is an AdamW.
-        settings: configuration and names of the inputs, JSON values; the training's identity.
-        step: steps done.
-        best: the best weights so far, if the training looks for them.
+        path: the file to write.
+        model, optimizer: the model and its AdamW optimizer after `step` steps.
+        settings: the configuration and the identity of the inputs, as JSON can hold them. They
+            identify the training.
+        step: the number of steps done.
+        best: the best weights so far, if the training keeps them.
 
     Raises:
-        OSError: if the path cannot be written; an older state is then still whole.
+        OSError: if the path cannot be written. An older state is then unchanged.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, averages in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in averages.items()}
-    # A parameter that no loss reaches has no averages: which ones have is written down.
+    # A parameter that no loss reaches has no averages, so the card lists those that have.
     card: dict[str, Any] = {"step": step, "averaged": sorted(optimizer.state_dict()["state"])}
     if best:
         tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
@@ -85,12 +97,16 @@ def save_state(
 
 
 def steps_of(path: Path) -> int:
-    """Return after how many steps the weights were reached that a finished training left.
+    """Return the number of steps behind the final weights of a finished training.
 
-    Where it looked for the best weights, that is the step at which these were measured.
+    If the training kept the best weights, this is the number of steps when they were measured.
+
+    Args:
+        path: a file that `save_state` wrote.
 
     Raises:
-        CheckpointError, OSError: if the file is no training's state, or cannot be read.
+        CheckpointError: if the file is not the state of a training, or is damaged.
+        OSError: if the file cannot be read.
     """
     card = load_checkpoint(path, ["training-state"]).card
     try:
@@ -106,10 +122,17 @@ def load_state(
     settings: Mapping[str, Any],
     best: Best | None = None,
 ) -> int:
-    """Restore a saved state and return the number of steps that it had done.
+    """Restore a saved state, in place, and return the number of steps that it had done.
+
+    Args:
+        path: a file that `save_state` wrote.
+        model, optimizer: what to restore. They do not change if an error is raised.
+        settings: as `save_state`. They must be equal to the saved ones.
+        best: what to restore the best weights to, if the training keeps them.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
+        OSError: if the file cannot be read.
         CheckpointError: if it belongs to another training, or is damaged.
     """
     if not path.exists():
@@ -117,17 +140,17 @@ def load_state(
             f"{path} does not exist, so there is nothing to resume: start a new training"
         )
     _, tensors, saved, card = load_checkpoint(path, ["training-state"])
-    settings = json.loads(json.dumps(settings))  # as they read once saved: tuples become lists
+    settings = json.loads(json.dumps(settings))  # as if saved and read: tuples become lists
     differing = [name for name in settings if saved.get(name) != settings[name]]
     if differing:
         was = ", ".join(f"{name} was {_shown(saved.get(name))}" for name in differing)
         now = ", ".join(f"{name}={settings[name]}" for name in differing)
         raise CheckpointError(
-            f"{path} belongs to another training ({was}; now {now}): resume with what it was "
-            "started with, or start again in another folder"
+            f"{path} belongs to another training ({was}; now {now}): resume with the settings and "
+            "data it was started with, or start again in another folder"
         )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
-    averages: dict[int, dict[str, Tensor]] = {}  # a parameter: its averages by name
+    averages: dict[int, dict[str, Tensor]] = {}  # by parameter: its averages by name
     groups = optimizer.state_dict()["param_groups"]
     parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     try:
@@ -156,7 +179,7 @@ def load_state(
             device = next(model.parameters()).device
             best.value, best.step = value, best_step
             best.weights = {name: w.to(device) for name, w in parts["best"].items()}
-        # Nothing of the model is touched before all is known to fit.
+        # Load only now, when everything has been checked.
         model.load_state_dict(parts["model"])
         optimizer.load_state_dict({"state": averages, "param_groups": groups})
         return done
@@ -169,7 +192,7 @@ def load_state(
 
 
 def _steps(card: Card, name: str) -> int:
-    """Return a number of steps that a state's card says."""
+    """Return a number of steps from a state's card, or raise ValueError if it is not one."""
     steps = card.get(name)
     if type(steps) is not int or steps < 0:
         raise ValueError(f"its {name} is {steps!r}, expected a number of steps")
@@ -177,5 +200,5 @@ def _steps(card: Card, name: str) -> int:
 
 
 def _shown(value: object) -> str:
-    """Return what a file says, which may be anything, in one line of bounded length."""
+    """Return a value from a file, which may be anything, as one line of bounded length."""
     return "".join(c if c.isprintable() else " " for c in str(value))[:400]

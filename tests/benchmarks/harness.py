@@ -92,7 +92,7 @@ def table(suite: Suite, rows: list[Row]) -> str:
 
 
 def in_a_process(*arguments: str) -> str:
-    """Run this program anew and return what it prints.
+    """Run this program again and return what it prints.
 
     In a process of its own nothing has used memory before: what an earlier suite leaves in the
     allocator may make the next one slower.
@@ -109,7 +109,7 @@ def peak_memory(work: str) -> float:
 def print_peak_memory(prepare: Callable[[], Callable[[], object]]) -> None:
     """Print what the work that `prepare` returns takes; `prepare` itself is not counted."""
     work = prepare()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     before = _resident("VmRSS")
     work()
     print(_resident("VmHWM") - before)

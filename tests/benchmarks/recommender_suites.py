@@ -10,6 +10,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import (
+    CONFIGS,
+    ArchitectureName,
     DecoderOnlyConfig,
     EncoderDecoderConfig,
     RQTransformerConfig,
@@ -17,17 +19,16 @@ from rqvae_lib.models.configs import (
 )
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
-from rqvae_lib.models.registry import ARCHITECTURES
+from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 
 # The size at which the peers were measured: T5 with four blocks on each side.
 T5_SIZED = TransformerConfig(dim=128, num_layers=4, num_heads=4, mlp_dim=1024)
 
 
 def catalogue(num_items: int) -> SemanticIDs:
-    return SemanticIDs(torch.randint(256, (num_items, 3), generator=seeded()), [256, 256, 256])
+    return SemanticIDs(torch.randint(256, (num_items, 3), generator=seeded()), 256)
 
 
 def users(num_users: int, num_items: int, length: int) -> list[Tensor]:
@@ -116,10 +117,10 @@ def architectures_step() -> Suite:
     ids = catalogue(9_000)
     items = torch.stack(users(32, len(ids), 50))
 
-    def step_of(architecture: str, **settings: bool) -> Callable[[], None]:
+    def step_of(architecture: ArchitectureName, **settings: bool) -> Callable[[], None]:
         torch.manual_seed(0)
-        kinds = ARCHITECTURES[architecture]
-        model = kinds.model(kinds.config(max_items=50, **settings), ids).train()
+        config = CONFIGS[architecture](max_items=50, **settings)
+        model = new_recommender(config, ids).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
         def step() -> None:
@@ -153,7 +154,7 @@ def whole_catalogue() -> Suite:
     return Suite(
         "An RQ-Transformer for 32 users with 49 items each, 9,000 items",
         {
-            "recommend, 50 beams": recommender(model, Trie(ids), histories, 50),
+            "recommend, 50 beams": recommender(model, histories, 50),
             "exact scores of the whole catalogue": lambda: model.scores(histories),
         },
         "recommend, 50 beams",
@@ -183,10 +184,10 @@ def recommending(num_users: int, beams: int) -> Suite:
         ids = catalogue(num_items)
         torch.manual_seed(0)
         model = DecoderOnly(DecoderOnlyConfig(), ids).eval()
-        histories, trie = users(num_users, 9_000, 49), Trie(ids)
+        histories = users(num_users, 9_000, 49)
         if not cases:
             cases["the model alone: history and four codes"] = model_alone(model, histories, beams)
-        cases[f"recommend, {num_items:,} items"] = recommender(model, trie, histories, beams)
+        cases[f"recommend, {num_items:,} items"] = recommender(model, histories, beams)
     return Suite(
         f"Recommending to {counted(num_users)} with 49 items each, {beams} beams",
         cases,
@@ -195,9 +196,7 @@ def recommending(num_users: int, beams: int) -> Suite:
     )
 
 
-def recommender(
-    model: Recommender, trie: Trie, histories: list[Tensor], beams: int
-) -> Callable[[], object]:
+def recommender(model: Recommender, histories: list[Tensor], beams: int) -> Callable[[], object]:
     return lambda: recommend(model, histories, k=10, beams=beams)
 
 
@@ -210,19 +209,18 @@ def beside_t5(num_users: int, beams: int) -> Suite:
     assert set(map(tuple, found().tolist())) <= set(map(tuple, ids.ids.tolist()))
     decoder_only = DecoderOnly(DecoderOnlyConfig(T5_SIZED, max_items=21), ids).eval()
     rq = RQTransformer(RQTransformerConfig(T5_SIZED, max_items=21), ids).eval()
-    trie = Trie(ids)
     name = "rqvae_lib, encoder–decoder"
     noted = (num_users, beams) == (32, 50)
     return Suite(
         f"Recommending to {counted(num_users)} with 20 items each, {beams} beams, 9,000 items",
         {
-            name: recommender(model, trie, histories, beams),
+            name: recommender(model, histories, beams),
             "its passes alone: history and four codes": model_alone(model, histories, beams),
             "rqvae_lib, decoder-only (half the blocks)": recommender(
-                decoder_only, trie, histories, beams
+                decoder_only, histories, beams
             ),
             "rqvae_lib, RQ-Transformer (half the blocks, a token an item)": recommender(
-                rq, trie, histories, beams
+                rq, histories, beams
             ),
             "transformers, T5 with prefix_allowed_tokens_fn": peer,
         },
@@ -286,9 +284,9 @@ def recommend_to_32() -> Callable[[], object]:
     ids = catalogue(9_000)
     torch.manual_seed(0)
     model = EncoderDecoder(EncoderDecoderConfig(T5_SIZED, max_items=21), ids).eval()
-    trie, histories = Trie(ids), users(32, len(ids), 20)
+    histories = users(32, len(ids), 20)
     recommend(model, histories[:1], k=10, beams=50)  # what torch allocates once
-    return recommender(model, trie, histories, 50)
+    return recommender(model, histories, 50)
 
 
 SUITES: dict[str, Callable[[], Suite]] = {

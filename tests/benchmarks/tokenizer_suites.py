@@ -165,7 +165,7 @@ def assignment(num_items: int = 100_000, width: int = 768) -> Suite:
     assert agreeing > 0.999 * num_items, "the peer must do the same work"
 
     def with_ids() -> SemanticIDs:
-        return SemanticIDs(model.assign(x), [256] * 3)
+        return model.tokenize(x)
 
     return Suite(
         f"Assigning codes to {num_items:,} items of {width} numbers",
@@ -183,7 +183,7 @@ def assignment(num_items: int = 100_000, width: int = 768) -> Suite:
 def million() -> Suite:
     """One million items: what a catalogue of IDs costs, beside sorting its rows once."""
     codes = million_codes()
-    ids = SemanticIDs(codes, [256] * 3)
+    ids = SemanticIDs(codes, 256)
     ids.order  # noqa: B018, sorted once for all look-ups
     prefixes = ids.ids[:: len(ids) // 10_000].tolist()
 
@@ -203,7 +203,7 @@ def million() -> Suite:
         "A catalogue of 1,000,000 items, three random codes of 256",
         {
             "sorting the rows (NumPy)": lambda: np.lexsort(codes.numpy().T[::-1]),
-            "SemanticIDs: disambiguated": lambda: SemanticIDs(codes, [256] * 3),
+            "SemanticIDs: disambiguated": lambda: SemanticIDs(codes, 256),
             "Trie: all prefixes": lambda: Trie(ids),
             "10,000 items by their ID, and as many prefixes": look_up,
             "collision groups": ids.collision_groups,
@@ -220,7 +220,7 @@ def million_codes() -> Tensor:
 
 def million_ids() -> Callable[[], SemanticIDs]:
     codes = million_codes()
-    return lambda: SemanticIDs(codes, [256] * 3)
+    return lambda: SemanticIDs(codes, 256)
 
 
 def million_trie() -> Callable[[], object]:

@@ -40,7 +40,7 @@ TAB_STOPS_ARE_SET = """() => [...document.querySelectorAll(
 @pytest.fixture(scope="module")
 def sheet(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=WIDE)
-    yield context.new_page()  # one for many pages: to open one anew takes longer than to look at it
+    yield context.new_page()  # one for many pages: opening one takes longer than looking at it
     context.close()
 
 

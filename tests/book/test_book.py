@@ -58,7 +58,7 @@ def test_no_page_is_left_out_of_the_tests(built_book: Path) -> None:
     built = {path.relative_to(built_book) for path in built_book.rglob("*.html")}
     pages = {path.with_suffix("").as_posix() for path in built if path.parts[0] != "_static"}
     pages.remove("index")  # it only leads to the first page
-    assert pages == set(site_pages()), "a page that Sphinx adds is named in conftest.GENERATED"
+    assert pages == set(site_pages()), "a page that Sphinx adds is named in site.GENERATED"
 
 
 def test_page_was_built_and_has_a_title(built_book: Path, page: str) -> None:

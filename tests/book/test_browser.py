@@ -144,7 +144,7 @@ def caption(page: Page) -> str:
 
 
 def pixels(page: Page) -> str:
-    """The picture on the canvas, after it was drawn anew."""
+    """The picture on the canvas, after it was drawn again."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
     return page.locator("#item-map-canvas").evaluate("canvas => canvas.toDataURL()")
 

@@ -175,7 +175,7 @@ def figure_problems(notebook: NotebookNode, text: str) -> list[str]:
         figure = settings.get("figure", {})
         where = f"the figure cell `{cell.source.splitlines()[-1]}`"
         if images > 1:
-            found.append(f"{where} draws {images} pictures; one a cell")
+            found.append(f"{where} draws {images} pictures; one per cell")
         if len(alt.split()) < 5:
             found.append(f"{where} has an alt text that says what is to be seen")
         if not figure.get("caption", "").endswith("."):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import pytest
 from nbformat import NotebookNode
 
 import notebooks
+from imports import imported_modules
 from tests.helpers import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -102,19 +104,52 @@ print("b")
 """
 
 
+LIBRARY = {
+    "__init__.py": """\
+        \"\"\"The library.\"\"\"
+        import lazy_loader
+        __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+        __version__ = "0.1"
+        """,
+    "__init__.pyi": """\
+        from .data.tables import read as read
+        from .models.search import find as find
+        __version__: str
+        """,
+    "data/__init__.py": "",
+    "data/tables.py": "def read():\n    return 1\n",
+    "data/set/items.csv": "1\n",
+    "models/__init__.py": '"""Says what it is, and does nothing."""\n',
+    "models/deep.py": "def g():\n    return 1\n",
+    "models/pretrained/model.safetensors": "x",
+    "models/search.py": """\
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            from rqvae_lib.data.tables import read
+        def find():
+            \"\"\"Late.\"\"\"
+            from .deep import g
+            return g()
+        """,
+    "other.py": "x = 1\n",
+    "cli/__init__.py": "",
+    "cli/main.py": "def main():\n    from rqvae_lib.cli.recommend import command\n",
+    "cli/recommend.py": "def command():\n    from rqvae_lib import find\n",
+}
+SEARCH = {"__init__", "models/search", "models/deep"}
+DATA = {"__init__", "data/tables"}
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A project with one small notebook and a small library of three modules."""
-    for folder in ("notebooks", "book", "rqvae_lib/data/set", "rqvae_lib/checkpoints/pretrained"):
-        (tmp_path / folder).mkdir(parents=True)
+    """A project with one small notebook and a small library: packages, and a public face."""
+    for folder in ("notebooks", "book"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "notebooks" / "00_tiny.py").write_text(TINY)
-    (tmp_path / "rqvae_lib" / "__init__.py").write_text('"""The library."""\n')
-    (tmp_path / "rqvae_lib" / "top.py").write_text(
-        'def f():\n    """Late."""\n    from .deep import g\n    return g()\n'
-    )
-    (tmp_path / "rqvae_lib" / "deep.py").write_text("def g():\n    return 1\n")
-    (tmp_path / "rqvae_lib" / "other.py").write_text("x = 1\n")
-    (tmp_path / "rqvae_lib" / "data" / "set" / "items.csv").write_text("1\n")
+    for name, text in LIBRARY.items():
+        path = tmp_path / "rqvae_lib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
     return tmp_path
 
 
@@ -126,29 +161,85 @@ def key_of(root: Path, code: str, tags: str = "") -> dict[str, str]:
 
 
 def modules_in(key: dict[str, str]) -> set[str]:
-    return {Path(name).stem for name in key if name.endswith(".py")}
+    names = {name.removeprefix("rqvae_lib/") for name in key}
+    return {name.removesuffix(".py") for name in names if name.endswith(".py")}
 
 
 @pytest.mark.parametrize(
     ("code", "modules"),
     [
         ("import torch", set()),
-        ("import rqvae_lib", {"__init__"}),
         ("import rqvae_lib.other as o", {"__init__", "other"}),
-        ("from rqvae_lib import top", {"__init__", "top", "deep"}),
-        ("from rqvae_lib.top import f", {"__init__", "top", "deep"}),
-        ("def h():\n    from rqvae_lib.deep import g", {"__init__", "deep"}),
+        ("from rqvae_lib import other", {"__init__", "other"}),
+        ("from rqvae_lib.models import search", SEARCH),
+        ("from rqvae_lib.models.search import find", SEARCH),
+        ("def h():\n    from rqvae_lib.models.deep import g", {"__init__", "models/deep"}),
         ("%matplotlib inline\nfrom rqvae_lib import other", {"__init__", "other"}),
+        # What type checkers import is never run; what stands after `else` is.
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rqvae_lib", set()),
+        (
+            "import typing\nif typing.TYPE_CHECKING:\n    pass\nelse:\n    import rqvae_lib.other",
+            {"__init__", "other"},
+        ),
+        # The public face: a name counts as the module that defines it.
+        ("from rqvae_lib import find", SEARCH),
+        ("from rqvae_lib import read as f", DATA),
+        ("from rqvae_lib import find, read", SEARCH | DATA),
+        ("from rqvae_lib import *", SEARCH | DATA),
+        ("from rqvae_lib import __version__", {"__init__"}),
+        ("import rqvae_lib", {"__init__"}),
+        ("import rqvae_lib\nrqvae_lib.find()", SEARCH),
+        ("import rqvae_lib as lib\nlib.read()", DATA),
+        ("import rqvae_lib.other\nrqvae_lib.find()", SEARCH | {"other"}),
+        ("import rqvae_lib\ngetattr(rqvae_lib, name)", SEARCH | DATA),
+        # A command counts as all that the commands import, at their top or when they run.
+        ("!rqvae-lib recommend", SEARCH | {"cli/main", "cli/recommend"}),
     ],
 )
 def test_key_follows_imports(tiny: Path, code: str, modules: set[str]) -> None:
     assert modules_in(key_of(tiny, code)) == modules
 
 
+def test_a_new_name_of_the_face_changes_no_key_and_a_moved_one_its_own(tiny: Path) -> None:
+    codes = ["from rqvae_lib import find", "from rqvae_lib import read", "import rqvae_lib"]
+    before = [key_of(tiny, code) for code in codes]
+    stub = tiny / "rqvae_lib" / "__init__.pyi"
+    stub.write_text("from .other import x as x\n" + stub.read_text())
+    init = tiny / "rqvae_lib" / "__init__.py"
+    init.write_text(init.read_text().replace("The library", "All").replace("0.1", "0.2"))
+    assert [key_of(tiny, code) for code in codes] == before
+    stub.write_text(stub.read_text().replace(".models.search", ".other"))
+    assert [key_of(tiny, code) == key for code, key in zip(codes, before, strict=True)] == [
+        False,
+        True,
+        True,
+    ]
+    init.write_text(init.read_text() + "\nimport torch\ntorch.set_default_dtype(torch.float64)\n")
+    assert all(key_of(tiny, code) != key for code, key in zip(codes, before, strict=True))
+
+
+def test_an_edit_behind_the_face_stales_who_imports_that_name_and_no_other(tiny: Path) -> None:
+    codes = ["from rqvae_lib import find", "from rqvae_lib import read", "import rqvae_lib"]
+    for module, stale in (("models/deep", codes[0]), ("data/tables", codes[1])):
+        before = [key_of(tiny, code) for code in codes]
+        path = tiny / "rqvae_lib" / f"{module}.py"
+        path.write_text(path.read_text().replace("return 1", "return 2"))
+        assert [
+            code for code, key in zip(codes, before, strict=True) if key_of(tiny, code) != key
+        ] == [stale]
+
+
+def test_an_empty_init_counts_once_it_says_something(tiny: Path) -> None:
+    code = "from rqvae_lib import find"
+    assert "rqvae_lib/models/__init__.py" not in key_of(tiny, code)
+    (tiny / "rqvae_lib" / "models" / "__init__.py").write_text("import rqvae_lib.other\n")
+    assert modules_in(key_of(tiny, code)) == SEARCH | {"models/__init__", "other"}
+
+
 def test_key_counts_the_parts_of_a_module_that_are_not_python(tiny: Path) -> None:
     part = tiny / "rqvae_lib" / "other.js"
     part.write_text("let x = 1;\n")
-    assert "rqvae_lib/other.js" not in key_of(tiny, "from rqvae_lib import top")
+    assert "rqvae_lib/other.js" not in key_of(tiny, "from rqvae_lib import find")
     before = key_of(tiny, "from rqvae_lib import other")
     assert "rqvae_lib/other.js" in before
     part.write_text("let x = 2;\n")
@@ -170,48 +261,80 @@ def test_key_counts_the_files_beside_it_that_the_code_names(tiny: Path, folder: 
 
 
 def test_key_counts_every_module_when_imports_are_hidden(tiny: Path) -> None:
-    everything = {"__init__", "top", "deep", "other"}
+    with_statements = {
+        name.removesuffix(".py")
+        for name in LIBRARY
+        if name.endswith(".py") and not name.endswith("/__init__.py")
+    }
     by_name = "import importlib\nimportlib.import_module('x')"
-    assert modules_in(key_of(tiny, by_name)) == everything
+    assert modules_in(key_of(tiny, by_name)) == with_statements
+    recommend = tiny / "rqvae_lib" / "cli" / "recommend.py"
+    recommend.write_text("import importlib\nimportlib.import_module('x')\n")
+    assert modules_in(key_of(tiny, "!rqvae-lib recommend")) == with_statements
+    assert modules_in(key_of(tiny, "import rqvae_lib")) == {"__init__"}
+    (tiny / "rqvae_lib" / "__init__.pyi").unlink()  # nothing says where a name comes from
+    assert modules_in(key_of(tiny, "from rqvae_lib import find")) == with_statements
     lazy = "def __getattr__(name):\n    raise AttributeError(name)\n"
     (tiny / "rqvae_lib" / "__init__.py").write_text(lazy)
-    assert modules_in(key_of(tiny, "from rqvae_lib import f")) == everything
-    (tiny / "rqvae_lib" / "__init__.py").write_text("")
-    (tiny / "rqvae_lib" / "cli.py").write_text("import importlib\nimportlib.import_module('x')\n")
-    assert modules_in(key_of(tiny, "!rqvae-lib recommend")) == {*everything, "cli"}
+    assert modules_in(key_of(tiny, "from rqvae_lib import find")) == with_statements
 
 
 def test_key_ignores_docstrings_comments_and_layout(tiny: Path) -> None:
-    before = key_of(tiny, "from rqvae_lib import top")
-    (tiny / "rqvae_lib" / "deep.py").write_text('"""New."""\n\n\ndef g():  # why\n    return (1)\n')
-    assert key_of(tiny, "from rqvae_lib import top") == before
+    before = key_of(tiny, "from rqvae_lib import find")
+    deep = tiny / "rqvae_lib" / "models" / "deep.py"
+    deep.write_text('"""New."""\n\n\ndef g():  # why\n    return (1)\n')
+    assert key_of(tiny, "from rqvae_lib import find") == before
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("rqvae_lib/deep.py", "def g():\n    return 2\n"),
-        ("rqvae_lib/deep.py", "def g():\n    return None\n"),
-        ("rqvae_lib/deep.py", "def g(x=1):\n    return 1\n"),
-        ("rqvae_lib/deep.py", "def g():\n    return 1.0\n"),
-        ("rqvae_lib/data/set/items.csv", "2\n"),
-        ("rqvae_lib/data/new.csv", "1\n"),
-        ("rqvae_lib/checkpoints/pretrained/model.safetensors", "x"),
+        ("rqvae_lib/models/deep.py", "def g():\n    return 2\n"),
+        ("rqvae_lib/models/deep.py", "def g():\n    return None\n"),
+        ("rqvae_lib/models/deep.py", "def g(x=1):\n    return 1\n"),
+        ("rqvae_lib/models/deep.py", "def g():\n    return 1.0\n"),
+        ("rqvae_lib/models/pretrained/model.safetensors", "y"),
+        ("rqvae_lib/models/pretrained/new.safetensors", "x"),
     ],
 )
 def test_key_sees_what_the_outputs_depend_on(tiny: Path, path: str, text: str) -> None:
-    before = key_of(tiny, "from rqvae_lib import top")
+    before = key_of(tiny, "from rqvae_lib import find")
     (tiny / path).write_text(text)
-    after = key_of(tiny, "from rqvae_lib import top")
+    after = key_of(tiny, "from rqvae_lib import find")
     assert {name for name in after if after[name] != before.get(name)} == {path}
 
 
+def test_key_counts_the_data_of_the_packages_that_are_imported(tiny: Path) -> None:
+    shipped = {"rqvae_lib/data/set/items.csv", "rqvae_lib/models/pretrained/model.safetensors"}
+    for code, expected in (
+        ("import torch", 0),
+        ("from rqvae_lib import find", 1),
+        ("from rqvae_lib import find, read", 2),
+    ):
+        assert len(shipped & key_of(tiny, code).keys()) == expected
+
+
+def test_every_package_reads_the_data_of_its_own_or_of_one_that_it_imports() -> None:
+    """What the rule above rests on: no module reads files of a package that no import names."""
+    reading = 0
+    for path in (ROOT / "rqvae_lib").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        needed = [path, *imported_modules(ROOT, text)]
+        calls = re.findall(r"resources\.files\((.*?)\)", text)
+        for argument in calls:
+            package = re.fullmatch(r'"(rqvae_lib\.\w+)"', argument)
+            assert package, f"{path}: name the package in resources.files({argument})"
+            assert ROOT.joinpath(*package[1].split(".")) in {module.parent for module in needed}
+        reading += len(calls)
+    assert reading >= 3
+
+
 def test_key_sees_code_comments_and_tags_but_not_unused_modules(tiny: Path) -> None:
-    before = key_of(tiny, "from rqvae_lib import top")
-    assert key_of(tiny, "from rqvae_lib import top  # why") != before
-    assert key_of(tiny, "from rqvae_lib import top", ' tags=["hide-cell"]') != before
+    before = key_of(tiny, "from rqvae_lib import find")
+    assert key_of(tiny, "from rqvae_lib import find  # why") != before
+    assert key_of(tiny, "from rqvae_lib import find", ' tags=["hide-cell"]') != before
     (tiny / "rqvae_lib" / "other.py").write_text("x = 2\n")
-    assert key_of(tiny, "from rqvae_lib import top") == before
+    assert key_of(tiny, "from rqvae_lib import find") == before
 
 
 def snapshot(root: Path) -> dict[str, bytes]:
@@ -253,6 +376,9 @@ def test_a_failing_cell_leaves_every_file_alone(tiny: Path, code: str) -> None:
 
 def test_check_says_what_changed(tiny: Path) -> None:
     assert notebooks.stale_reasons(tiny, "00_tiny")[0] == "there is no notebooks/00_tiny.ipynb"
+    source = tiny / "notebooks" / "00_tiny.py"
+    imports = "if False:\n    from rqvae_lib import read  # the kernel has the real library"
+    source.write_text(f"{TINY}\n# %%\n{imports}\n")
     notebooks.make(tiny, "00_tiny")
     (tiny / "rqvae_lib" / "data" / "set" / "items.csv").write_text("2\n")
     assert notebooks.stale_reasons(tiny, "00_tiny") == ["rqvae_lib/data/set/items.csv changed"]

@@ -1,8 +1,9 @@
-"""What the README and the prose pages say is true: code, commands, tables, counts, the picture."""
+"""What the prose pages say is true: commands, tables, counts, the picture."""
 
 import ast
 import re
 import shlex
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -13,22 +14,28 @@ import typer
 from typer.testing import CliRunner
 
 import pipeline_picture
+from library_api import layout, packages
+from rqvae_lib.checkpoints import models
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.cli.main import app
+from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.splits import Split
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
-from rqvae_lib.models.base import GenerativeRecommender
+from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.decoder_only import DecoderOnly
-from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING
+from rqvae_lib.models.encoder_decoder import EncoderDecoder
+from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from tests.book.test_readme import README, commands_in
 from tests.helpers import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
 TROUBLES = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "rqvae_lib"
-PRETRAINED = LIBRARY / "pretrained"
+PRETRAINED = LIBRARY / "checkpoints" / "pretrained"
 
 
 # The picture
@@ -39,7 +46,7 @@ class TestPicture:
     def test_is_what_the_script_draws(self, name: str) -> None:
         drawn = pipeline_picture.draw(pipeline_picture.PICTURES[name])
         committed = (pipeline_picture.ASSETS / name).read_bytes()
-        assert committed == drawn.encode(), "run `python book/_tools/pipeline_picture.py`"
+        assert committed == drawn.encode(), "run `python book/makers/pipeline_picture.py`"
 
     def test_is_well_formed_described_and_loads_nothing(self, name: str) -> None:
         text = (pipeline_picture.ASSETS / name).read_text(encoding="utf-8")
@@ -84,43 +91,7 @@ def test_pictures_text_is_the_movies_text() -> None:
     assert [" ".join(lines) for lines in drawn] == [load_dataset().texts[0]]
 
 
-# README
-
-
-def readme_code() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    return code
-
-
-def test_readme_steps_are_the_defaults() -> None:
-    steps = f"{RQVAE_TRAINING.num_steps}, {RECOMMENDER_TRAINING.num_steps}"
-    assert f"rqvae_steps, decoder_steps = {steps}\n" in readme_code()
-
-
-def test_readme_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    quick, replaced = re.subn(r"(rqvae_steps, decoder_steps) = .*", r"\1 = 3, 3", readme_code())
-    assert replaced == 1
-    names: dict[str, object] = {}
-    exec(compile(quick, "README.md", "exec"), names)
-    movies, found = names["movies"], names["found"]
-    assert names["embeddings"].shape == (movies.num_items, 384)
-    assert f"{movies.num_items:,} movies, {tuple(names['embeddings'].shape)}" in README
-    history = set(movies.user_history(movies.user_ids[0])[:-2].tolist())
-    recommended = set(found.items[0].tolist())
-    assert len(recommended) == 10
-    assert not recommended & history
-    first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("Toy Story (1995) (")
-    assert ast.literal_eval(last) == [movies.titles[item] for item in found.items[0]]
-
-
-def commands_in(page: str) -> list[str]:
-    return re.findall(r"^    (rqvae-lib .*?)(?:  +#.*)?$", page, re.MULTILINE)
-
-
-def test_readme_names_every_command() -> None:
-    named = {shlex.split(command)[1] for command in commands_in(README)}
-    assert named == set(typer.main.get_command(app).commands)
+# Commands and tokenizers
 
 
 @pytest.mark.parametrize(
@@ -176,33 +147,16 @@ def test_the_table_of_seeds_shows_no_collapse() -> None:
     assert shipped["collision_rate"] < baseline["collision_rate"].min()
 
 
-def test_readme_make_targets_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"\bmake (book|test|lab|\w+(?=[ `]*TORCH_INDEX))", README)) <= targets
-    assert "TORCH_INDEX" in makefile
-
-
-def test_readme_links_and_pictures_are_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    links += re.findall(r'(?:src|srcset)="([^"]+)"', README)
-    assert len(links) >= 6
-    for link in links:
-        assert (ROOT / link).exists(), link
-
-
 # How the library is laid out
 
 
-def layout_rows() -> dict[str, list[str]]:
-    """{module: the chapters that derive it}, in the order of the table."""
-    rows = re.findall(r"^\| `(\w+)\.py` \| .+ \| (.*?) \|$", LAYOUT, re.MULTILINE)
-    return {module: re.findall(r"\d+", chapters) for module, chapters in rows}
-
-
 def modules() -> dict[str, ast.Module]:
-    paths = sorted(LIBRARY.glob("[!_]*.py"))
-    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    """Every module of the library, as "io.atomic", but those that hold exercises' cases."""
+    paths = sorted(LIBRARY.glob("*/[!_]*.py"))
+    return {
+        f"{path.parent.name}.{path.stem}": ast.parse(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -216,44 +170,113 @@ def imported(tree: ast.Module) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        found |= {name.split(".")[1] for name in names if name.startswith("rqvae_lib.")}
+        found |= {".".join(name.split(".")[1:3]) for name in names if name.startswith("rqvae_lib.")}
     return found
 
 
-def test_layout_lists_every_module() -> None:
-    assert sorted(layout_rows()) == sorted(modules())
+def test_layout_lists_every_package_and_module() -> None:
+    assert sorted(layout(ROOT)) == sorted(modules())
+    folders = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+    assert set(packages(ROOT)) == folders
+    headings = re.findall(r"^### `(\w+)`$", LAYOUT, re.MULTILINE)
+    assert headings == list(packages(ROOT)), "the tables of files are in the packages' order"
+    others = {path.name for path in LIBRARY.glob("*/*/") if (path / "__init__.py").is_file()}
+    assert others == {"exercises"}, "a package inside a package needs a place on the page"
 
 
 def test_imports_run_one_way() -> None:
-    order = list(layout_rows())
+    order = list(layout(ROOT))
     for module, tree in modules().items():
+        assert imported(tree) <= set(order), f"{module} imports what no row names"
         above = set(order[: order.index(module)])
-        assert imported(tree) & set(order) <= above, f"{module}.py imports what stands below it"
+        assert imported(tree) <= above, f"{module} imports what stands below it"
+
+
+def test_layout_says_what_each_package_imports_from() -> None:
+    found: dict[str, set[str]] = {name: set() for name in packages(ROOT)}
+    for module, tree in modules().items():
+        package = module.split(".")[0]
+        found[package] |= {name.split(".")[0] for name in imported(tree)} - {package}
+    for name, package in packages(ROOT).items():
+        assert package.imports == sorted(found[name]), name
+
+
+@pytest.mark.parametrize("name", packages(ROOT))
+def test_layout_says_what_the_package_says_of_itself(name: str) -> None:
+    tree = ast.parse((LIBRARY / name / "__init__.py").read_text(encoding="utf-8"))
+    assert packages(ROOT)[name].purpose == ast.get_docstring(tree)
+
+
+def test_layout_has_the_order_that_import_linter_holds() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    assert contract["exhaustive"]
+    assert contract["type"] == "layers"
+    layers = [layer.split(" | ") for layer in reversed(contract["layers"])]
+    layer_of = {name: number for number, layer in enumerate(layers) for name in layer}
+    order = list(packages(ROOT))
+    assert sorted(layer_of) == sorted(order)
+    assert order == sorted(order, key=layer_of.get)
 
 
 def test_imported_sees_every_way_to_import() -> None:
     ways = [
         "import rqvae_lib.semantic_ids.trie as t",
-        "from rqvae_lib import kmeans",
+        "from rqvae_lib.ops import kmeans",
         "def f(): from rqvae_lib.io.atomic import x",
+        "from rqvae_lib import recommend",  # no module of a package: no row names it
     ]
-    assert imported(ast.parse("\n".join(ways))) == {"trie", "kmeans", "files"}
+    found = imported(ast.parse("\n".join(ways)))
+    assert found == {"semantic_ids.trie", "ops.kmeans", "io.atomic", "recommend"}
 
 
 @pytest.mark.parametrize("module", modules())
 def test_layout_names_the_chapters_of_the_docstring(module: str) -> None:
     docstring = ast.get_docstring(modules()[module]) or ""
     said = re.search(r"Derived in: ([^;.]*)", docstring)
-    assert layout_rows()[module] == (re.findall(r"\d+", said[1]) if said else [])
+    assert layout(ROOT)[module][1] == (re.findall(r"\d+", said[1]) if said else [])
+
+
+def is_left_open(method: ast.stmt) -> bool:
+    """Whether a method of a base class says only what its subclasses shall do."""
+    return isinstance(method, ast.FunctionDef) and ast.unparse(method.body[-1]) == (
+        "raise NotImplementedError"
+    )
 
 
 def test_layout_names_the_interface() -> None:
-    """The three questions are the protocol of beam search, in its order; `loss` is the fourth."""
+    """What each architecture adds to `Recommender`: the three questions, in order; then `loss`."""
     section = LAYOUT[LAYOUT.index("| Method |") :]
     named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    protocol = [name for name in vars(GenerativeRecommender) if not name.startswith("_")]
-    assert named == [*protocol, "loss"]
-    assert all(callable(getattr(DecoderOnly, name)) for name in named)
+    (recommender,) = (
+        node
+        for node in modules()["models.base"].body
+        if isinstance(node, ast.ClassDef) and node.name == "Recommender"
+    )
+    needed = [method.name for method in recommender.body if is_left_open(method)]
+    assert named == [*(name for name in needed if name != "loss"), "loss"]
+    for architecture in (DecoderOnly, EncoderDecoder, RQTransformer):
+        for name in named:
+            assert getattr(architecture, name) is not getattr(Recommender, name)
+
+
+def test_layout_names_what_there_is() -> None:
+    """The attributes and functions that the five things mention."""
+    section = LAYOUT[LAYOUT.index("## How the parts fit together") :]
+    for name, owner in (
+        ("item_index", Dataset),
+        ("popularity", Split),
+        ("id_of", SemanticIDs),
+        ("item_of", SemanticIDs),
+        ("with_prefix", SemanticIDs),
+        ("sha256", SemanticIDs),
+        *((f"save_{kind}", models) for kind in ("rqvae", "recommender", "sasrec")),
+        ("load_recommender", models),
+    ):
+        assert hasattr(owner, name)
+        assert re.search(rf"`[\w.]*\b{name}\b", section), name
+    for path in re.findall(r"`((?:\w+/)+\w+(?:\.py)?)`", LAYOUT):
+        assert (ROOT / path).exists() or (LIBRARY / path).exists(), path
 
 
 # Data and licences

@@ -17,15 +17,21 @@ from docutils.core import publish_doctree
 from sphinx.util.inventory import InventoryFile
 
 import inventories
+import rqvae_lib
 from glossary_links import EVERYDAY, first_uses, pattern
 from library_api import (
     PAGES,
+    anchor,
     chapters_of_module,
     comment_on,
     comments_of,
+    face,
+    first_sentence,
+    is_command,
     layout,
     modules_of_chapters,
     modules_of_page,
+    packages,
     public_names,
     signature,
 )
@@ -66,17 +72,73 @@ def test_reference_pages_are_in_the_table_of_contents() -> None:
 # The library
 
 
-def test_the_pages_hold_every_module_in_the_layouts_order() -> None:
-    listed = [module for page in PAGES for module in modules_of_page(ROOT, page)]
-    assert listed == list(layout(ROOT))
+def tree_of(module: str) -> ast.Module:
+    path = ROOT.joinpath("rqvae_lib", *module.split(".")).with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_the_pages_hold_every_package_once_in_the_layouts_order() -> None:
+    order = list(packages(ROOT))
+    assert sorted(name for names in PAGES.values() for name in names) == sorted(order)
+    for page, names in PAGES.items():
+        assert names == sorted(names, key=order.index)
+        modules = modules_of_page(ROOT, page)
+        assert modules == [name for name in layout(ROOT) if name.split(".")[0] in names]
+
+
+def test_packages_are_described(built_book: Path) -> None:
+    for page, names in PAGES.items():
+        sections = html_of(built_book, page).select("section > section:has(> h2)")
+        assert [section.h2.code.get_text() for section in sections] == names
+        for name, section in zip(names, sections, strict=True):
+            said = section.find("p", recursive=False).get_text().replace("’", "'")
+            assert said == packages(ROOT)[name].purpose
+
+
+def test_every_public_name_is_on_the_first_page(built_book: Path) -> None:
+    """What the stub lists can be imported; each name has a sentence, and leads to its entry."""
+    assert {*face(ROOT), "__version__"} == {*rqvae_lib.__all__, "__version__"}
+    rows = html_of(built_book, "book/api").select("table tbody tr")
+    assert [row.td.get_text() for row in rows] == sorted(face(ROOT), key=[*names_in_order()].index)
+    for row in rows:
+        name, said, where = row.find_all("td")
+        module = face(ROOT)[name.get_text()]
+        assert hasattr(importlib.import_module(f"rqvae_lib.{module}"), name.get_text())
+        assert re.fullmatch(r".{12,120}\.", said.get_text()), row.get_text()
+        address, fragment = urldefrag(name.a["href"])
+        assert fragment == f"rqvae_lib.{module}.{name.get_text()}"
+        entries = html_of(built_book, f"book/{address.removesuffix('.html')}")
+        assert entries.find(id=fragment)
+        assert where.get_text() == module
+        assert urldefrag(where.a["href"])[1] == anchor(module)
+
+
+def names_in_order() -> Iterator[str]:
+    """All public names of the library, module by module, as the layout has them."""
+    for module in layout(ROOT):
+        yield from (
+            name for name, _ in public_names(tree_of(module)) if face(ROOT).get(name) == module
+        )
+
+
+@pytest.mark.parametrize(
+    ("docstring", "said"),
+    [
+        ("One. Two.", "One."),
+        ("Of a file,\n    of 3.5 MB. More.", "Of a file, of 3.5 MB."),
+        ("No end\n\nMore.", "No end"),
+        ("", ""),
+    ],
+)
+def test_first_sentence(docstring: str, said: str) -> None:
+    assert first_sentence(docstring) == said
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_public_name_is_described(built_book: Path, page: str) -> None:
     ids = {tag["id"] for tag in html_of(built_book, page).select("dt[id]")}
     for module in modules_of_page(ROOT, page):
-        tree = ast.parse((ROOT / "rqvae_lib" / f"{module}.py").read_text(encoding="utf-8"))
-        for name, node in public_names(tree):
+        for name, node in public_names(tree_of(module)):
             assert f"rqvae_lib.{module}.{name}" in ids
             for part in node.body if isinstance(node, ast.ClassDef) else []:
                 method = isinstance(part, ast.FunctionDef) and not part.name.startswith("_")
@@ -112,13 +174,14 @@ def links_to(html: object, page: str) -> Iterator[tuple[str, str]]:
 def test_library_and_chapters_lead_to_each_other(built_book: Path) -> None:
     """Both ways, for every module: what a section names, the chapter's last line names too."""
     from_chapters, from_library = set(), set()
+    module_at = {anchor(module): module for module in layout(ROOT)}
     for name in source_names(ROOT):
         line = html_of(built_book, f"notebooks/{name}").select_one("p.in-the-library")
         for _, fragment in links_to(line, f"notebooks/{name}"):
-            from_chapters.add((name, fragment.removeprefix("api-").replace("-", "_")))
+            from_chapters.add((name, module_at[fragment]))
     for page in PAGES:
-        for section in html_of(built_book, page).select("section > section"):
-            module = section.select_one("h2 code").get_text()
+        for section in html_of(built_book, page).select("section:has(> h3)"):
+            module = section.select_one("h3 code").get_text()
             first = section.find("p", recursive=False)
             for target, _ in links_to(first, page):
                 from_library.add((target.removeprefix("notebooks/"), module))
@@ -134,9 +197,9 @@ def test_library_and_chapters_lead_to_each_other(built_book: Path) -> None:
 
 def test_a_chapter_names_what_it_imports() -> None:
     modules = modules_of_chapters(ROOT)["03_codebook_kmeans"]
-    assert {"kmeans", "tokenizer_metrics", "checkpoints"} <= set(modules)
-    assert "trie" not in modules
-    derived, used = chapters_of_module(ROOT, "kmeans")
+    assert {"ops.kmeans", "tokenizer.metrics", "checkpoints.models"} <= set(modules)
+    assert "semantic_ids.trie" not in modules
+    derived, used = chapters_of_module(ROOT, "ops.kmeans")
     assert derived == ["03_codebook_kmeans"]
     assert "04_residual_quantization" in used
 
@@ -178,7 +241,13 @@ def test_every_name_of_the_inventories_is_linked(built_book: Path) -> None:
 
 def test_every_command_and_option_is_described(built_book: Path) -> None:
     html = html_of(built_book, "book/commands")
-    for name, command in typer.main.get_command(app).commands.items():
+    commands = typer.main.get_command(app).commands
+    shown = {name for name, command in commands.items() if not command.hidden}
+    headings = {code.get_text() for code in html.select("section > h2 code")}
+    assert headings == {f"rqvae-lib {name}" for name in shown}
+    assert "train-decoder" in set(commands) - shown  # a former name works and is not shown
+    for name in shown:
+        command = commands[name]
         (section,) = (s for s in html.select("section") if s.get("id") == f"rqvae-lib-{name}")
         terms = {code.get_text() for code in section.select("dt code")}
         for parameter in command.params:
@@ -199,6 +268,15 @@ def test_every_command_and_option_is_described(built_book: Path) -> None:
 )
 def test_an_options_names_are_set_as_code(written: str, marked: str) -> None:
     assert signature(written) == marked
+
+
+def test_a_command_shows_no_signature_and_its_helpers_do(built_book: Path) -> None:
+    assert is_command("rqvae_lib.cli.recommend.recommend_command")
+    assert not is_command("rqvae_lib.cli.main.main")
+    html = html_of(built_book, "book/api_evaluation")
+    shown = html.find(id="rqvae_lib.cli.recommend.recommend_command").get_text()
+    assert "recommend_command(...)" in shown
+    assert "arguments" in html.find(id="rqvae_lib.cli.main.main").get_text()
 
 
 # The glossary
@@ -354,7 +432,7 @@ def test_no_entry_is_unused_and_none_is_missing() -> None:
 
 def test_papers_that_docstrings_name_are_in_the_bibliography() -> None:
     known = set(re.findall(r"^\s*eprint\s*=\s*\{([\d.]+)\}", BIB, re.MULTILINE))
-    for path in [*(ROOT / "rqvae_lib").glob("*.py"), *BOOK.glob("*.md")]:
+    for path in [*(ROOT / "rqvae_lib").rglob("*.py"), *BOOK.glob("*.md")]:
         named = set(re.findall(r"arXiv[: ]?(\d{4}\.\d{4,5})", path.read_text(encoding="utf-8")))
         assert named <= known, path.name
 
@@ -390,7 +468,8 @@ def test_map_names_what_exists_and_the_chapter_that_shows_it() -> None:
         if name is None:
             assert where == "none: by hand in the chapter"
             continue
-        module, *attributes = name[2].split(".")
+        package, file, *attributes = name[2].split(".")
+        module = f"{package}.{file}"
         assert ".".join(attributes) == name[1]
         found = importlib.import_module(f"rqvae_lib.{module}")
         for attribute in attributes:

@@ -12,6 +12,7 @@ from rqvae_lib.checkpoints.models import load_recommender, save_rqvae
 from rqvae_lib.cli.common import load_catalogue
 from rqvae_lib.data.batches import RowBatches
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.splits import global_timestamp
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import read_embeddings, save_embeddings
@@ -40,7 +41,7 @@ def diverges() -> None:
 
 
 def unknown_item() -> None:
-    SemanticIDs(torch.tensor([[0, 1], [1, 0]]), [2, 2]).id_of(862)
+    SemanticIDs(torch.tensor([[0, 1], [1, 0]]), 2).id_of(862)
 
 
 def other_catalogue() -> None:
@@ -53,10 +54,10 @@ def other_catalogue() -> None:
 def other_split() -> None:
     dataset = load_dataset()
     path = Path("rqvae.safetensors")
-    rqvae = new_rqvae(item_vectors(dataset, "collaborative"), RQVAEConfig(64, None, 64), seed=0)
-    card = {"content": "collaborative", "data": dataset.checksum, "split": "leave-one-out"}
-    save_rqvae(path, rqvae, card)
-    load_catalogue(str(path), 0, dataset, None, split="timestamp")
+    vectors = item_vectors(dataset, "collaborative")
+    rqvae = new_rqvae(vectors.tensor, RQVAEConfig(64, None, 64), seed=0)
+    save_rqvae(path, rqvae, dataset, vectors)
+    load_catalogue(str(path), 0, dataset, None, split=global_timestamp(dataset))
 
 
 def no_user_column() -> None:

@@ -196,7 +196,7 @@ def test_bad_arrays_are_refused(array: np.ndarray, says: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda data: data[:-4], "it holds 2,156 bytes, and promises 2,160"),
+        (lambda data: data[:-4], "it holds 2,156 bytes, but its header promises 2,160"),
         (lambda data: data.replace(b"(90, 3)", b"(9000000000000, 3)"), "promises 216,000,000,000,"),
         (lambda data: b"\x93NUMPY\x02\0" + b"\xff" * 4 + data[12:], "is not a .npy file"),
         (lambda data: b"\x93NUMPY\x03\0" + data[8:], r"format \(3, 0\), expected 1.0 or 2.0"),

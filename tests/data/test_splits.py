@@ -1,7 +1,10 @@
 """Splits against a loop by hand, on a small table and on the embedded data."""
 
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -10,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import (
     Histories,
     Split,
     global_timestamp,
     leave_last_out,
     leave_one_out,
+    split_by_name,
 )
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
 from rqvae_lib.datasets.registry import load_dataset
@@ -262,6 +267,91 @@ def test_a_part_that_ties_leave_empty_is_refused() -> None:
     two_seconds = table_of([(1, 0, 1), (1, 1, 7), (1, 2, 7), (2, 3, 7)])
     with pytest.raises(ValueError, match="validation gets no interaction of table"):
         global_timestamp(two_seconds, train_share=0.4, validation_share=0.3)
+
+
+# Its name, and how often each item was met
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "leave-one-out"), (2, "last-2"), (3, "last-3"), (10, "last-ten")]
+)
+def test_a_split_of_last_items_is_named_after_their_number(
+    dataset: Dataset, number: int, name: str
+) -> None:
+    assert leave_last_out(dataset, number).name == name
+    assert leave_one_out(dataset).name == "leave-one-out"
+
+
+@pytest.mark.parametrize(
+    ("shares", "name"),
+    [
+        ({}, "timestamp"),
+        ({"train_share": 0.8, "validation_share": 0.1}, "timestamp"),
+        ({"train_share": 0.6, "validation_share": 0.2}, "timestamp-0.6-0.2"),
+        ({"train_share": 0.5}, "timestamp-0.5-0.1"),
+        ({"validation_share": 0.15}, "timestamp-0.8-0.15"),
+    ],
+)
+def test_a_split_by_time_is_named_after_its_shares(shares: dict[str, float], name: str) -> None:
+    assert global_timestamp(load_dataset(), **shares).name == name
+
+
+@pytest.mark.parametrize("name", get_args(SplitName))
+def test_a_split_by_name_has_that_name_and_is_the_one_of_its_function(name: SplitName) -> None:
+    data = load_dataset()
+    split = split_by_name(data, name)
+    expected = {
+        "leave-one-out": leave_one_out,
+        "last-ten": lambda data: leave_last_out(data, 10),
+        "timestamp": global_timestamp,
+    }[name](data)
+    assert split.name == expected.name == name
+    for part in ("validation", "test"):
+        assert torch.equal(getattr(split, part), getattr(expected, part))
+    assert torch.equal(split.train.items, expected.train.items)
+
+
+@pytest.mark.parametrize("name", ["last-3", "timestamp-0.6-0.2", "random", ""])
+def test_a_name_that_no_command_knows_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"split is '{name}'; it must be one of .*'timestamp'"):
+        split_by_name(small_dataset(), name)  # type: ignore[arg-type]
+
+
+def test_popularity_counts_the_training_part_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = leave_one_out(dataset)
+    assert split.num_items == dataset.num_items
+    counts = Counter(split.train.items.tolist())
+    by_hand = [float(counts[item]) for item in range(dataset.num_items)]
+    counted = []
+    real = torch.bincount
+
+    def noted(*arguments: object, **options: object) -> torch.Tensor:
+        counted.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(torch, "bincount", noted)
+    found = split.popularity
+    assert found.dtype == torch.float32
+    assert found.tolist() == by_hand
+    expected = real(split.train.items, minlength=dataset.num_items).float()
+    assert torch.equal(found, expected)
+    assert split.popularity is found
+    assert len(counted) == 1
+
+
+def test_items_that_nobody_met_in_training_have_popularity_0() -> None:
+    split = global_timestamp(load_dataset())
+    late = set(split.everything.items.tolist()) - set(split.train.items.tolist())
+    assert late
+    assert set((split.popularity == 0).nonzero()[:, 0].tolist()) == late
+
+
+def test_popularity_of_another_catalogue_is_refused() -> None:
+    split = replace(leave_one_out(small_dataset()), num_items=4)
+    with pytest.raises(ValueError, match="but the catalogue has items 0 to 3"):
+        _ = split.popularity
 
 
 # Any table

@@ -138,7 +138,7 @@ def test_without_embeddings_the_sentence_says_how_to_make_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     of_that_shape(tmp_path / "ml-1m")
-    with pytest.raises(ValueError, match=r"python -m rqvae_lib.embeddings.text.*--embeddings"):
+    with pytest.raises(ValueError, match=r"`rqvae-lib embed`.*--dataset.*--embeddings"):
         run("train-rqvae", "--dataset", "ml-1m", "--steps", "1", "--codebook-size", "8")
 
 

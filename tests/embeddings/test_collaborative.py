@@ -178,7 +178,7 @@ def test_communities_that_are_alike_give_the_same_vectors() -> None:
 
 
 def test_communities_in_which_all_meet_all_give_the_same_vectors() -> None:
-    """Few different singular values: the iteration runs out of directions and starts anew."""
+    """Few different singular values: the iteration runs out of directions and starts again."""
     rng = np.random.default_rng(0)
     users = [(rng.permutation(6) + 6 * (user % 12)).tolist() for user in range(200)]
     vectors = [collaborative_vectors(histories_of(*users), 80, dim=12) for _ in range(5)]
@@ -218,7 +218,7 @@ def test_rounding_gives_an_item_without_company_nothing_either() -> None:
     information = positive_pmi(cooccurrences(histories, 200, 100))
     alone = np.diff(information.indptr) == 0
     left, _ = leading_singular_vectors(information, 100)
-    assert left[alone].any()  # or there is nothing to mend
+    assert left[alone].any()  # or there is nothing to repair
     vectors = collaborative_vectors(histories, 200, dim=100, window=100)
     assert torch.equal(vectors[torch.from_numpy(alone)], torch.zeros(int(alone.sum()), 100))
 
@@ -260,8 +260,8 @@ def test_held_out_interactions_do_not_change_the_vectors() -> None:
     assert torch.equal(vectors(first.train), vectors(second.train))
     assert not torch.equal(vectors(first.everything), vectors(second.everything))
     # The recipe that the command line calls takes the training part alone.
-    got = item_vectors(dataset_of(users, 90), "collaborative")
-    assert torch.equal(got, item_vectors(dataset_of(others, 90), "collaborative"))
+    got = item_vectors(dataset_of(users, 90), "collaborative").tensor
+    assert torch.equal(got, item_vectors(dataset_of(others, 90), "collaborative").tensor)
     assert torch.equal(got, collaborative_vectors(first.train, 90))
 
 

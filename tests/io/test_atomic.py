@@ -74,8 +74,8 @@ def test_a_writer_that_replaces_its_file_is_welcome(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     with write_atomically(path) as temporary:
         temporary.unlink()
-        temporary.write_text("written anew")
-    assert path.read_text() == "written anew"
+        temporary.write_text("written again")
+    assert path.read_text() == "written again"
 
 
 def test_a_parent_that_is_a_file_is_an_os_error(tmp_path: Path) -> None:

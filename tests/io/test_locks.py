@@ -15,7 +15,7 @@ from rqvae_lib.io.locks import LOCK_FILE, only_process_in
 HOLDER = """
 import sys
 from pathlib import Path
-from rqvae_lib.locks import only_process_in
+from rqvae_lib.io.locks import only_process_in
 with only_process_in(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

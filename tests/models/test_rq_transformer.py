@@ -10,7 +10,6 @@ from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.configs import RQTransformerConfig, TransformerConfig
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.loop import train
 from tests.models.test_recommenders import ROWS, loss_of, nats_of, padded, random_ids
@@ -136,6 +135,6 @@ def test_a_catalogue_of_one_item_can_be_trained(prefix_embeddings: bool) -> None
 def test_other_float_types_recommend(dtype: torch.dtype) -> None:
     model = random_model(random_ids(20, (4, 3)))
     expected = recommend(model, HISTORIES, k=3, beams=20)
-    found = recommend(model.to(dtype), Trie(model.ids), HISTORIES, k=3, beams=20)
+    found = recommend(model.to(dtype), HISTORIES, k=3, beams=20)
     assert found.log_probabilities.dtype == dtype
     assert torch.equal(found.items, expected.items) or dtype == torch.bfloat16

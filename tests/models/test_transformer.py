@@ -1,4 +1,4 @@
-"""The transformer against torch's own layer, and its cache against reading everything anew."""
+"""The transformer against torch's own layer, and its cache against reading everything again."""
 
 import pytest
 import torch
@@ -109,7 +109,7 @@ def test_the_cache_equals_reading_everything_at_every_position() -> None:
     padded[1, 1:] = padded[2, 4:] = 1e4  # padding must have no say
     hidden, memory = model.read(padded, lengths)
     assert hidden.shape == (3, 1, 12)
-    # What each beam has read so far, to be read anew by the plain transformer.
+    # What each beam has read so far, to be read again by the plain transformer.
     texts = [[history[user, : lengths[user]]] for user in range(3)]
     for user in range(3):
         expected = model(texts[user][0][None])[0, -1]

@@ -133,9 +133,9 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     "a header past the end": ("rqvae", length(50_000_000), DAMAGED),
     "a header of 3 bytes": ("state", length(3), DAMAGED),
     "a header that is no JSON": ("rqvae", content(lambda f: f.replace(b"{", b"[", 1)), DAMAGED),
-    "a pickle, zipped (.pt)": ("rqvae", pickled(True), "is a pickle, and not"),
-    "a pickle of old": ("recommender", pickled(False), "is a pickle, and not"),
-    "a pickle for a state": ("state", pickled(True), "is a pickle, and not"),
+    "a pickle, zipped (.pt)": ("rqvae", pickled(True), "is a pickle, not a safetensors file"),
+    "a pickle of old": ("recommender", pickled(False), "is a pickle, not a safetensors file"),
+    "a pickle for a state": ("state", pickled(True), "is a pickle, not a safetensors file"),
     "of another program": (
         "rqvae",
         lambda path: save_file({"w": torch.zeros(2)}, path),
@@ -206,11 +206,11 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     "wider than int64": ("rqvae", setting(hidden_dims=[10**30, 7]), UNFIT),
     "a wide vocabulary": ("recommender", setting(**VOCABULARY), "the model needs .*20000000000"),
     # Tensors
-    "one is missing": ("rqvae", without("mean"), "it lacks 'mean'"),
+    "one is missing": ("rqvae", without("mean"), "the file lacks the tensor 'mean'"),
     "one too many": (
         "rqvae",
         lambda path: rewrite(path, change_tensors=lambda t: t.update(more=torch.zeros(1))),
-        "has one too many, 'more'",
+        "the file has an unknown tensor 'more'",
     ),
     "another shape": ("rqvae", tensor("mean", lambda t: t[:-1].clone()), r"\(5,\).* needs \(6,\)"),
     "twice the precision": (
@@ -272,7 +272,11 @@ TABLE: dict[str, tuple[str, Change, str]] = {
         rf"{OTHER} \(tensor 'exp_avg' has shape",
     ),
     "averages NaN": ("state", tensor("optimizer.0.exp_avg", filled(float("nan"))), "not finite"),
-    "no averages": ("state", without("optimizer.0.exp_avg_sq"), "it lacks 'exp_avg_sq'"),
+    "no averages": (
+        "state",
+        without("optimizer.0.exp_avg_sq"),
+        "the file lacks the tensor 'exp_avg_sq'",
+    ),
     "an unknown part": (
         "state",
         lambda path: rewrite(path, change_tensors=lambda t: t.update(x=torch.zeros(1))),
@@ -282,7 +286,7 @@ TABLE: dict[str, tuple[str, Change, str]] = {
     "a step that is a word": ("state", card(step="1"), "its step is '1', expected a number"),
     "a best value that is a word": ("state", card(best_value="x"), "its best value is 'x'"),
     "a best value past all floats": ("state", card(best_value=10**400), "too large"),
-    "best weights missing": ("state", without("best.weight"), "it lacks 'weight'"),
+    "best weights missing": ("state", without("best.weight"), "the file lacks the tensor 'weight'"),
 }
 
 

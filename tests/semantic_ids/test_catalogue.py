@@ -164,7 +164,7 @@ def test_an_unseen_item_gets_an_id_without_training() -> None:
     torch.manual_seed(0)
     tokenizer = RQVAE(RQVAEConfig(8, (8,), 4, num_levels=2, codebook_size=4))
     tokenizer.fit_to_data(vectors, generator=generator)
-    before = SemanticIDs(tokenizer.assign(vectors), [4, 4])
+    before = tokenizer.tokenize(vectors)
     unseen = torch.cat([torch.randn(3, 8, generator=generator), vectors[7:8]])
     grown = before.with_new_items(tokenizer.assign(unseen))
     assert len(grown) == 64
@@ -217,6 +217,28 @@ def test_the_name_does_not_depend_on_the_type_of_the_sizes(sizes: object) -> Non
     assert ids.sha256 == example().sha256
     assert ids.sizes == (3, 2, 3)
     assert all(type(size) is int for size in ids.sizes)
+
+
+@pytest.mark.parametrize("size", [3, np.int64(3), np.uint8(3)])
+def test_one_number_is_the_size_of_every_codebook(size: int) -> None:
+    ids = SemanticIDs(EXAMPLE, size)
+    assert ids.sizes == (3, 3, 3)
+    assert ids.sha256 == SemanticIDs(EXAMPLE, [3, 3]).sha256
+    assert all(type(size) is int for size in ids.sizes)
+    assert SemanticIDs(EXAMPLE[:, :1], size).sizes == (3, 4)
+    grown = ids.with_new_items(torch.tensor([[2, 2]]))  # 2 is below 3 at each level
+    assert grown.sizes == (3, 3, 3)
+
+
+def test_one_number_bounds_the_codes_of_every_level() -> None:
+    with pytest.raises(ValueError, match=r"item 0 has code 2 at level 1; expected .* 0 to 1"):
+        SemanticIDs(EXAMPLE, 2)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) and type torch.float32"):
+        SemanticIDs(torch.zeros(3, 2), 3)
+    with pytest.raises(ValueError, match=r"shape \(3,\) and type torch.int64"):
+        SemanticIDs(torch.zeros(3, dtype=torch.int64), 3)
+    with pytest.raises(ValueError, match=r"shape \(3, 0\)"):
+        SemanticIDs(torch.zeros(3, 0, dtype=torch.int64), 3)
 
 
 def test_the_catalogue_keeps_its_codes_if_the_caller_changes_theirs() -> None:

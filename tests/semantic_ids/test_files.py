@@ -133,7 +133,7 @@ def test_a_spoilt_number_is_named_where_the_catalogue_has_numbers(
         path = spoilt(tmp_path / f"ids{ending}", put(2, "item_id", found))
         with pytest.raises(ValueError, match=f"row 2, column 'item_id': found '{found}', .* whole"):
             read_ids(path, SIZES, item_ids=ITEM_IDS)
-    with pytest.raises(ValueError, match=r"item_ids\[1\] is 'a', expected whole numbers, or text"):
+    with pytest.raises(ValueError, match=r"item_ids\[1\] is 'a', expected all whole numbers or"):
         read_ids(path, SIZES, item_ids=[1, "a"])  # type: ignore[list-item]
 
 

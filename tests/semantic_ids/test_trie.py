@@ -22,7 +22,6 @@ def check_against_brute_force(ids: SemanticIDs) -> None:
     rows = [tuple(row) for row in ids.ids.tolist()]
     assert trie.depth == len(ids.sizes)
     assert trie.num_items == len(ids)
-    assert trie.catalogue == ids.sha256
     assert trie.items.tolist() == sorted(range(len(rows)), key=lambda i: rows[i])
     assert trie.items[trie.leaf_of].tolist() == list(range(len(rows)))
     reached: dict[int, tuple[int, ...]] = {0: ()}  # node → prefix, at the current depth
@@ -97,7 +96,7 @@ def test_a_node_costs_at_most_16_bytes() -> None:
     num_nodes = sum(len(level.code) for level in trie.levels)
     spent = sum(bytes_of([v for v in level if isinstance(v, Tensor)]) for level in trie.levels)
     assert spent <= 16 * num_nodes
-    # As the module says: 12 bytes a node, and one extra entry a level.
+    # As the module says: 12 bytes per node, and one extra entry per level.
     assert spent == 12 * num_nodes + 8 * len(trie.levels)
 
 

@@ -143,12 +143,12 @@ def test_an_interrupted_run_goes_on(
     write_rows(path, COLUMNS, [row])
     collapse_ablation.main()
     rows = current_rows(path, 4)
-    assert rows["none", 0]["collision_rate"] == "0.123"  # kept, not computed anew
+    assert rows["none", 0]["collision_rate"] == "0.123"  # kept, not computed again
     assert [name for name, _ in rows] == list(VARIANTS)
     assert current_rows(path, 5) == {}
 
 
-def test_a_row_of_a_variant_that_changed_is_computed_anew(
+def test_a_row_of_a_variant_that_changed_is_computed_again(
     embeddings: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows.csv"

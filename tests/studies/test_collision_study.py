@@ -197,7 +197,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch: pytest.MonkeyPatch) -
     path_of("toy", tmp_path).write_text("name,seed,rate\na,0,0.123\n")
     run("toy", tmp_path)
     rows = read_rows(path_of("toy", tmp_path))
-    assert [row["rate"] for row in rows] == ["0.123", "0.5", "0.5"]  # kept, not measured anew
+    assert [row["rate"] for row in rows] == ["0.123", "0.5", "0.5"]  # kept, not measured again
     assert measured == [("a", "1"), ("b", "0")]
 
 

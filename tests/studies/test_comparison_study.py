@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from rqvae_lib.checkpoints.models import load_model
-from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.embeddings.item_vectors import item_vectors
-from rqvae_lib.evaluation.evaluator import Evaluation
-from rqvae_lib.models.configs import SASRecConfig, TransformerConfig
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "_tools"))
 import comparison_study
 import studied_models
 import tuning
 import workers
+from rqvae_lib.checkpoints.models import load_model, load_rqvae
+from rqvae_lib.data.splits import global_timestamp, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
+from rqvae_lib.embeddings.item_vectors import item_vectors
+from rqvae_lib.evaluation.evaluator import Evaluation
+from rqvae_lib.models.configs import SASRecConfig, TransformerConfig
 from studied_models import MODELS, Settings, drawn_settings
 from tables import Row, read_rows, replace_rows
 
@@ -29,11 +28,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def an_evaluation() -> Evaluation:
     lists = torch.full((3, 50), -1)
     lists[0, :2], lists[1, 0], lists[2, 0] = torch.tensor([7, 3]), 4, 5
-    return Evaluation(
-        lists, torch.tensor([3, 4, 6]), torch.tensor([2, 2, 9]), torch.ones(10).index_fill(
-            0, torch.tensor([6]), 0
-        ),
-    )  # fmt: skip
+    popularity = torch.ones(10)
+    popularity[6] = 0
+    targets, users = torch.tensor([3, 4, 6]), torch.tensor([2, 2, 9])
+    return Evaluation(lists, targets, users, popularity, beams=None)
 
 
 def test_a_row_and_its_people() -> None:
@@ -131,9 +129,9 @@ def test_every_model_gets_the_same_settings_and_all_differ() -> None:
 
 def test_random_ids_are_the_same_ids_of_other_items() -> None:
     dataset = load_dataset()
+    split = leave_one_out(dataset)
     shipped, dealt = (
-        make(dataset, "leave-one-out", 1)
-        for make in (studied_models.shipped_ids, studied_models.random_ids)
+        make(dataset, split, 1) for make in (studied_models.shipped_ids, studied_models.random_ids)
     )
     columns = shipped.ids.shape[1] - 1
     assert sorted(map(tuple, shipped.ids[:, :columns].tolist())) == sorted(
@@ -157,11 +155,22 @@ def test_ids_of_text_and_taste_are_made_once_a_split_from_its_training_part(
     monkeypatch.setattr(studied_models, "train_rqvae", quick)
     monkeypatch.setattr(studied_models, "RUNS", tmp_path)
     dataset = load_dataset()
-    first, again = (studied_models.text_and_taste_ids(dataset, "timestamp", s) for s in (0, 1))
+    split = global_timestamp(dataset)
+    first, again = (studied_models.text_and_taste_ids(dataset, split, seed) for seed in (0, 1))
     assert torch.equal(first.ids, again.ids)
     [vectors] = made
-    assert torch.equal(vectors, item_vectors(dataset, "both", split="timestamp"))
-    assert not torch.equal(vectors, item_vectors(dataset, "both", split="leave-one-out"))
+    assert torch.equal(vectors, item_vectors(dataset, "both", split=split).tensor)
+    assert not torch.equal(vectors, item_vectors(dataset, "both").tensor)  # leave-one-out
+    [kept] = tmp_path.iterdir()
+    assert kept.name == "text-and-taste-timestamp-rqvae.safetensors"
+    _, card = load_rqvae(kept)
+    said = {name: card[name] for name in ("dataset", "data", "content", "split")}
+    assert said == {
+        "dataset": dataset.name,
+        "data": dataset.checksum,
+        "content": "both",
+        "split": "timestamp",
+    }
 
 
 def test_each_model_names_what_exists() -> None:

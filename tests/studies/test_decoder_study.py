@@ -24,7 +24,6 @@ from rqvae_lib.data.splits import Histories, Split
 from rqvae_lib.models.configs import DecoderOnlyConfig
 from rqvae_lib.models.registry import name_of, new_recommender
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.training.config import RECOMMENDER_TRAINING
 from rqvae_lib.training.recipes import train_recommender
 from tables import read_rows, write_rows
@@ -44,7 +43,9 @@ def split() -> Split:
     everything = Histories(torch.cat(rows), torch.arange(13) * 8)
     train = Histories(torch.cat([row[:6] for row in rows]), torch.arange(13) * 6)
     ends = everything.offsets[1:]
-    return Split(train, everything, validation=ends - 2, test=ends - 1)
+    return Split(
+        train, everything, validation=ends - 2, test=ends - 1, num_items=40, name="leave-one-out"
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -87,17 +88,17 @@ def test_level_losses_are_the_model_s_own(
     strict.load_state_dict(model.state_dict())
     targets = torch.tensor([3, 17, 39, 0, 8])
     nothing = [targets[:0]] * len(targets)
-    found = level_losses(model, Trie(ids), nothing, targets, rows=2)
+    found = level_losses(model, nothing, targets, rows=2)
     with torch.no_grad():
         assert sum(found.trained) == pytest.approx(float(model.loss(targets[:, None])), rel=1e-5)
         assert sum(found.valid) == pytest.approx(float(strict.loss(targets[:, None])), rel=1e-5)
     assert sum(found.valid) < sum(found.trained) - 0.1
-    of_strict = level_losses(strict, Trie(ids), nothing, targets)
+    of_strict = level_losses(strict, nothing, targets)
     assert of_strict.trained == pytest.approx(found.valid, rel=1e-5)
     # The history is read: with one, a row of the batch is asked about its last item.
     histories, _ = split.histories_and_targets(split.validation)
-    one = level_losses(model, Trie(ids), histories[:1], targets[:1])
-    other = level_losses(model, Trie(ids), histories[1:2], targets[:1])
+    one = level_losses(model, histories[:1], targets[:1])
+    other = level_losses(model, histories[1:2], targets[:1])
     assert one.trained != other.trained
 
 

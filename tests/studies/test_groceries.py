@@ -84,7 +84,7 @@ def test_the_results_are_of_this_data() -> None:
     data, _ = load()
     split = leave_one_out(data)
     models = {
-        "popularity": Popularity(split.train, data.num_items),
+        "popularity": Popularity(split.popularity),
         "item-kNN, last 1": ItemKNN(split.train, data.num_items, last=1),
     }
     for name, model in models.items():

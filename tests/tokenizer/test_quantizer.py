@@ -143,7 +143,7 @@ def test_the_gradient_passes_straight_through_once(
 def test_the_gradient_is_rotated_once_whatever_the_number_of_levels(
     num_levels: int, training: bool, learning: str
 ) -> None:
-    """One λR from z onto the sum of all codewords, not one a level."""
+    """One λR from z onto the sum of all codewords, not one per level."""
     model = quantizer(num_levels, estimator="rotation", learning=learning).train(training)
     z = vectors().requires_grad_()
     weights = vectors(seed=9)
@@ -453,7 +453,7 @@ def dying(dead_after: int, **kwargs: object) -> ResidualQuantizer:
 
 
 def test_a_dead_codeword_is_moved_onto_a_row_after_its_fair_shares_and_not_before() -> None:
-    # Four fair shares of two codewords are eight rows; three rows a step: the third step moves it.
+    # Four fair shares of two codewords are eight rows; at three per step, the third moves it.
     model, far = dying(dead_after=4), torch.tensor([100.0, 100.0])
     for step in range(3):
         assert torch.equal(model.codebooks[0, 1], far), step
@@ -685,7 +685,7 @@ def test_the_start_survives_save_and_load() -> None:
 
 
 def test_fewer_vectors_than_codewords_and_nan_are_refused() -> None:
-    with pytest.raises(ValueError, match="5 clusters were asked of 4 rows"):
+    with pytest.raises(ValueError, match="num_clusters is 5, but x has 4 rows"):
         quantizer().init_codebooks(vectors(4), generator=seeded())
     z = vectors()
     z[3, 0] = math.nan

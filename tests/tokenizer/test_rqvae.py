@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from rqvae_lib.ops.kmeans import kmeans, kmeans_plus_plus, nearest
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 from rqvae_lib.tokenizer.rqvae import RQVAE, mlp
@@ -116,6 +117,33 @@ def test_assign_equals_the_codes_of_the_latents_in_one_go() -> None:
     assert torch.equal(model(x).codes, expected)
 
 
+@pytest.mark.parametrize("num_levels", [1, 3])
+@pytest.mark.parametrize("hidden_dims", [(8,), None])  # an RQ-VAE, and residual k-means
+def test_tokenize_gives_the_catalogue_of_the_codes(
+    num_levels: int, hidden_dims: tuple[int, ...] | None
+) -> None:
+    config = RQVAEConfig(6, hidden_dims, 6, num_levels=num_levels, codebook_size=5)
+    x = torch.cat([embeddings(), embeddings()[:7]])  # some items are the same
+    model = fitted(config, x)
+    assert model.sizes == (5,) * num_levels
+    found, expected = model.tokenize(x), SemanticIDs(model.assign(x), model.sizes)
+    assert isinstance(found, SemanticIDs)
+    assert torch.equal(found.ids, expected.ids)
+    assert found.sizes == expected.sizes == (*model.sizes, int(expected.ids[:, -1].max()) + 1)
+    assert found.sha256 == expected.sha256
+    assert found.ids[:7, :-1].tolist() == found.ids[40:, :-1].tolist()
+    assert (found.ids[40:, -1] > found.ids[:7, -1]).all()
+
+
+def test_tokenize_refuses_what_assign_refuses() -> None:
+    with pytest.raises(ValueError, match="never seen a catalogue"):
+        RQVAE(CONFIG).tokenize(embeddings())
+    with pytest.raises(ValueError, match="reads rows of 6 numbers"):
+        fitted().tokenize(embeddings(dim=5))
+    with pytest.raises(ValueError, match="row 3 of embeddings holds a NaN"):
+        fitted().tokenize(embeddings().index_fill(0, torch.tensor([3]), math.nan))
+
+
 def test_codebooks_start_at_the_k_means_of_the_latents() -> None:
     x, model = embeddings(), fitted()
     expected = ResidualQuantizer(2, 5, 4)
@@ -197,7 +225,7 @@ def test_fewer_items_than_codewords_are_refused() -> None:
     with pytest.raises(ValueError, match="4 items cannot fill codebooks of 5"):
         fitted(x=embeddings(4))
     model = fitted()
-    with pytest.raises(ValueError, match="5 clusters were asked of 3 rows"):
+    with pytest.raises(ValueError, match="num_clusters is 5, but x has 3 rows"):
         model.init_codebooks(embeddings(3), generator=seeded())
 
 
@@ -313,7 +341,7 @@ def test_the_codebooks_start_on_the_whole_catalogue_in_one_pass() -> None:
         residual = residual - expected.centroids[expected.codes]
 
 
-def test_codebooks_can_start_anew_once_the_encoder_has_learned() -> None:
+def test_codebooks_can_start_again_once_the_encoder_has_learned() -> None:
     x, model = embeddings(), fitted()
     mean, std = model.mean.clone(), model.std.clone()
     with torch.no_grad():
@@ -479,7 +507,7 @@ def test_no_items_have_no_latents_and_no_codes() -> None:
     assert model.encode(embeddings(0)).shape == (0, 4)
     assert model.assign(embeddings(0)).shape == (0, 2)
     assert model.assign(embeddings(0)).dtype == torch.int64
-    with pytest.raises(ValueError, match="5 clusters were asked of 0 rows"):
+    with pytest.raises(ValueError, match="num_clusters is 5, but x has 0 rows"):
         model.init_codebooks(embeddings(0), generator=seeded())
 
 

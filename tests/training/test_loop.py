@@ -31,7 +31,7 @@ Training = tuple[nn.Module, Callable[[Tensor], Tensor], Batches]
 
 
 def new_rqvae(**settings: Any) -> Training:
-    """Averages, dead codewords that are drawn anew, and k-means: all that has chance in it."""
+    """Averages, dead codewords that are drawn again, and k-means: all that has chance in it."""
     x = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).exp()
     torch.manual_seed(0)
     model = RQVAE(RQVAEConfig(6, (8,), 4, 2, codebook_size=16, dead_after=2, **settings))
@@ -40,7 +40,7 @@ def new_rqvae(**settings: Any) -> Training:
 
 
 def new_decoder() -> Training:
-    """Dropout everywhere, and windows that are cut anew each epoch."""
+    """Dropout everywhere, and windows that are cut again in each epoch."""
     generator = torch.Generator().manual_seed(0)
     ids = SemanticIDs(torch.randint(4, (30, 2), generator=generator), [4, 4])
     torch.manual_seed(0)
@@ -265,7 +265,7 @@ def test_the_loop_equals_torchs_own_parts(new: Callable[[], Training]) -> None:
 
 @every_kind
 def test_other_seeds_give_other_weights(new: Callable[[], Training]) -> None:
-    """The batches are the same: what differs is dropout, noise, and codewords drawn anew."""
+    """The batches are the same: what differs is dropout, noise, and codewords drawn again."""
     first, second = new(), new()
     run(first, config_of(seed=1))
     run(second, config_of(seed=2))
@@ -462,7 +462,7 @@ def stopped_early(
         ([1, 3, 2, 2.5, 9], 2, 20, 8, 4),  # 9 would have come too late
         ([3, 1, 9], 1, 20, 4, 2),
         ([1, 1, 1, 9], 2, 20, 6, 2),  # as good is not better
-        ([1, 2, 1, 3, 1, 4], 2, 12, 12, 12),  # patience starts anew with each best
+        ([1, 2, 1, 3, 1, 4], 2, 12, 12, 12),  # patience starts again with each best
         ([1, 2, 3, 4, 5, 6], 1, 12, 12, 12),  # better each time: never stopped
         ([5, 1, 1], 3, 6, 6, 2),  # not stopped, yet the best is kept
         ([1, 2, 0, 3], 2, 7, 7, 7),  # the last step is measured too, and may be the best
@@ -522,7 +522,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_the_state(
         run((model, loss_of, batches), config, state_path=path)
     assert path.exists() == (save_every == 5)
     if path.exists():  # the kept state is the one of step 10, and sound
-        tensors, _, card = load_checkpoint(path, "training-state")
+        _, tensors, _, card = load_checkpoint(path, ["training-state"])
         assert card["step"] == 10
         assert all(value.isfinite().all() for value in tensors.values())
         assert not torch.equal(tensors["model.w"], Line().w)

@@ -23,8 +23,6 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import EarlyStop, TrainingConfig
 from rqvae_lib.training.recipes import train_rqvae
 from rqvae_lib.training.state import Best, load_state, save_state
-
-# pytest puts the folder of the tests on the path.
 from tests.training.test_loop import (
     KINDS,
     RISING,
@@ -129,9 +127,9 @@ def test_states_are_saved_when_they_should_be(path: Path) -> None:
     assert not path.exists()
     for bad_step, saved_at in ((5, 5), (9, 5), (12, 10)):
         interrupted(new_decoder(), bad_step, config_of(save_every=5), state_path=path)
-        assert load_checkpoint(path, "training-state")[2]["step"] == saved_at
+        assert load_checkpoint(path, ["training-state"]).card["step"] == saved_at
     run(new_decoder(), config_of(num_steps=13, save_every=5), state_path=path)
-    assert load_checkpoint(path, "training-state")[2]["step"] == 13
+    assert load_checkpoint(path, ["training-state"]).card["step"] == 13
 
 
 def test_snapshots_after_an_interruption_are_the_same_bytes(tmp_path: Path, path: Path) -> None:
@@ -200,7 +198,7 @@ def test_the_best_measurement_is_in_the_file(path: Path) -> None:
         training, 7, config, measure=measure, state_path=path,
         snapshot=lambda step: weights.update({step: state_of(training[0])}),
     )  # fmt: skip
-    tensors, _, card = load_checkpoint(path, "training-state")
+    _, tensors, _, card = load_checkpoint(path, ["training-state"])
     assert card == {"step": 6, "averaged": [0, 1], "best_value": 5.0, "best_step": 4}
     parts = {
         part: {
@@ -293,7 +291,7 @@ def test_a_state_with_a_part_missing_is_refused(path: Path, lost: str) -> None:
     other = Line()
     assert load_state(path, other, AdamW(other.parameters()), {"a": (1, 2)}) == 7
     assert_same(state_of(other), state_of(model))
-    tensors, settings, card = load_checkpoint(path, "training-state")
+    _, tensors, settings, card = load_checkpoint(path, ["training-state"])
     kept = {name: value for name, value in tensors.items() if not name.startswith(lost)}
     assert len(kept) < len(tensors)
     tensor_files.save_checkpoint(path, "training-state", kept, settings, card)
@@ -352,12 +350,12 @@ def train_in(folder: Path, resume: bool = False, dies: str = "") -> None:
         SMALL,
         LONG,
         autoencoder_steps=30,
-        snapshot=lambda step, model: save_rqvae(folder / f"{step}.safetensors", model, {}),
+        snapshot=lambda step, model: save_rqvae(folder / f"{step}.safetensors", model),
         state_path=folder / "state.safetensors",
         resume=resume,
         progress=False,
     )
-    save_rqvae(folder / "model.safetensors", model, {})
+    save_rqvae(folder / "model.safetensors", model)
 
 
 def arrange_death(when: str) -> None:
@@ -420,7 +418,7 @@ def test_a_training_killed_again_and_again_ends_at_the_same_weights(
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert not (tmp_path / "model.safetensors").exists()  # it was still at work
-        steps.append(load_checkpoint(state, "training-state")[2]["step"])
+        steps.append(load_checkpoint(state, ["training-state"]).card["step"])
     assert sorted(set(steps)) == steps  # each came further
     process = started(tmp_path, True)
     process.join()
@@ -435,7 +433,7 @@ def test_a_kill_while_the_state_is_written_leaves_the_old_one(
     process = started(tmp_path, False, dies)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert load_checkpoint(tmp_path / "state.safetensors", "training-state")[2]["step"] == 30
+    assert load_checkpoint(tmp_path / "state.safetensors", ["training-state"]).card["step"] == 30
     process = started(tmp_path, True)
     process.join()
     assert results(tmp_path) == undisturbed

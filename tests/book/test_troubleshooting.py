@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from rqvae_lib.checkpoints.models import load_recommender, save_rqvae
-from rqvae_lib.cli.common import load_catalogue
+from rqvae_lib.cli.catalogue import find_tokenizer
 from rqvae_lib.data.batches import RowBatches
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.splits import global_timestamp
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import read_embeddings, save_embeddings
@@ -57,7 +56,7 @@ def other_split() -> None:
     vectors = item_vectors(dataset, "collaborative")
     rqvae = new_rqvae(vectors.tensor, RQVAEConfig(64, None, 64), seed=0)
     save_rqvae(path, rqvae, dataset, vectors)
-    load_catalogue(str(path), 0, dataset, None, split=global_timestamp(dataset))
+    find_tokenizer(str(path), None, split="timestamp")
 
 
 def no_user_column() -> None:

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from rqvae_lib.checkpoints.models import load_recommender, save_rqvae
-from rqvae_lib.cli.common import load_catalogue
+from rqvae_lib.cli.catalogue import find_tokenizer
 from rqvae_lib.data.batches import RowBatches
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.splits import global_timestamp
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import read_embeddings, save_embeddings
@@ -57,7 +56,7 @@ def other_split() -> None:
     vectors = item_vectors(dataset, "collaborative")
     rqvae = new_rqvae(vectors.tensor, RQVAEConfig(64, None, 64), seed=0)
     save_rqvae(path, rqvae, dataset, vectors)
-    load_catalogue(str(path), 0, dataset, None, split=global_timestamp(dataset))
+    find_tokenizer(str(path), None, "timestamp")
 
 
 def no_user_column() -> None:
@@ -65,7 +64,7 @@ def no_user_column() -> None:
     Dataset.from_tables("orders.csv")
 
 
-def sorted_anew() -> None:
+def sorted_again() -> None:
     texts = [f"Movie {number}." for number in range(3)]
     save_embeddings("embeddings.safetensors", torch.eye(3), texts[::-1], "an encoder")
     read_embeddings("embeddings.safetensors", texts)
@@ -103,7 +102,7 @@ QUOTED = [
     other_catalogue,
     other_split,
     no_user_column,
-    sorted_anew,
+    sorted_again,
     missing_vector,
     score_is_nan,
     too_few_beams,

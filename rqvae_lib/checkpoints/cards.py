@@ -72,8 +72,8 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
     trained_on = said_by(card, "data", what)
     if trained_on != dataset.checksum:
         raise ValueError(
-            f"{what} was trained on other data ({trained_on}) than "
-            f"{dataset.name} ({dataset.checksum}): train one on this data"
+            f"{what} was trained on other data ({_short(trained_on)}) than {dataset.name} "
+            f"({_short(dataset.checksum)}): train one on this data"
         )
 
 
@@ -83,8 +83,8 @@ def check_items(what: str, card: Card, dataset: Dataset) -> None:
         check_data(what, card, dataset)
     elif card["items"] != dataset.items_checksum:
         raise ValueError(
-            f"{what} was trained for other items ({card['items']}) than those of "
-            f"{dataset.name} ({dataset.items_checksum}): train one for these items"
+            f"{what} was trained for other items ({_short(card['items'])}) than those of "
+            f"{dataset.name} ({_short(dataset.items_checksum)}): train one for these items"
         )
 
 
@@ -99,9 +99,10 @@ def check_text(card: Card, vectors: ItemVectors, file: object) -> None:
     found = vectors.text_sha256
     if card.get("text_embeddings", found) != found:
         raise ValueError(
-            f"the tokenizer was trained on other text embeddings (sha256 "
-            f"{card['text_embeddings']}) than {file or 'the shipped ones'} ({found}): pass "
-            "the file that it was trained on as --embeddings, or train one on this"
+            f"the tokenizer was trained on other text embeddings "
+            f"({_short(card['text_embeddings'])}) than {file or 'the shipped ones'} "
+            f"({_short(found)}): pass the file that it was trained on as --embeddings, or train "
+            "one on this"
         )
 
 
@@ -115,3 +116,9 @@ def check_split(what: str, card: Card, split: str) -> None:
             f"{what} was trained on the split {trained_on!r}, so it may have seen the targets of "
             f"{split!r}: {own}, or train one on {split!r}"
         )
+
+
+def _short(digest: object) -> str:
+    """Return enough of a sha256 to tell it from another."""
+    text = str(digest)
+    return text if len(text) <= 20 else f"{text[:12]}…"

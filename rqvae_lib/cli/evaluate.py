@@ -44,7 +44,7 @@ def evaluate_command(
         list[str] | None,
         typer.Argument(
             help="'popularity', 'item-knn', shipped models by name, or checkpoints; one row each. "
-            "Default: both baselines and every shipped model of the data set.",
+            "Default: both baselines, and the shipped models of this data set and split.",
             show_default=False,
         ),
     ] = None,
@@ -155,6 +155,8 @@ def _print_tables(found: "dict[str, Evaluation]") -> None:
         "popularity: training interactions per recommended item, on average.\n"
         "unseen: Recall for targets that nobody had in training."
     )
+    if len(found) == 1:
+        return
     best = max(found, key=lambda name: found[name].mean("NDCG", AT).mean)
     _print_table(
         [f"difference to {best}", f"Recall@{AT}", f"NDCG@{AT}"],

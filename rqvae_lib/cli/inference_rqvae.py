@@ -50,4 +50,4 @@ def inference_rqvae_command(
     ids = catalogue_of(found, seed, dataset, embeddings, device)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)
-    typer.echo(f"Wrote the IDs of {len(ids)} items to {output}. Catalogue {ids.sha256[:12]}…")
+    typer.echo(f"Wrote the IDs of {len(ids):,} items to {output}. Catalogue: {ids.sha256[:12]}…")

@@ -96,6 +96,10 @@ def recommend_command(
         max_per_prefix=max_per_prefix,
     )
     _print(past, found, recommender, dataset)
+    count = int((found.items >= 0).sum())
+    if count < k:
+        why = "no others are left" if max_per_prefix is None else "more --beams may find others"
+        typer.echo(f"Only {count} of {k}: {why}.", err=True)
 
 
 def _history_of(user: str | None, history: str | None, dataset: "Dataset") -> "Tensor":
@@ -130,6 +134,8 @@ def _items_of(genres: list[str], dataset: "Dataset") -> "Tensor":
 
     own = [set(listed.split("|")) for listed in dataset.items["genres"]]
     known = set().union(*own) - {""}
+    if not known:
+        raise ValueError(f"{dataset.name} does not say its items' genres: leave --genre out")
     for genre in genres:
         if genre not in known:
             raise ValueError(f"--genre is {genre!r}; expected one of {', '.join(sorted(known))}")

@@ -210,9 +210,9 @@ class _Run:
         for level in range(len(metrics.utilization)):
             typer.echo(
                 f"Level {level + 1}: {metrics.utilization[level]:.1%} of codewords used, "
-                f"perplexity {metrics.perplexity[level]:.0f}; residual "
-                f"{metrics.residual_norms[level]:.2f} long, "
-                f"{metrics.residual_norms[level + 1]:.2f} after it."
+                f"perplexity {metrics.perplexity[level]:.0f}, residual norm "
+                f"{metrics.residual_norms[level]:.2f} before and "
+                f"{metrics.residual_norms[level + 1]:.2f} after."
             )
         typer.echo(f"{metrics.collision_rate:.2%} of items share their codes with an earlier item.")
         typer.echo(f"{metrics.variance_lost:.1%} of the vectors' variance is lost.")
@@ -229,7 +229,8 @@ def _check_options(context: typer.Context) -> None:
     if meaningless:
         raise ValueError(
             "--residual-kmeans is fitted and not trained, so "
-            f"{' and '.join(meaningless)} would change nothing: leave that out"
+            f"{' and '.join(meaningless)} would change nothing: leave "
+            f"{'it' if len(meaningless) == 1 else 'them'} out"
         )
 
 

@@ -53,7 +53,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
         shape (M,), int64, from 1. Among equal scores the item of the lower row comes first.
 
     Raises:
-        ValueError: if a score is NaN, if there is not one list of exclusions a row, or if one of
+        ValueError: if a score is NaN, if there is not one list of exclusions per row, or if one of
             them, or a target, is not among the N items.
     """
     competing = _competing(scores, excluded)
@@ -185,7 +185,7 @@ def bootstrap_interval(
             "there are no values to draw from, so their mean has no interval: pass at least one "
             "user's value"
         )
-    # A hundred samples at a time: all of them at once take 16 kB a user.
+    # A hundred samples at a time: all of them at once take 16 kB per user.
     blocks = []
     for rows in row_blocks(num_samples, block_rows=100):
         shape = (rows.stop - rows.start, len(values))

@@ -127,6 +127,21 @@ def test_without_texts_or_embeddings_the_sentence_says_what_to_do(where: list[st
         run("train-rqvae", *where, "--steps", 1, "--codebook-size", 8)
 
 
+def test_items_without_genres_cannot_be_chosen_by_genre(where: list[str]) -> None:
+    run(
+        "train-recommender",
+        *where,
+        "--embeddings",
+        "own.npy",
+        "--tokenizer",
+        "random",
+        "--steps",
+        1,
+    )
+    with pytest.raises(ValueError, match=r"clicks\.csv does not say its items' genres: leave"):
+        run("recommend", *where, "--user", "user07", "--genre", "Tea")
+
+
 def test_models_outlive_a_new_interaction_where_only_the_items_matter(where: list[str]) -> None:
     own = [*where, "--embeddings", "own.npy"]
     run("train-rqvae", *own, "--steps", 1, "--codebook-size", 8)

@@ -201,7 +201,7 @@ TYPED = {
 def test_what_residual_kmeans_does_not_have_is_not_passed_over(option: str, models: Path) -> None:
     """Also where it is given with its default: whoever writes it believes that it counts."""
     said = fails("train-rqvae", "--residual-kmeans", *TYPED[option].split(), folder=models)
-    assert f"{TYPED[option].split()[0]} would change nothing: leave that out" in said
+    assert f"{TYPED[option].split()[0]} would change nothing: leave it out" in said
 
 
 WHICH_DATA = [

@@ -20,7 +20,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
 from rqvae_lib.semantic_ids.files import read_ids
-from tests.cli.running import process_of, succeeds
+from tests.cli.running import process_of, run, succeeds
 
 validation = import_module("rqvae_lib.evaluation.validation")
 
@@ -173,6 +173,19 @@ def test_recommend_can_be_made_to_vary(tmp_path: Path) -> None:
     varied = recommended("--max-per-prefix", 1, "--beams", 200, folder=tmp_path)
     assert len({code.split("-")[0] for code, _ in varied}) == len(varied) == 10
     assert recommended("--temperature", 5, folder=tmp_path) != usual
+
+
+def test_fewer_items_than_were_asked_for_are_said_to_be_fewer(tmp_path: Path) -> None:
+    asked = ("recommend", "--user", 1, "--genre", "IMAX", "--top")
+    done = run(*asked, 200, folder=tmp_path)
+    found = done.stdout.split("Recommended:\n")[1].splitlines()
+    assert len(found) < 200
+    assert f"Only {len(found)} of 200: no others are left." in done.stderr
+    done = run(*asked, 12, "--max-per-prefix", 1, "--beams", 13, folder=tmp_path)
+    found = done.stdout.split("Recommended:\n")[1].splitlines()
+    assert len(found) < 12
+    assert f"Only {len(found)} of 12: more --beams may find others." in done.stderr
+    assert "Only" not in run(*asked, 10, folder=tmp_path).stderr
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def other_split() -> None:
     vectors = item_vectors(dataset, "collaborative")
     rqvae = new_rqvae(vectors.tensor, RQVAEConfig(64, None, 64), seed=0)
     save_rqvae(path, rqvae, dataset, vectors)
-    find_tokenizer(str(path), None, split="timestamp")
+    find_tokenizer(str(path), None, "timestamp")
 
 
 def no_user_column() -> None:
@@ -64,7 +64,7 @@ def no_user_column() -> None:
     Dataset.from_tables("orders.csv")
 
 
-def sorted_anew() -> None:
+def sorted_again() -> None:
     texts = [f"Movie {number}." for number in range(3)]
     save_embeddings("embeddings.safetensors", torch.eye(3), texts[::-1], "an encoder")
     read_embeddings("embeddings.safetensors", texts)
@@ -102,7 +102,7 @@ QUOTED = [
     other_catalogue,
     other_split,
     no_user_column,
-    sorted_anew,
+    sorted_again,
     missing_vector,
     score_is_nan,
     too_few_beams,

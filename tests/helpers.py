@@ -1,15 +1,38 @@
 """What tests of more than one package need."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from filelock import FileLock
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills once for all tests, also where workers share them.
+
+    Each worker of pytest-xdist has a session of its own, and so its own fixtures. The first that
+    needs the folder makes it, in a place that all know, and others wait.
+    """
+    place = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder, done = place / name, place / f"{name}.made"
+    with FileLock(place / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def small_dataset(change: Callable[[list[int]], list[int]] = list) -> Dataset:

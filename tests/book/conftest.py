@@ -10,32 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.book.site import BROWSERS, QUIET, build_book
-from tests.helpers import ROOT
+from tests.helpers import ROOT, made_once
 
 
 @pytest.fixture(scope="session")
 def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built HTML, from the working tree.
+    """The folder of the built HTML; built once for all tests, from the working tree."""
 
-    It is built once for all tests, also where pytest-xdist has workers, each with a session of its
-    own: the first that needs it builds it, in the folder that they share, and others wait.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    output, said = folder / "book", folder / "book.log"
-    with FileLock(folder / "book.lock"):
-        if not said.exists():
-            result = build_book(ROOT, output)
-            said.write_text(f"{result.stdout}\n{result.stderr}" if result.returncode else "")
-    words = said.read_text()
-    if words:
-        pytest.fail(f"the book does not build; the end of {said}:\n{words[-3000:]}", pytrace=False)
-    return output / "_build" / "html"
+    def build(output: Path) -> None:
+        result = build_book(ROOT, output)
+        if result.returncode:
+            (output / "log").write_text(f"{result.stdout}\n{result.stderr}", encoding="utf-8")
+
+    folder = made_once(tmp_path_factory, "book", build)
+    if (folder / "log").exists():
+        words = (folder / "log").read_text(encoding="utf-8")
+        pytest.fail(f"the book does not build ({folder / 'log'}):\n{words[-3000:]}", pytrace=False)
+    return folder / "_build" / "html"
 
 
 @pytest.fixture(scope="module")  # not longer: its event loop would be in the way of nbval's kernels

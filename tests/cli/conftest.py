@@ -16,6 +16,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import save_embeddings
 from rqvae_lib.training.recipes import train_rqvae
 from tests.cli.running import opened, succeeds, vectors_of
+from tests.helpers import made_once
 
 recipes, validation, registry, vectors, catalogue = (
     import_module(f"rqvae_lib.{name}")
@@ -51,13 +52,15 @@ def quick(one_thread_here: None) -> Iterator[None]:
 @pytest.fixture(scope="package")
 def pipeline(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the commands ran one after another, with a few steps each."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    succeeds("train-rqvae", "--steps", 3, folder=folder)
-    succeeds("inference-rqvae", folder=folder)
-    said = succeeds("train-recommender", "--steps", 5, folder=folder)
-    for name in ("Recall@10", "NDCG@10", "Recall@10 of popularity", "NDCG@10 of popularity"):
-        assert f"Validation {name}: 0." in said
-    return folder
+
+    def run(folder: Path) -> None:
+        succeeds("train-rqvae", "--steps", 3, folder=folder)
+        succeeds("inference-rqvae", folder=folder)
+        said = succeeds("train-recommender", "--steps", 5, folder=folder)
+        for name in ("Recall@10", "NDCG@10", "Recall@10 of popularity", "NDCG@10 of popularity"):
+            assert f"Validation {name}: 0." in said
+
+    return made_once(tmp_path_factory, "pipeline", run)
 
 
 @pytest.fixture

@@ -207,6 +207,11 @@ def test_layout_says_what_the_package_says_of_itself(name: str) -> None:
     assert packages(ROOT)[name].purpose == ast.get_docstring(tree)
 
 
+def test_the_library_names_its_packages_in_the_layouts_order() -> None:
+    docstring = ast.get_docstring(ast.parse((LIBRARY / "__init__.py").read_text("utf-8")))
+    assert re.findall(r"^    (\w+) ", docstring, re.MULTILINE) == list(packages(ROOT))
+
+
 def test_layout_has_the_order_that_import_linter_holds() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = settings["tool"]["importlinter"]["contracts"]

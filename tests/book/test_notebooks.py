@@ -319,8 +319,8 @@ def test_every_package_reads_the_data_of_its_own_or_of_one_that_it_imports() -> 
     reading = 0
     for path in (ROOT / "rqvae_lib").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        needed = [path, *imported_modules(ROOT, text)]
         calls = re.findall(r"resources\.files\((.*?)\)", text)
+        needed = [path, *imported_modules(ROOT, text)] if calls else []
         for argument in calls:
             package = re.fullmatch(r'"(rqvae_lib\.\w+)"', argument)
             assert package, f"{path}: name the package in resources.files({argument})"

@@ -453,7 +453,7 @@ def flat(vectors):
 fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
 stages = [flat(part[members]) for part in (*sums, latents)]  # each (29, 2)
 for path in torch.stack(stages, 1):  # (4, 2)
-    ax.plot(*path.T, c=plots.GREY, lw=0.8, zorder=0)
+    ax.plot(*path.T, c=plots.GRAY, lw=0.8, zorder=0)
 names = ["first codeword", "+ second", "+ third", "latent"]
 for name, points, marker in zip(names, stages, "XsDo", strict=True):
     big = 90 if marker == "X" else 22

@@ -18,6 +18,9 @@ from rqvae_lib.data.splits import Split
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import Card
 
+# What a card says by itself, so that nothing else can be said of it.
+OWN_ENTRIES = {"torch", "dataset", "data", "items", "split", "content", "text_embeddings"}
+
 
 def card_of(
     dataset: Dataset | None,
@@ -33,6 +36,9 @@ def card_of(
         split: whose training part a recommender learned from.
         vectors: what a tokenizer was trained on.
         more: by name, JSON: a seed, metrics, the command.
+
+    Raises:
+        ValueError: if `more` names what the card says by itself.
     """
     card: Card = {"torch": torch.__version__}
     if dataset is not None:
@@ -47,14 +53,40 @@ def card_of(
         card |= {"content": vectors.content, "text_embeddings": vectors.text_sha256}
         if vectors.split is not None:
             card["split"] = vectors.split
+    twice = sorted(OWN_ENTRIES & set(more or {}))
+    if twice:
+        raise ValueError(
+            f"the card's {twice[0]!r} follows from what the model was trained on: leave it out, "
+            "and pass the dataset, the split or the vectors"
+        )
     return card | dict(more or {})
+
+
+def check_sizes(dataset: Dataset | None, **sizes: int | None) -> None:
+    """Refuse to save a model as one of a dataset with another number of items.
+
+    Args:
+        dataset: what the model is said to be trained on; None for nothing said.
+        sizes: by what has them, numbers of items; None where nothing is said.
+
+    Raises:
+        ValueError: if one of them is not the dataset's.
+    """
+    if dataset is None:
+        return
+    for what, size in sizes.items():
+        if size is not None and size != dataset.num_items:
+            raise ValueError(
+                f"the {what} has {size:,} items, but {dataset.name} has {dataset.num_items:,}: "
+                "pass the dataset that the model was trained on"
+            )
 
 
 def said_by(card: Card, name: str, file: object) -> str:
     """Return what a checkpoint's card says of itself; refuse a card that does not say it."""
     if name not in card:
         raise ValueError(
-            f"{file} does not say its {name!r}, so no command can tell whether it fits: save it "
+            f"{file} has no {name!r} on its card, so no command can tell whether it fits: save it "
             "again with what it was trained on, as in save_rqvae(path, model, dataset, vectors) or "
             "save_recommender(path, model, dataset, split), or train one"
         )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.checkpoints.cards import card_of
+from rqvae_lib.checkpoints.cards import card_of, check_sizes
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.data.splits import Split
@@ -56,14 +56,17 @@ def save_rqvae(
         model: the tokenizer.
         dataset: whose items it was trained on.
         vectors: what it was trained on: what `item_vectors` returns, or a tensor (N, D) of text
-            embeddings. Without data set and vectors, the commands refuse the file.
+            embeddings. Without dataset and vectors, the commands refuse the file.
         more: for the card, JSON: `seed=0`, `metrics={…}`.
 
     Raises:
+        ValueError: if vectors and dataset have different numbers of items, or if `more` names what
+            the card says by itself.
         OSError: if the path cannot be written; an older file is then still whole.
     """
     if isinstance(vectors, Tensor):
         vectors = ItemVectors(vectors, "text", text=vectors)
+    check_sizes(dataset, vectors=None if vectors is None else len(vectors.tensor))
     card = card_of(dataset, vectors=vectors, more=more)
     save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
 
@@ -72,7 +75,7 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """Load an RQ-VAE, ready to assign codes.
 
     Args:
-        name_or_path: a shipped one by its data set's name, "movielens-small-2016", which took
+        name_or_path: a shipped one by its dataset's name, "movielens-small-2016", which took
             500,000 steps, or a snapshot from the way there ("movielens-small-2016-1k", "-10k",
             "-100k"), or a file.
 
@@ -130,17 +133,20 @@ def save_recommender(
         path: the file.
         model: of any architecture.
         dataset: what it was trained on.
-        split: whose `train` it learned from. Without data set and split, the commands refuse the
+        split: whose `train` it learned from. Without dataset and split, the commands refuse the
             file.
         half: write the weights as float16, for about half the file; `round_to_half` says what is
             lost.
         more: for the card, JSON: `seed=0`, `metrics={…}`.
 
     Raises:
-        ValueError: if its configuration is of no known architecture, or as `round_to_half`.
+        ValueError: if model, split and dataset have different numbers of items, if `more` names
+            what the card says by itself, if the configuration is of no known architecture, or as
+            `round_to_half`.
         OSError: if the path cannot be written; an older file is then still whole.
     """
     config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
+    check_sizes(dataset, model=len(model.ids), split=split.num_items if split else None)
     card = card_of(dataset, split=split, more=more)
     save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
 
@@ -151,7 +157,7 @@ def load_recommender(
     """Load a generative recommender, ready to recommend.
 
     Args:
-        name_or_path: a shipped one by its data set's name, or a file.
+        name_or_path: a shipped one by its dataset's name, or a file.
         expected_ids: the catalogue that you are going to use; any other one is refused.
 
     Returns:
@@ -169,7 +175,7 @@ def load_recommender(
     model = _recommender_of(path, checkpoint)
     if expected_ids is not None and expected_ids.sha256 != model.ids.sha256:
         raise CheckpointError(
-            f"{path} speaks the IDs of catalogue {model.ids.sha256[:12]}…, but yours is "
+            f"{path} uses the IDs of catalogue {model.ids.sha256[:12]}…, but yours is "
             f"{expected_ids.sha256[:12]}…: use the IDs it was trained on, or train it on yours"
         )
     return model, checkpoint.card
@@ -188,6 +194,7 @@ def save_sasrec(
 
     Args, Raises: as `save_recommender`.
     """
+    check_sizes(dataset, model=model.config.num_items, split=split.num_items if split else None)
     card = card_of(dataset, split=split, more=more)
     save_checkpoint(path, "sasrec", _tensors(model, half), asdict(model.config), card)
 
@@ -196,7 +203,7 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """Load a SASRec, ready to recommend.
 
     Args:
-        name_or_path: a shipped one by its data set's name, or a file.
+        name_or_path: a shipped one by its dataset's name, or a file.
 
     Returns:
         The model, in evaluation mode on the CPU, and its card. Weights are float32, also those that
@@ -249,9 +256,9 @@ def _sasrec_of(path: Path, checkpoint: Checkpoint) -> SASRec:
 
 
 def shipped_models(dataset: str) -> list[str]:
-    """Return the names of the models in the package that recommend from a data set's items.
+    """Return the names of the models in the package that recommend from a dataset's items.
 
-    Only an embedded data set has any. Another's name may be a path, or the start of this one's.
+    Only an embedded dataset has any. Another's name may be a path, or the start of this one's.
     """
     if dataset not in EMBEDDED:
         return []
@@ -266,7 +273,7 @@ def _shipped_folder() -> Path:
 
 
 def find_checkpoint(name_or_path: str | Path, stem: str = "recommender") -> Path:
-    """Return the path itself, or a shipped file: by its name, or its data set's and this stem.
+    """Return the path itself, or a shipped file: by its name, or its dataset's and this stem.
 
     Raises:
         FileNotFoundError: if there is neither.
@@ -281,7 +288,7 @@ def find_checkpoint(name_or_path: str | Path, stem: str = "recommender") -> Path
     shipped |= {
         name.removesuffix(f"-{stem}"): file
         for name, file in shipped.items()
-        if name.endswith(f"-{stem}") and not name.endswith(f"-encoder-{stem}")
+        if name.endswith(f"-{stem}")
     }
     if str(name_or_path) not in shipped:
         raise FileNotFoundError(
@@ -320,7 +327,7 @@ def _describing(path: Path) -> Iterator[None]:
         raise
     except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} does not fit its own description ({short(error)}): make it again, or pass "
+            f"{path} does not match its own description ({short(error)}): make it again, or pass "
             "another"
         ) from error
 

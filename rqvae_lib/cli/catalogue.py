@@ -1,4 +1,4 @@
-"""Which tokenizer a command means, and the catalogue of IDs that it gives to a data set's items.
+"""Which tokenizer a command means, and the catalogue of IDs that it gives to a dataset's items.
 
 Seen at work in: chapter 00.
 """
@@ -38,12 +38,12 @@ def find_tokenizer(
 ) -> Tokenizer | None:
     """Load the tokenizer that an option names; refuse what contradicts its card.
 
-    No data set is needed for that, so this comes before one is opened. A tokenizer that has seen
+    No dataset is needed for that, so this comes before one is opened. A tokenizer that has seen
     who chose what keeps to the split that it saw: if a model is trained on another (`split`), it is
     refused, since it may know what that one holds out.
 
     Returns:
-        None for 'random', which is made of the data set's own items.
+        None for 'random', which is made of the dataset's own items.
     """
     if given == "random":
         check_embeddings(embeddings, DEFAULT_CONTENT)
@@ -76,7 +76,7 @@ def catalogue_of(
     device: str,
     split: Split | None = None,
 ) -> SemanticIDs:
-    """Return the IDs that a tokenizer gives to a data set's items.
+    """Return the IDs that a tokenizer gives to a dataset's items.
 
     Args:
         tokenizer: as `find_tokenizer` returns it.
@@ -94,7 +94,7 @@ def catalogue_of(
         return untrained.to(device).tokenize(vectors.to(device))
     typer.echo(f"Using {tokenizer.name}.", err=True)
     check = check_items if tokenizer.content == "text" else check_data
-    check("the tokenizer", tokenizer.card, dataset)
+    check(f"the tokenizer ({tokenizer.name})", tokenizer.card, dataset)
     if tokenizer.split and split is None:
         split = split_by_name(dataset, tokenizer.split)
     known = item_vectors(dataset, tokenizer.content, embeddings, split)

@@ -15,7 +15,7 @@ import typer
 
 from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.names import Content, SplitName
+from rqvae_lib.data.names import NUM_TARGETS, Content, SplitName
 from rqvae_lib.data.splits import Split, split_by_name
 from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.locks import only_process_in
@@ -32,15 +32,15 @@ def choose(given: str | None, file: str) -> str:
 
 
 def shipped(chosen: str) -> str:
-    """Return what the loaders call a model: 'pretrained' is the one of the embedded data set."""
+    """Return what the loaders call a model: 'pretrained' is the one of the embedded dataset."""
     return DATASET if chosen == "pretrained" else chosen
 
 
 def hold_out(dataset: Dataset, name: SplitName) -> Split:
-    """Split a data set, or say that there is nothing to hold out."""
+    """Split a dataset, or say that there is nothing to hold out."""
     split = split_by_name(dataset, name)
     if not len(split.validation):  # not by time, which always holds out something
-        needed = 21 if name == "last-ten" else 3
+        needed = 2 * NUM_TARGETS[name] + 1
         raise ValueError(
             f"nothing is held out of {dataset.name}: no user has the {needed} interactions that "
             f"--split {name} needs; use more data, or another split"
@@ -75,8 +75,8 @@ def check_embeddings(embeddings: Path | None, content: Content) -> None:
         return
     if content == "collaborative":
         raise ValueError(
-            f"--embeddings is {embeddings}, but collaborative vectors are made of who chose what "
-            "and read no texts: leave it out, or use --content both"
+            f"--embeddings is {embeddings}, but collaborative vectors come from users' histories "
+            "and use no texts: leave it out, or use --content both"
         )
     with embeddings.open("rb"):  # what is not there, or may not be read, is the system's own error
         pass

@@ -13,6 +13,7 @@ from rqvae_lib.embeddings.config import DEFAULT_MODEL
 
 
 def embed_command(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
@@ -24,15 +25,17 @@ def embed_command(
 ) -> None:
     """Turn every item's text into a vector with a sentence encoder.
 
-    Needs the extra `encode`: pip install 'rqvae-lib[encode]'. The embedded data set comes with its
+    Needs the extra `encode`: pip install 'rqvae-lib[encode]'. The embedded dataset comes with its
     embeddings.
     """
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.text import check_embeddings_path, encode_texts, save_embeddings
     from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.io.locks import only_process_in
 
     check_embeddings_path(output)
     check_writable(output)
+    context.with_resource(only_process_in(output.parent))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     if not dataset.has_texts:
         raise ValueError(

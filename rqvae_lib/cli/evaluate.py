@@ -44,7 +44,7 @@ def evaluate_command(
         list[str] | None,
         typer.Argument(
             help="'popularity', 'item-knn', shipped models by name, or checkpoints; one row each. "
-            "Default: both baselines, and the shipped models of this data set and split.",
+            "Default: both baselines, and the shipped models of this dataset and split.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +58,7 @@ def evaluate_command(
     ] = "test",
     beams: Annotated[
         int,
-        typer.Option(min=max(CUTOFFS), help="For models that write IDs: beams of the search."),
+        typer.Option(min=max(CUTOFFS), help="Beams of the search, for models that write IDs."),
     ] = NUM_BEAMS,
     output: OutputTable = None,
     device: Device = "cpu",
@@ -107,7 +107,7 @@ def evaluate_command(
 def _shipped_of(
     dataset: "Dataset", split: SplitName
 ) -> "dict[str, tuple[Recommender | SASRec, Card]]":
-    """Load the shipped models of a data set that were trained on a split."""
+    """Load the shipped models of a dataset that were trained on a split."""
     from rqvae_lib.checkpoints.models import load_model, shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}

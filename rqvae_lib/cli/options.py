@@ -29,9 +29,9 @@ DatasetName = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME|FOLDER",
-        help=f"{DATASET}, which is embedded (the default); one to download, such as movielens-1m "
-        "or amazon-beauty; or a folder with its published files, or with your own tables named "
-        "interactions and items.",
+        help=f"The dataset: {DATASET} (embedded, the default), one to download such as "
+        "movielens-1m or amazon-beauty, or a folder with its published files or your own tables, "
+        "named interactions and items.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ Interactions = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Instead: your own table with user_id, item_id and, where known, rating and "
+        help="Your own table instead of --dataset, with user_id, item_id and, if known, rating and "
         "timestamp (.csv, .tsv or .parquet).",
         show_default=False,
     ),
@@ -48,7 +48,7 @@ Items = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="With --interactions: a table with item_id and, where known, title, year, genres and "
+        help="With --interactions: a table with item_id and, if known, title, year, genres and "
         "text.",
         show_default=False,
     ),
@@ -57,15 +57,16 @@ SplitOption = Annotated[
     SplitName,
     typer.Option(
         "--split",
-        help="What is held out: each user's last items (one or ten for testing, and as many "
-        "before them for validation), or the latest fifth of all interactions.",
+        help="What is held out: each user's last item ('leave-one-out') or last ten ('last-ten') "
+        "for testing and as many before for validation, or the latest fifth of all interactions "
+        "('timestamp').",
     ),
 ]
 Embeddings = Annotated[
     Path | None,
     typer.Option(
         help="Embeddings of the items' texts, as written by `rqvae-lib embed`, or your own as "
-        ".npy with one row per item. The embedded data set has its own.",
+        ".npy with one row per item. The embedded dataset has its own.",
         show_default=False,
     ),
 ]
@@ -86,7 +87,7 @@ CodebookSize = Annotated[
 ]
 EstimatorOption = Annotated[
     Estimator,
-    typer.Option("--estimator", help="How gradients pass the choice of codewords."),
+    typer.Option("--estimator", help="How gradients pass through the choice of codewords."),
 ]
 LearningOption = Annotated[
     Learning,
@@ -123,8 +124,8 @@ Tokenizer = Annotated[
 Architecture = Annotated[
     ArchitectureName,
     typer.Option(
-        help="One transformer over codes, an encoder and a decoder, or one over items with small "
-        "networks over codes."
+        help="'decoder-only': one transformer over codes. 'encoder-decoder': TIGER's. "
+        "'rq-transformer': one transformer over items, with small networks over codes."
     ),
 ]
 ValidOnly = Annotated[
@@ -146,7 +147,7 @@ EmbeddingDropout = Annotated[
 MaxItems = Annotated[int, typer.Option(min=2, help="Items per training window.")]
 Half = Annotated[
     bool,
-    typer.Option("--half", help="Write the weights as float16: rounded, half the bytes."),
+    typer.Option("--half", help="Save the weights as float16: half the size, slightly rounded."),
 ]
 Model = Annotated[
     str | None,
@@ -164,7 +165,7 @@ RQVAESteps = Annotated[
     int | None, typer.Option(min=1, help=f"Optimizer steps; {RQVAE_STEPS} by default.")
 ]
 Epochs = Annotated[
-    float | None, typer.Option(min=0.0, help="Instead of --steps: passes over the items.")
+    float | None, typer.Option(min=0.0, help="Passes over the items, instead of --steps.")
 ]
 ItemsPerStep = Annotated[int, typer.Option("--batch-size", min=1, help="Items per step.")]
 WindowsPerStep = Annotated[
@@ -173,7 +174,7 @@ WindowsPerStep = Annotated[
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")]
 WeightDecay = Annotated[float, typer.Option(min=0.0, help="Weight decay of AdamW, on matrices.")]
 ScheduleOption = Annotated[
-    Schedule, typer.Option("--schedule", help="How the learning rate falls.")
+    Schedule, typer.Option("--schedule", help="How the learning rate changes after the warm-up.")
 ]
 Patience = Annotated[
     int | None,
@@ -193,7 +194,8 @@ PrecisionOption = Annotated[
     ),
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile the training step; pays off in a long training.")
+    bool,
+    typer.Option("--compile", help="Compile the training step; worthwhile for long trainings."),
 ]
 Seed = Annotated[
     int,

@@ -15,7 +15,7 @@ from rqvae_lib.cli.options import (
     Items,
     Model,
 )
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
 def recommend_command(
     context: typer.Context,
     user: Annotated[
-        str | None, typer.Option(help="A user of the data set (1 to 671 in the embedded one).")
+        str | None, typer.Option(help="A user of the dataset (1 to 671 in the embedded one).")
     ] = None,
     history: Annotated[
         str | None,
-        typer.Option(
-            help="Instead of --user: the data set's item ids, oldest first, as in 1,3114."
-        ),
+        typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
     ] = None,
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
@@ -51,7 +49,7 @@ def recommend_command(
     ] = None,
     temperature: Annotated[
         float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
-    ] = 1.0,
+    ] = TEMPERATURE,
     max_per_prefix: Annotated[
         int | None,
         typer.Option(
@@ -62,7 +60,7 @@ def recommend_command(
 ) -> None:
     """Recommend items that a user has not had yet, with their titles."""
     if (user is None) == (history is None):
-        raise ValueError("Say for whom: either --user ID or --history ID,ID,… (not both)")
+        raise ValueError("pass either --user ID or --history ID,ID,…, not both")
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
     from rqvae_lib.cli.common import check_device, choose, shipped, typed
@@ -81,7 +79,7 @@ def recommend_command(
     chosen = choose(model, RECOMMENDER_FILE)
     recommender, card = load_recommender(shipped(chosen))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    check_items("the recommender", card, dataset)
+    check_items(f"the recommender ({chosen})", card, dataset)
     allowed = _items_of(genre, dataset) if genre else None
     past = _history_of(user, history, dataset)
     typer.echo(f"Using {chosen}.", err=True)
@@ -143,13 +141,13 @@ def _items_of(genres: list[str], dataset: "Dataset") -> "Tensor":
 
 
 def _own_ids(option: str, parts: list[str], column: "pd.Series") -> list[int] | list[str]:
-    """Return ids as the data set has them: numbers where it has numbers."""
+    """Return ids as the dataset has them: numbers where it has numbers."""
     if column.dtype != "int64":
         return parts
     try:
         return [int(part) for part in parts]
     except ValueError:
         raise ValueError(
-            f"{option} is {','.join(parts)!r}; expected ids of the data set, which are numbers, "
+            f"{option} is {','.join(parts)!r}; expected ids of the dataset, which are numbers, "
             "such as 1,3114,78499 (inference-rqvae writes a table of the items')"
         ) from None

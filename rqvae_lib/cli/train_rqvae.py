@@ -117,12 +117,16 @@ def train_rqvae_command(
         snapshot_steps=_snapshot_steps(snapshots),
         early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
     )
-    config = RQVAEConfig(
-        num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
-    )
     if resume:
         common.check_resumable(output / STATE_FILE)
     started = _load_start(start_from, content, split, context) if start_from else None
+    config = (
+        started.model.config
+        if started
+        else RQVAEConfig(
+            num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
+        )
+    )
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     if not started:
@@ -224,7 +228,7 @@ def _check_options(context: typer.Context) -> None:
     from rqvae_lib.cli.common import typed
 
     if len(typed(context, "steps", "epochs")) == 2:
-        raise ValueError("Say how long: either --steps or --epochs (not both)")
+        raise ValueError("pass either --steps or --epochs, not both")
     meaningless = typed(context, *OF_A_TRAINING) if context.params["residual_kmeans"] else []
     if meaningless:
         raise ValueError(

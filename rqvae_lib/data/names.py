@@ -3,7 +3,7 @@
 The command line offers these names before it does any work, so this file imports nothing that is
 slow to load.
 
-Used by: data sets, splits, item vectors, the command line.
+Used by: datasets, splits, item vectors, the command line.
 """
 
 from typing import Literal
@@ -11,5 +11,6 @@ from typing import Literal
 EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
 DEFAULT_SPLIT: SplitName = "leave-one-out"
+NUM_TARGETS = {"leave-one-out": 1, "last-ten": 10}  # items of each user that a split holds out
 Content = Literal["text", "collaborative", "both"]  # what item vectors are made from
 DEFAULT_CONTENT: Content = "text"

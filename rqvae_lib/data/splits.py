@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.names import SplitName
+from rqvae_lib.data.names import NUM_TARGETS, SplitName
+
+SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def split_by_name(dataset: Dataset, name: SplitName) -> Split:
         raise ValueError(f"split is {name!r}; it must be one of {get_args(SplitName)}")
     if name == "timestamp":
         return global_timestamp(dataset)
-    return leave_last_out(dataset, 10 if name == "last-ten" else 1)
+    return leave_last_out(dataset, NUM_TARGETS[name])
 
 
 def leave_one_out(dataset: Dataset) -> Split:
@@ -174,18 +176,22 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     user_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (E,)
     in_train = torch.arange(len(everything.items)) < (ends - held_out)[user_of]  # (E,)
     last = ends[tested, None] - num_targets + torch.arange(num_targets)  # (tested users, n)
+    names = {number: name for name, number in NUM_TARGETS.items()}
     return Split(
         _kept(everything, in_train),
         everything,
         validation=(last - num_targets).flatten(),
         test=last.flatten(),
         num_items=dataset.num_items,
-        name={1: "leave-one-out", 10: "last-ten"}.get(num_targets, f"last-{num_targets}"),
+        name=names.get(num_targets, f"last-{num_targets}"),
     )
 
 
 def global_timestamp(
-    dataset: Dataset, *, train_share: float = 0.8, validation_share: float = 0.1
+    dataset: Dataset,
+    *,
+    train_share: float = SHARES[0],
+    validation_share: float = SHARES[1],
 ) -> Split:
     """Hold out everything after a point in time that is the same for all users.
 
@@ -224,9 +230,7 @@ def global_timestamp(
             "positive shares with a sum below 1: what is left is the share for testing"
         )
     shares = (train_share, validation_share)
-    name = (
-        "timestamp" if shares == (0.8, 0.1) else f"timestamp-{train_share:g}-{validation_share:g}"
-    )
+    name = "timestamp" if shares == SHARES else f"timestamp-{train_share:g}-{validation_share:g}"
     everything = _histories(dataset)
     times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
     ordered = times.sort().values

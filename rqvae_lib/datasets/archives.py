@@ -4,7 +4,7 @@ A hostile or broken archive may contain a path outside the target folder, a link
 the disk has. Such an archive is refused, and nothing of it stays on the disk. A valid archive is
 unpacked to a temporary folder, which is then renamed. A folder that exists is therefore complete.
 
-Used by: the downloaded data sets.
+Used by: the downloaded datasets.
 """
 
 import errno

@@ -50,8 +50,8 @@ def load_dataset(
     ]
     if name_or_folder is not None and own:
         raise ValueError(
-            f"Choose one source of data: either --dataset (here {name_or_folder}) or a table of "
-            f"your own (here {own[0]}), not both"
+            f"pass either a name or a folder (--dataset, here {name_or_folder}) or a table of your "
+            f"own (here {own[0]}), not both"
         )
     if interactions is not None:
         return Dataset.from_tables(interactions, items)

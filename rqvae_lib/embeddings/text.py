@@ -44,9 +44,7 @@ ENDING = ".safetensors"
 _MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; NumPy's own headers have 128
 
 
-def load_embeddings(
-    name: str = "movielens-small-2016", texts: Sequence[str] | None = None
-) -> Tensor:
+def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None) -> Tensor:
     """Read the vectors that ship with an embedded dataset.
 
     Args:
@@ -227,7 +225,7 @@ def save_embeddings(
     embeddings: Tensor,
     texts: Sequence[str],
     model: str,
-    dataset: str = "movielens-small-2016",
+    dataset: str = EMBEDDED[0],
     data_options: Sequence[str] = (),
 ) -> None:
     """Write vectors as float16 in safetensors, with the texts' sha256 in the header.

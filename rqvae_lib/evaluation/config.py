@@ -1,4 +1,4 @@
-"""At which list lengths metrics are reported: the only place where these stand.
+"""At which list lengths metrics are reported: defined only here.
 
 Used by: the evaluator, the command line.
 """

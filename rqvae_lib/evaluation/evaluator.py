@@ -39,6 +39,8 @@ METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
 
 class Mean(NamedTuple):
+    """A mean over people, and how sure it is."""
+
     mean: float
     interval: Interval  # 95 %, over people
 
@@ -189,7 +191,7 @@ def _check_size(found: int, num_items: int) -> None:
     if found != num_items:
         raise ValueError(
             f"the model knows {found:,} items, but the split is of {num_items:,}: take both from "
-            "one data set"
+            "one dataset"
         )
 
 

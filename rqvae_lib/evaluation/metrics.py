@@ -21,6 +21,8 @@ NOT_RANKED = torch.iinfo(torch.int64).max  # the rank of a target that a top-k l
 
 
 class Interval(NamedTuple):
+    """The ends of a confidence interval."""
+
     low: float
     high: float
 

@@ -27,8 +27,8 @@ HISTORY_LENGTHS = (1, 5, 20, None)  # the latest items of a history; None: all
 def validation_targets(split: Split, at_most: int = MAX_TARGETS) -> Tensor:
     """Return the validation targets to measure on, (M,) int64: all, or evenly chosen ones.
 
-    Of more it takes every second, third, and so on: they are for choosing a model, and not worth an
-    hour.
+    If there are more, it takes every second or third, and so on, because measuring all of them
+    would take too long.
     """
     every = max(1, -(-len(split.validation) // at_most))
     return split.validation[::every].contiguous()  # torch.searchsorted warns of anything else
@@ -40,7 +40,7 @@ def validate(model: Recommender | SASRec, split: Split, device: str = "cpu") -> 
     A user with several targets has one vote.
 
     Args:
-        model: a trained model, on the CPU; it is there again in the end.
+        model: a trained model, on the CPU; it is moved back there at the end.
         split: what it was trained on.
         device: where to compute.
 
@@ -77,7 +77,7 @@ def tuned_item_knn(split: Split) -> ItemKNN:
 
     Returns:
         The model; its `shrinkage` is one of `SHRINKAGES` and its `last` one of `HISTORY_LENGTHS`.
-        Of equals it is the first, and so it is where there are no validation targets.
+        If settings tie, or there are no validation targets, the first setting is used.
     """
     positions = validation_targets(split, TUNING_TARGETS)
     tables = {

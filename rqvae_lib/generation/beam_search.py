@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.semantic_ids.trie import Trie
 
@@ -45,7 +45,7 @@ def recommend(
     beams: int = NUM_BEAMS,
     forbidden: Sequence[Tensor] | None = None,
     allowed: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
     max_per_prefix: int | None = None,
     batch_size: int = 64,
 ) -> Recommendations:

@@ -98,7 +98,8 @@ def load_checkpoint(path: Path, kinds: Collection[str]) -> Checkpoint:
             for part in ("config", "card"):
                 if not isinstance(header.get(part), dict):
                     raise ValueError(f"its {part} is {reprlib.repr(header.get(part))}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: a tensor that views the mapped file would keep it from being replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return Checkpoint(header["kind"], tensors, header["config"], header["card"])
     except CheckpointError:
         raise

@@ -54,8 +54,6 @@ class HistoryModelConfig:
     embedding_dropout: float = 0.2  # share of the inputs' numbers dropped in training, in [0, 1)
 
     def __post_init__(self) -> None:
-        if isinstance(self.transformer, dict):  # as JSON gives it
-            object.__setattr__(self, "transformer", TransformerConfig(**self.transformer))
         if self.max_items < 2:
             raise ValueError(
                 f"max_items is {self.max_items}; a history and a target need at least 2"
@@ -66,7 +64,7 @@ class HistoryModelConfig:
 
 @dataclass(frozen=True)
 class CodeSequenceConfig(HistoryModelConfig):
-    """The settings that both architectures share. Each has a class of its own, which names it."""
+    """What decoder-only and encoder–decoder share. Each has a class of its own, which names it."""
 
     valid_only: bool = False  # softmax over the codes that lead to an item only, not over all codes
 

@@ -44,9 +44,9 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
     _check(x, "x", k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     distances = x.new_empty(len(x), k)
-    centred, lengths = _centred(x)
+    centered, lengths = _centered(x)
     for rows in row_blocks(len(x)):
-        near = _distances(centred, lengths, rows).topk(k, largest=False).indices  # (B, k)
+        near = _distances(centered, lengths, rows).topk(k, largest=False).indices  # (B, k)
         # The matrix product rounds, so equal rows get a distance above 0: measure again.
         exact = (x[rows, None] - x[near]).norm(dim=2)  # (B, k)
         distances[rows], order = exact.sort(dim=1, stable=True)
@@ -84,10 +84,10 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
             f"k is {k}, but it must be below half of the {len(x)} rows: use a smaller k"
         )
     on_map = nearest_neighbors(points.double(), k).indices  # (N, k)
-    centred, lengths = _centred(x)
+    centered, lengths = _centered(x)
     behind = 0.0  # ranks behind the k-th neighbor, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
-        distances = _distances(centred, lengths, rows)  # (B, N)
+        distances = _distances(centered, lengths, rows)  # (B, N)
         kth = distances.topk(k, largest=False).values[:, -1].cpu().numpy()  # (B,), to the k-th
         # Counting the nearer rows is faster than sorting, and NumPy counts faster than torch.
         table = distances.cpu().numpy()
@@ -99,14 +99,14 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
 
 
-def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+def _centered(x: Tensor) -> tuple[Tensor, Tensor]:
     """Center x (N, D) on the origin, where `_distances` rounds least.
 
     Returns:
         The centered rows, shape (N, D), and their squared lengths, (N,).
     """
-    centred = x - x.mean(0)
-    return centred, centred.square().sum(1)
+    centered = x - x.mean(0)
+    return centered, centered.square().sum(1)
 
 
 def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:

@@ -6,7 +6,7 @@
   if (!root || root.dataset.ready) return;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const data = JSON.parse(part("data").textContent);
-  const { maps, title, year, genres, codes, colorings } = data; // one entry an item
+  const { maps, title, year, genres, codes, colorings } = data; // one entry per item
   const canvas = part("canvas"), pen = canvas.getContext("2d");
   const tip = part("tip"), status = part("status"), table = part("table");
   const search = part("search"), found = part("found"), colour = part("colour");

@@ -1,4 +1,4 @@
-"""A map of a catalogue that answers: point at an item, look for a title, see who shares its prefix.
+"""An interactive map of the catalogue: point at items, search titles, see shared prefixes.
 
 The answer is one piece of HTML with its data, its style and its script in it, so it works in a
 notebook and in a page opened from the disk, and asks nothing of the network. Where scripts are not

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs 
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-GREY, DARK_GREY = "#9aa0a6", "#6b7280"
+GRAY, DARK_GRAY = "#9aa0a6", "#6b7280"
 OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 IN_ORDER = (
     "#440154",
@@ -57,8 +57,8 @@ def decades(year: pd.Series) -> Groups:
         "decade",
         (*DECADES, "no year"),
         group,
-        (*IN_ORDER, GREY),
-        (*IN_ORDER_DARK, DARK_GREY),
+        (*IN_ORDER, GRAY),
+        (*IN_ORDER_DARK, DARK_GRAY),
     )
 
 
@@ -81,8 +81,8 @@ def main_genres(genres: pd.Series) -> Groups:
         "first-listed genre",
         (*common, "others"),
         group,
-        (*colours, GREY),
-        (*colours, DARK_GREY),
+        (*colours, GRAY),
+        (*colours, DARK_GRAY),
     )
 
 

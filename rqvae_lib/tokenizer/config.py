@@ -9,7 +9,7 @@ Derived in: chapter 04 and chapter 05.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Estimator = Literal["straight-through", "rotation", "gumbel"]
 Learning = Literal["average", "gradient"]
@@ -76,7 +76,7 @@ class RQVAEConfig:
 
     @classmethod
     def residual_kmeans(
-        cls, input_dim: int, *, num_levels: int = 3, codebook_size: int = 256
+        cls, input_dim: int, *, num_levels: int | None = None, codebook_size: int | None = None
     ) -> "RQVAEConfig":
         """Return the settings of R-KMeans: residual k-means on the standardized embeddings.
 
@@ -85,15 +85,15 @@ class RQVAEConfig:
 
         Args:
             input_dim: numbers in an item's embedding.
-            num_levels: L, the number of codes in a semantic ID.
-            codebook_size: K, the number of codewords per level.
+            num_levels: L, the number of codes in a semantic ID; by default the RQ-VAE's.
+            codebook_size: K, the number of codewords per level; by default the RQ-VAE's.
         """
         return cls(
             input_dim,
             hidden_dims=None,
             latent_dim=input_dim,
-            num_levels=num_levels,
-            codebook_size=codebook_size,
+            num_levels=cls.num_levels if num_levels is None else num_levels,
+            codebook_size=cls.codebook_size if codebook_size is None else codebook_size,
         )
 
 
@@ -107,12 +107,12 @@ def check_choices(estimator: str, learning: str) -> None:
     Raises:
         ValueError: for another estimator or way of learning, or if the two do not go together.
     """
-    if estimator not in ("straight-through", "rotation", "gumbel"):
-        raise ValueError(
-            f"estimator is {estimator!r}; it must be 'straight-through', 'rotation' or 'gumbel'"
-        )
-    if learning not in ("average", "gradient"):
-        raise ValueError(f"learning is {learning!r}; it must be 'average' or 'gradient'")
+    for name, value, choices in (
+        ("estimator", estimator, Estimator),
+        ("learning", learning, Learning),
+    ):
+        if value not in get_args(choices):
+            raise ValueError(f"{name} is {value!r}; it must be one of {get_args(choices)}")
     if estimator == "gumbel" and learning == "average":
         raise ValueError(
             "estimator 'gumbel' trains the codewords by gradient, but learning is 'average': "

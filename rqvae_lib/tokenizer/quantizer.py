@@ -33,7 +33,7 @@ from rqvae_lib.ops.estimators import (
     straight_through,
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
-from rqvae_lib.tokenizer.config import Estimator, Learning, check_choices
+from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
 
 
 class Quantized(NamedTuple):
@@ -86,14 +86,14 @@ class ResidualQuantizer(nn.Module):
         codebook_size: int,
         dim: int,
         *,
-        estimator: Estimator = "straight-through",
-        learning: Learning = "average",
-        commitment_weight: float = 0.25,
-        ema_decay: float = 0.99,
-        dead_after: int = 20,
-        temperature: float = 1.0,
-        final_temperature: float = 0.1,
-        temperature_decay: float = 0.999,
+        estimator: Estimator = RQVAEConfig.estimator,
+        learning: Learning = RQVAEConfig.learning,
+        commitment_weight: float = RQVAEConfig.commitment_weight,
+        ema_decay: float = RQVAEConfig.ema_decay,
+        dead_after: int = RQVAEConfig.dead_after,
+        temperature: float = RQVAEConfig.temperature,
+        final_temperature: float = RQVAEConfig.final_temperature,
+        temperature_decay: float = RQVAEConfig.temperature_decay,
     ) -> None:
         super().__init__()
         check_choices(estimator, learning)

@@ -53,7 +53,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0  # longer gradients are scaled down to this length
     precision: Precision = "float32"  # "bfloat16": matrix products in 16 bits, by autocast
     compile: bool = False  # torch.compile the step: faster later, up to minutes at the start
-    seed: int = 0  # of everything random
+    seed: int = 0  # seeds everything that is random
     log_every: int = 50  # steps between two entries of the log
     measure_every: int = 1000  # steps between two measurements, if there is a `measure`
     save_every: int = 1000  # steps between two saved states, if there is a `state_path`

@@ -100,7 +100,7 @@ def test_an_older_model_without_its_items_is_known_by_its_data() -> None:
 
 @pytest.mark.parametrize("check", [check_data, check_items])
 def test_a_model_that_does_not_name_its_data_is_refused(check: Any) -> None:
-    with pytest.raises(ValueError, match=r"m.safetensors does not say its 'data'.*save_rqvae\("):
+    with pytest.raises(ValueError, match=r"m.safetensors has no 'data' on its card.*save_rqvae\("):
         check("m.safetensors", card_of(None), DATASET)
 
 
@@ -123,12 +123,12 @@ def test_a_model_is_evaluated_on_its_split_only() -> None:
     check_split("m.safetensors", card, "last-2")
     with pytest.raises(ValueError, match="evaluate it on its own split from Python, or train one"):
         check_split("m.safetensors", card, "timestamp")
-    with pytest.raises(ValueError, match=r"m\.safetensors does not say its 'split'"):
+    with pytest.raises(ValueError, match=r"m\.safetensors has no 'split' on its card"):
         check_split("m.safetensors", card_of(DATASET), "timestamp")
 
 
 def test_what_a_card_says_is_text() -> None:
     """A card comes from a file, which may say anything."""
     assert said_by({"split": 5}, "split", "m") == "5"
-    with pytest.raises(ValueError, match="m does not say its 'split'"):
+    with pytest.raises(ValueError, match="m has no 'split' on its card"):
         said_by({}, "split", "m")

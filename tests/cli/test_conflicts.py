@@ -1,6 +1,6 @@
-"""Options that cannot go together are refused before a data set is opened.
+"""Options that cannot go together are refused before a dataset is opened.
 
-Reading a data set may take minutes, and so may what comes after it. What can be known from the
+Reading a dataset may take minutes, and so may what comes after it. What can be known from the
 options and from the models that they name is said at once.
 """
 
@@ -50,7 +50,7 @@ CONFLICTS = [
     ("embed --output vectors.npy", "ends in '.npy': name a .safetensors file"),
     ("embed --output own.npy/vectors.safetensors", "cannot write own.npy/"),
     # train-rqvae
-    ("train-rqvae --steps 3 --epochs 2", "either --steps or --epochs (not both)"),
+    ("train-rqvae --steps 3 --epochs 2", "either --steps or --epochs, not both"),
     ("train-rqvae --epochs 0", "num_epochs is 0"),
     ("train-rqvae --epochs inf", "num_epochs is inf"),
     ("train-rqvae --learning-rate inf", "learning_rate is inf"),
@@ -85,7 +85,7 @@ CONFLICTS = [
     ("compare-tokenizers --embeddings nowhere.npy", "nowhere.npy: No such file"),
     (
         "compare-tokenizers --content collaborative --embeddings own.npy",
-        "collaborative vectors are made of who chose what and read no texts",
+        "collaborative vectors come from users' histories and use no texts",
     ),
     ("compare-tokenizers --device abacus", "--device abacus is not usable here"),
     # inference-rqvae
@@ -152,12 +152,12 @@ CONFLICTS = [
         "trained on the split 'last-3', so it may have seen the targets of 'leave-one-out': "
         "evaluate it on its own split from Python",
     ),
-    ("evaluate mute.safetensors", "mute.safetensors does not say its 'split'"),
+    ("evaluate mute.safetensors", "mute.safetensors has no 'split' on its card"),
     ("evaluate --output table.safetensors", "ends in '.safetensors': name a .csv file"),
     ("evaluate --device abacus", "--device abacus is not usable here"),
     # recommend
-    ("recommend", "Say for whom: either --user ID or --history"),
-    ("recommend --user 1 --history 1", "(not both)"),
+    ("recommend", "pass either --user ID or --history"),
+    ("recommend --user 1 --history 1", "not both"),
     ("recommend --user 1 --top 10 --beams 5", "k is 10 and beams is 5"),
     ("recommend --user 1 --temperature 0", "temperature is 0"),
     ("recommend --user 1 --temperature nan", "temperature is nan"),

@@ -256,7 +256,7 @@ def test_a_tokenizer_that_does_not_say_enough_is_refused(
             )
     save_rqvae(tmp_path / "mute.safetensors", made.tokenizer, made.dataset)
     said = fails("inference-rqvae", "--tokenizer", "mute.safetensors", *data, folder=tmp_path)
-    assert "mute.safetensors does not say its 'content'" in said
+    assert "mute.safetensors has no 'content' on its card" in said
 
 
 def test_a_recommender_that_does_not_say_enough_is_refused(
@@ -270,17 +270,17 @@ def test_a_recommender_that_does_not_say_enough_is_refused(
     for save, one in ((save_recommender, model), (save_sasrec, sasrec)):
         save(mute, one)  # type: ignore[operator]
         said = fails(*on_it, folder=tmp_path)
-        assert "mute.safetensors does not say its 'split'" in said
+        assert "mute.safetensors has no 'split' on its card" in said
         assert HOW in said
         assert "save_recommender(path, model, dataset, split)" in said
         save(mute, one, made.dataset)  # type: ignore[operator]
-        assert "does not say its 'split'" in fails(*on_it, folder=tmp_path)
+        assert "has no 'split' on its card" in fails(*on_it, folder=tmp_path)
         save(mute, one, split=made.split)  # type: ignore[operator]
-        assert "does not say its 'data'" in fails(*on_it, folder=tmp_path)
+        assert "has no 'data' on its card" in fails(*on_it, folder=tmp_path)
         save(mute, one, made.dataset, made.split)  # type: ignore[operator]
         succeeds(*on_it, folder=tmp_path)
     save_recommender(mute, model)
-    assert "the recommender does not say its 'data', so no command can tell" in fails(
+    assert "the recommender has no 'data' on its card, so no command can tell" in fails(
         *whom, folder=tmp_path
     )
     save_recommender(mute, model, made.dataset)  # whom to recommend to, a split does not matter

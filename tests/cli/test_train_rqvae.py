@@ -264,7 +264,7 @@ def test_a_start_with_another_architecture_is_refused(on_both: Path, tmp_path: P
     """It has 2 levels of 32 codewords: asking for nothing or for just that is right."""
     start = ["--content", "both", "--start-from", on_both / "runs/rqvae.safetensors"]
     same = shlex.split("--levels 2 --codebook-size 32 --estimator gumbel --learning gradient")
-    for asked in ([], same, ["--levels", 2]):
+    for asked in ([], same, ["--levels", 2], ["--estimator", "gumbel"]):
         succeeds("train-rqvae", *start, "--steps", 1, *asked, folder=tmp_path)
         assert load_rqvae(tmp_path / "runs/rqvae.safetensors")[0].config.codebook_size == 32
     shutil.rmtree(tmp_path / "runs")

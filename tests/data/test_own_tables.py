@@ -67,7 +67,7 @@ def test_files_hold_what_frames_hold(ending: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nobody met them"):
         load_dataset(items=paths["items"])
     for both in (paths, {"items": paths["items"]}):
-        with pytest.raises(ValueError, match=r"\(here movielens-small-2016\) .* not both"):
+        with pytest.raises(ValueError, match=r"here movielens-small-2016\) .* not both"):
             load_dataset("movielens-small-2016", **both)
 
 

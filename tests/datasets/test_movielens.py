@@ -147,5 +147,5 @@ def test_a_tokenizer_of_other_data_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     of_that_shape(tmp_path / "ml-1m")
-    with pytest.raises(ValueError, match="tokenizer was trained on other data"):
+    with pytest.raises(ValueError, match=r"tokenizer \(pretrained\) was trained on other data"):
         run("train-recommender", "--dataset", "ml-1m", "--tokenizer", "pretrained", "--steps", "1")

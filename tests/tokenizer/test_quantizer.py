@@ -356,8 +356,8 @@ def test_the_state_holds_what_the_way_of_learning_needs(estimator: str, learning
 @pytest.mark.parametrize(
     ("estimator", "learning", "sentence"),
     [
-        ("sideways", "average", "estimator is 'sideways'; it must be 'straight-through'"),
-        ("rotation", "osmosis", "learning is 'osmosis'; it must be 'average' or 'gradient'"),
+        ("sideways", "average", "estimator is 'sideways'; it must be one of .'straight-through'"),
+        ("rotation", "osmosis", "learning is 'osmosis'; it must be one of .'average', 'gradient'"),
         ("gumbel", "average", "choose learning='gradient' with it"),
     ],
 )

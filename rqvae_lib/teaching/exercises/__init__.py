@@ -1,1 +1,1 @@
-"""The cases of each chapter's exercises, a module a chapter: `checks.py` runs them."""
+"""The cases of each chapter's exercises, one module per chapter: `checks.py` runs them."""

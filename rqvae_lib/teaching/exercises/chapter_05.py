@@ -133,7 +133,7 @@ def stop_early(function: Callable[[Sequence[float], int], tuple[int, int]]) -> b
             Case(
                 ([5.0, 4.0, 6.0, 3.0, 7.0, 5.0, 9.0], 2),
                 (4, 6),
-                "a new best starts the patience anew; it counts from the last best one",
+                "a new best resets the patience; it counts from the last best one",
             ),
             Case(([3.0, 3.0, 3.0, 3.0], 2), (1, 3), "as good as the best is not a new best"),
             Case(

@@ -126,6 +126,64 @@ def test_a_package_without_a_layer_breaks_it(tmp_path: Path) -> None:
     assert "ranking" in looked.stdout
 
 
+def imports_of_the_face(code: str) -> list[str]:
+    """The statements of a module that go through `rqvae_lib/__init__.py`.
+
+    To import-linter they are imports of the root package, which belongs to no layer. Yet each name
+    of the face loads a module, perhaps one of a higher layer.
+    """
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Import(names=names):
+                through = "rqvae_lib" in {alias.name for alias in names}
+            case ast.ImportFrom(module="rqvae_lib", names=names, level=0):
+                through = bool({alias.name for alias in names} & {*rqvae_lib.__all__, "*"})
+            case ast.Attribute(value=ast.Name(id="rqvae_lib"), attr=name):
+                through = name in rqvae_lib.__all__  # after `import rqvae_lib.io.atomic`
+            case ast.ImportFrom(level=level):
+                through = level > 0  # a relative import hides which package it means
+            case _:
+                through = False
+        if through:
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_no_module_imports_through_the_face() -> None:
+    modules = list((ROOT / "rqvae_lib").glob("*/**/*.py"))
+    assert len(modules) > 60
+    found = {path: imports_of_the_face(path.read_text("utf-8")) for path in modules}
+    assert {str(path): lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rqvae_lib",
+        "import rqvae_lib as library",
+        "import os, rqvae_lib",
+        "from rqvae_lib import recommend",
+        "from rqvae_lib import models, train_rqvae as train",
+        "from rqvae_lib import *",
+        "from .. import recommend",
+    ],
+)
+def test_an_import_through_the_face_is_found(code: str) -> None:
+    assert imports_of_the_face(code) == [code]
+    assert imports_of_the_face(f"if late:\n    {code}") == [code]
+
+
+def test_a_name_of_the_face_is_found_where_it_is_used() -> None:
+    code = "import rqvae_lib.io.atomic\nrqvae_lib.recommend(model, histories)"
+    assert imports_of_the_face(code) == ["rqvae_lib.recommend"]
+
+
+def test_an_import_of_a_package_is_no_import_of_the_face() -> None:
+    code = "import rqvae_lib.io.atomic\nfrom rqvae_lib import io\nfrom rqvae_lib.io import atomic"
+    assert imports_of_the_face(code) == []
+
+
 # The public face
 
 
@@ -214,7 +272,7 @@ def test_configurations_and_names_are_light() -> None:
     assert not set(loaded) & HEAVY
 
 
-@pytest.mark.parametrize("command", ["", "train-recommender", "evaluate"])
+@pytest.mark.parametrize("command", ["", "train-rqvae", "train-recommender", "evaluate"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = f"""
 import sys

@@ -169,8 +169,9 @@ def parts_of(module: Path) -> list[Path]:
 def shipped_files(modules: list[Path]) -> list[Path]:
     """The data that ships with the packages of `modules`: all files in folders of data there.
 
-    A package reads its own data only (a test holds it to that), so a chapter that imports nothing
-    of `checkpoints` does not depend on the shipped models.
+    A module reads data of its own package or of a package that it imports, and of no other (a test
+    holds it to that). So a chapter that imports nothing of `checkpoints` does not depend on the
+    shipped models.
     """
     folders = {
         folder

@@ -39,7 +39,7 @@ from rqvae_lib.cli.options import (
     StartFrom,
 )
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
-from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, EarlyStop, TrainingConfig
 
 if TYPE_CHECKING:
@@ -119,14 +119,8 @@ def train_rqvae_command(
     )
     if resume:
         common.check_resumable(output / STATE_FILE)
+    config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
     started = _load_start(start_from, content, split, context) if start_from else None
-    config = (
-        started.model.config
-        if started
-        else RQVAEConfig(
-            num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
-        )
-    )
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     if not started:
@@ -138,7 +132,7 @@ def train_rqvae_command(
     _check_snapshots(training, vectors.tensor)
     run = _Run(output, dataset, vectors, training, device)
     if residual_kmeans:
-        run.fit_residual_kmeans(config)
+        run.fit_residual_kmeans(levels, codebook_size)
     else:
         run.train(config, started.model if started else None, resume=resume)
 
@@ -160,17 +154,18 @@ class _Run:
     training: TrainingConfig
     device: str
 
-    def fit_residual_kmeans(self, config: RQVAEConfig) -> None:
-        """Fit R-KMeans with the levels and codewords of a configuration, and write it."""
+    def fit_residual_kmeans(self, levels: int, codebook_size: int) -> None:
+        """Fit R-KMeans, and write it."""
         from rqvae_lib.training.recipes import new_rqvae
 
         width = self.vectors.tensor.shape[1]
-        sizes = {"num_levels": config.num_levels, "codebook_size": config.codebook_size}
-        config = RQVAEConfig.residual_kmeans(width, **sizes)
+        config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
         model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
         self._report(self._save(RQVAE_FILE, model, 0))
 
-    def train(self, config: RQVAEConfig, start_from: "RQVAE | None", *, resume: bool) -> None:
+    def train(
+        self, config: RQVAEConfig | None, start_from: "RQVAE | None", *, resume: bool
+    ) -> None:
         """Train an RQ-VAE, and write it with its snapshots."""
         from rqvae_lib.training.recipes import train_rqvae
         from rqvae_lib.training.state import steps_of
@@ -182,7 +177,7 @@ class _Run:
 
         model, _ = train_rqvae(
             self.vectors,
-            None if start_from else replace(config, input_dim=self.vectors.tensor.shape[1]),
+            config and replace(config, input_dim=self.vectors.tensor.shape[1]),
             self.training,
             start_from=start_from,
             snapshot=save_snapshot,
@@ -221,6 +216,15 @@ class _Run:
         typer.echo(f"{metrics.collision_rate:.2%} of items share their codes with an earlier item.")
         typer.echo(f"{metrics.variance_lost:.1%} of the vectors' variance is lost.")
         typer.echo(f"Wrote {self.output / RQVAE_FILE}.")
+
+
+def _architecture(
+    levels: int, codebook_size: int, estimator: Estimator, learning: Learning
+) -> RQVAEConfig:
+    """Return what a new RQ-VAE is, but for the width of its input, which the vectors will tell."""
+    return RQVAEConfig(
+        num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
+    )
 
 
 def _check_options(context: typer.Context) -> None:

@@ -113,7 +113,7 @@ def decoder_products(
 
 
 def architectures_step() -> Suite:
-    """The same windows for both: what the sentence of codes costs beside one token an item."""
+    """The same windows for both: what the sentence of codes costs beside one token per item."""
     ids = catalogue(9_000)
     items = torch.stack(users(32, len(ids), 50))
 
@@ -219,7 +219,7 @@ def beside_t5(num_users: int, beams: int) -> Suite:
             "rqvae_lib, decoder-only (half the blocks)": recommender(
                 decoder_only, histories, beams
             ),
-            "rqvae_lib, RQ-Transformer (half the blocks, a token an item)": recommender(
+            "rqvae_lib, RQ-Transformer (half the blocks, one token per item)": recommender(
                 rq, histories, beams
             ),
             "transformers, T5 with prefix_allowed_tokens_fn": peer,

@@ -44,10 +44,8 @@ def toc_pages() -> list[str]:
     return pages
 
 
-GENERATED = (
-    "genindex",
-    "search",
-)  # pages that Sphinx adds; tests/book/test_pages.py says if one lacks
+# The pages that Sphinx adds; tests/book/test_book.py says if one is missing.
+GENERATED = ("genindex", "search")
 
 
 def site_pages() -> list[str]:

@@ -18,7 +18,6 @@ from playwright.sync_api import Browser, Page
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from tests.book.site import NARROW, WIDE, Watched, site_pages
 
 
@@ -185,8 +184,9 @@ def test_arrow_keys_choose_among_the_titles_found(map_page: Page) -> None:
 
 
 def test_map_marks_exactly_the_movies_with_the_prefix(map_page: Page) -> None:
-    ids = SemanticIDs(load_rqvae("movielens-small-2016")[0].assign(load_embeddings()), [256] * 3)
     movies = load_dataset()
+    rqvae, _ = load_rqvae("movielens-small-2016")
+    ids = rqvae.tokenize(load_embeddings(texts=movies.texts))
     twins = ids.with_prefix(ids.codes[(ids.ids[:, 3] > 0).nonzero()[0, 0]].tolist()).tolist()
     for item in (movies.titles.index("Toy Story (1995)"), twins[0]):
         map_page.locator("#item-map-search").fill(movies.titles[item])

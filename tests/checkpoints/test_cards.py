@@ -1,5 +1,6 @@
 """What a card says of a model, and what is refused because of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,21 @@ from rqvae_lib.checkpoints.cards import (
     check_text,
     said_by,
 )
-from rqvae_lib.checkpoints.models import load_model, load_rqvae, save_recommender, save_rqvae
+from rqvae_lib.checkpoints.models import (
+    load_model,
+    load_rqvae,
+    save_recommender,
+    save_rqvae,
+    save_sasrec,
+)
 from rqvae_lib.data.splits import global_timestamp, leave_last_out, leave_one_out
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import tensors_sha256
+from rqvae_lib.models.base import Recommender
+from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
+from rqvae_lib.models.decoder_only import DecoderOnly
+from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from tests.checkpoints.test_models import new_decoder, new_rqvae
 from tests.helpers import small_dataset
 
@@ -68,6 +80,12 @@ def test_a_card_says_what_a_model_was_made_from(
     assert card_of(**given) == TORCH | says
 
 
+def own_recommender() -> Recommender:
+    """A recommender of as many items as the dataset has."""
+    ids = SemanticIDs(torch.arange(90)[:, None] % 30, 30)
+    return DecoderOnly(DecoderOnlyConfig(TransformerConfig(8, 1, 2, 8), max_items=5), ids)
+
+
 def test_what_saves_a_model_writes_its_card(tmp_path: Path) -> None:
     path, split = tmp_path / "model", leave_one_out(DATASET)
     save_rqvae(path, new_rqvae(), DATASET, vectors("both"), seed=1, metrics={"loss": 0.5})
@@ -75,8 +93,26 @@ def test_what_saves_a_model_writes_its_card(tmp_path: Path) -> None:
     assert load_rqvae(path)[1] == expected
     save_rqvae(path, new_rqvae(), DATASET, TEXTS)  # a tensor is what was made of texts
     assert load_rqvae(path)[1] == card_of(DATASET, vectors=vectors("text"))
-    save_recommender(path, new_decoder(), DATASET, split, half=True, note="é")
+    save_recommender(path, own_recommender(), DATASET, split, half=True, note="é")
     assert load_model(path)[1] == card_of(DATASET, split=split, more={"note": "é"})
+
+
+def test_a_model_is_saved_as_one_of_its_own_dataset_only(tmp_path: Path) -> None:
+    """A card may not say what is not so; and nothing is written then."""
+    path = tmp_path / "model"
+    sasrec = SASRec(SASRecConfig(TransformerConfig(8, 1, 2, 8), num_items=30))
+    grown = replace(leave_one_out(DATASET), num_items=91)
+    for save, what in (
+        (lambda: save_recommender(path, new_decoder(), DATASET), "model has 30 items"),
+        (lambda: save_recommender(path, own_recommender(), DATASET, grown), "split has 91 items"),
+        (lambda: save_sasrec(path, sasrec, DATASET), "model has 30 items"),
+        (lambda: save_rqvae(path, new_rqvae(), DATASET, TEXTS[:9]), "vectors has 9 items"),
+    ):
+        with pytest.raises(ValueError, match=f"the {what}, but small has 90: pass the dataset"):
+            save()
+    with pytest.raises(ValueError, match="the card's 'data' follows from what the model was"):
+        save_recommender(path, own_recommender(), DATASET, data="other")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_is_used_on_its_data_only() -> None:

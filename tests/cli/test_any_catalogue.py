@@ -155,9 +155,12 @@ def test_models_outlive_a_new_interaction_where_only_the_items_matter(where: lis
         run("evaluate", *where, "runs/recommender.safetensors")
     items = pd.read_parquet("shop.parquet")
     items[::-1].to_parquet("shop.parquet")
-    with pytest.raises(ValueError, match="the recommender \(runs/recommender.safetensors\) was trained for other items"):
+    with pytest.raises(
+        ValueError,
+        match=r"recommender\.safetensors\) was trained for other items",
+    ):
         run("recommend", *where, "--user", "user07")
-    with pytest.raises(ValueError, match="the tokenizer was trained for other items"):
+    with pytest.raises(ValueError, match=r"rqvae\.safetensors\) was trained for other items"):
         run("inference-rqvae", *own)
 
 
@@ -166,7 +169,7 @@ def test_a_collaborative_tokenizer_does_not_outlive_a_new_interaction(where: lis
     run("train-rqvae", *where, *small, "--steps", 1)
     with Path("clicks.csv").open("a") as clicks:
         clicks.write("user07,item05,2000000\n")
-    with pytest.raises(ValueError, match="the tokenizer \(runs/rqvae.safetensors\) was trained on other data"):
+    with pytest.raises(ValueError, match=r"rqvae\.safetensors\) was trained on other data"):
         run("inference-rqvae", *where)
 
 

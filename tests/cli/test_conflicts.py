@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rqvae_lib.cli import common
 from rqvae_lib.cli.train_rqvae import OF_A_TRAINING
 from rqvae_lib.data.dataset import Dataset
 from tests.cli.running import change_card, fails
@@ -238,3 +239,7 @@ def test_which_data_are_meant_is_asked_before_any_are_opened(
 def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert "--compile needs a C++ compiler" in fails("train-rqvae", "--compile", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "mine" else None)
+    monkeypatch.setenv("CXX", "mine")
+    common.check_compiler()

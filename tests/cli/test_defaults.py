@@ -2,8 +2,6 @@
 
 import ast
 import inspect
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -207,17 +205,3 @@ def test_a_help_is_shown_whole_and_filled(
     for line, following in pairwise(lines):
         if line and following:
             assert len(line) + 1 + len(following.split()[0]) > 77, line
-
-
-def test_asking_for_help_does_not_load_torch(tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom rqvae_lib.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'torch', 'pandas', 'scipy', 'pyarrow'} & sys.modules.keys()\n"
-        "print(sorted(heavy), file=sys.stderr)"
-    )
-    for words in (["--help"], ["train-rqvae", "--help"], ["evaluate", "--help"]):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
-        )
-        assert done.stderr.strip() == "[]"

@@ -54,7 +54,7 @@ def test_a_written_table_is_read_back_as_the_catalogue(pipeline: Path) -> None:
     model, _ = load_rqvae(pipeline / "runs/rqvae.safetensors")
     expected = model.tokenize(item_vectors(dataset).tensor)
     own = dataset.items["item_id"].to_numpy()
-    back = read_ids(pipeline / "runs/semantic_ids.csv", [256] * 3, own)
+    back = read_ids(pipeline / "runs/semantic_ids.csv", model.sizes, own)
     assert back.ids.sha256 == expected.sha256
     assert back.titles == dataset.titles
 

@@ -250,7 +250,7 @@ def test_a_tokenizer_that_does_not_say_enough_is_refused(
         ):
             said = fails(*command, "mute.safetensors", *data, *texts, folder=tmp_path)
             lacks = "dataset" if "--start-from" in command else missing
-            assert f" does not say its '{lacks}', so no command can tell whether it fits" in said
+            assert f" has no '{lacks}' on its card, so no command can tell whether it fits" in said
             assert (
                 "save it again with what it was trained on, as in save_rqvae(path, model, " in said
             )
@@ -280,7 +280,7 @@ def test_a_recommender_that_does_not_say_enough_is_refused(
         save(mute, one, made.dataset, made.split)  # type: ignore[operator]
         succeeds(*on_it, folder=tmp_path)
     save_recommender(mute, model)
-    assert "the recommender has no 'data' on its card, so no command can tell" in fails(
+    assert "(mute.safetensors) has no 'data' on its card, so no command can tell" in fails(
         *whom, folder=tmp_path
     )
     save_recommender(mute, model, made.dataset)  # whom to recommend to, a split does not matter

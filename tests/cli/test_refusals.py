@@ -1,4 +1,7 @@
-"""What a command refuses: one sentence, exit code 2, and nothing left behind."""
+"""What a command refuses: one sentence, exit code 2, and nothing left behind.
+
+What it refuses before it opens the data is in test_conflicts.py, with the same three demands.
+"""
 
 import os
 import re
@@ -29,8 +32,6 @@ pytestmark = pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["recommend"], "--user"),
-        (["recommend", "--user", 1, "--history", "1"], "not both"),
         (["recommend", "--user", 1, "--dataset", "nowhere", "--interactions", "file"], "not both"),
         (["train-rqvae", "--dataset", DATASET, "--interactions", "file"], "not both"),
         (["recommend", "--user", 672], "user 672"),
@@ -39,55 +40,34 @@ pytestmark = pytest.mark.usefixtures("quick")
         (["recommend", "--history", "9" * 20], "9" * 20),
         (["recommend", "--user", 1, "--device", "meta"], "meta"),
         (["recommend", "--user", 1, "--model", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["recommend", "--user", 1, "--model", "."], "."),
-        (["recommend", "--user", 1, "--device", "abacus"], "abacus"),
+        (["recommend", "--user", 1, "--model", "."], ". is neither a file nor a shipped"),
         (["recommend", "--user", 1, "--genre", "Westerns"], "Western"),
-        (["recommend", "--user", 1, "--temperature", 0], "temperature is 0"),
-        (["train-recommender", "--tokenizer", "nowhere"], "nowhere"),
         (["train-rqvae", "--codebook-size", 10000], "10000"),
         (["train-rqvae", "--residual-kmeans", "--codebook-size", 10000], "10000"),
-        (["train-rqvae", "--residual-kmeans", "--resume"], "--resume would change nothing"),
         (
             ["train-rqvae", "--residual-kmeans", "--start-from", "file", "--steps", 9],
             "--start-from and --steps would change nothing",
         ),
         (["train-rqvae", "--residual-kmeans", "--snapshots", 5], "--snapshots would change"),
-        (["train-rqvae", "--resume"], "rqvae-state.safetensors"),
         (["train-rqvae", "--learning-rate", 1e30, "--steps", 60], "loss"),
-        (["train-rqvae", "--steps", 3, "--epochs", 2], "--steps or --epochs, not both"),
-        (["train-rqvae", "--epochs", 0], "num_epochs is 0"),
-        (["train-rqvae", "--epochs", "inf"], "num_epochs is inf"),
-        (["train-rqvae", "--snapshots", "5,ten"], "--snapshots is '5,ten'"),
         (["train-rqvae", "--snapshots", "0.5"], "--snapshots is '0.5'"),
-        (["train-rqvae", "--snapshots", 0], "each must be at least 1"),
         (["train-rqvae", "--snapshots", 5, "--steps", 4], "but the training has 4 steps"),
         (["train-rqvae", "--snapshots", 36, "--epochs", 1], "but the training has 35 steps"),
         (["train-rqvae", "--steps", 3, "--epochs", 0], "--steps or --epochs, not both"),
-        (["compare-tokenizers", "--output", "table.parquet"], "name a .csv file"),
-        (["train-rqvae", "--estimator", "gumbel"], "choose learning='gradient'"),
-        (["train-rqvae", "--start-from", "nowhere"], "nowhere"),
         (["train-rqvae", "--start-from", "file"], "file is not a checkpoint"),
-        (["train-rqvae", "--device", "abacus"], "abacus"),
         (["train-rqvae", "--output", "file/folder"], "file"),
-        (["compare-tokenizers", "--output", "folder.csv"], "folder.csv"),
         (["compare-tokenizers", "--output", "file/table.csv"], "file"),
-        (["compare-tokenizers", "--device", "abacus"], "abacus"),
-        (["train-recommender", "--device", "abacus"], "abacus"),
-        (["inference-rqvae", "--device", "abacus"], "abacus"),
         (["inference-rqvae", "--output", "new/ids.xlsx"], ".xlsx"),
-        (["inference-rqvae", "--output", "ids.xlsx"], ".xlsx"),
         (["inference-rqvae", "--output", "file/ids.csv"], "file"),
-        (["inference-rqvae", "--output", "folder.csv"], "folder"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_leaves_nothing(
     arguments: list[object], says: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    (tmp_path / "folder.csv").mkdir()
     assert says in fails(*arguments, folder=tmp_path)
-    left = {path.name for path in tmp_path.rglob("*")}
-    assert left == {"file", "folder.csv"}  # not even an empty folder
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert left == ["file"]  # not even an empty folder
 
 
 @pytest.mark.parametrize("command", ["train-recommender --tokenizer pretrained", "train-sasrec"])
@@ -209,7 +189,7 @@ def test_a_tokenizer_that_does_not_name_what_it_was_trained_on_is_refused(
 ) -> None:
     change_card(pipeline / "runs/rqvae.safetensors", tmp_path / "mute.safetensors", missing)
     said = fails(*option.split(), "mute.safetensors", folder=tmp_path)
-    assert f"mute.safetensors does not say its '{missing}'" in said
+    assert f"mute.safetensors has no '{missing}' on its card" in said
 
 
 def test_a_training_on_another_catalogue_is_not_resumed(copied: Path) -> None:

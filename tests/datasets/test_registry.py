@@ -131,7 +131,7 @@ def test_frames_and_files_go_together(tmp_path: Path) -> None:
 def test_a_name_and_tables_are_refused(tables: dict[str, object], said: str) -> None:
     for name in (NAME, "nowhere"):
         with pytest.raises(
-            ValueError, match=rf"\(here {name}\) or a table .*\(here {said}\), not both"
+            ValueError, match=rf"here {name}\) or a table .*\(here {said}\), not both"
         ):
             load_dataset(name, **tables)  # type: ignore[arg-type]
 

@@ -232,8 +232,6 @@ def test_training_drops_numbers_of_all_that_is_read(architecture: str) -> None:
 @every
 def test_the_configuration(architecture: str) -> None:
     _, config = ARCHITECTURES[architecture]
-    nested = config(transformer={"dim": 8, "num_heads": 2})
-    assert nested.transformer == TransformerConfig(dim=8, num_heads=2)
     with pytest.raises(ValueError, match="max_items is 1"):
         config(max_items=1)
 

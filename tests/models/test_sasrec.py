@@ -122,11 +122,6 @@ def test_sizes_out_of_range_are_refused(num_items: int, max_items: int, says: st
         SASRecConfig(num_items=num_items, max_items=max_items)
 
 
-def test_the_configuration_as_json_gives_it() -> None:
-    config = SASRecConfig(num_items=5, transformer={"dim": 8, "num_heads": 2})  # type: ignore[arg-type]
-    assert config.transformer == TransformerConfig(dim=8, num_heads=2)
-
-
 def test_every_parameter_learns() -> None:
     model = random_model().train()
     model.loss(torch.tensor([[3, 1, 4]])).backward()

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.cli import common
 from rqvae_lib.cli.main import main
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.embeddings.text import load_embeddings, save_embeddings
@@ -222,15 +221,6 @@ def test_a_tokenizer_of_other_text_embeddings_is_refused(pipeline: Path, tmp_pat
         arguments = [*command.split(), tokenizer, "--embeddings", other]
         assert "trained on other text embeddings" in fails(*arguments, folder=tmp_path)
     succeeds("inference-rqvae", "--tokenizer", tokenizer, folder=tmp_path)
-
-
-def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert "--compile needs a C++ compiler" in fails("train-rqvae", "--compile", folder=tmp_path)
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("shutil.which", lambda name: name if name == "mine" else None)
-    monkeypatch.setenv("CXX", "mine")
-    common.check_compiler()
 
 
 def test_a_start_from_another_data_set_is_said(pipeline: Path, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ WRONG = {
         (of_the_codes_seen, "K is the size"),
     ],
     "stop_early": [
-        (patience_never_renewed, "starts the patience anew"),
+        (patience_never_renewed, "resets the patience"),
         (best_of_all, "before the 1.0"),
         (equal_is_better, "as good as the best"),
         (not_worse_is_better, "is no best"),

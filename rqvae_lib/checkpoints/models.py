@@ -167,7 +167,7 @@ def load_recommender(
 
     Raises:
         CheckpointError: if the file holds something else, weights of another shape or type or not
-            finite, or speaks the IDs of another catalogue.
+            finite, or uses the IDs of another catalogue.
         OSError: if it cannot be read.
     """
     path = find_checkpoint(name_or_path, "recommender")

@@ -121,7 +121,7 @@ VOCABULARY = {
     "id_sha256": SemanticIDs(some_ids().codes, [HUGE, HUGE]).sha256,
 }
 DAMAGED = "is not a checkpoint, or is damaged"
-UNFIT = "does not fit its own description"
+UNFIT = "does not match its own description"
 OTHER = "holds a model of another shape, or is damaged"
 TABLE: dict[str, tuple[str, Change, str]] = {
     # The file

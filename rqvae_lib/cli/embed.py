@@ -25,7 +25,7 @@ def embed_command(
 ) -> None:
     """Turn every item's text into a vector with a sentence encoder.
 
-    Needs the extra `encode`: pip install 'rqvae-lib[encode]'. The embedded dataset comes with its
+    Needs the extra `encode`: `pip install 'rqvae-lib[encode]'`. The embedded dataset comes with its
     embeddings.
     """
     from rqvae_lib.datasets.registry import load_dataset

@@ -29,7 +29,7 @@ def load_dataset(
     interactions: pd.DataFrame | str | Path | None = None,
     items: pd.DataFrame | str | Path | None = None,
 ) -> Dataset:
-    """Return a dataset.
+    """Load a dataset by its name, from a folder, or from your own tables.
 
     Args:
         name_or_folder: one of `NAMES`, or a folder. By default the first of `NAMES`, which is in

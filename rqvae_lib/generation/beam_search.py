@@ -105,8 +105,9 @@ def recommend(
         scores, leaves = _search(model, state, blocked, beams, temperature)
         if max_per_prefix is not None:
             scores = _at_most(max_per_prefix, trie, scores, leaves)
-        scores, order = scores.sort(dim=1, descending=True, stable=True)
-        scores, leaves = scores[:, :k], leaves.gather(1, order)[:, :k]
+            scores, order = scores.sort(dim=1, descending=True, stable=True)
+            leaves = leaves.gather(1, order)
+        scores, leaves = scores[:, :k], leaves[:, :k]
         items = torch.where(scores > -torch.inf, trie.items[leaves], -1)
         missing = k - items.shape[1]  # above 0 if the whole catalogue holds fewer than k items
         found.append(
@@ -163,10 +164,9 @@ def _search(
     nodes = torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)  # (B, K): the root
     scores = torch.zeros_like(state.hidden[..., 0])  # (B, K)
     for depth in range(trie.depth):
-        logits = model.next_code_logits(state) / temperature  # (B, K, size)
-        log_probabilities = logits.log_softmax(2)
         children = trie.children_of(depth, nodes)  # (B, K, C)
-        extended = scores[..., None] + log_probabilities.gather(2, children.codes)
+        log_probabilities = model.child_log_probabilities(state, children, temperature)
+        extended = scores[..., None] + log_probabilities
         allowed = children.valid & ~blocked.covers(depth + 1, children.nodes)
         extended = extended.masked_fill(~allowed, -torch.inf).flatten(1)  # (B, K·C)
         scores, chosen = extended.topk(min(beams, extended.shape[1]), dim=1)  # (B, K')
@@ -237,14 +237,13 @@ class _BlockedPrefixes:
             depth: the depth of the nodes.
             nodes: shape (B, K, C), int64.
         """
-        first, end = self.trie.leaf_range(depth, nodes)
-        forbidden = self._forbidden_before(end) - self._forbidden_before(first)
-        if self.allowed_before is None:
-            return forbidden == end - first
-        return forbidden == self.allowed_before[end] - self.allowed_before[first]
-
-    def _forbidden_before(self, leaf: Tensor) -> Tensor:
-        return torch.searchsorted(self.forbidden, leaf.flatten(1)).view_as(leaf)
+        ranges = torch.stack(self.trie.leaf_range(depth, nodes))  # (2, B, K, C)
+        of_user = ranges.transpose(0, 1).flatten(1)
+        before = torch.searchsorted(self.forbidden, of_user).view(len(nodes), 2, *nodes.shape[1:])
+        forbidden = before[:, 1] - before[:, 0]
+        if self.allowed_before is not None:
+            ranges = self.allowed_before[ranges]
+        return forbidden == ranges[1] - ranges[0]
 
 
 def check_rows(items: Tensor, what: str, trie: Trie) -> None:

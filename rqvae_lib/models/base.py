@@ -24,7 +24,7 @@ from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.configs import HistoryModelConfig
 from rqvae_lib.models.transformer import Memory
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.semantic_ids.trie import Children, Trie
 
 
 @runtime_checkable
@@ -48,6 +48,7 @@ class BeamState(NamedTuple):
     depth: int  # codes written so far, 0 to L
     memory: Memory | None = None  # the cached history, and the codes that each beam wrote
     nodes: Tensor | None = None  # (B, K) int64, each beam's node of the trie; None: unknown
+    contexts: Tensor | None = None  # (L, B, D), an RQ-Transformer's context of each level
 
 
 class Recommender(nn.Module):
@@ -111,6 +112,22 @@ class Recommender(nn.Module):
             state: at depth d < L.
         """
         raise NotImplementedError
+
+    def child_log_probabilities(
+        self, state: BeamState, children: Children, temperature: float = 1.0
+    ) -> Tensor:
+        """Return the log-probability of each child of the beams' nodes: (B, K, C) float32, in nats.
+
+        A search asks only for these. An architecture whose codes cost one by one overrides this
+        method, so that the cost does not grow with the catalogue.
+
+        Args:
+            state: at depth d < L.
+            children: of the beams' nodes, (B, K, C). The result for an invalid one means nothing.
+            temperature: the scores are divided by it before the softmax.
+        """
+        logits = self.next_code_logits(state) / temperature
+        return logits.log_softmax(2).gather(2, children.codes)
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
@@ -177,6 +194,12 @@ def check_histories(histories: Sequence[Tensor], num_items: int) -> None:
     Raises:
         ValueError: if an item is not from 0 to N − 1; the message names the history.
     """
+    together = torch.cat([*histories]) if histories else torch.empty(0)
+    if not len(together):
+        return
+    low, high = together.aminmax()
+    if low >= 0 and high < num_items:
+        return
     for row, history in enumerate(histories):
         if len(history) and not 0 <= int(history.min()) <= int(history.max()) < num_items:
             raise ValueError(

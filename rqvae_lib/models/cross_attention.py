@@ -9,6 +9,7 @@ Source: Vaswani et al., arXiv 1706.03762, §3.2.3; pre-norm: Xiong et al., arXiv
 Derived in: chapter 10.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,17 +60,16 @@ class CrossBlock(Block):
         return self._add_mlp(self._look(x, encoded, mask))
 
     def step(
-        self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
-    ) -> tuple[Tensor, KeyValues]:
+        self, x: Tensor, history: KeyValues, history_mask: Tensor | None, own: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Read one new token per beam, as `Block.step`, where `history` is the encoded sequence."""
-        q, k, v = self._project(x)  # (B, H, K, D/H)
-        own = own.append(k, v)  # (B, K, H, n + 1, D/H)
-        beam_q = q.transpose(1, 2)[..., None, :]  # (B, K, H, 1, D/H)
-        mixed = F.scaled_dot_product_attention(beam_q, own.keys, own.values)
+        qkv = self._qkv(x)  # (B, K, 3, H, D/H)
+        own = torch.cat([own, qkv[:, :, 1:, :, None]], 4)  # (B, K, 2, H, n + 1, D/H)
+        mixed = F.scaled_dot_product_attention(qkv[:, :, 0, :, None], own[:, :, 0], own[:, :, 1])
         x = self._add_attention(x, mixed.flatten(2))  # (B, K, D)
         return self._add_mlp(self._look(x, history, history_mask)), own
 
-    def _look(self, x: Tensor, encoded: KeyValues, mask: Tensor) -> Tensor:
+    def _look(self, x: Tensor, encoded: KeyValues, mask: Tensor | None) -> Tensor:
         """Add the result of cross-attention to each token of x (B, n, D)."""
         q = self.cross_q(self.cross_norm(x)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, *encoded, attn_mask=mask)  # (B, H, n, D/H)
@@ -108,11 +108,14 @@ class CrossTransformer(nn.Module):
     def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read one new token per beam: (B, K, D) → (B, K, D), and the memory with the token."""
         own = []
-        for block, encoded, tokens in zip(self._blocks(), memory.history, memory.own, strict=True):
+        tokens_before = memory.own_tokens.unbind(2)
+        for block, encoded, tokens in zip(
+            self._blocks(), memory.history, tokens_before, strict=True
+        ):
             x, tokens = block.step(x, encoded, memory.history_mask, tokens)
             own.append(tokens)
         normed: Tensor = self.norm(x)
-        return normed, memory._replace(own=own)
+        return normed, memory._replace(own_tokens=torch.stack(own, 2))
 
     def _blocks(self) -> list[CrossBlock]:
         return [block for block in self.blocks if isinstance(block, CrossBlock)]

@@ -24,6 +24,7 @@ from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Children
 
 
 class CodeSequenceRecommender(Recommender):
@@ -57,6 +58,16 @@ class CodeSequenceRecommender(Recommender):
         if not self.valid_only:
             return logits
         return self._mask_invalid(logits, state.depth, self._nodes(state))
+
+    def child_log_probabilities(
+        self, state: BeamState, children: Children, temperature: float = 1.0
+    ) -> Tensor:
+        """Return the children's log-probabilities, as `Recommender.child_log_probabilities`."""
+        if not self.valid_only:
+            return super().child_log_probabilities(state, children, temperature)
+        logits = self._level_logits(state.hidden, state.depth) / temperature  # (B, K, size)
+        logits = logits.gather(2, children.codes).masked_fill(~children.valid, -torch.inf)
+        return logits.log_softmax(2)
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None

@@ -24,7 +24,7 @@ Derived in: chapter 10.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,11 @@ from torch.nn import functional as F
 from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import RQTransformerConfig
+from rqvae_lib.models.derived import Derived
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
+from rqvae_lib.semantic_ids.trie import Children
 
 
 class RQTransformer(Recommender):
@@ -53,9 +55,11 @@ class RQTransformer(Recommender):
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         dim = config.transformer.dim
+        starts = tuple(accumulate(self.sizes, initial=0))
+        self.code_slices = tuple(slice(*ends) for ends in pairwise(starts))  # in `code_embedding`
         with torch.device("cpu"):  # the weights may be on the meta device, but not the catalogue
             levels = sibling_sets(self.trie)
-            first_codes = torch.tensor(tuple(accumulate(self.sizes, initial=0))[:-1])
+            first_codes = torch.tensor(starts[:-1])
             prefix_rows, self.num_prefixes = _prefix_rows(levels)
         num_prefixes = sum(self.num_prefixes)
         for level, choices in enumerate(levels):
@@ -76,6 +80,7 @@ class RQTransformer(Recommender):
         self.transformer = Transformer(config.transformer)
         self.context_network = _two_layers(dim)
         self.context_norm = nn.LayerNorm(dim)
+        self._made = [Derived() for _ in self.sizes]
         draw_weights(self)
 
     def loss(self, items: Tensor) -> Tensor:
@@ -129,7 +134,7 @@ class RQTransformer(Recommender):
         for level in range(len(self.sizes)):
             choices = self._choices(level)
             if len(choices.item):
-                logits = self._choice_logits(state.hidden[:, 0], level)  # (B, C)
+                logits = self._choice_logits(state, level)  # (B, C)
                 sets = torch.arange(len(choices.first) - 1, device=total.device)
                 members, valid = choices.members(sets)  # (G, S)
                 among = logits[:, members].masked_fill(~valid, -torch.inf)  # (B, G, S)
@@ -141,10 +146,10 @@ class RQTransformer(Recommender):
     @torch.no_grad()
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
         """Read a batch of histories, as `Recommender.read_histories`."""
-        hidden = self.transformer(self._embed(items))  # (B, 1 + T, D)
-        rows = torch.arange(len(items), device=items.device)
+        hidden, _ = self.transformer.read(self._embed(items), lengths + 1)  # (B, 1, D)
         root = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
-        return BeamState(hidden[rows, lengths][:, None], lengths, depth=0, nodes=root)
+        contexts = self._contexts(hidden[:, 0])
+        return BeamState(hidden, lengths, depth=0, nodes=root, contexts=contexts)
 
     def next_code_logits(self, state: BeamState) -> Tensor:
         """Return the scores of the next level's codes, as `Recommender.next_code_logits`.
@@ -155,7 +160,7 @@ class RQTransformer(Recommender):
         choices = self._choices(state.depth)
         children = self.trie.children_of(state.depth, state.nodes)  # (B, K, S)
         # All beams of a user have the same context, so all choices are scored once.
-        logits = F.pad(self._choice_logits(state.hidden[:, 0], state.depth), (0, 1))  # (B, C + 1)
+        logits = F.pad(self._choice_logits(state, state.depth), (0, 1))  # (B, C + 1)
         of_child = choices.of_node[children.nodes].flatten(1) % logits.shape[1]  # −1: the zeros
         scores = logits.gather(1, of_child).view_as(children.nodes)
         scores = scores.masked_fill(~children.valid, -torch.inf)
@@ -163,6 +168,51 @@ class RQTransformer(Recommender):
         nothing = scores.new_full(shape, -torch.inf)
         # "amax", because an invalid child may have the same code as a valid one.
         return nothing.scatter_reduce(2, children.codes, scores, "amax")
+
+    def child_log_probabilities(
+        self, state: BeamState, children: Children, temperature: float = 1.0
+    ) -> Tensor:
+        """Return the children's log-probabilities, as `Recommender.child_log_probabilities`.
+
+        Only the children are scored, so the cost does not grow with the catalogue.
+        """
+        level = state.depth
+        choices = self._choices(level)
+        if not len(choices.item):  # nobody has siblings at this level
+            return torch.zeros_like(children.nodes, dtype=state.hidden.dtype)
+        assert state.contexts is not None
+        context = state.contexts[level]  # (B, D)
+        if level == 0:
+            logits = self._choice_logits(state, level)[:, None]  # (B, 1, C): the root's children
+        else:
+            # An only child is −1 among the choices. Any finite score will do: its softmax is 1.
+            rows = choices.of_node[children.nodes].clamp(min=0).flatten(1)  # (B, K·C)
+            logits = self._scored(level, context, rows, children.codes.flatten(1))
+            logits = logits.view_as(children.nodes)
+        logits = logits.masked_fill(~children.valid, -torch.inf)
+        return (logits / temperature).log_softmax(2)
+
+    def _scored(self, level: int, context: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
+        """Score some choices of a level.
+
+        Args:
+            level: from 1.
+            context: shape (B, D).
+            rows: shape (B, M), int64, the choices.
+            codes: shape (B, M), int64, their last codes.
+
+        Returns:
+            shape (B, M).
+        """
+        if self.prefix_network is not None:
+            vectors = F.embedding(rows, self._vectors(level))  # (B, M, D)
+            return torch.bmm(vectors, context[:, :, None])[..., 0]
+        own = self._own_vectors()[level]
+        assert own is not None
+        # The vector of a choice is a sum, so its score is one too: the first term once per code.
+        of_codes = context @ self.code_embedding.weight[self.code_slices[level]].T  # (B, size)
+        of_own = torch.bmm(F.embedding(rows, own), context[:, :, None])[..., 0]
+        return of_own + of_codes.gather(1, codes)
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
@@ -172,7 +222,7 @@ class RQTransformer(Recommender):
             assert state.nodes is not None
             nodes = self.trie.follow(state.depth, state.nodes.gather(1, parents), codes)
         hidden = state.hidden[:, :1].expand(-1, nodes.shape[1], -1)
-        return BeamState(hidden, state.lengths, state.depth + 1, nodes=nodes)
+        return state._replace(hidden=hidden, depth=state.depth + 1, nodes=nodes)
 
     def _choices(self, level: int) -> SiblingSets:
         return SiblingSets(
@@ -233,10 +283,33 @@ class RQTransformer(Recommender):
         context: Tensor = self.context_norm(hidden + rest(inner + place))
         return context
 
-    def _choice_logits(self, hidden: Tensor, level: int) -> Tensor:
-        """Score all choices of a level from outputs (B, D): (B, C)."""
-        vectors = self._prefix_vectors(self._choices(level), level, self._own_vectors()[level])
-        return self._context(hidden, self._inner(hidden), level) @ vectors.T
+    def _contexts(self, hidden: Tensor) -> Tensor:
+        """Return the contexts of all levels from outputs (B, D): (L, B, D). See `_context`."""
+        first, rest = self.context_network[0], self.context_network[1:]
+        assert isinstance(first, nn.Linear)
+        places = F.linear(self.level_position.weight, first.weight)  # (L, 2 D)
+        contexts: Tensor = self.context_norm(hidden + rest(self._inner(hidden) + places[:, None]))
+        return contexts
+
+    def _choice_logits(self, state: BeamState, level: int) -> Tensor:
+        """Score all choices of a level for each user: (B, C)."""
+        assert state.contexts is not None
+        return state.contexts[level] @ self._vectors(level).T
+
+    def _vectors(self, level: int) -> Tensor:
+        """Return the vectors of all choices of a level, (C, D).
+
+        A network makes them for the whole catalogue, so they are kept until the weights change.
+        """
+        choices, own = self._choices(level), self._own_vectors()[level]
+        if self.prefix_network is None or torch.is_grad_enabled():
+            return self._prefix_vectors(choices, level, own)
+        weights = [
+            self.code_embedding.weight,
+            self.level_position.weight,
+            *self.prefix_network.parameters(),
+        ]
+        return self._made[level].of(weights, lambda: self._prefix_vectors(choices, level, own))
 
 
 def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]]:

@@ -25,40 +25,34 @@ class KeyValues(NamedTuple):
     keys: Tensor  # (B, H, T, D/H) for a shared history; (B, K, H, n, D/H) for K beams' own tokens
     values: Tensor  # same shape
 
-    def append(self, keys: Tensor, values: Tensor) -> "KeyValues":
-        """Add one new token per beam to the beams' own tokens.
-
-        Args:
-            keys, values: shape (B, H, K, D/H), those of the new token of each of K beams.
-
-        Returns:
-            The keys and the values of n + 1 tokens, each (B, K, H, n + 1, D/H).
-        """
-        return KeyValues(
-            torch.cat([self.keys, keys.transpose(1, 2)[..., None, :]], 3),  # (B, K, H, n + 1, D/H)
-            torch.cat([self.values, values.transpose(1, 2)[..., None, :]], 3),
-        )
-
 
 class Memory(NamedTuple):
     """The cache of a generation: the history, which beams share, and each beam's own tokens."""
 
     history: list[KeyValues]  # one per layer
-    history_mask: Tensor  # (B, 1, 1, T) bool, True where there is a token
-    own: list[KeyValues]  # one per layer
+    history_mask: Tensor | None  # (B, 1, 1, T) bool, True where there is a token; None: everywhere
+    own_tokens: Tensor  # (B, K, layers, 2, H, n, D/H): the keys, then the values, of n tokens
 
     @classmethod
-    def of(cls, history: list[KeyValues], history_mask: Tensor) -> "Memory":
+    def of(cls, history: list[KeyValues], history_mask: Tensor | None) -> "Memory":
         """Make the memory of a history, with one beam per user that has no tokens yet.
 
         Args:
             history: the keys and values of each layer, each (B, H, T, D/H).
-            history_mask: shape (B, 1, 1, T), bool, True where there is a token.
+            history_mask: shape (B, 1, 1, T), bool, True where there is a token; None: everywhere.
         """
         keys = history[0].keys
         batch, num_heads, _, head_dim = keys.shape
-        nothing = keys.new_empty(batch, 1, num_heads, 0, head_dim)
-        return cls(history, history_mask, [KeyValues(nothing, nothing)] * len(history))
+        return cls(
+            history,
+            history_mask,
+            keys.new_empty(batch, 1, len(history), 2, num_heads, 0, head_dim),
+        )
+
+    @property
+    def own(self) -> list[KeyValues]:
+        """The keys and values of the beams' own tokens, one per layer, each (B, K, H, n, D/H)."""
+        return [KeyValues(*layer.unbind(2)) for layer in self.own_tokens.unbind(2)]
 
     def select(self, parents: Tensor) -> "Memory":
         """Return the memory of new beams: beam k of user b continues the old beam parents[b, k].
@@ -66,11 +60,14 @@ class Memory(NamedTuple):
         Args:
             parents: shape (B, K'), int64.
         """
-        rows = torch.arange(len(parents), device=parents.device)[:, None]  # (B, 1)
-        own = [
-            KeyValues(layer.keys[rows, parents], layer.values[rows, parents]) for layer in self.own
-        ]
-        return self._replace(own=own)
+        batch, num_beams = self.own_tokens.shape[:2]
+        if batch > 1:
+            first = torch.arange(0, batch * num_beams, num_beams, device=parents.device)
+            chosen = (parents + first[:, None]).flatten()
+        else:
+            chosen = parents[0]
+        own = self.own_tokens.flatten(0, 1).index_select(0, chosen)
+        return self._replace(own_tokens=own.unflatten(0, parents.shape))
 
 
 class Block(nn.Module):
@@ -109,39 +106,72 @@ class Block(nn.Module):
         x = self._add_attention(x, mixed.transpose(1, 2).flatten(2))
         return self._add_mlp(x), KeyValues(k, v)
 
+    def read_last(self, x: Tensor, lengths: Tensor, mask: Tensor | None) -> tuple[Tensor, KeyValues]:
+        """Read whole sequences causally, but compute the output of one token of each only.
+
+        The last block of a transformer that reads a history needs no other output: the keys and
+        values of all tokens come from its input.
+
+        Args:
+            x: shape (B, T, D), padded at the end.
+            lengths: shape (B,), int64, the number of real tokens, 1 to T: the last of them counts.
+            mask: shape (B, 1, 1, T), bool, True where there is a token; None: everywhere.
+
+        Returns:
+            The output, shape (B, 1, D), and the keys and values, each (B, H, T, D/H).
+        """
+        dim, normed = x.shape[2], self.attention_norm(x)
+        if mask is None:
+            last, last_normed = x[:, -1:], normed[:, -1:]
+        else:
+            rows = torch.arange(len(x), device=x.device)
+            last, last_normed = (each[rows, lengths - 1][:, None] for each in (x, normed))
+        q = F.linear(last_normed, self.qkv.weight[:dim], self.qkv.bias[:dim])
+        kv = F.linear(normed, self.qkv.weight[dim:], self.qkv.bias[dim:])  # (B, T, 2 D)
+        k, v = kv.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
+        q = q.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, H, 1, D/H)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H, 1, D/H)
+        last = self._add_attention(last, mixed.transpose(1, 2).flatten(2))
+        return self._add_mlp(last), KeyValues(k, v)
+
     def step(
-        self, x: Tensor, history: KeyValues, history_mask: Tensor, own: KeyValues
-    ) -> tuple[Tensor, KeyValues]:
+        self, x: Tensor, history: KeyValues, history_mask: Tensor | None, own: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Read one new token per beam.
 
         Args:
             x: shape (B, K, D), the new token of each of K beams.
             history: each (B, H, T, D/H), shared by a user's beams.
-            history_mask: shape (B, 1, 1, T), bool, True where there is a token.
-            own: each (B, K, H, n, D/H), the beam's tokens so far; n may be 0.
+            history_mask: shape (B, 1, 1, T), bool, True where there is a token; None: everywhere.
+            own: shape (B, K, 2, H, n, D/H), the keys and values of the beam's tokens so far; n may
+                be 0.
 
         Returns:
-            The output, shape (B, K, D), and `own` with the new token, each (B, K, H, n + 1, D/H).
+            The output, shape (B, K, D), and `own` with the new token, (B, K, 2, H, n + 1, D/H).
         """
-        q, k, v = self._project(x)  # (B, H, K, D/H)
-        own = own.append(k, v)  # (B, K, H, n + 1, D/H)
-        scale = q.shape[-1] ** -0.5
-        to_history = (q @ history.keys.transpose(2, 3)) * scale  # (B, H, K, T)
-        to_history = to_history.masked_fill(~history_mask, -torch.inf)
-        beam_q = q.transpose(1, 2)[..., None, :]  # (B, K, H, 1, D/H)
-        to_own = (beam_q @ own.keys.transpose(3, 4)) * scale  # (B, K, H, 1, n + 1)
+        qkv = self._qkv(x)  # (B, K, 3, H, D/H)
+        own = torch.cat([own, qkv[:, :, 1:, :, None]], 4)  # (B, K, 2, H, n + 1, D/H)
+        q = qkv[:, :, 0] * qkv.shape[-1] ** -0.5  # (B, K, H, D/H)
+        to_history = q.transpose(1, 2) @ history.keys.transpose(2, 3)  # (B, H, K, T)
+        if history_mask is not None:
+            to_history = to_history.masked_fill(~history_mask, -torch.inf)
+        to_own = q[..., None, :] @ own[:, :, 0].transpose(3, 4)  # (B, K, H, 1, n + 1)
         to_own = to_own.squeeze(3).transpose(1, 2)  # (B, H, K, n + 1)
         weights = torch.cat([to_history, to_own], 3).softmax(3)
         on_history, on_own = weights.tensor_split([to_history.shape[3]], 3)
         mixed = on_history @ history.values  # (B, H, K, D/H)
-        own_mixed = on_own.transpose(1, 2)[..., None, :] @ own.values  # (B, K, H, 1, D/H)
+        own_mixed = on_own.transpose(1, 2)[..., None, :] @ own[:, :, 1]  # (B, K, H, 1, D/H)
         mixed = mixed.transpose(1, 2) + own_mixed.squeeze(3)  # (B, K, H, D/H)
         return self._add_mlp(self._add_attention(x, mixed.flatten(2))), own
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
+        q, k, v = self._qkv(x).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
         return q, k, v
+
+    def _qkv(self, x: Tensor) -> Tensor:
+        """Return the query, key and value of each token: (B, T, D) → (B, T, 3, H, D/H)."""
+        qkv: Tensor = self.qkv(self.attention_norm(x))
+        return qkv.view(*x.shape[:2], 3, self.num_heads, -1)
 
     def _add_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
         added: Tensor = x + self.dropout(self.out(mixed))  # (B, T, D)
@@ -181,22 +211,27 @@ class Transformer(nn.Module):
         Returns:
             The output of each history's last real token, (B, 1, D), and the memory.
         """
+        mask = None  # if all histories are of one length, each token is real
+        if not (lengths == x.shape[1]).all():
+            positions = torch.arange(x.shape[1], device=x.device)
+            mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
+        *blocks, last = self.blocks
         history = []
-        for block in self.blocks:
+        for block in blocks:
             x, layer = block(x)
             history.append(layer)
-        batch, length, _ = x.shape
-        positions = torch.arange(length, device=x.device)
-        mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
-        last = x[torch.arange(batch, device=x.device), lengths - 1]  # (B, D)
-        return self.norm(last)[:, None], Memory.of(history, mask)
+        assert isinstance(last, Block)
+        x, layer = last.read_last(x, lengths, mask)
+        normed: Tensor = self.norm(x)
+        return normed, Memory.of([*history, layer], mask)
 
     def step(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read one new token per beam: (B, K, D) → (B, K, D), and the memory with the token."""
         own = []
-        for block, history, tokens in zip(self.blocks, memory.history, memory.own, strict=True):
+        tokens_before = memory.own_tokens.unbind(2)
+        for block, history, tokens in zip(self.blocks, memory.history, tokens_before, strict=True):
             assert isinstance(block, Block)
             x, tokens = block.step(x, history, memory.history_mask, tokens)
             own.append(tokens)
         normed: Tensor = self.norm(x)
-        return normed, memory._replace(own=own)
+        return normed, memory._replace(own_tokens=torch.stack(own, 2))

@@ -118,11 +118,9 @@ class Trie(nn.Module):
             level's `max_children`.
         """
         level, below = self.level(depth), self.level(depth + 1)
-        first = level.first_child[nodes].long()  # (...)
-        last = level.first_child[nodes + 1].long()
-        offsets = torch.arange(level.max_children, device=nodes.device)  # (C,)
-        found = first[..., None] + offsets  # (..., C)
-        valid = found < last[..., None]
+        first, end = _from_to(level.first_child, nodes)  # (..., 1)
+        found = first + torch.arange(level.max_children, device=nodes.device)  # (..., C)
+        valid = found < end
         found = found.clamp(max=len(below.code) - 1)
         return Children(found, below.code[found].long(), valid)
 
@@ -152,8 +150,8 @@ class Trie(nn.Module):
         Returns:
             The starts and the ends, each of shape (...), int64.
         """
-        first_leaf = self.level(depth).first_leaf
-        return first_leaf[nodes].long(), first_leaf[nodes + 1].long()
+        first, end = _from_to(self.level(depth).first_leaf, nodes)
+        return first[..., 0], end[..., 0]
 
     def node_above(self, depth: int, leaves: Tensor) -> Tensor:
         """Return the node of a level that each leaf is below: (...) int64.
@@ -162,5 +160,12 @@ class Trie(nn.Module):
             depth: the depth of the nodes, 0 to `self.depth`.
             leaves: shape (...), int64, positions in `items`.
         """
-        first_leaf = self.level(depth).first_leaf.long()
-        return torch.searchsorted(first_leaf[:-1], leaves, right=True) - 1
+        first_leaf = self.level(depth).first_leaf[:-1]
+        return torch.searchsorted(first_leaf, leaves.int(), right=True) - 1
+
+
+def _from_to(starts: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Look up a range for each row: starts[row] and starts[row + 1], each (..., 1) int64."""
+    pairs = starts.unfold(0, 2, 1)[rows].long()  # (..., 2), a single look-up
+    first, end = pairs.split(1, -1)
+    return first, end

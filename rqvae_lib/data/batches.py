@@ -92,24 +92,29 @@ class WindowBatches:
         self.number = torch.arange(len(self.user)) - first  # (M,), 0 for a user's first window
         self.shuffled = _Shuffled(len(self.user), batch_size, seed)
         self.steps_per_epoch = self.shuffled.steps_per_epoch
+        self.epoch = -1
+        self.shift = torch.empty(0, dtype=torch.int64)
 
     def __call__(self, step: int) -> Tensor:
         """Return the windows of one step: items, (batch_size, ≤ W) int64, padded at the end."""
         epoch, chosen = self.shuffled(step)
         user, number = self.user[chosen], self.number[chosen]
-        drawn = torch.rand(
-            len(self.histories), generator=_generator(self.seed, epoch, 1), dtype=torch.float64
-        )
-        # How many places earlier each user's first window ends.
-        shift = self.least_shift + (drawn * self.num_shifts).long()  # (U,)
+        if epoch != self.epoch:  # draw once per epoch: a draw for every user at every step is slow
+            self.shift, self.epoch = self._draw_shift(epoch), epoch
         begin, end = self.histories.offsets[user], self.histories.offsets[user + 1]
-        start = begin + number * self.max_items - shift[user]
+        start = begin + number * self.max_items - self.shift[user]
         stop = torch.minimum(start + self.max_items, end)
         start = torch.maximum(start, begin)
         width = int((stop - start).max())
         positions = start[:, None] + torch.arange(width)  # (B, width)
         items = self.histories.items[positions.clamp(max=len(self.histories.items) - 1)]
         return items.masked_fill(positions >= stop[:, None], PADDING)
+
+    def _draw_shift(self, epoch: int) -> Tensor:
+        """Draw how many places earlier each user's first window ends in an epoch, (U,) int64."""
+        generator = _generator(self.seed, epoch, 1)
+        drawn = torch.rand(len(self.histories), generator=generator, dtype=torch.float64)
+        return self.least_shift + (drawn * self.num_shifts).long()
 
 
 class _Shuffled:

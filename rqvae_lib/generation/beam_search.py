@@ -237,13 +237,11 @@ class _BlockedPrefixes:
             depth: the depth of the nodes.
             nodes: shape (B, K, C), int64.
         """
-        ranges = torch.stack(self.trie.leaf_range(depth, nodes))  # (2, B, K, C)
-        of_user = ranges.transpose(0, 1).flatten(1)
-        before = torch.searchsorted(self.forbidden, of_user).view(len(nodes), 2, *nodes.shape[1:])
-        forbidden = before[:, 1] - before[:, 0]
+        ranges = torch.stack(self.trie.leaf_range(depth, nodes), 1)  # (B, 2, K, C)
+        forbidden = torch.searchsorted(self.forbidden, ranges.flatten(1)).view_as(ranges)
         if self.allowed_before is not None:
             ranges = self.allowed_before[ranges]
-        return forbidden == ranges[1] - ranges[0]
+        return forbidden.diff(dim=1)[:, 0] == ranges.diff(dim=1)[:, 0]
 
 
 def check_rows(items: Tensor, what: str, trie: Trie) -> None:

@@ -25,6 +25,7 @@ Derived in: chapter 10.
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,21 @@ class RQTransformer(Recommender):
         self.context_network = _two_layers(dim)
         self.context_norm = nn.LayerNorm(dim)
         self._made = [Derived() for _ in self.sizes]
+        self._levels = self._find_levels()
         draw_weights(self)
+
+    def _apply(self, *arguments: Any, **options: Any) -> "RQTransformer":
+        super()._apply(*arguments, **options)  # such as a move to another device
+        self._levels = self._find_levels()
+        return self
+
+    def _find_levels(self) -> list[SiblingSets]:
+        """Collect the buffers of each level: to look them up by their names at each step is slow."""
+        names = SiblingSets._fields
+        return [
+            SiblingSets(*(getattr(self, f"choices_{level}_{name}") for name in names))
+            for level in range(len(self.sizes))
+        ]
 
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
@@ -225,9 +240,7 @@ class RQTransformer(Recommender):
         return state._replace(hidden=hidden, depth=state.depth + 1, nodes=nodes)
 
     def _choices(self, level: int) -> SiblingSets:
-        return SiblingSets(
-            *(getattr(self, f"choices_{level}_{name}") for name in SiblingSets._fields)
-        )
+        return self._levels[level]
 
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""

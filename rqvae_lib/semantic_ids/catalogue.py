@@ -25,6 +25,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.row_order import SortedRows
+
 
 class SemanticIDs:
     """One unique tuple of codes for each item of a catalogue.
@@ -41,6 +43,7 @@ class SemanticIDs:
 
     Attributes:
         ids: (N, L + 1) int64, the codes followed by the disambiguation code. Every row is unique.
+        order: (N,) int64, the items in the sorted order of their IDs.
         sizes: length L + 1, the number of values at each position.
     """
 
@@ -55,14 +58,16 @@ class SemanticIDs:
                 f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
                 f"matrix of one row per item and {len(sizes)} columns, at least one"
             )
-        outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
-        if len(outside):
+        if len(codes) and ((codes.amin(0) < 0) | (codes.amax(0) >= torch.tensor(sizes))).any():
+            outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
             row, level = outside[0].tolist()
             raise ValueError(
                 f"item {row} has code {int(codes[row, level])} at level {level + 1}; expected a "
                 f"code of the codebook, 0 to {sizes[level] - 1}: pass the right codebook_sizes"
             )
-        duplicates = disambiguate(codes)  # (N,)
+        rows = SortedRows(codes)
+        self.order = rows.order  # of the IDs too: of equal codes the earlier item comes first
+        duplicates = _number_duplicates(rows)  # (N,)
         self.ids = torch.cat([codes, duplicates[:, None]], 1)  # (N, L + 1)
         self.sizes = (*sizes, int(duplicates.max()) + 1 if len(codes) else 1)
 
@@ -103,11 +108,6 @@ class SemanticIDs:
         groups = zip(first[shared].tolist(), sizes[shared].tolist(), strict=True)
         by_size = sorted(groups, key=lambda group: -group[1])
         return [self.order[start : start + size] for start, size in by_size]
-
-    @cached_property
-    def order(self) -> Tensor:
-        """The items in the sorted order of their IDs, (N,) int64."""
-        return lexicographic_order(self.ids)
 
     @cached_property
     def _sorted_columns(self) -> np.ndarray:
@@ -214,24 +214,19 @@ def disambiguate(codes: Tensor) -> Tensor:
     Returns:
         shape (N,), int64: 0 for the first row with some codes, 1 for the second, and so on.
     """
-    order = lexicographic_order(codes)  # (N,), equal rows stay in order
-    sorted_codes = codes[order]
-    starts = torch.ones(len(codes), dtype=torch.bool)
-    starts[1:] = (sorted_codes[1:] != sorted_codes[:-1]).any(1)
-    position = torch.arange(len(codes))
-    group_start = position[starts][starts.cumsum(0) - 1]  # (N,), where each row's group begins
-    counts = torch.empty_like(position)
-    counts[order] = position - group_start
-    return counts
+    return _number_duplicates(SortedRows(codes))
 
 
-def lexicographic_order(table: Tensor) -> Tensor:
-    """Return the stable order that sorts the rows of a table by the first column, then the next.
-
-    Args:
-        table: shape (N, L), on the CPU.
-
-    Returns:
-        shape (N,), int64, rows of the table.
-    """
-    return torch.from_numpy(np.lexsort(table.numpy().T[::-1]))
+def _number_duplicates(rows: SortedRows) -> Tensor:
+    """Count the equal rows before each row of a matrix: (N,) int64, in the matrix's order."""
+    numbers = torch.zeros(len(rows.order), dtype=torch.int64)
+    later = (~rows.starts(rows.num_columns)).nonzero()[:, 0]  # (D,), all but each group's first row
+    if len(later):
+        # A group's later rows are neighbors in sorted order, behind its first row.
+        begins = torch.diff(later, prepend=torch.tensor([-1])) > 1
+        begins[0] = True
+        first = begins.nonzero()[:, 0]
+        sizes = torch.diff(first, append=torch.tensor([len(later)]))
+        start = torch.repeat_interleave(first, sizes)
+        numbers[rows.order[later]] = torch.arange(len(later)) - start + 1
+    return numbers

@@ -55,7 +55,6 @@ def sibling_sets(trie: Trie) -> list[SiblingSets]:
     Returns:
         One `SiblingSets` per code of an ID, on the CPU.
     """
-    leaves = torch.arange(trie.num_items)
     levels = []
     for depth in range(1, trie.depth + 1):
         num_children = trie.level(depth - 1).first_child.long().diff()  # of the nodes above
@@ -64,7 +63,8 @@ def sibling_sets(trie: Trie) -> list[SiblingSets]:
         has_siblings = splits[parent]  # (M,)
         nodes = has_siblings.nonzero()[:, 0]  # (C,)
         of_node = torch.where(has_siblings, has_siblings.cumsum(0) - 1, -1)  # (M,)
-        of_leaf = of_node[trie.node_above(depth, leaves)]  # (N,)
+        num_leaves = trie.level(depth).first_leaf.diff()  # below each node
+        of_leaf = torch.repeat_interleave(of_node, num_leaves)  # (N,)
         levels.append(
             SiblingSets(
                 item=trie.items[trie.level(depth).first_leaf[nodes].long()],

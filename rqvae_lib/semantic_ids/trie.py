@@ -10,11 +10,12 @@ arXiv 2010.00904, §3.2; the flat layout: Su et al., "STATIC", arXiv 2602.22647.
 Derived in: chapter 09; seen at work in chapter 00.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rqvae_lib.ops.row_order import SortedRows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
@@ -60,30 +61,39 @@ class Trie(nn.Module):
         super().__init__()
         if not len(ids):
             raise ValueError("the catalogue holds no item: a trie needs at least one ID")
-        leaf_of = torch.empty_like(ids.order)
-        leaf_of[ids.order] = torch.arange(len(ids.order))
-        self._keep("items", ids.order)
-        self._keep("leaf_of", leaf_of)
-        table = ids.ids[ids.order]  # (N, depth)
-        num_items, self.depth = table.shape  # the codes of an ID
-        starts = [torch.zeros(1, dtype=torch.int64)]  # per level: the row where each prefix begins
-        begins = torch.zeros(num_items, dtype=torch.bool)
-        begins[0] = True
-        for level in range(self.depth):
-            begins[1:] |= table[1:, level] != table[:-1, level]
-            starts.append(begins.nonzero()[:, 0])
-        starts.append(starts[-1])  # each leaf counts as its own child: every level needs a next one
+        rows = SortedRows(ids.ids)
+        leaf_of = torch.empty(len(ids), dtype=torch.int32)  # scattered in a cache twice as large
+        leaf_of[rows.order] = torch.arange(len(ids), dtype=torch.int32)
+        self._keep("items", rows.order)
+        self._keep("leaf_of", leaf_of.long())
+        num_items, self.depth = ids.ids.shape  # the codes of an ID
+        root = torch.zeros(1, dtype=torch.int64)
         end = torch.tensor([num_items])
+        self._keep("code_0", root.int())
+        first_leaf = torch.cat([root, end])  # (M + 1,) of the level above
         max_children = []
-        for d in range(self.depth + 1):
-            rows = torch.cat([starts[d], end])  # (M + 1,)
-            first_child = torch.searchsorted(starts[d + 1], rows)
-            root = torch.zeros(1, dtype=torch.int64)
-            self._keep(f"code_{d}", (table[starts[d], d - 1] if d else root).int())
-            self._keep(f"first_child_{d}", first_child.int())
-            self._keep(f"first_leaf_{d}", rows.int())
+        for depth in range(1, self.depth + 1):
+            begins = rows.starts(depth)  # (N,)
+            starts = begins.nonzero()[:, 0]  # (M,), the leaf where each prefix begins
+            first_child = first_leaf  # if every leaf begins a prefix
+            if len(starts) < num_items:  # the prefixes above begin at some of these leaves
+                before = torch.nn.functional.pad(begins.cumsum(0, dtype=torch.int32), (1, 0))
+                first_child = before[first_leaf]
+            self._keep(f"first_child_{depth - 1}", first_child.int())
+            self._keep(f"first_leaf_{depth - 1}", first_leaf.int())
+            self._keep(f"code_{depth}", rows.column(depth - 1, starts).int())
             max_children.append(int(first_child.diff().max()))
-        self.max_children = tuple(max_children)
+            first_leaf = torch.cat([starts, end])
+        # Each leaf counts as its own child: every level needs a next one.
+        self._keep(f"first_child_{self.depth}", first_leaf.int())
+        self._keep(f"first_leaf_{self.depth}", first_leaf.int())
+        self.max_children = (*max_children, 1)
+        self._levels = self._find_levels()
+
+    def _apply(self, *arguments: Any, **options: Any) -> "Trie":
+        super()._apply(*arguments, **options)  # such as a move to another device
+        self._levels = self._find_levels()
+        return self
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         # Not in a state dict: the IDs are there, and a trie can be made from them.
@@ -91,15 +101,20 @@ class Trie(nn.Module):
 
     def level(self, depth: int) -> Level:
         """Return the nodes at one depth, 0 to `self.depth`."""
-        code, first_child, first_leaf = (
-            getattr(self, f"{name}_{depth}") for name in ("code", "first_child", "first_leaf")
-        )
-        return Level(code, first_child, first_leaf, self.max_children[depth])
+        return self._levels[depth]
 
     @property
     def levels(self) -> list[Level]:
         """The nodes of every depth, the root first."""
-        return [self.level(depth) for depth in range(self.depth + 1)]
+        return list(self._levels)
+
+    def _find_levels(self) -> list[Level]:
+        """Collect the buffers of each level: to look them up by their names at each step is slow."""
+        names = ("code", "first_child", "first_leaf")
+        return [
+            Level(*(getattr(self, f"{name}_{depth}") for name in names), number)
+            for depth, number in enumerate(self.max_children)
+        ]
 
     @property
     def num_items(self) -> int:

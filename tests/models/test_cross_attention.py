@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.models.cross_attention import CrossBlock, CrossTransformer
-from rqvae_lib.models.transformer import KeyValues
 from tests.models.test_transformer import (
     CONFIG,
     random_transformer,
@@ -115,8 +114,8 @@ def test_a_block_drops_what_each_of_its_three_parts_adds() -> None:
     found = block.read(x, encoded, MASK)
     assert len(dropped) == 3
     torch.testing.assert_close(found, x + sum(dropped))  # in evaluation mode all of it is kept
-    nothing = torch.empty(3, 1, 3, 0, 4)
-    block.step(x[:, :1], encoded, MASK, KeyValues(nothing, nothing))
+    nothing = torch.empty(3, 1, 2, 3, 0, 4)
+    block.step(x[:, :1], encoded, MASK, nothing)
     assert len(dropped) == 6
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.models.configs import TransformerConfig
-from rqvae_lib.models.transformer import Block, KeyValues, Transformer
+from rqvae_lib.models.transformer import Block, Transformer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,8 +159,8 @@ def test_a_block_drops_what_attention_adds_and_what_the_mlp_adds() -> None:
     assert len(dropped) == 2
     torch.testing.assert_close(dropped[1], block.mlp(block.mlp_norm(x + dropped[0])))
     mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
-    nothing = torch.empty(2, 1, 3, 0, 4)
-    block.step(x[:, :1], history, mask, KeyValues(nothing, nothing))
+    nothing = torch.empty(2, 1, 2, 3, 0, 4)
+    block.step(x[:, :1], history, mask, nothing)
     assert len(dropped) == 4
 
 

@@ -96,13 +96,15 @@ def recommend(
             check_rows(own, "forbidden", trie)
     if allowed is not None:
         check_rows(allowed, "allowed", trie)
+    allowed_before = count_allowed(trie, allowed)
     found = []
     for start in range(0, len(histories), batch_size):
         batch = slice(start, start + batch_size)
         state = model.read_histories(*model.pad_histories(histories[batch]))
         left_out = histories[batch] if forbidden is None else forbidden[batch]
-        blocked = _BlockedPrefixes(trie, left_out, allowed)
-        scores, leaves = _search(model, state, blocked, beams, temperature)
+        blocked = BlockedPrefixes.of(trie, left_out, allowed_before)
+        scores, leaves = search(model, state, blocked, beams, temperature)
+        refuse_nan(scores)
         if max_per_prefix is not None:
             scores = _at_most(max_per_prefix, trie, scores, leaves)
             scores, order = scores.sort(dim=1, descending=True, stable=True)
@@ -147,14 +149,20 @@ def check_search(k: int, beams: int, temperature: float, max_per_prefix: int | N
         )
 
 
-def _search(
+def search(
     model: Recommender,
     state: BeamState,
-    blocked: "_BlockedPrefixes",
+    blocked: "BlockedPrefixes",
     beams: int,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """Search for one batch of users, from the state after their histories.
+
+    Args:
+        model: as `recommend`.
+        state: with one beam for each of B users, at depth 0.
+        blocked: the prefixes without an item that may be recommended.
+        beams, temperature: as `recommend`.
 
     Returns:
         The log-probability of each beam, (B, K) with K ≤ `beams`, highest first, and −inf if a beam
@@ -175,7 +183,6 @@ def _search(
         if depth < trie.depth - 1:
             codes = children.codes.flatten(1).gather(1, chosen)
             state = model.extend(state, parents, codes, nodes)
-    refuse_nan(scores)
     return scores, nodes
 
 
@@ -210,25 +217,33 @@ def refuse_nan(scores: Tensor) -> None:
         )
 
 
-class _BlockedPrefixes:
-    """The prefixes without an item that may be recommended, for each user."""
+class BlockedPrefixes(NamedTuple):
+    """The prefixes without an item that may be recommended, for each of B users."""
 
-    def __init__(self, trie: Trie, forbidden: Sequence[Tensor], allowed: Tensor | None) -> None:
-        self.trie = trie
-        device = trie.items.device
+    trie: Trie
+    forbidden: Tensor  # (B, S) int64, each user's forbidden leaves, sorted, then N as padding
+    allowed_before: Tensor | None  # (N + 1,) int64, the allowed leaves before each; None: all are
+
+    @classmethod
+    def of(
+        cls, trie: Trie, forbidden: Sequence[Tensor], allowed_before: Tensor | None = None
+    ) -> "BlockedPrefixes":
+        """Find them from the items that each user must not get, and those that all users may get.
+
+        Args:
+            trie: the catalogue's prefixes.
+            forbidden: as `recommend`.
+            allowed_before: the result of `count_allowed`; None: the whole catalogue is allowed.
+        """
         # `unique` sorts, and counts a repeated item once.
-        leaves = [torch.unique(trie.leaf_of[items.to(device)]) for items in forbidden]
-        self.allowed_before = None  # the whole catalogue is allowed
-        if allowed is not None:
-            is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=device)
-            is_allowed[trie.leaf_of[allowed.to(device)]] = True
-            # The number of allowed leaves before each leaf, (N + 1,) int64.
-            self.allowed_before = torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
-            leaves = [own[is_allowed[own]] for own in leaves]  # the others are excluded already
+        leaves = [torch.unique(trie.leaf_of[items.to(trie.items.device)]) for items in forbidden]
+        if allowed_before is not None:  # the others are excluded already
+            leaves = [own[allowed_before[own] < allowed_before[own + 1]] for own in leaves]
         # The padding is past the last leaf, outside every prefix's range.
-        self.forbidden = torch.nn.utils.rnn.pad_sequence(
+        padded = torch.nn.utils.rnn.pad_sequence(
             leaves, batch_first=True, padding_value=trie.num_items
-        )  # (B, S)
+        )
+        return cls(trie, padded, allowed_before)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
         """Return whether no item is left below each node, (B, K, C) bool.
@@ -242,6 +257,20 @@ class _BlockedPrefixes:
         if self.allowed_before is not None:
             ranges = self.allowed_before[ranges]
         return forbidden.diff(dim=1)[:, 0] == ranges.diff(dim=1)[:, 0]
+
+
+def count_allowed(trie: Trie, allowed: Tensor | None) -> Tensor | None:
+    """Return the number of allowed leaves before each leaf, (N + 1,) int64, or None for all items.
+
+    Args:
+        trie: the catalogue's prefixes.
+        allowed: as `recommend`.
+    """
+    if allowed is None:
+        return None
+    is_allowed = torch.zeros(trie.num_items, dtype=torch.bool, device=trie.items.device)
+    is_allowed[trie.leaf_of[allowed.to(is_allowed.device)]] = True
+    return torch.nn.functional.pad(is_allowed.cumsum(0), (1, 0))
 
 
 def check_rows(items: Tensor, what: str, trie: Trie) -> None:

@@ -113,6 +113,12 @@ class Recommender(nn.Module):
         """
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Compute what depends on the weights alone, if it is not at hand.
+
+        The other methods do this when they need it, but a compiled search cannot.
+        """
+
     def child_log_probabilities(
         self, state: BeamState, children: Children, temperature: float = 1.0
     ) -> Tensor:

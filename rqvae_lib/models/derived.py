@@ -8,6 +8,7 @@ Derived in: chapter 10.
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,8 @@ class Derived:
             weights: what the result is made from.
             make: computes it.
         """
+        if torch.compiler.is_compiling() and self._made is not None:
+            return self._made  # a compiled graph cannot ask; see `Recommender.prepare`
         if self._made is None or not self._is_current(weights):
             made = make()
             # Kept with the weights' memory, so that no other tensor can come to lie at its address.

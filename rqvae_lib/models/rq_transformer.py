@@ -184,6 +184,13 @@ class RQTransformer(Recommender):
         # "amax", because an invalid child may have the same code as a valid one.
         return nothing.scatter_reduce(2, children.codes, scores, "amax")
 
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Compute the vectors that a network makes, as `Recommender.prepare`."""
+        if self.prefix_network is not None:
+            for level in range(len(self.sizes)):
+                self._vectors(level)
+
     def child_log_probabilities(
         self, state: BeamState, children: Children, temperature: float = 1.0
     ) -> Tensor:

@@ -212,7 +212,7 @@ class Transformer(nn.Module):
             The output of each history's last real token, (B, 1, D), and the memory.
         """
         mask = None  # if all histories are of one length, each token is real
-        if not (lengths == x.shape[1]).all():
+        if torch.compiler.is_compiling() or not (lengths == x.shape[1]).all():
             positions = torch.arange(x.shape[1], device=x.device)
             mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
         *blocks, last = self.blocks

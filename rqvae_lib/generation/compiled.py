@@ -1,18 +1,21 @@
 """A compiled beam search, for a service that answers one request at a time.
 
 For a single user, the tensors of a search are so small that most of its time goes into starting
-operations, not into computing. torch.compile turns the whole search, from the padded history to the
-leaves of the trie, into a few native functions. The first call does this work, which takes about a
-minute, so it is made when the search is created and not at the first request.
+operations, not into computing. torch exports the whole search, from the user's items to the leaves
+of the trie, as one graph, and its compiler turns the graph into a native library. This takes about
+a minute, so it is done when the search is made and not at the first request.
 
-Every request has the same shapes: the history is padded to the model's window, and the forbidden
-items to a fixed number. So nothing is compiled again later.
-
+Source: torch.export and AOTInductor, https://docs.pytorch.org/docs/stable/torch.compiler_aot_inductor.html
 Derived in: chapter 09.
 """
 
+import tempfile
+import warnings
+from pathlib import Path
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from rqvae_lib.generation.beam_search import (
     BlockedPrefixes,
@@ -24,23 +27,24 @@ from rqvae_lib.generation.beam_search import (
     search,
 )
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
-from rqvae_lib.models.base import Recommender, check_histories, pad_histories
+from rqvae_lib.models.base import Recommender, check_histories
 
 
 class CompiledSearch:
-    """Recommends to one user per call, as `recommend` does, but faster.
+    """Recommends to one user per call, as `recommend` does, in a fraction of the time.
 
-    Making it compiles the search, which takes about a minute and needs a C++ compiler. The results
-    are those of `recommend`, up to the rounding of the scores. Later changes of the model's weights
-    in place are followed.
+    Making it takes about a minute and needs a C++ compiler. The recommendations are those of
+    `recommend`, up to the rounding of the scores. The weights are compiled in, so a later change of
+    the model has no effect.
 
     Args:
-        model: as `recommend`, on the device where it will stay.
+        model: as `recommend`, on the CPU.
         k, beams, temperature, allowed: as `recommend`.
         max_forbidden: the largest number of different items that a call may forbid, at least 1.
 
     Raises:
         ValueError: as `recommend`, or if `max_forbidden` is below 1.
+        RuntimeError: as torch's compiler, if there is no C++ compiler.
     """
 
     def __init__(
@@ -60,15 +64,12 @@ class CompiledSearch:
             check_rows(allowed, "allowed", model.trie)
         self.model, self.k, self.max_forbidden = model, k, max_forbidden
         self._allowed_before = count_allowed(model.trie, allowed)
-
-        def run(items: Tensor, lengths: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
-            state = model.read_histories(items, lengths)
-            blocked = BlockedPrefixes(model.trie, forbidden, self._allowed_before)
-            scores, leaves = search(model, state, blocked, beams, temperature)
-            return model.trie.items[leaves], scores
-
-        self._run = torch.compile(run, dynamic=False, fullgraph=True)
-        self(torch.empty(0, dtype=torch.int64))
+        self._uncompiled = _Search(model, beams, temperature, self._allowed_before).eval()
+        model.prepare()
+        example = torch.zeros(2, dtype=torch.int64)
+        self._compiled = _compiled(
+            self._uncompiled, self._inputs(example, example), model.config.max_items - 1
+        )
 
     @torch.no_grad()
     def __call__(self, history: Tensor, *, forbidden: Tensor | None = None) -> Recommendations:
@@ -85,34 +86,69 @@ class CompiledSearch:
             ValueError: if `history` or `forbidden` names an item outside the catalogue, if more
                 than `max_forbidden` items are forbidden, or if a score is NaN.
         """
-        model, window = self.model, self.model.config.max_items - 1
-        device = model.semantic_ids.device
-        check_histories([history], model.trie.num_items)
+        check_histories([history], self.model.trie.num_items)
         if forbidden is None:
             forbidden = history
         else:
-            check_rows(forbidden, "forbidden", model.trie)
-        items, lengths = pad_histories([history], window + 1, device)
-        items = _padded(items, window, 0)
-        leaves = BlockedPrefixes.of(model.trie, [forbidden], self._allowed_before).forbidden  # (1, S)
-        if leaves.shape[1] > self.max_forbidden:
-            raise ValueError(
-                f"{leaves.shape[1]} items are forbidden, expected at most max_forbidden, "
-                f"{self.max_forbidden}: make a CompiledSearch with a larger one"
-            )
-        model.prepare()
-        found, scores = self._run(
-            items, lengths, _padded(leaves, self.max_forbidden, model.trie.num_items)
-        )
+            check_rows(forbidden, "forbidden", self.model.trie)
+        inputs = self._inputs(history, forbidden)
+        # An exported graph is for two items or more: torch specializes on the sizes 0 and 1.
+        run = self._compiled if len(history) > 1 else self._uncompiled
+        items, scores = run(*inputs)
         refuse_nan(scores)
-        missing = max(0, self.k - found.shape[1])  # if the catalogue holds fewer items
-        found = found.masked_fill(scores == -torch.inf, -1)
+        items = items.masked_fill(scores == -torch.inf, -1)
+        missing = max(0, self.k - items.shape[1])  # if the catalogue holds fewer items
         return Recommendations(
-            torch.nn.functional.pad(found[:, : self.k], (0, missing), value=-1),
-            torch.nn.functional.pad(scores[:, : self.k], (0, missing), value=-torch.inf),
+            pad(items[:, : self.k], (0, missing), value=-1),
+            pad(scores[:, : self.k], (0, missing), value=-torch.inf),
         )
 
+    def _inputs(self, history: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the window of a history, its length, and the forbidden leaves, all of them padded.
 
-def _padded(rows: Tensor, width: int, value: int) -> Tensor:
-    """Pad a matrix (1, n) to (1, width)."""
-    return torch.nn.functional.pad(rows, (0, width - rows.shape[1]), value=value)
+        Only the window's width differs between requests.
+        """
+        trie = self.model.trie
+        leaves = BlockedPrefixes.of(trie, [forbidden], self._allowed_before).forbidden  # (1, S)
+        missing = self.max_forbidden - leaves.shape[1]
+        if missing < 0:
+            raise ValueError(
+                f"{leaves.shape[1]} items are forbidden, expected at most {self.max_forbidden}: "
+                "make a CompiledSearch with a larger max_forbidden"
+            )
+        items, lengths = self.model.pad_histories([history])
+        return items, lengths, pad(leaves, (0, missing), value=trie.num_items)
+
+
+class _Search(nn.Module):
+    """The search as a module, which is what torch exports."""
+
+    allowed_before: Tensor | None
+
+    def __init__(
+        self, model: Recommender, beams: int, temperature: float, allowed_before: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.model, self.beams, self.temperature = model, beams, temperature
+        self.register_buffer("allowed_before", allowed_before)
+
+    def forward(self, items: Tensor, lengths: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
+        trie = self.model.trie
+        state = self.model.read_histories(items, lengths)
+        blocked = BlockedPrefixes(trie, forbidden, self.allowed_before)
+        scores, leaves = search(self.model, state, blocked, self.beams, self.temperature)
+        return trie.items[leaves], scores
+
+
+@torch.no_grad()
+def _compiled(module: _Search, example: tuple[Tensor, Tensor, Tensor], window: int) -> nn.Module:
+    """Compile a search for histories of 2 to `window` items."""
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    length = torch.export.Dim("length", min=2, max=window)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore", FutureWarning)  # from within torch
+        exported = torch.export.export(module, example, dynamic_shapes=({1: length}, None, None))
+        package = aoti_compile_and_package(exported, package_path=str(Path(folder) / "search.pt2"))
+        compiled: nn.Module = aoti_load_package(package)
+    return compiled

@@ -43,13 +43,13 @@ class CrossBlock(Block):
         kv = self.cross_kv(encoded).unflatten(2, (2, self.num_heads, -1))
         return KeyValues(*kv.permute(2, 0, 3, 1, 4))
 
-    def read(self, x: Tensor, encoded: KeyValues, mask: Tensor) -> Tensor:
+    def read(self, x: Tensor, encoded: KeyValues, mask: Tensor | None) -> Tensor:
         """Read whole sequences, causally.
 
         Args:
             x: shape (B, n, D).
             encoded: each (B, H, T, D/H), from `keys_and_values`.
-            mask: shape (B, 1, 1, T), bool, True where there is an encoded token.
+            mask: shape (B, 1, 1, T), bool, True where there is an encoded token; None: everywhere.
 
         Returns:
             shape (B, n, D).

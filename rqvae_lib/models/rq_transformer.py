@@ -86,12 +86,13 @@ class RQTransformer(Recommender):
         draw_weights(self)
 
     def _apply(self, *arguments: Any, **options: Any) -> "RQTransformer":
-        super()._apply(*arguments, **options)  # such as a move to another device
+        # Called by `to`, `half` and the like, after which the buffers are others.
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._levels = self._find_levels()
         return self
 
     def _find_levels(self) -> list[SiblingSets]:
-        """Collect the buffers of each level: to look them up by their names at each step is slow."""
+        """Collect each level's buffers: to look them up by their names at each step is slow."""
         names = SiblingSets._fields
         return [
             SiblingSets(*(getattr(self, f"choices_{level}_{name}") for name in names))

@@ -67,7 +67,7 @@ class Memory(NamedTuple):
         else:
             chosen = parents[0]
         own = self.own_tokens.flatten(0, 1).index_select(0, chosen)
-        return self._replace(own_tokens=own.unflatten(0, parents.shape))
+        return self._replace(own_tokens=own.view(*parents.shape, *own.shape[1:]))
 
 
 class Block(nn.Module):
@@ -106,7 +106,9 @@ class Block(nn.Module):
         x = self._add_attention(x, mixed.transpose(1, 2).flatten(2))
         return self._add_mlp(x), KeyValues(k, v)
 
-    def read_last(self, x: Tensor, lengths: Tensor, mask: Tensor | None) -> tuple[Tensor, KeyValues]:
+    def read_last(
+        self, x: Tensor, lengths: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, KeyValues]:
         """Read whole sequences causally, but compute the output of one token of each only.
 
         The last block of a transformer that reads a history needs no other output: the keys and
@@ -128,8 +130,9 @@ class Block(nn.Module):
             last, last_normed = (each[rows, lengths - 1][:, None] for each in (x, normed))
         q = F.linear(last_normed, self.qkv.weight[:dim], self.qkv.bias[:dim])
         kv = F.linear(normed, self.qkv.weight[dim:], self.qkv.bias[dim:])  # (B, T, 2 D)
-        k, v = kv.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
-        q = q.unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (B, H, 1, D/H)
+        heads = (*x.shape[:2], 2, self.num_heads, dim // self.num_heads)
+        k, v = kv.view(heads).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
+        q = q.view(len(x), self.num_heads, 1, dim // self.num_heads)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H, 1, D/H)
         last = self._add_attention(last, mixed.transpose(1, 2).flatten(2))
         return self._add_mlp(last), KeyValues(k, v)
@@ -212,7 +215,8 @@ class Transformer(nn.Module):
             The output of each history's last real token, (B, 1, D), and the memory.
         """
         mask = None  # if all histories are of one length, each token is real
-        if torch.compiler.is_compiling() or not (lengths == x.shape[1]).all():
+        # A compiled graph cannot ask; it reads one history at a time, without padding.
+        if not torch.compiler.is_compiling() and not (lengths == x.shape[1]).all():
             positions = torch.arange(x.shape[1], device=x.device)
             mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
         *blocks, last = self.blocks

@@ -91,7 +91,8 @@ class Trie(nn.Module):
         self._levels = self._find_levels()
 
     def _apply(self, *arguments: Any, **options: Any) -> "Trie":
-        super()._apply(*arguments, **options)  # such as a move to another device
+        # Called by `to`, `half` and the like, after which the buffers are others.
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._levels = self._find_levels()
         return self
 
@@ -109,10 +110,14 @@ class Trie(nn.Module):
         return list(self._levels)
 
     def _find_levels(self) -> list[Level]:
-        """Collect the buffers of each level: to look them up by their names at each step is slow."""
-        names = ("code", "first_child", "first_leaf")
+        """Collect each level's buffers: to look them up by their names at each step is slow."""
         return [
-            Level(*(getattr(self, f"{name}_{depth}") for name in names), number)
+            Level(
+                getattr(self, f"code_{depth}"),
+                getattr(self, f"first_child_{depth}"),
+                getattr(self, f"first_leaf_{depth}"),
+                number,
+            )
             for depth, number in enumerate(self.max_children)
         ]
 
@@ -182,5 +187,4 @@ class Trie(nn.Module):
 def _from_to(starts: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Look up a range for each row: starts[row] and starts[row + 1], each (..., 1) int64."""
     pairs = starts.unfold(0, 2, 1)[rows].long()  # (..., 2), a single look-up
-    first, end = pairs.split(1, -1)
-    return first, end
+    return pairs[..., :1], pairs[..., 1:]

@@ -131,7 +131,7 @@ def test_only_what_the_caller_brings_is_sent_to_the_device(
         assert tensor.untyped_storage().data_ptr() not in own or not tensor.numel()
         assert tensor.dtype == torch.int64  # histories, and lists of items
     # Three batches of histories; besides, what is forbidden to each user and what is allowed.
-    lists = {search: 5, search_with_lists: 5 + 3, score_all: 0, score_some: 1}
+    lists = {search: 5, search_with_lists: 5 + 1, score_all: 0, score_some: 1}
     assert len(moves.sent) == 3 + lists[query]
 
 

@@ -138,3 +138,37 @@ def test_other_float_types_recommend(dtype: torch.dtype) -> None:
     found = recommend(model.to(dtype), HISTORIES, k=3, beams=20)
     assert found.log_probabilities.dtype == dtype
     assert torch.equal(found.items, expected.items) or dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("prefix_embeddings", [True, False])
+def test_the_children_are_scored_as_all_codes_are(prefix_embeddings: bool) -> None:
+    """Level by level, for beams at every node, against the scores of all choices."""
+    generator = torch.Generator().manual_seed(3)
+    ids = SemanticIDs(torch.randint(4, (60, 3), generator=generator), 4)
+    config = RQTransformerConfig(max_items=6, prefix_embeddings=prefix_embeddings)
+    model = RQTransformer(config, ids).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    state = model.encode_history([torch.tensor([3, 5]), torch.tensor([7])])
+    for depth in range(model.trie.depth):
+        nodes = torch.arange(len(model.trie.level(depth).code)).expand(2, -1)
+        state = state._replace(nodes=nodes, depth=depth)
+        children = model.trie.children_of(depth, nodes)
+        found = model.child_log_probabilities(state, children, 0.7)
+        every = (model.next_code_logits(state) / 0.7).log_softmax(2).gather(2, children.codes)
+        torch.testing.assert_close(found[children.valid], every[children.valid])
+
+
+def test_the_vectors_of_a_network_follow_its_weights() -> None:
+    generator = torch.Generator().manual_seed(3)
+    ids = SemanticIDs(torch.randint(4, (60, 3), generator=generator), 4)
+    model = RQTransformer(RQTransformerConfig(max_items=6, prefix_embeddings=False), ids).eval()
+    before = model.scores([torch.tensor([1])])
+    with torch.no_grad():
+        for parameter in model.prefix_network.parameters():
+            parameter.add_(0.2)
+    after = model.scores([torch.tensor([1])])
+    assert not torch.allclose(before, after)
+    other = RQTransformer(model.config, ids).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(after, other.scores([torch.tensor([1])]))

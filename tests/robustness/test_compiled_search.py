@@ -1,0 +1,72 @@
+"""The compiled search against the search that it was compiled from. It needs a C++ compiler."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.compiled import CompiledSearch
+from rqvae_lib.models.base import Recommender
+from rqvae_lib.models.configs import (
+    DecoderOnlyConfig,
+    HistoryModelConfig,
+    RQTransformerConfig,
+    TransformerConfig,
+)
+from rqvae_lib.models.registry import new_recommender
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no compiler"),
+]
+
+SMALL = TransformerConfig(dim=16, num_layers=1, num_heads=2, mlp_dim=16)
+CONFIGS = [
+    RQTransformerConfig(SMALL, max_items=12, prefix_embeddings=False),
+    DecoderOnlyConfig(SMALL, max_items=12, valid_only=True),
+]
+ALLOWED = torch.arange(0, 300, 2)
+
+
+def random_model(config: HistoryModelConfig) -> Recommender:
+    generator = torch.Generator().manual_seed(0)
+    ids = SemanticIDs(torch.randint(14, (300, 2), generator=generator), 14)
+    torch.manual_seed(0)
+    model = new_recommender(config, ids).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def histories() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    lengths = [0, 1, 2, 3, 11, 12, 40, *range(4, 11)]
+    return [torch.randint(300, (length,), generator=generator) for length in lengths]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["rq-transformer", "decoder-only"])
+def test_a_compiled_search_recommends_the_same(config: HistoryModelConfig) -> None:
+    model = random_model(config)
+    options = {"k": 5, "beams": 20, "temperature": 0.8, "allowed": ALLOWED}
+    compiled = CompiledSearch(model, **options, max_forbidden=40)
+    for history in histories():
+        for forbidden in (None, torch.tensor([0, 2, 2, 4])):
+            found = compiled(history, forbidden=forbidden)
+            given = None if forbidden is None else [forbidden]
+            expected = recommend(model, [history], forbidden=given, **options)
+            assert torch.equal(found.items, expected.items)
+            torch.testing.assert_close(
+                found.log_probabilities, expected.log_probabilities, rtol=1e-5, atol=1e-5
+            )
+    with pytest.raises(ValueError, match="150 items are forbidden, expected at most 40: make a"):
+        compiled(histories()[3], forbidden=ALLOWED)
+    with pytest.raises(ValueError, match="history 0 names items 300 to 300"):
+        compiled(torch.tensor([300]))
+    with pytest.raises(ValueError, match="item -1 is forbidden"):
+        compiled(torch.tensor([3]), forbidden=torch.tensor([-1]))
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    assert not compiled(histories()[4]).log_probabilities.isnan().any()  # the weights are its own

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rqvae_lib.checkpoints.cards import card_of, check_sizes
 from rqvae_lib.data.dataset import Dataset
@@ -334,11 +335,28 @@ def _describing(path: Path) -> Iterator[None]:
 
 def _filled(make: Callable[[], Model], tensors: Mapping[str, Tensor]) -> Model:
     """Make a model of the tensors of a file, in evaluation mode, once they are known to fit."""
-    with torch.device("meta"):  # weights without memory: a small file must not ask for gigabytes
+    # Weights without memory: a small file must not ask for gigabytes.
+    with torch.device("meta"), _WithoutDraws():
         model = make()
     check_tensors(tensors, model.state_dict())
     model.load_state_dict(tensors, assign=True)
     return model.eval()
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Leaves out the drawing of first weights.
+
+    Even for weights without memory, torch imports its compiler for it (seen in 2.13), which takes
+    longer than all the rest of a command.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def _check_depth(layers: int, tensors: Mapping[str, Tensor]) -> None:

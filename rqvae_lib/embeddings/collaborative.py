@@ -15,13 +15,17 @@ subspace iteration: Halko, Martinsson and Tropp, SIAM Review 2011, arXiv 0909.40
 Derived in: chapter 02.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
 from rqvae_lib.data.splits import Histories
+
+if TYPE_CHECKING:  # its import takes as long as a recommendation, which does not need it
+    from scipy import sparse
 
 
 def collaborative_vectors(
@@ -57,7 +61,7 @@ def collaborative_vectors(
     return torch.from_numpy(vectors).float()
 
 
-def cooccurrences(histories: Histories, num_items: int, window: int) -> sparse.csr_array:
+def cooccurrences(histories: Histories, num_items: int, window: int) -> "sparse.csr_array":
     """Count how often two items occur within a window of each other in a history.
 
     Args:
@@ -68,6 +72,8 @@ def cooccurrences(histories: Histories, num_items: int, window: int) -> sparse.c
     Returns:
         Symmetric counts, shape (N, N), float64, with a zero diagonal.
     """
+    from scipy import sparse
+
     items = histories.items.numpy()  # (E,)
     user = np.repeat(np.arange(len(histories)), histories.offsets.diff().numpy())  # (E,)
     counts = sparse.csr_array((num_items, num_items), dtype=np.float64)
@@ -79,7 +85,7 @@ def cooccurrences(histories: Histories, num_items: int, window: int) -> sparse.c
     return counts
 
 
-def positive_pmi(counts: sparse.csr_array) -> sparse.csr_array:
+def positive_pmi(counts: "sparse.csr_array") -> "sparse.csr_array":
     """Return the positive pointwise mutual information, max(0, log(p(i, j) / (p(i) p(j)))).
 
     Args:
@@ -88,6 +94,8 @@ def positive_pmi(counts: sparse.csr_array) -> sparse.csr_array:
     Returns:
         A sparse array, shape (N, N), float64. A pair with a count of 0 gets 0.
     """
+    from scipy import sparse
+
     entries = counts.tocoo()
     total = entries.data.sum()
     of_item = np.asarray(counts.sum(1)).ravel()  # (N,)
@@ -99,7 +107,7 @@ def positive_pmi(counts: sparse.csr_array) -> sparse.csr_array:
 
 
 def leading_singular_vectors(
-    matrix: sparse.csr_array, num: int, *, num_iterations: int = 20, spare: int = 32
+    matrix: "sparse.csr_array", num: int, *, num_iterations: int = 20, spare: int = 32
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the left singular vectors of a symmetric matrix with the largest singular values.
 

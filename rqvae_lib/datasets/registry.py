@@ -12,9 +12,10 @@ import pandas as pd
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.data.own_tables import called
-from rqvae_lib.datasets.amazon import AMAZON, load_amazon, read_amazon
+from rqvae_lib.datasets.amazon import AMAZON, load_amazon
 from rqvae_lib.datasets.embedded import load_embedded
-from rqvae_lib.datasets.movielens import MOVIELENS, load_movielens, read_movielens
+from rqvae_lib.datasets.folders import read_folder
+from rqvae_lib.datasets.movielens import MOVIELENS, load_movielens
 
 DOWNLOADED: dict[str, Callable[[], Dataset]] = {
     **{entry.name: partial(load_movielens, version) for version, entry in MOVIELENS.items()},
@@ -63,39 +64,10 @@ def load_dataset(
     if name in DOWNLOADED:
         return DOWNLOADED[name]()
     if name not in EMBEDDED and Path(name).is_dir():
-        return _read_folder(Path(name))
+        return read_folder(Path(name))
     if name not in EMBEDDED:
         raise ValueError(
             f"there is no dataset named {name!r}, and no such folder: expected one of "
             f"{', '.join(NAMES)}, or a folder with its files; check the spelling"
         )
     return load_embedded(name)
-
-
-def _read_folder(folder: Path) -> Dataset:
-    """Read a folder. The names of its files tell which dataset it holds."""
-    own = {
-        what: [folder / f"{what}{ending}" for ending in (".csv", ".tsv", ".parquet")]
-        for what in ("interactions", "items")
-    }
-    tables = {what: [path for path in paths if path.is_file()] for what, paths in own.items()}
-    if tables["interactions"]:
-        for what, found in tables.items():
-            if len(found) > 1:
-                raise ValueError(
-                    f"{folder} has both {found[0].name} and {found[1].name}, expected one table "
-                    f"of {what}: move one away"
-                )
-        return Dataset.from_tables(
-            tables["interactions"][0], next(iter(tables["items"]), None), name=folder.name
-        )
-    reviews = sorted(folder.glob("reviews_*_5.json.gz"))
-    if len(reviews) == 1:
-        category = reviews[0].name.removeprefix("reviews_").removesuffix("_5.json.gz")
-        return read_amazon(reviews[0], folder / f"meta_{category}.json.gz", folder.name)
-    if any((folder / name).is_file() for name in ("ratings.dat", "u.data", "ratings.csv")):
-        return read_movielens(folder)
-    raise FileNotFoundError(
-        f"{folder} has none of the files of a known dataset: expected interactions.csv (or .tsv, "
-        ".parquet), MovieLens's ratings.dat, u.data or ratings.csv, or one reviews_…_5.json.gz"
-    )

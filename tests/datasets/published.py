@@ -22,6 +22,19 @@ def ml_1m() -> dict[str, bytes]:
     }
 
 
+def ml_10m() -> dict[str, bytes]:
+    """Half stars and UTF-8; whole stars are written without a point."""
+    movies = ["3::Léon (1994)::Action|Crime", "1::Toy Story (1995)::Comedy"]
+    movies += ["8::Pull My Daisy (1958)::(no genres listed)"]
+    ratings = ["2::3::4.5::978300019", "1::3::0.5::978302268", "1::1::5::978302268"]
+    ratings += ["1::8::3::838985046"]
+    return {
+        "ml-10M100K/movies.dat": _text(movies, "utf-8"),
+        "ml-10M100K/ratings.dat": _text(ratings, "utf-8"),
+        "ml-10M100K/tags.dat": _text(["2::3::great::978300020"], "utf-8"),
+    }
+
+
 def ml_100k() -> dict[str, bytes]:
     flags = {name: ["0"] * GENRES_100K for name in ("toy", "unknown", "leon")}
     flags["toy"][3] = flags["toy"][5] = flags["leon"][1] = flags["unknown"][0] = "1"

@@ -187,7 +187,8 @@ def _read_dat(folder: Path, name: str | None) -> Dataset:
     Without either, it is 10M if there are half stars and the titles are UTF-8.
     """
     path, ratings = folder / "movies.dat", folder / "ratings.dat"
-    check_there(ratings)
+    for file in (path, ratings):
+        check_there(file)
     half_stars = not (folder / "users.dat").is_file() and (
         (folder / "tags.dat").is_file() or (_is_utf8(path) and _has_a_point(ratings))
     )
@@ -205,7 +206,6 @@ def _read_dat(folder: Path, name: str | None) -> Dataset:
 
 
 def _is_utf8(movies: Path) -> bool:
-    check_there(movies)
     try:
         movies.read_text("utf-8")
     except UnicodeDecodeError:

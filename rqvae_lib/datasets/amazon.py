@@ -9,7 +9,6 @@ Source: McAuley, Targett, Shi and van den Hengel, SIGIR 2015; He and McAuley, WW
 """
 
 import ast
-import html
 import json
 import re
 import warnings
@@ -21,6 +20,9 @@ import pandas as pd
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_files
+from rqvae_lib.datasets.html_text import plain_text
+from rqvae_lib.datasets.json_lines import field_wrong, line_wrong, object_of
+from rqvae_lib.datasets.published import product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, lines
 
 Category = Literal["beauty", "sports", "toys"]
@@ -124,6 +126,18 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
     )
 
 
+def products_of_2014(path: Path, wanted: set[str]) -> pd.DataFrame:
+    """Return what a file of metadata says about some products.
+
+    Args:
+        path: meta_X.json.gz of 2014, packed or not.
+        wanted: the products, by asin.
+    """
+    table = product_table(list(_read_metadata(path, wanted).values()))
+    table["item_id"] = table["item_id"].astype("string")
+    return table
+
+
 def _read_reviews(path: Path) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {}
     fields: dict[str, tuple[str, type | tuple[type, ...]]] = {
@@ -136,26 +150,23 @@ def _read_reviews(path: Path) -> pd.DataFrame:
         columns[ours] = []
     seen: dict[tuple[str, str], int] = {}
     for number, line in lines(path):
-        try:
-            review = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _not_read(path, number, line, "a review as JSON") from error
-        if not isinstance(review, dict):
-            raise _not_read(path, number, line, "a review as JSON")
+        review = object_of(path, number, line, "a review as JSON")
         for theirs, (ours, kind) in fields.items():
             value = review.get(theirs)
             if not isinstance(value, kind) or isinstance(value, bool) or not _is_plain(value):
-                raise _wrong(path, number, theirs, value, "text" if kind is str else "a number")
+                raise field_wrong(
+                    path, number, theirs, value, "text" if kind is str else "a number"
+                )
             columns[ours].append(value)
         if not 1 <= review["overall"] <= 5:
-            raise _wrong(path, number, "overall", review["overall"], "1 to 5 stars")
+            raise field_wrong(path, number, "overall", review["overall"], "1 to 5 stars")
         if not 0 <= review["unixReviewTime"] < 2**32:
             time = review["unixReviewTime"]
-            raise _wrong(path, number, "unixReviewTime", time, "seconds since 1970")
+            raise field_wrong(path, number, "unixReviewTime", time, "seconds since 1970")
         first = seen.setdefault((review["reviewerID"], review["asin"]), number)
         if first != number:
             what = f"a product that this user has not reviewed in line {first}"
-            raise _wrong(path, number, "asin", review["asin"], what)
+            raise field_wrong(path, number, "asin", review["asin"], what)
     if not seen:
         raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
     frame = pd.DataFrame(columns)
@@ -167,9 +178,9 @@ def _is_plain(value: object) -> bool:
     return not isinstance(value, str) or (value.isascii() and value.isprintable() and value != "")
 
 
-def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, str | None]]:
+def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, object]]:
     """Return a row of the items table for each wanted product, by asin."""
-    products: dict[str, dict[str, str | None]] = {}
+    products: dict[str, dict[str, object]] = {}
     for number, line in lines(path):
         # A line may mention other products too, so this finds too many lines but never too few.
         if wanted.isdisjoint(_PRODUCT.findall(line)):
@@ -179,7 +190,7 @@ def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, str | No
         if asin not in wanted:
             continue
         if asin in products:
-            raise _wrong(path, number, "asin", asin, "a product that no earlier line has")
+            raise field_wrong(path, number, "asin", asin, "a product that no earlier line has")
         products[asin] = _row(path, number, asin, product)
     return products
 
@@ -193,47 +204,21 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             found = json.loads(line)
     if not isinstance(found, dict):
-        raise _not_read(path, number, line, "a product as a Python literal or JSON")
+        raise line_wrong(path, number, line, "a product as a Python literal or JSON")
     return found
 
 
-def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[str, str | None]:
+def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[str, object]:
     title, brand = (product.get(name) for name in ("title", "brand"))
     for name, value in (("title", title), ("brand", brand)):
         if value is not None and not isinstance(value, str):
-            raise _wrong(path, number, name, value, "text or nothing")
+            raise field_wrong(path, number, name, value, "text or nothing")
     listed = product.get("categories", [])
     if not isinstance(listed, list) or not all(
         isinstance(way, list) and all(isinstance(category, str) for category in way)
         for way in listed
     ):
-        raise _wrong(path, number, "categories", listed, "lists of text")
-    categories = list(dict.fromkeys(_clean(category) for way in listed for category in way))
-    categories = [category for category in categories if category]
-    title, brand = (_clean(text or "") for text in (title, brand))
-    sentences = [
-        title,
-        f"Brand: {brand}" if brand else None,
-        f"Categories: {', '.join(categories)}" if categories else None,
-    ]
-    return {
-        "item_id": asin,
-        "title": title or None,
-        "genres": "|".join(category.replace("|", "/") for category in categories),
-        "text": "".join(f"{sentence}. " for sentence in sentences if sentence).strip(),
-    }
-
-
-def _clean(text: str) -> str:
-    """Return a text for display: decode HTML entities such as "&amp;", replace lone surrogates."""
-    return html.unescape(text).encode("utf-8", "replace").decode().strip()
-
-
-def _not_read(path: Path, number: int, line: str, expected: str) -> ValueError:
-    return ValueError(f"{path}, line {number}: found {line[:60]!r}, expected {expected}: {AGAIN}")
-
-
-def _wrong(path: Path, number: int, name: str, found: object, expected: str) -> ValueError:
-    return ValueError(
-        f"{path}, line {number}: {name} is {repr(found)[:60]}, expected {expected}: {AGAIN}"
-    )
+        raise field_wrong(path, number, "categories", listed, "lists of text")
+    categories = [plain_text(category) for way in listed for category in way]
+    title, brand = (plain_text(text or "") for text in (title, brand))
+    return product_row(asin, title, brand, categories)

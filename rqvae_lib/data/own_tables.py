@@ -10,55 +10,62 @@ Used by: `Dataset.from_tables`. Derived in: chapter 13.
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
+from rqvae_lib.data.times import MICROSECONDS, read_times
 
 MAX_TEXT = 2**20  # characters in one field
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_RATING = 1e30  # float32 can hold it
 NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
-LATEST = 2**32  # seconds since 1970: in the year 2106. Milliseconds are far larger
+
+
+class Met(NamedTuple):
+    """A table of interactions as it was read, in the order of its rows."""
+
+    table: pd.DataFrame  # user_id, item_id: int64 or strings; rating: float32; timestamp: int64
+    keys: NDArray[Any]  # (E,) what sorts the rows in time: finer than timestamps where the file is
+    notes: tuple[str, ...]  # what was taken for what
 
 
 def read_interactions(
-    source: pd.DataFrame | str | Path, columns: Mapping[str, str]
-) -> pd.DataFrame:
+    source: pd.DataFrame | str | Path,
+    columns: Mapping[str, str],
+    time_unit: str | None = None,
+) -> Met:
     """Read user_id, item_id, rating and timestamp from a table, in the order of its rows.
 
-    Args, Raises: as `Dataset.from_tables`.
+    Without timestamps in the table, row n is n seconds after 1970, so the order of the rows is the
+    order in time.
 
-    Returns:
-        Ids as int64 or strings, ratings as float32, timestamps as int64. Without timestamps in the
-        table, the timestamp is the row number.
+    Args, Raises: as `Dataset.from_tables`.
     """
     where = called(source, "interactions")
     found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
     text = _is_text_file(source)
     table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
-    rating, time = found.get("rating"), found.get("timestamp")
-    table["rating"] = 1.0 if rating is None else _numbers(rating, where)
-    large = table["rating"].abs().to_numpy() > MAX_RATING
-    if large.any():
-        row = int(large.argmax())
-        raise _wrong(where, row, "rating", table["rating"][row], f"a number up to {MAX_RATING:g}")
-    if time is None:
-        table["timestamp"] = np.arange(len(table), dtype=np.int64)
-    else:
-        table["timestamp"] = _seconds(time, where)
-        repeated = table[["user_id", "item_id", "timestamp"]].duplicated()
-        if repeated.any():
-            row = int(repeated.to_numpy().argmax())
-            raise ValueError(
-                f"{where}, row {row}: user {table['user_id'][row]} met item "
-                f"{table['item_id'][row]} in the same second in an earlier row, expected each "
-                "event once: drop the duplicate"
-            )
-    return table.astype({name: INTERACTION_DTYPES[name] for name in ("rating", "timestamp")})
+    rating = found.get("rating")
+    table["rating"] = _ratings(rating, where, len(table))
+    theirs = columns.get("timestamp", "timestamp")
+    if "timestamp" in found:
+        times = read_times(found["timestamp"], where, time_unit, theirs)
+        table["timestamp"] = times.microseconds
+        renamed = "" if theirs == "timestamp" else f"the column {theirs!r}, "
+        return Met(table, times.keys, (f"timestamp is {renamed}{times.said}",))
+    if time_unit is not None:
+        raise ValueError(
+            f"{where} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
+            "nothing: leave it out, or name the column of times"
+        )
+    order = np.arange(len(table), dtype=np.int64) * MICROSECONDS
+    table["timestamp"] = order
+    return Met(table, order, ("no column holds times, so the order of the rows is taken for it",))
 
 
 def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -77,7 +84,9 @@ def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) ->
     repeated = table["item_id"].duplicated()
     if repeated.any():
         row = int(repeated.to_numpy().argmax())
-        raise _wrong(where, row, "item_id", table["item_id"][row], "an id that no earlier row has")
+        raise wrong_row(
+            where, row, "item_id", table["item_id"][row], "an id that no earlier row has"
+        )
     for name in optional:
         if name == "year":
             table[name] = _years(found.get(name), where, len(table))
@@ -197,31 +206,31 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
         large = (column > 2**63 - 1).to_numpy(bool)  # possible for unsigned integers
         if large.any():
             row = int(large.argmax())
-            raise _wrong(where, row, str(column.name), column[row], "an id of 64 bits")
+            raise wrong_row(where, row, str(column.name), column[row], "an id of 64 bits")
         return _not_negative(column.astype("int64"), where)
     if pd.api.types.is_float_dtype(column.dtype):
         values = column.to_numpy(np.float64)
         bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > 2**53)
         if bad.any():
             row = int(bad.argmax())
-            raise _wrong(where, row, str(column.name), column[row], "a whole number or text")
+            raise wrong_row(where, row, str(column.name), column[row], "a whole number or text")
         return _not_negative(column.astype("int64"), where)
     if column.dtype == object:
         kinds = column.map(type)
         other = ~kinds.isin([str]) if kinds[0] is str else kinds != kinds[0]
         if other.any() or not (kinds[0] is str or issubclass(kinds[0], int | np.integer)):
             row = int(other.to_numpy().argmax())
-            raise _wrong(
+            raise wrong_row(
                 where, row, str(column.name), column[row], "ids of one type, such as all text"
             )
         if kinds[0] is not str:
             return _ids(column.map(str), where, True)
     elif not (pd.api.types.is_string_dtype(column.dtype) or column.dtype == "category"):
-        raise _wrong(where, 0, str(column.name), column[0], "a whole number or text")
+        raise wrong_row(where, 0, str(column.name), column[0], "a whole number or text")
     text = column.astype("string")
     blank = (text.str.strip() == "").to_numpy(bool)
     if blank.any():
-        raise _wrong(where, int(blank.argmax()), str(column.name), "", "an id")
+        raise wrong_row(where, int(blank.argmax()), str(column.name), "", "an id")
     _check_length(text, where)
     # Convert only strings that a number would be written as: "007" is not 7.
     if written and text.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
@@ -232,8 +241,20 @@ def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
 def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
     if (numbers < 0).any():
         row = int((numbers < 0).to_numpy().argmax())
-        raise _wrong(where, row, str(numbers.name), numbers[row], "an id of 0 or more")
+        raise wrong_row(where, row, str(numbers.name), numbers[row], "an id of 0 or more")
     return numbers
+
+
+def _ratings(column: pd.Series | None, where: str, length: int) -> NDArray[np.float32]:
+    """Return finite numbers, 1 where there are none."""
+    if column is None:
+        return np.ones(length, dtype=np.float32)
+    numbers = _numbers(column, where).to_numpy()
+    large = np.abs(numbers) > MAX_RATING
+    if large.any():
+        row = int(large.argmax())
+        raise wrong_row(where, row, str(column.name), column[row], f"a number up to {MAX_RATING:g}")
+    return numbers.astype(np.float32)
 
 
 def _numbers(column: pd.Series, where: str) -> pd.Series:
@@ -243,32 +264,8 @@ def _numbers(column: pd.Series, where: str) -> pd.Series:
     bad = ~np.isfinite(numbers.to_numpy())
     if bad.any():
         row = int(bad.argmax())
-        raise _wrong(where, row, str(column.name), column[row], "a finite number")
+        raise wrong_row(where, row, str(column.name), column[row], "a finite number")
     return numbers
-
-
-def _seconds(column: pd.Series, where: str) -> pd.Series:
-    """Return seconds since 1970, int64, from numbers or dates."""
-    expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
-    _check_present(column, where, expected)
-    numbers = column
-    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    if numbers.isna().all() or numbers is column:
-        dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        if dates.isna().any():
-            row = int(dates.isna().to_numpy().argmax())
-            raise _wrong(where, row, str(column.name), column[row], expected)
-        start = pd.Timestamp(0, tz="UTC")
-        numbers = ((dates - start) // pd.Timedelta(seconds=1)).astype("float64")
-    values = numbers.to_numpy(np.float64)
-    bad = ~(values >= 0) | (values >= LATEST) | (values != np.floor(values))
-    if bad.any():
-        row = int(bad.argmax())
-        hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
-        expected = f"seconds since 1970, from 0 to 2³²{hint}"
-        raise _wrong(where, row, str(column.name), column[row], expected)
-    return numbers.astype("int64")
 
 
 def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
@@ -280,7 +277,7 @@ def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
     wrong = bad.fillna(False).to_numpy(bool)
     if wrong.any():
         row = int(wrong.argmax())
-        raise _wrong(where, row, "year", column[row], "a year, or nothing")
+        raise wrong_row(where, row, "year", column[row], "a year, or nothing")
     return numbers.astype("Int16")
 
 
@@ -292,7 +289,7 @@ def _texts(column: pd.Series | None, where: str, name: str, length: int) -> pd.S
         other = (column.notna() & (~column.map(type).isin([str]))).to_numpy(bool)
         if other.any():
             row = int(other.argmax())
-            raise _wrong(where, row, name, column[row], "text")
+            raise wrong_row(where, row, name, column[row], "text")
     text = column.astype("string")
     _check_length(text, where)
     return text.mask((text.str.strip() == "").fillna(True))
@@ -302,19 +299,10 @@ def _check_length(text: pd.Series, where: str) -> None:
     long = (text.str.len() > MAX_TEXT).fillna(False).to_numpy(bool)
     if long.any():
         row = int(long.argmax())
-        raise _wrong(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} characters")
+        raise wrong_row(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} characters")
 
 
 def _check_present(column: pd.Series, where: str, expected: str) -> None:
     missing = column.isna().to_numpy(bool)
     if missing.any():
-        raise _wrong(where, int(missing.argmax()), str(column.name), "nothing", expected)
-
-
-def _wrong(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
-    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-    return ValueError(
-        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
-        "the row"
-    )
+        raise wrong_row(where, int(missing.argmax()), str(column.name), "nothing", expected)

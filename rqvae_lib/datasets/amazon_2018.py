@@ -48,12 +48,11 @@ def find_amazon_2018(folder: Path) -> list[Path]:
     return found
 
 
-def read_amazon_2018(folder: str | Path, repeats: str = "keep") -> Dataset:
+def read_amazon_2018(folder: str | Path) -> Dataset:
     """Read a folder with the reviews and the products of one category.
 
     Args:
         folder: holds X_5.json.gz or X.json.gz, and meta_X.json.gz, packed or not.
-        repeats: as `Dataset.from_tables`.
 
     Returns:
         The dataset "amazon-2018-x". The genres are the categories, from general to specific. The
@@ -89,9 +88,7 @@ def read_amazon_2018(folder: str | Path, repeats: str = "keep") -> Dataset:
     check_events(path, events, _NAMES, "s")
     items, notes = products_of_2018(metadata, set(events["item_id"].unique()))
     name = f"amazon-2018-{category.lower().replace('_', '-')}"
-    return as_dataset(
-        Published(name, events, items, "s", tuple(notes), metadata.name), repeats=repeats
-    )
+    return as_dataset(Published(name, events, items, "s", tuple(notes), metadata.name))
 
 
 def products_of_2018(path: Path, wanted: set[str]) -> tuple[pd.DataFrame, list[str]]:

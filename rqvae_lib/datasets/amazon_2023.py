@@ -64,13 +64,12 @@ def find_amazon_2023(folder: Path) -> list[Path]:
     return raw + tables
 
 
-def read_amazon_2023(folder: str | Path, repeats: str = "keep") -> Dataset:
+def read_amazon_2023(folder: str | Path) -> Dataset:
     """Read a folder with the reviews or the benchmark files of one category.
 
     Args:
         folder: holds X.jsonl.gz, X.csv, or X.train.csv, X.valid.csv and X.test.csv, packed or not,
             and perhaps meta_X.jsonl.gz.
-        repeats: as `Dataset.from_tables`.
 
     Returns:
         The dataset "amazon-2023-x". With metadata, the genres are the categories, from general to
@@ -122,7 +121,7 @@ def read_amazon_2023(folder: str | Path, repeats: str = "keep") -> Dataset:
         items = products_of_2023(metadata, events["item_id"])
     name = f"amazon-2023-{category.lower().replace('_', '-')}"
     listed_in = metadata.name if metadata else ""
-    return as_dataset(Published(name, events, items, "ms", tuple(notes), listed_in), repeats)
+    return as_dataset(Published(name, events, items, "ms", tuple(notes), listed_in))
 
 
 def products_of_2023(path: Path, wanted: pd.Series) -> pd.DataFrame:

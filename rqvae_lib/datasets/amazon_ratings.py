@@ -44,12 +44,11 @@ def find_amazon_ratings(folder: Path) -> list[Path]:
     return found
 
 
-def read_amazon_ratings(folder: str | Path, repeats: str = "keep") -> Dataset:
+def read_amazon_ratings(folder: str | Path) -> Dataset:
     """Read a folder with the ratings of one category.
 
     Args:
         folder: holds ratings_X.csv or X.csv, packed or not, and perhaps meta_X.json.gz.
-        repeats: as `Dataset.from_tables`.
 
     Returns:
         The dataset "amazon-2014-x" or "amazon-2018-x", by the order of the columns.
@@ -95,7 +94,7 @@ def read_amazon_ratings(folder: str | Path, repeats: str = "keep") -> Dataset:
             items, more = _products(metadata, set(events["item_id"].unique()), year)
             notes, listed_in = notes + more, metadata.name
     name = f"amazon-{year}-{category.lower().replace('_', '-')}"
-    return as_dataset(Published(name, events, items, "s", tuple(notes), listed_in), repeats)
+    return as_dataset(Published(name, events, items, "s", tuple(notes), listed_in))
 
 
 def _item_column(path: Path, events: pd.DataFrame) -> str:

@@ -3,18 +3,32 @@
 Used by: `load_dataset`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.datasets.amazon import read_amazon
 from rqvae_lib.datasets.movielens import read_movielens
 
 
-def read_folder(folder: Path) -> Dataset:
+def refuse_options(name: str, how: Mapping[str, Any]) -> None:
+    """Refuse options that say how to read tables where a dataset is read in its own way."""
+    if how:
+        option = next(iter(how))
+        raise ValueError(
+            f"{option} (--{option.replace('_', '-')}) is for tables of your own and would change "
+            f"nothing about {name}: leave it out"
+        )
+
+
+def read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
     """Read a folder. The names of its files tell which dataset it holds.
 
     Args:
         folder: with the published files of a dataset, or with your own tables.
+        how: how to read tables of your own: options of `Dataset.from_tables`. They are refused for
+            the files of a publisher.
 
     Raises:
         FileNotFoundError: if it holds none of the files of a known dataset.
@@ -34,8 +48,9 @@ def read_folder(folder: Path) -> Dataset:
                     f"of {what}: move one away"
                 )
         return Dataset.from_tables(
-            tables["interactions"][0], next(iter(tables["items"]), None), name=folder.name
+            tables["interactions"][0], next(iter(tables["items"]), None), name=folder.name, **how
         )
+    refuse_options(str(folder), how)
     reviews = sorted(folder.glob("reviews_*_5.json.gz"))
     if len(reviews) == 1:
         category = reviews[0].name.removeprefix("reviews_").removesuffix("_5.json.gz")

@@ -30,18 +30,16 @@ class Published(NamedTuple):
     name: str  # of the dataset
     interactions: pd.DataFrame  # user_id, item_id, timestamp and perhaps rating, as in the files
     items: pd.DataFrame | None  # item_id and what is known of title, year, genres and text
-    time_unit: str  # of the timestamps: "s", "ms", or "us"
+    time_unit: str | None  # of the timestamps, as in `Dataset.from_tables`
     notes: tuple[str, ...] = ()  # sentences about what was found
     listed_in: str = "the table of items"  # the file that `items` comes from
 
 
-def as_dataset(found: Published, repeats: str = "keep") -> Dataset:
+def as_dataset(found: Published) -> Dataset:
     """Return the dataset of a publisher's tables.
 
     Args:
         found: the tables.
-        repeats: what becomes of further interactions of a user with the same item, as in
-            `Dataset.from_tables`.
 
     Returns:
         The items that somebody met, sorted by id, and all interactions.
@@ -49,7 +47,7 @@ def as_dataset(found: Published, repeats: str = "keep") -> Dataset:
     met = found.interactions["item_id"].drop_duplicates().sort_values(ignore_index=True)
     items, notes = _met_items(found, met)
     dataset = Dataset.from_tables(
-        found.interactions, items, time_unit=found.time_unit, repeats=repeats, name=found.name
+        found.interactions, items, time_unit=found.time_unit, name=found.name
     )
     return replace(dataset, notes=(*found.notes, *notes, *dataset.notes))
 

@@ -65,13 +65,12 @@ def find_recbole(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.inter"))
 
 
-def read_recbole(folder: str | Path, repeats: str = "keep") -> Dataset:
+def read_recbole(folder: str | Path) -> Dataset:
     """Read a folder with RecBole's atomic files of one dataset.
 
     Args:
         folder: holds X.inter, or the benchmark files X.train.inter, X.valid.inter and X.test.inter,
             and perhaps X.item.
-        repeats: as `Dataset.from_tables`.
 
     Returns:
         The dataset X. Interactions with items that X.item does not list are kept, which RecBole
@@ -103,9 +102,7 @@ def read_recbole(folder: str | Path, repeats: str = "keep") -> Dataset:
             "seconds, the last ones would be after the year 2106"
         )
     notes = [*notes, *more]
-    return as_dataset(
-        Published(name, events, items, unit, tuple(notes), f"{name}.item"), repeats=repeats
-    )
+    return as_dataset(Published(name, events, items, unit, tuple(notes), f"{name}.item"))
 
 
 def _name_of(folder: Path, paths: list[Path]) -> str:

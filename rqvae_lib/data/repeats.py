@@ -1,0 +1,103 @@
+"""Repeats: rows in which a user meets an item again.
+
+A click log has many, purchases have some, and ratings have none. A repeat is an event like any
+other, so all rows are kept unless another choice is made. An *exact duplicate* is a repeat at the
+same time and with the same rating; whether it is a second event or a copy, no table can tell.
+
+Used by: datasets. Derived in: chapter 13.
+"""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Repeats = Literal["keep", "first", "last", "refuse"]
+
+
+class Repeated(NamedTuple):
+    """Which rows repeat a user and an item."""
+
+    again: NDArray[np.bool_]  # (E,) an earlier row has the same user and item
+    still: NDArray[np.bool_]  # (E,) a later row has them
+    exact: int  # rows with the user, item, time and rating of an earlier row
+
+
+def check_repeats(repeats: str) -> None:
+    """Raise ValueError unless it is one of `Repeats`."""
+    if repeats not in get_args(Repeats):
+        raise ValueError(f"repeats is {repeats!r}, expected one of {', '.join(get_args(Repeats))}")
+
+
+def find_repeats(
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    times: NDArray[np.int64],
+    ratings: NDArray[Any],
+) -> Repeated:
+    """Find the repeats of an interactions table that is sorted by (user, time).
+
+    Args:
+        users: (E,) numbers from 0 on.
+        items: (E,) item indices.
+        times: (E,) microseconds.
+        ratings: (E,) numbers.
+    """
+    pairs = pairs_of(users, items)
+    again, still = (np.zeros(len(pairs), dtype=np.bool_) for _ in range(2))
+    if not _has_repeats(pairs):
+        return Repeated(again, still, 0)
+    order = np.argsort(pairs, kind="stable")
+    pairs = pairs[order]
+    same = pairs[1:] == pairs[:-1]
+    again[order[1:][same]] = True
+    still[order[:-1][same]] = True
+    same &= times[order[1:]] == times[order[:-1]]
+    tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+    rows = order[tied]
+    group = {"pair": pairs[tied], "time": times[rows], "rating": ratings[rows]}
+    return Repeated(again, still, int(pd.DataFrame(group).duplicated().sum()))
+
+
+def pairs_of(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number for each pair of user and item: (E,) int64."""
+    return users * np.int64(items.max(initial=0) + 1) + items
+
+
+def kept_rows(found: Repeated, repeats: Repeats) -> NDArray[np.bool_] | None:
+    """Return which rows stay, (E,) bool, or None if all do.
+
+    Args:
+        found: the repeats.
+        repeats: "first" keeps the earliest row of each user and item, "last" the latest. Both
+            therefore drop exact duplicates, too.
+    """
+    if repeats not in ("first", "last") or not found.again.any():
+        return None
+    return ~(found.again if repeats == "first" else found.still)
+
+
+def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
+    """Say how many repeats there are, and what becomes of them."""
+    count = int(found.again.sum())
+    if not count:
+        return ()
+    what = _rows(count, "repeats a user and an item", "repeat a user and an item")
+    if repeats != "keep":
+        return (f"{what}: only the {repeats} of each is kept",)
+    said = f"{what}, and all are kept as events; --repeats first keeps the first of each"
+    if not found.exact:
+        return (said,)
+    copies = _rows(found.exact, "has", "have")
+    return (said, f"{copies} the user, item, time and rating of an earlier row, and are kept, too")
+
+
+def _rows(count: int, one: str, several: str) -> str:
+    return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"
+
+
+def _has_repeats(pairs: NDArray[np.int64]) -> bool:
+    """Return whether a number occurs twice. A sort takes less memory than a table of hashes."""
+    ordered = np.sort(pairs)
+    return bool((ordered[1:] == ordered[:-1]).any())

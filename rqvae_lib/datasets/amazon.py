@@ -8,11 +8,7 @@ parsed only if it mentions a product of the 5-core.
 Source: McAuley, Targett, Shi and van den Hengel, SIGIR 2015; He and McAuley, WWW 2016.
 """
 
-import ast
-import json
 import re
-import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +17,8 @@ import pandas as pd
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_files
 from rqvae_lib.datasets.html_text import plain_text
-from rqvae_lib.datasets.json_lines import field_wrong, line_wrong, object_of
+from rqvae_lib.datasets.json_lines import field_wrong, object_of
+from rqvae_lib.datasets.literals import lines_quietly, literal_of
 from rqvae_lib.datasets.published import product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, lines
 
@@ -90,6 +87,38 @@ def load_amazon(
     return dataset
 
 
+def find_amazon_2014(folder: Path) -> list[Path]:
+    """Return the files of reviews in a folder."""
+    return sorted((*folder.glob("reviews_*_5.json.gz"), *folder.glob("reviews_*_5.json")))
+
+
+def read_amazon_2014(folder: str | Path) -> Dataset:
+    """Read a folder with the 5-core of one category, as `read_amazon` does.
+
+    Args:
+        folder: holds reviews_X_5.json.gz and meta_X.json.gz, packed or not.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if there are several categories, or as `read_amazon`.
+    """
+    folder = Path(folder)
+    found = find_amazon_2014(folder)
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} has no reviews_X_5.json.gz, expected the file of one category: {AGAIN}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{folder} has both {found[0].name} and {found[1].name}, expected one file of reviews: "
+            "move the others away"
+        )
+    name = found[0].name.removesuffix(".gz").removesuffix("_5.json").removeprefix("reviews_")
+    metadata = [folder / f"meta_{name}.json.gz", folder / f"meta_{name}.json"]
+    there = next((path for path in metadata if path.is_file()), metadata[0])
+    return read_amazon(found[0], there, folder.name)
+
+
 def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon") -> Dataset:
     """Read a file of reviews and one of metadata.
 
@@ -113,9 +142,7 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
     reviews, metadata = Path(reviews), Path(metadata)
     table = _read_reviews(reviews)
     wanted = set(table["item_id"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about invalid escapes such as "\d" in a literal
-        products = _read_metadata(metadata, wanted)
+    products = _read_metadata(metadata, wanted)
     if missing := wanted - products.keys():
         raise ValueError(
             f"{metadata} has no line for {min(missing)} ({len(missing):,} such products), expected "
@@ -180,11 +207,11 @@ def _is_plain(value: object) -> bool:
 def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, object]]:
     """Return a row of the items table for each wanted product, by asin."""
     products: dict[str, dict[str, object]] = {}
-    for number, line in lines(path):
+    for number, line in lines_quietly(path):
         # A line may mention other products too, so this finds too many lines but never too few.
         if wanted.isdisjoint(_PRODUCT.findall(line)):
             continue
-        product = _parse(path, number, line)
+        product = literal_of(path, number, line, "a product")
         asin = product.get("asin")
         if asin not in wanted:
             continue
@@ -192,19 +219,6 @@ def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, object]]
             raise field_wrong(path, number, "asin", asin, "a product that no earlier line has")
         products[asin] = _row(path, number, asin, product)
     return products
-
-
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return a line's dictionary without executing anything in it."""
-    found: Any = None
-    try:
-        found = ast.literal_eval(line)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        with suppress(ValueError, RecursionError):
-            found = json.loads(line)
-    if not isinstance(found, dict):
-        raise line_wrong(path, number, line, "a product as a Python literal or JSON")
-    return found
 
 
 def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[str, object]:

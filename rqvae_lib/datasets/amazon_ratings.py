@@ -13,7 +13,6 @@ The terms are those of `amazon` and `amazon_2018`, and the pages are theirs.
 """
 
 import re
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +121,4 @@ def _item_column(path: Path, events: pd.DataFrame) -> str:
 def _products(path: Path, wanted: set[str], year: int) -> tuple[pd.DataFrame, list[str]]:
     if year == 2018:
         return products_of_2018(path, wanted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about invalid escapes such as "\\d" in a literal
-        return products_of_2014(path, wanted), []
+    return products_of_2014(path, wanted), []

@@ -1,15 +1,61 @@
 """Finds out which dataset a folder holds, by the names of its files.
 
+A few names say too little, such as X.csv. There, the first line of the file tells.
+
 Used by: `load_dataset`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.amazon import read_amazon
-from rqvae_lib.datasets.movielens import read_movielens
+from rqvae_lib.datasets.amazon import find_amazon_2014, read_amazon_2014
+from rqvae_lib.datasets.amazon_2018 import find_amazon_2018, read_amazon_2018
+from rqvae_lib.datasets.amazon_2023 import find_amazon_2023, read_amazon_2023
+from rqvae_lib.datasets.amazon_ratings import find_amazon_ratings, read_amazon_ratings
+from rqvae_lib.datasets.clicks import (
+    find_diginetica,
+    find_yoochoose,
+    read_diginetica,
+    read_yoochoose,
+)
+from rqvae_lib.datasets.kuai import find_kuairand, find_kuairec, read_kuairand, read_kuairec
+from rqvae_lib.datasets.mind import find_mind, read_mind
+from rqvae_lib.datasets.movielens import find_movielens, read_movielens
+from rqvae_lib.datasets.recbole import find_recbole, read_recbole
+from rqvae_lib.datasets.steam import find_steam, read_steam
+from rqvae_lib.datasets.without_times import find_without_times, refuse_without_times
+from rqvae_lib.datasets.yambda import find_yambda, read_yambda
+from rqvae_lib.datasets.yelp import find_yelp, read_yelp
+
+
+class Kind(NamedTuple):
+    """A kind of dataset that a folder may hold."""
+
+    name: str
+    files: str  # what its files are called, for a message
+    find: Callable[[Path], list[Path]]  # the files in a folder by which it is known
+    read: Callable[[Path], Dataset]
+
+
+KINDS = (
+    Kind("RecBole", "X.inter", find_recbole, read_recbole),
+    Kind("MovieLens", "ratings.dat, u.data, or ratings.csv", find_movielens, read_movielens),
+    Kind("Amazon 2014", "reviews_X_5.json.gz", find_amazon_2014, read_amazon_2014),
+    Kind("Amazon 2018", "X_5.json.gz with meta_X.json.gz", find_amazon_2018, read_amazon_2018),
+    Kind("Amazon 2023", "X.jsonl.gz, X.csv", find_amazon_2023, read_amazon_2023),
+    Kind("Amazon ratings", "ratings_X.csv", find_amazon_ratings, read_amazon_ratings),
+    Kind("Steam", "steam_reviews.json.gz", find_steam, read_steam),
+    Kind("Yelp", "yelp_academic_dataset_review.json", find_yelp, read_yelp),
+    Kind("KuaiRec", "big_matrix.csv", find_kuairec, read_kuairec),
+    Kind("KuaiRand", "log_standard_….csv", find_kuairand, read_kuairand),
+    Kind("MIND", "behaviors.tsv", find_mind, read_mind),
+    Kind("Yambda", "listens.parquet", find_yambda, read_yambda),
+    Kind("Diginetica", "train-item-views.csv", find_diginetica, read_diginetica),
+    Kind("YooChoose", "yoochoose-clicks.dat", find_yoochoose, read_yoochoose),
+    Kind("a dataset without times", "", find_without_times, refuse_without_times),
+)
 
 
 def refuse_options(name: str, how: Mapping[str, Any]) -> None:
@@ -32,7 +78,8 @@ def read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
 
     Raises:
         FileNotFoundError: if it holds none of the files of a known dataset.
-        ValueError: if it holds two tables of one kind, or as the function that reads the files.
+        ValueError: if it holds two datasets or two tables of one kind, or as the function that
+            reads the files.
         OSError: as the function that reads the files.
     """
     own = {
@@ -51,13 +98,18 @@ def read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
             tables["interactions"][0], next(iter(tables["items"]), None), name=folder.name, **how
         )
     refuse_options(str(folder), how)
-    reviews = sorted(folder.glob("reviews_*_5.json.gz"))
-    if len(reviews) == 1:
-        category = reviews[0].name.removeprefix("reviews_").removesuffix("_5.json.gz")
-        return read_amazon(reviews[0], folder / f"meta_{category}.json.gz", folder.name)
-    if any((folder / name).is_file() for name in ("ratings.dat", "u.data", "ratings.csv")):
-        return read_movielens(folder)
-    raise FileNotFoundError(
-        f"{folder} has none of the files of a known dataset: expected interactions.csv (or .tsv, "
-        ".parquet), MovieLens's ratings.dat, u.data or ratings.csv, or one reviews_…_5.json.gz"
-    )
+    meant = [(kind, paths) for kind in KINDS if (paths := kind.find(folder))]
+    if not meant:
+        raise FileNotFoundError(
+            f"{folder} has none of the files of a known dataset: expected interactions.csv (or "
+            f".tsv, .parquet), or {', '.join(f'{kind.files} ({kind.name})' for kind in KINDS[:4])}"
+            f", or those of {', '.join(kind.name for kind in KINDS[4:-1])}; the page on data and "
+            "licences lists all of them"
+        )
+    if len(meant) > 1:
+        first, second = (f"{kind.name} ({paths[0].name})" for kind, paths in meant[:2])
+        raise ValueError(
+            f"{folder} could be {first} or {second}, expected the files of one dataset: move the "
+            "others to a folder of their own"
+        )
+    return meant[0][0].read(folder)

@@ -157,6 +157,15 @@ def load_movielens(
     return dataset
 
 
+def find_movielens(folder: Path) -> list[Path]:
+    """Return the files of ratings in a folder."""
+    found = [folder / name for name in ("ratings.dat", "u.data") if (folder / name).is_file()]
+    path = folder / "ratings.csv"
+    if path.is_file() and ((folder / "movies.csv").is_file() or _has_header(path)):
+        found.append(path)
+    return found
+
+
 def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
     """Read an unpacked MovieLens archive. The names of its files tell the format.
 
@@ -205,6 +214,11 @@ def _read_dat(folder: Path, name: str | None) -> Dataset:
     name = name or ("movielens-10m" if half_stars else "movielens-1m")
     found = columns_of_numbers(ratings, types, "::")
     return _dataset(name, path, movies, numbers, ratings, found, lowest=0.5 if half_stars else 1)
+
+
+def _has_header(ratings: Path) -> bool:
+    with ratings.open("rb") as file:
+        return b"userId" in file.read(100)
 
 
 def _is_utf8(movies: Path) -> bool:

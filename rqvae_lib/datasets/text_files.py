@@ -29,6 +29,7 @@ TYPES = {
     "float32": pa.float32(),
     "float64": pa.float64(),
     "string": pa.string(),
+    "time": pa.timestamp("ms", tz="UTC"),
 }
 MISSING = (
     "",
@@ -169,8 +170,9 @@ def columns_of_fields(
 
     Args:
         path: the file, plain text or .gz.
-        kinds: the columns to read, and what each holds: "int64", "float64", "string", or "number"
-            for int64 if all are whole numbers, otherwise float64.
+        kinds: the columns to read, and what each holds: "int64", "float64", "string", "number" for
+            int64 if all are whole numbers, otherwise float64, or "time" for ISO text with a zone
+            and up to three decimals.
         separator: one character, between two fields.
         names: the names of all columns, in order, if the file has no header. None: the first line
             holds the names.
@@ -382,6 +384,8 @@ def _first_wrong(
                 expected = "a whole number"
             elif kind == "float64" and not _is_finite(field, kind):
                 expected = "a finite number"
+            elif kind == "time" and not _is_time(field):
+                expected = "a time such as 2014-04-07T10:51:09.277Z"
             else:
                 continue
             return ValueError(
@@ -412,3 +416,15 @@ def _is_finite(field: str, dtype: str = "float32") -> bool:
         return bool(np.isfinite(np.dtype(dtype).type(field))) and "_" not in field
     except ValueError:
         return False
+
+
+def _is_time(field: str) -> bool:
+    try:
+        pacsv.read_csv(
+            pa.BufferReader(field.encode()),
+            read_options=pacsv.ReadOptions(column_names=["time"]),
+            convert_options=pacsv.ConvertOptions(column_types={"time": TYPES["time"]}),
+        )
+    except pa.ArrowInvalid:
+        return False
+    return bool(field)

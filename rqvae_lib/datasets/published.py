@@ -20,7 +20,7 @@ from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.datasets.text_files import refuse_rows
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
-LATEST = 2**32  # seconds since 1970: in the year 2106
+EARLIEST, LATEST = 631_152_000, 2**32  # seconds since 1970: in the years 1990 and 2106
 MAX_RATING = 1e30  # float32 can hold it
 
 
@@ -80,8 +80,10 @@ def check_events(
             bad, expected = ~(values.abs() <= MAX_RATING), f"a number up to {MAX_RATING:g}"
         else:
             spelled = {"s": "seconds", "ms": "milliseconds", "us": "microseconds"}[time_unit]
+            # Of a finer unit, small numbers are seconds among milliseconds.
+            earliest = 0 if time_unit == "s" else EARLIEST * PER_SECOND[time_unit]
             latest = LATEST * PER_SECOND[time_unit]
-            bad, expected = (values < 0) | (values >= latest), f"{spelled} since 1970"
+            bad, expected = (values < earliest) | (values >= latest), f"{spelled} since 1970"
         refuse_rows(path, bad.fillna(True), name, values, expected, header=header)
 
 

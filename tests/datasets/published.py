@@ -105,7 +105,7 @@ AMAZON_2018_METADATA = [
 
 
 def amazon_2018(category: str = "All_Beauty", ending: str = "_5.json.gz") -> dict[str, bytes]:
-    """As 2014, but `category`; a product is there twice, one has code for a title, one is absent."""
+    """As 2014, but `category`; a product is there twice, one has code as title, one is absent."""
     reviews = [
         {
             "overall": stars,

@@ -17,6 +17,7 @@ from tests.datasets.published import (
     amazon_ratings,
     written,
 )
+from tests.datasets.spoiled import replaced
 
 
 def test_2014_packed_and_unpacked_are_the_same(tmp_path: Path) -> None:
@@ -155,14 +156,6 @@ def test_2023_a_missing_part_is_said_and_two_editions_are_refused(tmp_path: Path
 
 
 # Bad files
-
-
-def replaced(files: dict[str, bytes], name: str, old: str, new: str) -> dict[str, bytes]:
-    packed = name.endswith(".gz")
-    text = gzip.decompress(files[name]) if packed else files[name]
-    assert old.encode() in text
-    text = text.replace(old.encode(), new.encode(), 1)
-    return files | {name: gzip.compress(text) if packed else text}
 
 
 REVIEWS_2018, META_2018 = "All_Beauty_5.json.gz", "meta_All_Beauty.json.gz"

@@ -97,9 +97,9 @@ def read_yoochoose(folder: str | Path) -> Dataset:
     events = columns_of_fields(path, kinds, ",", names=names)
     events = events.rename(columns={"session": "user_id", "item": "item_id", "time": "timestamp"})
     check_events(path, events, {"user_id": "session", "item_id": "item"}, "ms")
-    years = events["timestamp"].dt.year
-    bad = (years < 1970) | (years > 2105)
-    refuse_rows(path, bad, "time", events["timestamp"].astype(str), "a time after 1970")
+    times = events["timestamp"]
+    bad = (times < pd.Timestamp(0, tz="UTC")) | (times.dt.year > 2105)
+    refuse_rows(path, bad, "time", times, "a time after 1970")
     notes = [_SESSIONS]
     for other in ("yoochoose-buys.dat", "yoochoose-test.dat"):
         if (folder / other).is_file():

@@ -53,8 +53,8 @@ def read(folder: Path) -> object:
             GOOD[name] = digest(folder / name)
         if first or digest(folder / name) != GOOD[name]:
             dataset = load_dataset(folder / name)
-            assert dataset.num_items and dataset.titles
-    return None
+            assert len(dataset.titles) == dataset.num_items
+    return GOOD
 
 
 if __name__ == "__main__":

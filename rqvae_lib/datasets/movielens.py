@@ -282,7 +282,7 @@ def _dataset(
         refuse(repeated, "user", "rates a movie again, expected each movie once")
     del pairs, ordered
 
-    ratings["timestamp"] *= MICROSECONDS  # the files have seconds
+    ratings["timestamp"] = ratings["timestamp"] * MICROSECONDS  # the files have seconds
     order = time_order(numbered(pd.Series(ratings["user"])).codes, ratings["timestamp"])
     columns = {}
     for column, source in zip(

@@ -30,7 +30,6 @@ from rqvae_lib.data.repeats import (
     check_repeats,
     find_repeats,
     kept_rows,
-    pairs_of,
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
@@ -295,12 +294,11 @@ class Dataset:
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
         users = numbered(met.pop("user_id"))
-        order = time_order(users.codes, keys)
+        order = time_order(users.codes, users.offsets, keys)
         del keys
-        codes, table = users.codes[order], _sorted(users, rows, met, order)
-        found = find_repeats(
-            codes, *(table[column].to_numpy() for column in ("item", "timestamp", "rating"))
-        )
+        table = _sorted(users, rows, met, order)
+        del order
+        found = find_repeats(table, users.offsets)
         if repeats == "refuse" and found.again.any():
             raise _repeated(users, rows, listed, where)
         kept = kept_rows(found, repeats)
@@ -310,7 +308,7 @@ class Dataset:
         return cls(name or called(interactions, "your tables"), listed, table, notes)
 
 
-def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int64]:
+def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
     """Return the item index of each id that was met; refuse an id that is not listed."""
     rows = _positions(listed, met)
     if (rows < 0).any():
@@ -320,16 +318,19 @@ def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> ND
             f"{where}, row {row}: item_id {unknown!r} is not in {of_items}, expected one "
             "of its items: add the item, or drop the row"
         )
-    return rows
+    return rows.astype(np.int32)
 
 
 def _sorted(
-    users: Numbered, rows: NDArray[np.int64], met: pd.DataFrame, order: NDArray[np.int64]
+    users: Numbered,
+    rows: NDArray[np.integer[Any]],
+    met: dict[str, pd.Series],
+    order: NDArray[np.integer[Any]],
 ) -> pd.DataFrame:
     """Return the interactions table in an order, and empty `met` on the way to save memory."""
     columns = {
-        "user_id": users.ids.take(users.codes[order]).reset_index(drop=True),
-        "item": rows[order],
+        "user_id": pd.Series(np.repeat(users.ids.array, np.diff(users.offsets)), copy=False),
+        "item": rows[order].astype(np.int64),
         "rating": met.pop("rating").to_numpy()[order],
         "timestamp": met.pop("timestamp").to_numpy()[order],
     }
@@ -337,12 +338,12 @@ def _sorted(
 
 
 def _repeated(
-    users: Numbered, rows: NDArray[np.int64], listed: pd.DataFrame, where: str
+    users: Numbered, rows: NDArray[np.integer[Any]], listed: pd.DataFrame, where: str
 ) -> ValueError:
     """Return what to raise for the first row of a file that repeats a user and an item."""
-    again = pd.Series(pairs_of(users.codes, rows)).duplicated().to_numpy()
-    row = int(again.argmax())
-    first = int(((users.codes == users.codes[row]) & (rows == rows[row])).argmax())
+    pairs = users.codes * np.int64(len(listed)) + rows
+    row = int(pd.Series(pairs).duplicated().to_numpy().argmax())
+    first = int((pairs == pairs[row]).argmax())
     (user,), (item,) = (
         ids.iloc[[place]].tolist()
         for ids, place in ((users.ids, users.codes[row]), (listed["item_id"], rows[row]))

@@ -18,18 +18,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
-from rqvae_lib.data.times import MICROSECONDS, read_times
+from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
 MAX_TEXT = 2**20  # characters in one field
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_RATING = 1e30  # float32 can hold it
+_PIECE = 2**20  # rows that are converted at a time
 NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
 
 
 class Met(NamedTuple):
     """A table of interactions as it was read, in the order of its rows."""
 
-    table: pd.DataFrame  # user_id, item_id: int64 or strings; rating: float32; timestamp: int64
+    columns: dict[str, pd.Series]  # user_id, item_id, rating (float32), timestamp (int64)
     keys: NDArray[Any]  # (E,) what sorts the rows in time: finer than timestamps where the file is
     notes: tuple[str, ...]  # what was taken for what
 
@@ -45,27 +46,42 @@ def read_interactions(
     order in time.
 
     Args, Raises: as `Dataset.from_tables`.
+
+    Returns:
+        Ids as int64 or strings, ratings as float32, timestamps as int64 microseconds. Each column
+        is a series of its own, so that each can be freed.
     """
     where = called(source, "interactions")
     found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
     text = _is_text_file(source)
-    table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
-    rating = found.get("rating")
-    table["rating"] = _ratings(rating, where, len(table))
-    theirs = columns.get("timestamp", "timestamp")
-    if "timestamp" in found:
-        times = read_times(found["timestamp"], where, time_unit, theirs)
-        table["timestamp"] = times.microseconds
+    table = {name: _ids(found[name], where, text) for name in ("user_id", "item_id")}
+    table["rating"] = _ratings(found.get("rating"), where, len(found))
+    times, said = _times(found.get("timestamp"), where, columns, time_unit, len(found))
+    table["timestamp"] = pd.Series(times.microseconds, copy=False)
+    return Met(table, times.keys, (said,))
+
+
+def _times(
+    column: pd.Series | None,
+    where: str,
+    columns: Mapping[str, str],
+    time_unit: str | None,
+    length: int,
+) -> tuple[Times, str]:
+    """Return the times, and the sentence that is said of them."""
+    if column is not None:
+        theirs = columns.get("timestamp", "timestamp")
+        times = read_times(column, where, time_unit, theirs)
         renamed = "" if theirs == "timestamp" else f"the column {theirs!r}, "
-        return Met(table, times.keys, (f"timestamp is {renamed}{times.said}",))
+        return times, f"timestamp is {renamed}{times.said}"
     if time_unit is not None:
         raise ValueError(
             f"{where} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
             "nothing: leave it out, or name the column of times"
         )
-    order = np.arange(len(table), dtype=np.int64) * MICROSECONDS
-    table["timestamp"] = order
-    return Met(table, order, ("no column holds times, so the order of the rows is taken for it",))
+    order = np.arange(length, dtype=np.int64) * MICROSECONDS
+    said = "no column holds times, so the order of the rows is taken for it"
+    return Times(order, order, said), said
 
 
 def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -245,27 +261,23 @@ def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def _ratings(column: pd.Series | None, where: str, length: int) -> NDArray[np.float32]:
-    """Return finite numbers, 1 where there are none."""
-    if column is None:
-        return np.ones(length, dtype=np.float32)
-    numbers = _numbers(column, where).to_numpy()
-    large = np.abs(numbers) > MAX_RATING
-    if large.any():
-        row = int(large.argmax())
-        raise wrong_row(where, row, str(column.name), column[row], f"a number up to {MAX_RATING:g}")
-    return numbers.astype(np.float32)
-
-
-def _numbers(column: pd.Series, where: str) -> pd.Series:
-    """Return a column as finite float64 numbers."""
-    _check_present(column, where, "a number")
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    bad = ~np.isfinite(numbers.to_numpy())
-    if bad.any():
-        row = int(bad.argmax())
-        raise wrong_row(where, row, str(column.name), column[row], "a finite number")
-    return numbers
+def _ratings(column: pd.Series | None, where: str, length: int) -> pd.Series:
+    """Return finite numbers as float32, 1 where there are none."""
+    ratings = np.ones(length, dtype=np.float32)
+    if column is not None:
+        _check_present(column, where, "a number")
+        for start in range(0, length, _PIECE):
+            piece = column.iloc[start : start + _PIECE]
+            numbers = pd.to_numeric(piece, errors="coerce").to_numpy(np.float64)
+            for bad, expected in (
+                (~np.isfinite(numbers), "a finite number"),
+                (np.abs(numbers) > MAX_RATING, f"a number up to {MAX_RATING:g}"),
+            ):
+                if bad.any():
+                    row = start + int(bad.argmax())
+                    raise wrong_row(where, row, str(column.name), column.iloc[row], expected)
+            ratings[start : start + _PIECE] = numbers
+    return pd.Series(ratings, copy=False)
 
 
 def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:

@@ -283,7 +283,9 @@ def _dataset(
     del pairs, ordered
 
     ratings["timestamp"] = ratings["timestamp"] * MICROSECONDS  # the files have seconds
-    order = time_order(numbered(pd.Series(ratings["user"])).codes, ratings["timestamp"])
+    users = numbered(pd.Series(ratings["user"]))
+    order = time_order(users.codes, users.offsets, ratings["timestamp"])
+    del users
     columns = {}
     for column, source in zip(
         INTERACTION_DTYPES, ("user", "item", "rating", "timestamp"), strict=True

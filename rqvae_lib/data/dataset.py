@@ -52,6 +52,8 @@ class Dataset:
         interactions: one row per interaction, with the columns and dtypes of `INTERACTION_DTYPES`,
             sorted by (user_id, timestamp). Ties keep the order of the source. A third of the
             embedded interactions tie, so this order is part of the data.
+        articles_last: whether the source writes titles as a card index does, as MovieLens:
+            "Deer Hunter, The". They are shown as people write them.
 
     Raises:
         ValueError: if a table breaks one of these rules; the message names the table and the row.
@@ -60,6 +62,7 @@ class Dataset:
     name: str
     items: pd.DataFrame
     interactions: pd.DataFrame
+    articles_last: bool = False
 
     def __post_init__(self) -> None:
         check_columns(f"{self.name}: items", self.items, ITEM_DTYPES)
@@ -102,7 +105,9 @@ class Dataset:
         """
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
-            f"Untitled {item_id}" if pd.isna(title) else display_title(title, known(year))
+            f"Untitled {item_id}"
+            if pd.isna(title)
+            else display_title(title, known(year), articles_last=self.articles_last)
             for item_id, title, year in zip(*columns, strict=True)
         ]
 
@@ -239,8 +244,7 @@ class Dataset:
             Row i of your own embeddings therefore belongs to item i. A missing text is made from
             title, year and genres; an item without title and genres becomes "An untitled item.".
             If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
-            needs your own embeddings or collaborative vectors. A title such as "Hobbit, The" is
-            shown as "The Hobbit".
+            needs your own embeddings or collaborative vectors.
 
             Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
             strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
@@ -250,12 +254,12 @@ class Dataset:
                 the table, the row and the column.
             OSError: if a file cannot be read.
         """
-        met = read_interactions(interactions, columns or {})
+        met, _ = read_interactions(interactions, columns)
         if items is None:
             item_ids = met["item_id"].drop_duplicates().sort_values(ignore_index=True)
-            listed = read_items(pd.DataFrame({"item_id": item_ids}), {})
+            listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
         else:
-            listed = read_items(items, columns or {})
+            listed, _ = read_items(items, columns)
             if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
                 listed["item_id"] = listed["item_id"].astype("string")
                 met["item_id"] = met["item_id"].astype("string")

@@ -66,6 +66,8 @@ class Dataset:
             embedded interactions tie, so this order is part of the data. Timestamps are
             microseconds since 1970-01-01 UTC; where a table has no dates, they only tell which row
             came first.
+        articles_last: whether the source writes titles as a card index does, as MovieLens:
+            "Deer Hunter, The". They are shown as people write them.
         notes: what the reader of the tables has to say: what it took for what, what it counted,
             what it dropped. They do not belong to the contents, and no checksum covers them.
 
@@ -76,6 +78,7 @@ class Dataset:
     name: str
     items: pd.DataFrame
     interactions: pd.DataFrame
+    articles_last: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -118,7 +121,9 @@ class Dataset:
         """
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
-            f"Untitled {item_id}" if pd.isna(title) else display_title(title, known(year))
+            f"Untitled {item_id}"
+            if pd.isna(title)
+            else display_title(title, known(year), articles_last=self.articles_last)
             for item_id, title, year in zip(*columns, strict=True)
         ]
 
@@ -267,8 +272,7 @@ class Dataset:
             Row i of your own embeddings therefore belongs to item i. A missing text is made from
             title, year and genres; an item without title and genres becomes "An untitled item.".
             If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
-            needs your own embeddings or collaborative vectors. A title such as "Hobbit, The" is
-            shown as "The Hobbit".
+            needs your own embeddings or collaborative vectors.
 
             Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
             strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
@@ -280,12 +284,14 @@ class Dataset:
         """
         check_repeats(repeats)
         where = called(interactions, "interactions")
-        met, keys, notes = read_interactions(interactions, columns or {}, time_unit)
+        how = (columns, separator, header)
+        met, keys, notes = read_interactions(interactions, *how, time_unit)
         if items is None:
             rows, item_ids = numbered(met.pop("item_id"))
-            listed = read_items(pd.DataFrame({"item_id": item_ids}), {})
+            listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
         else:
-            listed = read_items(items, columns or {})
+            listed, said = read_items(items, *how)
+            notes += said
             if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
                 listed["item_id"] = listed["item_id"].astype("string")
                 met["item_id"] = met["item_id"].astype("string")
@@ -305,7 +311,7 @@ class Dataset:
         if kept is not None:
             table = table[kept].reset_index(drop=True)
         notes += sentences(found, repeats)
-        return cls(name or called(interactions, "your tables"), listed, table, notes)
+        return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
 
 
 def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:

@@ -292,7 +292,8 @@ def _dataset(
     ):
         columns[column] = ratings.pop(source)[order].astype(INTERACTION_DTYPES[column], copy=False)
     interactions = pd.DataFrame(columns, copy=False)
-    return Dataset(name, add_texts(items[rated].reset_index(drop=True)), interactions)
+    items = add_texts(items[rated].reset_index(drop=True), articles_last=True)
+    return Dataset(name, items, interactions, articles_last=True)
 
 
 def _items(

@@ -30,7 +30,6 @@ from rqvae_lib.data.repeats import (
     check_repeats,
     find_repeats,
     kept_rows,
-    pairs_of,
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
@@ -67,6 +66,8 @@ class Dataset:
             embedded interactions tie, so this order is part of the data. Timestamps are
             microseconds since 1970-01-01 UTC; where a table has no dates, they only tell which row
             came first.
+        articles_last: whether the source writes titles as a card index does, as MovieLens:
+            "Deer Hunter, The". They are shown as people write them.
         notes: what the reader of the tables has to say: what it took for what, what it counted,
             what it dropped. They do not belong to the contents, and no checksum covers them.
 
@@ -77,6 +78,7 @@ class Dataset:
     name: str
     items: pd.DataFrame
     interactions: pd.DataFrame
+    articles_last: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,7 +121,9 @@ class Dataset:
         """
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
-            f"Untitled {item_id}" if pd.isna(title) else display_title(title, known(year))
+            f"Untitled {item_id}"
+            if pd.isna(title)
+            else display_title(title, known(year), articles_last=self.articles_last)
             for item_id, title, year in zip(*columns, strict=True)
         ]
 
@@ -268,8 +272,7 @@ class Dataset:
             Row i of your own embeddings therefore belongs to item i. A missing text is made from
             title, year and genres; an item without title and genres becomes "An untitled item.".
             If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
-            needs your own embeddings or collaborative vectors. A title such as "Hobbit, The" is
-            shown as "The Hobbit".
+            needs your own embeddings or collaborative vectors.
 
             Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
             strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
@@ -281,12 +284,14 @@ class Dataset:
         """
         check_repeats(repeats)
         where = called(interactions, "interactions")
-        met, keys, notes = read_interactions(interactions, columns or {}, time_unit)
+        how = (columns, separator, header)
+        met, keys, notes = read_interactions(interactions, *how, time_unit)
         if items is None:
             rows, item_ids = numbered(met.pop("item_id"))
-            listed = read_items(pd.DataFrame({"item_id": item_ids}), {})
+            listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
         else:
-            listed = read_items(items, columns or {})
+            listed, said = read_items(items, *how)
+            notes += said
             if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
                 listed["item_id"] = listed["item_id"].astype("string")
                 met["item_id"] = met["item_id"].astype("string")
@@ -295,22 +300,21 @@ class Dataset:
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
         users = numbered(met.pop("user_id"))
-        order = time_order(users.codes, keys)
+        order = time_order(users.codes, users.offsets, keys)
         del keys
-        codes, table = users.codes[order], _sorted(users, rows, met, order)
-        found = find_repeats(
-            codes, *(table[column].to_numpy() for column in ("item", "timestamp", "rating"))
-        )
+        table = _sorted(users, rows, met, order)
+        del order
+        found = find_repeats(table, users.offsets)
         if repeats == "refuse" and found.again.any():
             raise _repeated(users, rows, listed, where)
         kept = kept_rows(found, repeats)
         if kept is not None:
             table = table[kept].reset_index(drop=True)
         notes += sentences(found, repeats)
-        return cls(name or called(interactions, "your tables"), listed, table, notes)
+        return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
 
 
-def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int64]:
+def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
     """Return the item index of each id that was met; refuse an id that is not listed."""
     rows = _positions(listed, met)
     if (rows < 0).any():
@@ -320,16 +324,19 @@ def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> ND
             f"{where}, row {row}: item_id {unknown!r} is not in {of_items}, expected one "
             "of its items: add the item, or drop the row"
         )
-    return rows
+    return rows.astype(np.int32)
 
 
 def _sorted(
-    users: Numbered, rows: NDArray[np.int64], met: pd.DataFrame, order: NDArray[np.int64]
+    users: Numbered,
+    rows: NDArray[np.integer[Any]],
+    met: dict[str, pd.Series],
+    order: NDArray[np.integer[Any]],
 ) -> pd.DataFrame:
     """Return the interactions table in an order, and empty `met` on the way to save memory."""
     columns = {
-        "user_id": users.ids.take(users.codes[order]).reset_index(drop=True),
-        "item": rows[order],
+        "user_id": pd.Series(np.repeat(users.ids.array, np.diff(users.offsets)), copy=False),
+        "item": rows[order].astype(np.int64),
         "rating": met.pop("rating").to_numpy()[order],
         "timestamp": met.pop("timestamp").to_numpy()[order],
     }
@@ -337,12 +344,12 @@ def _sorted(
 
 
 def _repeated(
-    users: Numbered, rows: NDArray[np.int64], listed: pd.DataFrame, where: str
+    users: Numbered, rows: NDArray[np.integer[Any]], listed: pd.DataFrame, where: str
 ) -> ValueError:
     """Return what to raise for the first row of a file that repeats a user and an item."""
-    again = pd.Series(pairs_of(users.codes, rows)).duplicated().to_numpy()
-    row = int(again.argmax())
-    first = int(((users.codes == users.codes[row]) & (rows == rows[row])).argmax())
+    pairs = users.codes * np.int64(len(listed)) + rows
+    row = int(pd.Series(pairs).duplicated().to_numpy().argmax())
+    first = int((pairs == pairs[row]).argmax())
     (user,), (item,) = (
         ids.iloc[[place]].tolist()
         for ids, place in ((users.ids, users.codes[row]), (listed["item_id"], rows[row]))

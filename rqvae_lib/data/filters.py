@@ -134,9 +134,7 @@ def _active(dataset: Dataset, min_interactions: int) -> Dataset:
 
 
 def _without_repeats(dataset: Dataset, repeats: Repeats) -> Dataset:
-    users = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_offsets))
-    columns = (dataset.interactions[name].to_numpy() for name in ("item", "timestamp", "rating"))
-    found = find_repeats(users, *columns)
+    found = find_repeats(dataset.interactions, dataset.user_offsets)
     if repeats == "refuse" and found.again.any():
         row = int(found.again.argmax())
         (item,) = dataset.items["item_id"].iloc[[dataset.interactions["item"][row]]].tolist()

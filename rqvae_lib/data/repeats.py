@@ -7,11 +7,13 @@ same time and with the same rating; whether it is a second event or a copy, no t
 Used by: datasets. Derived in: chapter 13.
 """
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from rqvae_lib.data.row_order import user_blocks
 
 Repeats = Literal["keep", "first", "last", "refuse"]
 
@@ -30,39 +32,34 @@ def check_repeats(repeats: str) -> None:
         raise ValueError(f"repeats is {repeats!r}, expected one of {', '.join(get_args(Repeats))}")
 
 
-def find_repeats(
-    users: NDArray[np.int64],
-    items: NDArray[np.int64],
-    times: NDArray[np.int64],
-    ratings: NDArray[Any],
-) -> Repeated:
-    """Find the repeats of an interactions table that is sorted by (user, time).
+def find_repeats(interactions: pd.DataFrame, offsets: NDArray[np.int64]) -> Repeated:
+    """Find the repeats of an interactions table, some users at a time to save memory.
 
     Args:
-        users: (E,) numbers from 0 on.
-        items: (E,) item indices.
-        times: (E,) microseconds.
-        ratings: (E,) numbers.
+        interactions: as in a dataset, sorted by user and time.
+        offsets: (U + 1,) the rows where each user begins, and the end.
     """
-    pairs = pairs_of(users, items)
-    again, still = (np.zeros(len(pairs), dtype=np.bool_) for _ in range(2))
-    if not _has_repeats(pairs):
-        return Repeated(again, still, 0)
-    order = np.argsort(pairs, kind="stable")
-    pairs = pairs[order]
-    same = pairs[1:] == pairs[:-1]
-    again[order[1:][same]] = True
-    still[order[:-1][same]] = True
-    same &= times[order[1:]] == times[order[:-1]]
-    tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
-    rows = order[tied]
-    group = {"pair": pairs[tied], "time": times[rows], "rating": ratings[rows]}
-    return Repeated(again, still, int(pd.DataFrame(group).duplicated().sum()))
-
-
-def pairs_of(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one number for each pair of user and item: (E,) int64."""
-    return users * np.int64(items.max(initial=0) + 1) + items
+    item, time, rating = (interactions[name].to_numpy() for name in ("item", "timestamp", "rating"))
+    again, still = (np.zeros(len(item), dtype=np.bool_) for _ in range(2))
+    exact, num_items = 0, int(item.max()) + 1
+    for first, last in user_blocks(offsets):
+        part = slice(offsets[first], offsets[last])
+        lengths = np.diff(offsets[first : last + 1])
+        pairs = np.repeat(np.arange(last - first), lengths) * num_items
+        pairs += item[part]
+        if not _has_twins(np.sort(pairs)):
+            continue  # seen fast: a sort takes a fraction of the time of an argsort
+        order = np.argsort(pairs, kind="stable")
+        pairs = pairs[order]
+        same = pairs[1:] == pairs[:-1]
+        again[part][order[1:][same]] = True
+        still[part][order[:-1][same]] = True
+        same &= time[part][order[1:]] == time[part][order[:-1]]
+        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+        rows = order[tied]
+        copies = {"pair": pairs[tied], "time": time[part][rows], "rating": rating[part][rows]}
+        exact += int(pd.DataFrame(copies).duplicated().sum())
+    return Repeated(again, still, exact)
 
 
 def kept_rows(found: Repeated, repeats: Repeats) -> NDArray[np.bool_] | None:
@@ -97,7 +94,5 @@ def _rows(count: int, one: str, several: str) -> str:
     return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"
 
 
-def _has_repeats(pairs: NDArray[np.int64]) -> bool:
-    """Return whether a number occurs twice. A sort takes less memory than a table of hashes."""
-    ordered = np.sort(pairs)
+def _has_twins(ordered: NDArray[np.int64]) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())

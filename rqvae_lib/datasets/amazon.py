@@ -16,7 +16,6 @@ import pandas as pd
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_files
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.json_lines import field_wrong, object_of
 from rqvae_lib.datasets.literals import lines_quietly, literal_of
 from rqvae_lib.datasets.published import product_row, product_table
@@ -232,6 +231,6 @@ def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[st
         for way in listed
     ):
         raise field_wrong(path, number, "categories", listed, "lists of text")
-    categories = [plain_text(category) for way in listed for category in way]
-    title, brand = (plain_text(text or "") for text in (title, brand))
+    categories = [category for way in listed for category in way]
+    title, brand = (text or "" for text in (title, brand))
     return product_row(asin, title, brand, categories)

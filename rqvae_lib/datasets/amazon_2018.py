@@ -22,7 +22,6 @@ from typing import Any
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.json_lines import columns_of_json, field_wrong, object_of
 from rqvae_lib.datasets.published import (
     Published,
@@ -115,7 +114,7 @@ def products_of_2018(path: Path, wanted: set[str]) -> tuple[pd.DataFrame, list[s
         category = product.get("category") or []
         if not isinstance(category, list) or not all(isinstance(name, str) for name in category):
             raise field_wrong(path, number, "category", category, "a list of text")
-        rows.append(product_row(asin, title, brand, [plain_text(name) for name in category]))
+        rows.append(product_row(asin, title, brand, category))
     notes = []
     if code:
         notes.append(f"{code:,} titles in {path.name} are the code of a web page and are left out")
@@ -128,7 +127,7 @@ def _text(path: Path, number: int, product: dict[str, Any], name: str) -> str:
     value = product.get(name) or ""
     if not isinstance(value, str):
         raise field_wrong(path, number, name, value, "text or nothing")
-    return plain_text(value)
+    return value
 
 
 def _metadata_of(folder: Path, category: str) -> Path | None:

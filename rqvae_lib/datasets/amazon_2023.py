@@ -23,7 +23,6 @@ from pathlib import Path
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.json_lines import columns_of_json
 from rqvae_lib.datasets.published import (
     Published,
@@ -137,9 +136,9 @@ def products_of_2023(path: Path, wanted: pd.Series) -> pd.DataFrame:
     rows = [
         product_row(
             asin,
-            plain_text(title) if isinstance(title, str) else "",
-            plain_text(store) if isinstance(store, str) else "",
-            [] if categories is None else [plain_text(name) for name in categories],
+            title if isinstance(title, str) else "",
+            store if isinstance(store, str) else "",
+            [] if categories is None else categories,
         )
         for asin, title, store, categories in zip(
             *(found[name] for name in ("parent_asin", *optional)), strict=True

@@ -26,7 +26,6 @@ from pathlib import Path
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
@@ -178,9 +177,9 @@ def _captions(path: Path) -> tuple[pd.DataFrame, list[str]]:
                 broken += 1
                 continue
             video, caption, *levels = (row[index] for index in place.values())
-            levels = [plain_text(level) for level in levels if level != "UNKNOWN"]
+            levels = [level for level in levels if level != "UNKNOWN"]
             if len(video) < 19:
-                rows.append(product_row(int(video), plain_text(caption), categories=levels))
+                rows.append(product_row(int(video), caption, categories=levels))
     except csv.Error as error:
         raise ValueError(
             f"{path}, line {reader.line_num}: {error}, expected fields separated by commas: {AGAIN}"

@@ -27,7 +27,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.published import Published, as_dataset, product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, columns_of_fields, refuse_rows
 
@@ -159,9 +158,9 @@ def _news(path: Path, wanted: set[str]) -> pd.DataFrame:
     rows = [
         product_row(
             news,
-            plain_text(title),
-            categories=[plain_text(category), plain_text(subcategory)],
-            more=plain_text(abstract),
+            title,
+            categories=[category, subcategory],
+            more=abstract,
         )
         for news, category, subcategory, title, abstract in found.itertuples(index=False)
     ]

@@ -354,14 +354,17 @@ def _dataset(
     del pairs, ordered
 
     ratings["timestamp"] = ratings["timestamp"] * MICROSECONDS  # the files have seconds
-    order = time_order(numbered(pd.Series(ratings["user"])).codes, ratings["timestamp"])
+    users = numbered(pd.Series(ratings["user"]))
+    order = time_order(users.codes, users.offsets, ratings["timestamp"])
+    del users
     columns = {}
     for column, source in zip(
         INTERACTION_DTYPES, ("user", "item", "rating", "timestamp"), strict=True
     ):
         columns[column] = ratings.pop(source)[order].astype(INTERACTION_DTYPES[column], copy=False)
     interactions = pd.DataFrame(columns, copy=False)
-    return Dataset(name, add_texts(items[rated].reset_index(drop=True)), interactions)
+    items = add_texts(items[rated].reset_index(drop=True), articles_last=True)
+    return Dataset(name, items, interactions, articles_last=True)
 
 
 def _items(

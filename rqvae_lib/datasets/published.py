@@ -107,7 +107,8 @@ def product_row(
 
     Args:
         item_id: the publisher's id.
-        title, brand: plain text, "" if unknown.
+        title, brand: "" if unknown. As all texts here, they may have HTML in them, which
+            `Dataset.from_tables` turns into plain text.
         categories: from general to specific. Repeated and empty ones are left out.
         year: of release.
         more: text to add at the end of the text.
@@ -116,7 +117,8 @@ def product_row(
         item_id, title, genres and text, such as "Tutu. Brand: Coxlures. Categories: Beauty,
         Makeup."; the text is "" if nothing is known.
     """
-    listed = list(dict.fromkeys(category for category in categories if category))
+    title, brand, more = _tidy(title), _tidy(brand), _tidy(more)
+    listed = list(dict.fromkeys(tidy for category in categories if (tidy := _tidy(category))))
     sentences = [
         f"{title} ({year})" if title and year is not None else title,
         f"Brand: {brand}" if brand else "",
@@ -143,6 +145,11 @@ def year_in(text: str) -> int | None:
     """Return the first year from 1000 to 2999 in a text such as "2017-12-17", or None."""
     match = re.search(r"(?<!\d)[12]\d{3}(?!\d)", text)
     return int(match[0]) if match else None
+
+
+def _tidy(text: str) -> str:
+    """Return a text in one line, without halves of surrogate pairs, which UTF-8 does not have."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def _met_items(found: Published, met: pd.Series) -> tuple[pd.DataFrame, list[str]]:

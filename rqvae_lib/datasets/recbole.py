@@ -26,7 +26,6 @@ from pathlib import Path
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
@@ -272,8 +271,8 @@ def _items(path: Path, their_item: str) -> tuple[pd.DataFrame | None, list[str]]
         known.append(
             product_row(
                 item_id,
-                plain_text(texts.get("title", "")),
-                plain_text(texts.get("brand", "")),
+                texts.get("title", ""),
+                texts.get("brand", ""),
                 _categories(texts.get("categories", ""), chosen.get("categories", "")),
                 year,
             )
@@ -298,7 +297,7 @@ def _year(text: str) -> int | None:
 
 def _categories(text: str, field: str) -> list[str]:
     """Split a sequence at spaces, or at commas where its words are separated by these."""
-    text = plain_text(text)
+    text = text
     if "," in text:
         return [part.strip(" '\"[]") for part in text.split(",")]
     if field.endswith(":token_seq"):

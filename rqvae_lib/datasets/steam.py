@@ -21,7 +21,6 @@ from typing import Any
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.json_lines import field_wrong
 from rqvae_lib.datasets.literals import lines_quietly, literal_of
 from rqvae_lib.datasets.published import (
@@ -136,14 +135,14 @@ def _text(path: Path, number: int, game: dict[str, Any], name: str) -> str:
     value = game.get(name)
     if value is not None and not isinstance(value, str):
         raise field_wrong(path, number, name, value, "text or nothing")
-    return plain_text(value or "")
+    return value or ""
 
 
 def _texts(path: Path, number: int, game: dict[str, Any], name: str) -> list[str]:
     value = game.get(name) or []
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise field_wrong(path, number, name, value, "a list of text")
-    return [plain_text(text) for text in value]
+    return value
 
 
 def _whole(text: str) -> str:

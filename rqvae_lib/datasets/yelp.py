@@ -17,7 +17,6 @@ from typing import Any
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.html_text import plain_text
 from rqvae_lib.datasets.json_lines import columns_of_json, field_wrong, object_of
 from rqvae_lib.datasets.published import (
     Published,
@@ -90,7 +89,7 @@ def _businesses(path: Path, wanted: set[str]) -> pd.DataFrame:
         if name is not None and not isinstance(name, str):
             raise field_wrong(path, number, "name", name, "text or nothing")
         categories = _categories(path, number, business)
-        rows.append(product_row(key, plain_text(name or ""), categories=categories))
+        rows.append(product_row(key, name or "", categories=categories))
     table = product_table(rows)
     table["item_id"] = table["item_id"].astype("string")
     return table
@@ -102,7 +101,7 @@ def _categories(path: Path, number: int, business: dict[str, Any]) -> list[str]:
         value = value.split(",")
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise field_wrong(path, number, "categories", value, "text or a list of text")
-    return [plain_text(text) for text in value]
+    return value
 
 
 def _files(folder: Path, what: str) -> list[Path]:

@@ -27,6 +27,7 @@ from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
     check_events,
+    counted,
     product_row,
     product_table,
 )
@@ -117,7 +118,7 @@ def products_of_2018(path: Path, wanted: set[str]) -> tuple[pd.DataFrame, list[s
         rows.append(product_row(asin, title, brand, category))
     notes = []
     if code:
-        notes.append(f"{code:,} titles in {path.name} are the code of a web page and are left out")
+        notes.append(f"{counted(code, 'title')} in {path.name}, the code of a web page: left out")
     table = product_table(rows)
     table["item_id"] = table["item_id"].astype("string")
     return table, notes

@@ -30,6 +30,7 @@ from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
     check_events,
+    counted,
     product_row,
     product_table,
 )
@@ -83,8 +84,8 @@ def read_kuairec(folder: str | Path) -> Dataset:
     refuse_rows(path, bad, "timestamp", events["timestamp"], expected, header=True)
     if timeless.any():
         notes.append(
-            f"{int(timeless.sum()):,} of {len(events):,} rows of {path.name} have no time and are "
-            "left out"
+            f"{int(timeless.sum()):,} of {counted(len(events), 'row')} of {path.name} without a "
+            "time: left out"
         )
         events = events[~timeless].reset_index(drop=True)
         if events.empty:
@@ -139,7 +140,7 @@ def read_kuairand(folder: str | Path) -> Dataset:
     events = pd.concat(tables, ignore_index=True)
     if events.empty:
         raise ValueError(f"{found[0]} has no row with is_click = 1, expected at least one: {AGAIN}")
-    notes = [f"{len(events):,} of {shown:,} videos that were shown were clicked and are read"]
+    notes = [f"{len(events):,} of {counted(shown, 'view')} with is_click = 1 are read"]
     notes += [
         f"{path.name}, whose videos were chosen at random, is not read"
         for path in _below(found[0].parent, "log_random_*.csv")
@@ -186,7 +187,7 @@ def _captions(path: Path) -> tuple[pd.DataFrame, list[str]]:
         ) from error
     notes = []
     if broken:
-        notes.append(f"{broken:,} broken rows of {path.name} are left out")
+        notes.append(f"{counted(broken, 'broken row')} of {path.name}: left out")
     table = product_table(rows)
     table["item_id"] = table["item_id"].astype("int64")
     return table, notes

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.published import Published, as_dataset, product_row, product_table
+from rqvae_lib.datasets.published import Published, as_dataset, counted, product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, columns_of_fields, refuse_rows
 
 COLUMNS = ("impression", "user", "time", "history", "impressions")
@@ -83,13 +83,14 @@ def read_mind(folder: str | Path) -> Dataset:
     if events.empty:
         raise ValueError(f"{path} has no clicks, expected at least one: {AGAIN}")
     notes = [
-        f"{len(clicks):,} clicks of {len(rows):,} impressions are read",
-        f"{len(earlier):,} clicks of the users' histories have no times: they come before the "
-        "user's impressions, at the time of the first of them",
-        "the times have no zone and are taken as UTC",
+        f"{counted(len(clicks), 'click')} of {counted(len(rows), 'impression')}",
+        f"{counted(len(earlier), 'earlier click')} of the users' histories, which have no times: "
+        "put before the user's impressions, at the time of the first of them",
     ]
     if differ:
-        notes.append(f"{differ:,} users have several histories: the one of the first time counts")
+        notes.append(
+            f"{counted(differ, 'user')} with several histories: the one of the first time counts"
+        )
     news = path.parent / "news.tsv"
     items = _news(news, set(events["item_id"].unique())) if news.is_file() else None
     return as_dataset(Published("mind", events, items, None, tuple(notes), news.name))

@@ -19,7 +19,7 @@ import pandas as pd
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.datasets.text_files import refuse_rows
 
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
+PER_SECOND = {"s": 1, "order": 1, "ms": 10**3, "us": 10**6}
 EARLIEST, LATEST = 631_152_000, 2**32  # seconds since 1970: in the years 1990 and 2106
 MAX_RATING = 1e30  # float32 can hold it
 
@@ -79,9 +79,10 @@ def check_events(
         elif column == "rating":
             bad, expected = ~(values.abs() <= MAX_RATING), f"a number up to {MAX_RATING:g}"
         else:
-            spelled = {"s": "seconds", "ms": "milliseconds", "us": "microseconds"}[time_unit]
+            words = {"s": "seconds", "ms": "milliseconds", "us": "microseconds"}
+            spelled = words.get(time_unit, "seconds")
             # Of a finer unit, small numbers are seconds among milliseconds.
-            earliest = 0 if time_unit == "s" else EARLIEST * PER_SECOND[time_unit]
+            earliest = 0 if PER_SECOND[time_unit] == 1 else EARLIEST * PER_SECOND[time_unit]
             latest = LATEST * PER_SECOND[time_unit]
             bad, expected = (values < earliest) | (values >= latest), f"{spelled} since 1970"
         refuse_rows(path, bad.fillna(True), name, values, expected, header=header)
@@ -141,6 +142,11 @@ def product_table(rows: list[dict[str, object]]) -> pd.DataFrame:
     return frame.astype(kinds)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun: "1 item", "1,234 items"."""
+    return f"{int(number):,} {noun}{'' if number == 1 else 's'}"
+
+
 def year_in(text: str) -> int | None:
     """Return the first year from 1000 to 2999 in a text such as "2017-12-17", or None."""
     match = re.search(r"(?<!\d)[12]\d{3}(?!\d)", text)
@@ -160,7 +166,7 @@ def _met_items(found: Published, met: pd.Series) -> tuple[pd.DataFrame, list[str
     repeated = listed["item_id"].duplicated().to_numpy()
     if repeated.any():
         notes.append(
-            f"{found.listed_in} lists {int(repeated.sum()):,} items again: the first line of each "
+            f"{found.listed_in} lists {counted(repeated.sum(), 'item')} again: the first line "
             "counts"
         )
         listed = listed[~repeated]
@@ -169,12 +175,12 @@ def _met_items(found: Published, met: pd.Series) -> tuple[pd.DataFrame, list[str
     if unlisted.any():
         count = int(found.interactions["item_id"].isin(met[unlisted]).sum())
         notes.append(
-            f"{count:,} interactions with {int(unlisted.sum()):,} items that {found.listed_in} "
-            "does not list are kept; nothing else is known about these items"
+            f"{counted(count, 'interaction')} with {counted(unlisted.sum(), 'item')} that "
+            f"{found.listed_in} does not list: kept, without title and text"
         )
     unmet = len(listed) - int((~unlisted).sum())
     if unmet:
-        notes.append(f"{unmet:,} items of {found.listed_in} that nobody met are left out")
+        notes.append(f"{counted(unmet, 'item')} of {found.listed_in} that nobody met: left out")
     items = listed.set_axis(np.arange(len(listed)), axis=0).reindex(
         np.where(unlisted, -1, rows)  # no row has the label -1, so all columns are missing
     )

@@ -26,10 +26,12 @@ from pathlib import Path
 import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.times import SMALL
 from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
     check_events,
+    counted,
     ids_as_written,
     product_row,
     product_table,
@@ -94,8 +96,8 @@ def read_recbole(folder: str | Path) -> Dataset:
     if items is not None and items["item_id"].dtype != events["item_id"].dtype:
         items["item_id"] = items["item_id"].astype("string")
         events["item_id"] = events["item_id"].astype("string")
-    unit = "s" if "timestamp" not in fields else _unit(events["timestamp"])
-    if unit != "s":
+    unit = "order" if "timestamp" not in fields else _unit(events["timestamp"])
+    if unit in ("ms", "us"):
         notes.append(
             f"{fields['timestamp']} is taken as {'milli' if unit == 'ms' else 'micro'}seconds: as "
             "seconds, the last ones would be after the year 2106"
@@ -193,8 +195,10 @@ def _field(fields: Mapping[str, list[str]], ours: str) -> str | None:
 
 
 def _unit(times: pd.Series) -> str:
-    """Return whether times are seconds or, since they would be after the year 2106, finer."""
+    """Return the unit of times: an order, seconds, or, if after the year 2106, a finer one."""
     latest = times.max()
+    if latest < SMALL:
+        return "order"
     if latest < 2**32:
         return "s"
     return "ms" if latest < 2**32 * 1000 else "us"
@@ -225,7 +229,9 @@ def _histories(
         "order stands for the time"
     ]
     if other:
-        notes.append(f"{other:,} of {len(rows):,} sequences are not a part of that history")
+        notes.append(
+            f"{other:,} of {counted(len(rows), 'sequence')} not a part of that history: left out"
+        )
     events = pd.DataFrame(
         [(one, met) for one, history in longest.items() for met in history],
         columns=["user_id", "item_id"],
@@ -284,8 +290,8 @@ def _items(path: Path, their_item: str) -> tuple[pd.DataFrame | None, list[str]]
     notes = []
     if odd_years:
         notes.append(
-            f"{odd_years:,} years in {path.name} are not years and are left out, as in "
-            f"{chosen['year']!r} of RecBole's ml-100k"
+            f"{counted(odd_years, 'value')} of {chosen['year']!r} in {path.name} that cannot be a "
+            "year: left out"
         )
     return table, notes
 

@@ -26,6 +26,7 @@ from rqvae_lib.datasets.literals import lines_quietly, literal_of
 from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
+    counted,
     ids_as_written,
     product_row,
     product_table,
@@ -125,7 +126,7 @@ def _games(path: Path) -> tuple[pd.DataFrame, list[str]]:
         rows.append(product_row(_whole(game_id), title, developer, kinds, year_in(released)))
     notes = []
     if nameless:
-        notes.append(f"{nameless:,} games in {path.name} have no id and are left out")
+        notes.append(f"{counted(nameless, 'game')} in {path.name} without an id: left out")
     table = product_table(rows)
     table["item_id"] = ids_as_written(table["item_id"].astype("string"))
     return table, notes

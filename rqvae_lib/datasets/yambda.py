@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.datasets.published import Published, as_dataset
+from rqvae_lib.datasets.published import Published, as_dataset, counted
 from rqvae_lib.datasets.text_files import AGAIN, check_there
 
 FILES = ("listens.parquet", "likes.parquet", "multi_event.parquet")
@@ -71,8 +71,8 @@ def read_yambda(folder: str | Path) -> Dataset:
     if _PLAYED in columns:
         frame["rating"] = _numbers(path, _PLAYED, columns[_PLAYED]).astype("float64")
         notes.append(
-            f"the rating is {_PLAYED}; the publishers' benchmark keeps what was played to 50 "
-            "percent, here with a least rating of 50"
+            f"rating is {_PLAYED}; the publishers' benchmark keeps those of 50 or more "
+            "(--min-rating 50)"
         )
     notes.append("the times are seconds since a day that is not told")
     name = "yambda-likes" if path.name == "likes.parquet" else "yambda-listens"
@@ -109,7 +109,7 @@ def _table(path: Path) -> tuple[pa.Table, list[str]]:
         kinds = pc.cast(table.column("event_type"), pa.string())
         whole = table.num_rows
         table = table.filter(pc.equal(kinds, "listen")).drop_columns(["event_type"])
-        notes.append(f"{table.num_rows:,} of {whole:,} events are listens and are read")
+        notes.append(f"{table.num_rows:,} of {counted(whole, 'event')} are listens, which are read")
     if not table.num_rows:
         raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
     return table, notes

@@ -60,8 +60,7 @@ def read_yelp(folder: str | Path) -> Dataset:
     businesses = next(iter(_files(folder, "business")), None)
     items = _businesses(businesses, set(events["item_id"].unique())) if businesses else None
     listed_in = businesses.name if businesses else ""
-    notes = ("the dates have no zone and are taken as UTC",)
-    return as_dataset(Published("yelp", events, items, None, notes, listed_in))
+    return as_dataset(Published("yelp", events, items, None, listed_in=listed_in))
 
 
 def _reviews(path: Path) -> pd.DataFrame:
@@ -70,6 +69,7 @@ def _reviews(path: Path) -> pd.DataFrame:
     stars = events["stars"]
     refuse_rows(path, ~((stars >= 1) & (stars <= 5)), "stars", stars, "1 to 5")
     times = pd.to_datetime(events["date"], format="ISO8601", errors="coerce", utc=True)
+    times = times.dt.tz_localize(None)  # no date names a zone, which is then said
     bad = times.isna() | (times.dt.year < 1970) | (times.dt.year > 2105)
     refuse_rows(path, bad, "date", events["date"], "a time such as 2018-07-07 22:09:11")
     events = events.rename(columns={"business_id": "item_id", "stars": "rating"})

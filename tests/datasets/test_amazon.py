@@ -45,9 +45,9 @@ def test_2018(ending: str, tmp_path: Path) -> None:
     assert data.texts[0] == "An untitled item."
     assert data.interactions["rating"].tolist() == [1, 4, 4, 3, 5]
     assert times(data)[0] == 1369699200 * 10**6
-    said(data, "lists 1 items again")
-    said(data, "1 interactions with 1 items", "does not list are kept")
-    said(data, "1 titles", "code of a web page")
+    said(data, "lists 1 item again")
+    said(data, "1 interaction with 1 item", "does not list: kept")
+    said(data, "1 title in", "the code of a web page")
 
 
 def test_2018_texts_with_half_a_surrogate_pair_are_read(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_2023_raw(ending: str, tmp_path: Path) -> None:
     assert data.titles == ["Untitled 0439893577", 'Wig "Howard"', "Untitled B07FM2GLNQ"]
     assert data.items["genres"].tolist() == ["", "Beauty|Hair & Care", ""]
     assert data.texts[1] == 'Wig "Howard". Brand: Yes To. Categories: Beauty, Hair & Care.'
-    said(data, "1 interactions with 1 items that meta_All_Beauty.jsonl")
+    said(data, "1 interaction with 1 item that meta_All_Beauty.jsonl")
 
 
 @pytest.mark.parametrize("header", [True, False])

@@ -111,6 +111,14 @@ def test_two_datasets_in_one_folder_are_refused_by_their_names(tmp_path: Path) -
         load_dataset(folder)
 
 
+@pytest.mark.parametrize("ending", [".csv.gz", ".jsonl", ".dat"])
+def test_own_tables_of_any_ending(ending: str, tmp_path: Path) -> None:
+    lines = b'{"user_id": 1, "item_id": 7}\n' if ending == ".jsonl" else b"user_id,item_id\n1,7\n"
+    text = gzip.compress(lines) if ending.endswith(".gz") else lines
+    data = load_dataset(written({f"interactions{ending}": text}, tmp_path))
+    assert (data.user_ids.tolist(), data.items["item_id"].tolist()) == ([1], [7])
+
+
 def test_options_for_own_tables_are_refused(tmp_path: Path) -> None:
     folder = written(made.mind(), tmp_path)
     with pytest.raises(ValueError, match=r"separator \(--separator\) is for tables of your own"):

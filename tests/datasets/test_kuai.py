@@ -26,7 +26,7 @@ def test_kuairec(above: bool, tmp_path: Path) -> None:
     assert data.titles == ["a b, c", "Untitled 9598"]
     assert data.items["genres"].tolist() == ["颜值|颜值随拍", ""]
     said(data, "small_matrix.csv is another dataset and is not read")
-    said(data, "2 broken rows of kuairec_caption_category.csv")
+    said(data, "2 broken rows of kuairec_caption_category.csv: left out")
 
 
 def test_the_small_matrix_and_its_rows_without_times(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_small_matrix_and_its_rows_without_times(tmp_path: Path) -> None:
     assert data.name == "kuairec-small"
     assert met(data) == {14: [148]}
     assert times(data) == [1593898068378000]
-    said(data, "1 of 2 rows of small_matrix.csv have no time and are left out")
+    said(data, "1 of 2 rows of small_matrix.csv without a time: left out")
     files = replaced(files, SMALL, "1593898068.378", "")
     with pytest.raises(ValueError, match=r"small_matrix\.csv has no times, expected seconds"):
         load_dataset(written(files, tmp_path / "b"))
@@ -54,7 +54,7 @@ def test_kuairand(edition: str, tmp_path: Path) -> None:
     assert met(data) == {0: [8, 7, 7]}
     assert times(data) == [1650485801301000, 1650485801302000, 1650585801301000]
     assert not data.has_texts
-    said(data, "3 of 4 videos that were shown were clicked")
+    said(data, "3 of 4 views with is_click = 1 are read")
     said(data, "log_random_4_22_to_5_08", "chosen at random, is not read")
 
 

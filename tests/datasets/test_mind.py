@@ -33,9 +33,9 @@ def test_clicks_and_histories(tmp_path: Path) -> None:
     assert data.texts[0] == (
         'The Brands "Queen" Swears By. Categories: lifestyle, lifestyleroyals. Shop the notebooks.'
     )
-    said(data, "4 clicks of 4 impressions are read")
-    said(data, "3 clicks of the users' histories have no times", "the first of them")
-    said(data, "1 interactions with 1 items that news.tsv does not list")
+    said(data, "4 clicks of 4 impressions")
+    said(data, "3 earlier clicks of the users' histories", "the first of them")
+    said(data, "1 interaction with 1 item that news.tsv does not list")
 
 
 def test_piece_by_piece_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_two_histories_of_one_user_are_counted(tmp_path: Path) -> None:
     files = replaced(mind(), "behaviors.tsv", "N1 N3\tN5-0", "N1 N3 N2\tN5-0")
     data = load_dataset(written(files, tmp_path))
     assert met(data)["U13740"][:2] == ["N1", "N3"]
-    said(data, "1 users have several histories")
+    said(data, "1 user with several histories")
 
 
 def test_the_test_part_is_refused(tmp_path: Path) -> None:

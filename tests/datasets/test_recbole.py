@@ -29,9 +29,9 @@ def test_atomic_files(tmp_path: Path) -> None:
     genres = ["", "Drama|Romance|War", "Comedy", "Children's|Comedy", ""]
     assert data.items["genres"].tolist() == genres
     assert data.texts[2] == "Kolya (1996). Categories: Comedy."
-    said(data, "1 interactions with 1 items that ml-100k.item does not list are kept")
-    said(data, "1 items of ml-100k.item that nobody met")
-    said(data, "1 years in ml-100k.item are not years")
+    said(data, "1 interaction with 1 item that ml-100k.item does not list: kept")
+    said(data, "1 item of ml-100k.item that nobody met: left out")
+    said(data, "1 value of 'release_year:token' in ml-100k.item that cannot be a year")
 
 
 def test_without_items_and_with_other_names(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_sequence_that_is_not_a_part_of_the_longest_is_counted(tmp_path: Path)
     files = replaced(recbole_benchmark(), "Scientific/Scientific.train.inter", "0\t3\t1", "0\t9\t1")
     data = load_dataset(written(files, tmp_path))
     assert met(data)[0] == [3, 1, 2, 1, 4]
-    said(data, "1 of 7 sequences are not a part")
+    said(data, "1 of 7 sequences not a part")
 
 
 def test_parts_with_times_are_put_together(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def test_reviews_and_games(tmp_path: Path) -> None:
     assert data.texts[2] == (
         "Lost & Found (2018). Brand: Kotoshiro. Categories: Action, Indie, Strategy."
     )
-    said(data, "1 games in steam_games.json.gz have no id")
-    said(data, "lists 1 items again")
-    said(data, "1 interactions with 1 items")
+    said(data, "1 game in steam_games.json.gz without an id")
+    said(data, "lists 1 item again")
+    said(data, "1 interaction with 1 item")
 
 
 def test_reviews_alone(tmp_path: Path) -> None:

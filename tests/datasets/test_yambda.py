@@ -16,7 +16,7 @@ def test_listens_flat_and_sequential(tmp_path: Path) -> None:
     assert met(data) == {100: [8326270, 1441281, 286361], 200: [1441281]}
     assert times(data) == [0, 39420 * 10**6, 39420 * 10**6, 26000000 * 10**6]
     assert data.interactions["rating"].tolist() == [0, 100, 159, 46]
-    said(data, "the rating is played_ratio_pct")
+    said(data, "rating is played_ratio_pct")
     said(data, "a day that is not told")
     nested = load_dataset(written(yambda_sequential(), tmp_path / "sequential"))
     assert nested.checksum == data.checksum
@@ -29,7 +29,7 @@ def test_likes_and_several_kinds_of_events(tmp_path: Path) -> None:
     assert likes.interactions["rating"].tolist() == [1] * 4
     events = load_dataset(written(yambda("multi_event"), tmp_path / "events"))
     assert met(events) == {100: [1441281, 286361], 200: [1441281]}
-    said(events, "3 of 4 events are listens")
+    said(events, "3 of 4 events are listens, which are read")
 
 
 def test_two_files_are_two_datasets(tmp_path: Path) -> None:

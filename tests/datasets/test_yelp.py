@@ -25,7 +25,7 @@ def test_reviews_and_businesses(tmp_path: Path) -> None:
     assert data.titles == ["Body Cycle & Spin", "Turning Point"]
     assert data.items["genres"].tolist() == ["Active Life|Cycling Classes", ""]
     assert data.texts[0] == "Body Cycle & Spin. Categories: Active Life, Cycling Classes."
-    said(data, "no zone", "UTC")
+    said(data, "UTC")
 
 
 REVIEWS, BUSINESSES = "yelp_academic_dataset_review.json", "yelp_academic_dataset_business.json"

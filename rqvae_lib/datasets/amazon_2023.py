@@ -8,6 +8,7 @@
 The item is `parent_asin`: colors and sizes of one product are one item. Times are milliseconds.
 Each line of a benchmark file is an interaction; the history of earlier products on it repeats
 other lines and is not read. The parts are put together again; the library makes its own splits.
+(The publishers' split by time cuts at 1628643414042 and 1658002729837.)
 
 The publishers state no license for the data; they ask for a citation. Their page is
 https://amazon-reviews-2023.github.io. The texts are Amazon's and its customers', so do not pass

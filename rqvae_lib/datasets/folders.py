@@ -113,4 +113,9 @@ def read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
             f"{folder} could be {first} or {second}, expected the files of one dataset: move the "
             "others to a folder of their own"
         )
-    return meant[0][0].read(folder)
+    try:
+        return meant[0][0].read(folder)
+    except ValueError as error:
+        if str(folder) in str(error):
+            raise
+        raise ValueError(f"{meant[0][1][0]}: {error}") from error  # of both tables together

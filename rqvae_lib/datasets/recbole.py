@@ -91,7 +91,11 @@ def read_recbole(folder: str | Path) -> Dataset:
         if ignored:
             notes.append(f"{', '.join(ignored)} are parts of {name}.inter and are not read")
     else:
-        events, fields, notes = _events([path for path in parts if path in paths])
+        there = [path for path in parts if path in paths]
+        events, fields, notes = _events(there)
+        absent = [path.name for path in parts if path not in paths]
+        if absent:
+            notes.append(f"there is no {' and no '.join(absent)}, so what it holds is missing")
     items, more = _items(folder / f"{name}.item", fields["item_id"])
     if items is not None and items["item_id"].dtype != events["item_id"].dtype:
         items["item_id"] = items["item_id"].astype("string")
@@ -125,14 +129,14 @@ def _name_of(folder: Path, paths: list[Path]) -> str:
 
 
 def _events(paths: list[Path]) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """Return the interactions of a dataset's .inter files, their fields, and what to say."""
+    """Return the interactions, the fields that the columns were, and what to say about them."""
     fields = _fields(paths[0])
-    sequence = next((name for name in fields["all"] if name.endswith("_list:token_seq")), None)
+    sequence = next((name for name in fields if name.endswith("_list:token_seq")), None)
     chosen = {ours: theirs for ours in _NAMES if (theirs := _field(fields, ours))}
     for ours in ("user_id", "item_id"):
         if ours not in chosen:
             raise ValueError(
-                f"{paths[0]}, line 1: found the fields {', '.join(fields['all'])[:160]!r}, "
+                f"{paths[0]}, line 1: found the fields {', '.join(fields)[:160]!r}, "
                 f"expected one of {', '.join(_NAMES[ours][:4])}, … with :token for the "
                 f"{ours.removesuffix('_id')}: rename a field"
             )
@@ -141,7 +145,7 @@ def _events(paths: list[Path]) -> tuple[pd.DataFrame, dict[str, str], list[str]]
         return events, {"user_id": chosen["user_id"], "item_id": chosen["item_id"]}, notes
     if "timestamp" not in chosen:
         raise ValueError(
-            f"{paths[0]}, line 1: found the fields {', '.join(fields['all'])[:160]!r} and no time, "
+            f"{paths[0]}, line 1: found the fields {', '.join(fields)[:160]!r} and no time, "
             "expected timestamp:float: without times these are no sequences, since the order of "
             "the lines means nothing; choose a dataset with times"
         )
@@ -150,13 +154,11 @@ def _events(paths: list[Path]) -> tuple[pd.DataFrame, dict[str, str], list[str]]
     kinds = {
         theirs: "string" if ours.endswith("_id") else _kind(ours) for ours, theirs in chosen.items()
     }
-    tables = []
-    for path in paths:
-        table = columns_of_fields(path, kinds, "\t")
-        table = table.rename(columns={theirs: ours for ours, theirs in chosen.items()})
-        check_events(path, table, chosen, _unit(table["timestamp"]), header=True)
-        tables.append(table)
+    ours_of = {theirs: ours for ours, theirs in chosen.items()}
+    tables = [columns_of_fields(path, kinds, "\t").rename(columns=ours_of) for path in paths]
     events = pd.concat(tables, ignore_index=True)
+    for path, table in zip(paths, tables, strict=True):
+        check_events(path, table, chosen, _unit(events["timestamp"]), header=True)
     for ours in ("user_id", "item_id"):
         events[ours] = ids_as_written(events[ours])
     renamed = [
@@ -171,7 +173,7 @@ def _kind(ours: str) -> str:
     return "number" if ours == "timestamp" else "float64"
 
 
-def _fields(path: Path) -> dict[str, list[str]]:
+def _fields(path: Path) -> tuple[str, ...]:
     """Return the fields of a file's header, and check that each has a type."""
     names = header_of(path, "\t")
     types = ("token", "token_seq", "float", "float_seq")
@@ -181,12 +183,12 @@ def _fields(path: Path) -> dict[str, list[str]]:
                 f"{path}, line 1: found the field {name[:40]!r}, expected name:type with one of "
                 f"the types {', '.join(types)}: {AGAIN}"
             )
-    return {"all": list(names)}
+    return names
 
 
-def _field(fields: Mapping[str, list[str]], ours: str) -> str | None:
+def _field(fields: tuple[str, ...], ours: str) -> str | None:
     """Return the field for one of the library's columns, with its type, or None."""
-    by_name = {name.rpartition(":")[0]: name for name in fields["all"]}
+    by_name = {name.rpartition(":")[0]: name for name in fields}
     for theirs in _NAMES[ours]:
         kind = by_name.get(theirs, "").rpartition(":")[2]
         if kind in ("token", "float") or (kind and ours in ("title", "categories", "brand")):
@@ -258,17 +260,17 @@ def _items(path: Path, their_item: str) -> tuple[pd.DataFrame | None, list[str]]
         for ours in ("title", "year", "brand", "categories")
         if (theirs := _field(fields, ours))
     }
-    key = their_item if their_item in fields["all"] else _field(fields, "item_id")
+    key = their_item if their_item in fields else _field(fields, "item_id")
     if key is None:
         raise ValueError(
-            f"{path}, line 1: found the fields {', '.join(fields['all'])[:160]!r}, expected "
+            f"{path}, line 1: found the fields {', '.join(fields)[:160]!r}, expected "
             f"{their_item}: rename a field"
         )
-    rows, numbers = rows_of_text(path, tuple(fields["all"]), "\t", "utf-8")
-    place = {ours: fields["all"].index(theirs) for ours, theirs in chosen.items()}
+    rows, numbers = rows_of_text(path, fields, "\t", "utf-8")
+    place = {ours: fields.index(theirs) for ours, theirs in chosen.items()}
     known, odd_years = [], 0
     for row, number in list(zip(rows, numbers, strict=True))[1:]:
-        item_id = row[fields["all"].index(key)]
+        item_id = row[fields.index(key)]
         if not item_id.strip():
             raise ValueError(f"{path}, line {number}: {key} is '', expected an id: {AGAIN}")
         texts = {ours: row[index] for ours, index in place.items()}

@@ -82,6 +82,14 @@ def test_parts_with_times_are_put_together(tmp_path: Path) -> None:
     said(data, "x.train.inter, x.valid.inter, x.test.inter are parts of x.inter")
 
 
+def test_a_missing_part_is_said(tmp_path: Path) -> None:
+    files = recbole_benchmark()
+    del files["Scientific/Scientific.test.inter"]
+    data = load_dataset(written(files, tmp_path))
+    assert met(data) == {0: [3, 1, 2, 1], 1: [2, 4]}
+    said(data, "there is no Scientific.test.inter")
+
+
 def test_two_datasets_are_refused(tmp_path: Path) -> None:
     folder = written({"a/x.inter": b"", "a/y.inter": b""}, tmp_path)
     with pytest.raises(ValueError, match=r"has both x and y, expected the \.inter file of one"):

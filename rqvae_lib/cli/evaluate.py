@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
-    DatasetName,
     Device,
-    Interactions,
-    Items,
     OutputTable,
     SplitOption,
 )
@@ -38,6 +36,7 @@ BASELINES = ("popularity", "item-knn")
 AT = 10  # the cut-off of everything that is reported at one only
 
 
+@takes_data
 def evaluate_command(
     context: typer.Context,
     models: Annotated[
@@ -48,9 +47,7 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     split: SplitOption = DEFAULT_SPLIT,
     part: Annotated[
         Literal["validation", "test"],
@@ -71,7 +68,6 @@ def evaluate_command(
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, claim_csv, hold_out
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.evaluation.evaluator import evaluate
 
     check_device(device)
@@ -81,7 +77,7 @@ def evaluate_command(
         check_split(name, card, split)
     if output:
         context.with_resource(claim_csv(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     held_out = hold_out(dataset, split)
     if not names:
         loaded = _shipped_of(dataset, split)

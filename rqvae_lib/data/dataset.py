@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rqvae_lib.data.item_texts import add_texts, display_title, known
+from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, read_interactions, read_items
 from rqvae_lib.data.repeats import (
-    Repeats,
     check_repeats,
     find_repeats,
     kept_rows,
@@ -42,6 +42,7 @@ from rqvae_lib.data.tables import (
     check_items,
     plain_ids,
 )
+from rqvae_lib.data.ties import leaking_orders, sentence, ties
 from rqvae_lib.data.times import MICROSECONDS
 
 
@@ -307,10 +308,13 @@ class Dataset:
         found = find_repeats(table, users.offsets)
         if repeats == "refuse" and found.again.any():
             raise _repeated(users, rows, listed, where)
+        notes += sentences(found, repeats)
+        orders = leaking_orders(table, listed, ties(table, users.offsets))
+        if orders:
+            notes += (sentence(orders, where),)
         kept = kept_rows(found, repeats)
         if kept is not None:
             table = table[kept].reset_index(drop=True)
-        notes += sentences(found, repeats)
         return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.k_core import k_core as core_of
-from rqvae_lib.data.repeats import Repeats, check_repeats, find_repeats, kept_rows, sentences
+from rqvae_lib.data.names import Repeats
+from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, sentences
 
 
 class Step(NamedTuple):

@@ -7,15 +7,14 @@ same time and with the same rating; whether it is a second event or a copy, no t
 Used by: datasets. Derived in: chapter 13.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.row_order import user_blocks
-
-Repeats = Literal["keep", "first", "last", "refuse"]
 
 
 class Repeated(NamedTuple):

@@ -12,9 +12,8 @@ import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.filters import filtered
-from rqvae_lib.data.names import EMBEDDED
+from rqvae_lib.data.names import EMBEDDED, Repeats
 from rqvae_lib.data.own_tables import called
-from rqvae_lib.data.repeats import Repeats
 from rqvae_lib.datasets.amazon import AMAZON, load_amazon
 from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.datasets.folders import read_folder, refuse_options

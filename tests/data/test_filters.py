@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.filters import Step, filtered, table_of
-from rqvae_lib.data.repeats import Repeats
+from rqvae_lib.data.names import Repeats
 
 ITEMS = pd.DataFrame({"item_id": range(1, 7), "title": list("abcdef")})
 rows = st.lists(st.tuples(*(st.integers(1, high) for high in (4, 5, 9, 5))), min_size=1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.filters import filtered
-from rqvae_lib.data.repeats import Repeats
+from rqvae_lib.data.names import Repeats
 
 Row = tuple[int, int, int, int]  # user, item, time, rating
 rows = st.lists(st.tuples(*(st.integers(1, high) for high in (3, 4, 3, 2))), min_size=1)

@@ -1,4 +1,4 @@
-"""Amazon reviews of 2014: the 5-core of a category, as McAuley's group publishes it.
+"""Amazon reviews of 2014: a category or its 5-core, as McAuley's group publishes them.
 
 Each review is one line of JSON with the user, the product, the stars and the day. The metadata of a
 product is also one line, but a Python literal. It is parsed as data and never executed. Parsing is
@@ -88,14 +88,15 @@ def load_amazon(
 
 def find_amazon_2014(folder: Path) -> list[Path]:
     """Return the files of reviews in a folder."""
-    return sorted((*folder.glob("reviews_*_5.json.gz"), *folder.glob("reviews_*_5.json")))
+    return sorted((*folder.glob("reviews_*.json.gz"), *folder.glob("reviews_*.json")))
 
 
 def read_amazon_2014(folder: str | Path) -> Dataset:
-    """Read a folder with the 5-core of one category, as `read_amazon` does.
+    """Read a folder with the reviews of one category, as `read_amazon` does.
 
     Args:
-        folder: holds reviews_X_5.json.gz and meta_X.json.gz, packed or not.
+        folder: holds reviews_X_5.json.gz (the 5-core) or reviews_X.json.gz (all reviews), and
+            meta_X.json.gz, packed or not.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -112,7 +113,8 @@ def read_amazon_2014(folder: str | Path) -> Dataset:
             f"{folder} has both {found[0].name} and {found[1].name}, expected one file of reviews: "
             "move the others away"
         )
-    name = found[0].name.removesuffix(".gz").removesuffix("_5.json").removeprefix("reviews_")
+    name = found[0].name.removesuffix(".gz").removesuffix(".json").removesuffix("_5")
+    name = name.removeprefix("reviews_")
     metadata = [folder / f"meta_{name}.json.gz", folder / f"meta_{name}.json"]
     there = next((path for path in metadata if path.is_file()), metadata[0])
     return read_amazon(found[0], there, folder.name)
@@ -135,8 +137,8 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a line is not as described, or a product has two lines or none; the message
-            names the file and the line.
+        ValueError: if a line is not as described, a product has two lines or none, or, in a
+            5-core, a user reviews a product again; the message names the file and the line.
     """
     reviews, metadata = Path(reviews), Path(metadata)
     table = _read_reviews(reviews)
@@ -174,6 +176,7 @@ def _read_reviews(path: Path) -> pd.DataFrame:
     for ours, _ in fields.values():
         columns[ours] = []
     seen: dict[tuple[str, str], int] = {}
+    five_core = path.name.removesuffix(".gz").endswith("_5.json")
     for number, line in lines(path):
         review = object_of(path, number, line, "a review as JSON")
         for theirs, (ours, kind) in fields.items():
@@ -189,7 +192,7 @@ def _read_reviews(path: Path) -> pd.DataFrame:
             time = review["unixReviewTime"]
             raise field_wrong(path, number, "unixReviewTime", time, "seconds since 1970")
         first = seen.setdefault((review["reviewerID"], review["asin"]), number)
-        if first != number:
+        if first != number and five_core:
             what = f"a product that this user has not reviewed in line {first}"
             raise field_wrong(path, number, "asin", review["asin"], what)
     if not seen:

@@ -27,6 +27,14 @@ def test_2014_packed_and_unpacked_are_the_same(tmp_path: Path) -> None:
     assert met(packed) == {"A1": ["B0001", "0000031852"], "A2": ["B0001"]}
 
 
+def test_2014_all_reviews_may_repeat_a_product(tmp_path: Path) -> None:
+    files = amazon()
+    reviews = gzip.decompress(files.pop("reviews_Beauty_5.json.gz"))
+    folder = written(files | {"reviews_Beauty.json.gz": gzip.compress(reviews * 2)}, tmp_path)
+    assert met(load_dataset(folder))["A2"] == ["B0001", "B0001"]
+    assert met(load_dataset(folder, repeats="first"))["A2"] == ["B0001"]
+
+
 # 2018
 
 

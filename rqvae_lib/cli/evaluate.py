@@ -115,7 +115,11 @@ def _shipped_of(
     from rqvae_lib.checkpoints.models import load_model, shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
-    return {name: found for name, found in loaded.items() if found[1].get("split") == split}
+    return {
+        name: (model, card)
+        for name, (model, card) in loaded.items()
+        if card.get("split") == split and card.get("data") == dataset.checksum  # not of a part
+    }
 
 
 def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":

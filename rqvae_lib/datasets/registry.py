@@ -14,6 +14,7 @@ from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.filters import filtered
 from rqvae_lib.data.names import EMBEDDED, Repeats
 from rqvae_lib.data.own_tables import called
+from rqvae_lib.data.table_files import ENDINGS
 from rqvae_lib.datasets.amazon import AMAZON, load_amazon, read_amazon
 from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.datasets.movielens import MOVIELENS, load_movielens, read_movielens
@@ -42,7 +43,7 @@ def load_dataset(
         name_or_folder: one of `NAMES`, or a folder. By default the first of `NAMES`, which is in
             the package; the others are downloaded at their first use. A folder holds the published
             files of MovieLens or of Amazon reviews, or your own tables: interactions and
-            optionally items, each a .csv, .tsv or .parquet file.
+            optionally items, each a file with one of `table_files.ENDINGS`.
         interactions, items: your own tables instead, as for `Dataset.from_tables`.
         columns, separator, header, time_unit: how to read tables of your own, as for
             `Dataset.from_tables`. They are refused for a dataset that is read in its own way.
@@ -104,7 +105,7 @@ def _refuse_options(name: str, how: Mapping[str, Any]) -> None:
 def _read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
     """Read a folder. The names of its files tell which dataset it holds."""
     own = {
-        what: [folder / f"{what}{ending}" for ending in (".csv", ".tsv", ".parquet")]
+        what: [folder / f"{what}{ending}" for ending in ENDINGS]
         for what in ("interactions", "items")
     }
     tables = {what: [path for path in paths if path.is_file()] for what, paths in own.items()}

@@ -90,10 +90,13 @@ def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:
     """Return the sentences of a table with what the times were taken as."""
     if not said:
         return (*read.said, f"{where}: no column holds times, so the order of the rows stands in")
-    sentence = f"{where}: timestamp is the column {read.theirs['timestamp']!r}"
-    if not any(other.startswith(sentence) for other in read.said):
+    theirs = read.theirs["timestamp"]
+    sentence = f"{where}: timestamp is the column {theirs!r}"
+    if any(other.startswith(sentence) for other in read.said):  # a name that was recognized
+        return tuple(f"{s}, {said}" if s.startswith(sentence) else s for s in read.said)
+    if theirs == "timestamp":
         return (*read.said, f"{where}: timestamp is {said}")
-    return tuple(f"{s}, {said}" if s.startswith(sentence) else s for s in read.said)
+    return (*read.said, f"{sentence}, {said}")
 
 
 def read_items(

@@ -7,6 +7,7 @@ same time and with the same rating; whether it is a second event or a copy, no t
 Used by: datasets. Derived in: chapter 13.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -40,25 +41,51 @@ def find_repeats(interactions: pd.DataFrame, offsets: NDArray[np.int64]) -> Repe
     """
     item, time, rating = (interactions[name].to_numpy() for name in ("item", "timestamp", "rating"))
     again, still = (np.zeros(len(item), dtype=np.bool_) for _ in range(2))
-    exact, num_items = 0, int(item.max()) + 1
-    for first, last in user_blocks(offsets):
-        part = slice(offsets[first], offsets[last])
-        lengths = np.diff(offsets[first : last + 1])
-        pairs = np.repeat(np.arange(last - first), lengths) * num_items
-        pairs += item[part]
-        if not _has_twins(np.sort(pairs)):
-            continue  # seen fast: a sort takes a fraction of the time of an argsort
-        order = np.argsort(pairs, kind="stable")
-        pairs = pairs[order]
-        same = pairs[1:] == pairs[:-1]
-        again[part][order[1:][same]] = True
-        still[part][order[:-1][same]] = True
-        same &= time[part][order[1:]] == time[part][order[:-1]]
+    exact = 0
+    for rows, same in _by_pair(item, offsets):
+        again[rows[1:][same]] = True
+        still[rows[:-1][same]] = True
+        same &= time[rows[1:]] == time[rows[:-1]]
+        group = np.concatenate([[0], np.cumsum(~same)])  # of a user, an item and a time
         tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
-        rows = order[tied]
-        copies = {"pair": pairs[tied], "time": time[part][rows], "rating": rating[part][rows]}
-        exact += int(pd.DataFrame(copies).duplicated().sum())
+        copies = pd.DataFrame({"group": group[tied], "rating": rating[rows[tied]]})
+        exact += int(copies.duplicated().sum())
     return Repeated(again, still, exact)
+
+
+def met_before(item: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each row whether its user met its item in an earlier row: (E,) bool.
+
+    Args:
+        item: (E,) item indices, user by user in time order.
+        offsets: (U + 1,) the rows where each user begins, and the end.
+    """
+    again = np.zeros(len(item), dtype=np.bool_)
+    for rows, same in _by_pair(item, offsets):
+        again[rows[1:][same]] = True
+    return again
+
+
+def _by_pair(
+    item: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Yield the rows of some users, sorted by user and item and then in their order.
+
+    Users without repeats may be left out.
+
+    Yields:
+        The rows, (n,), and whether each but the first has the user and item of the one before it,
+        (n − 1,) bool.
+    """
+    num_items = int(item.max(initial=0)) + 1
+    for first, last in user_blocks(offsets):
+        start, end = offsets[first], offsets[last]
+        pairs = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1])) * num_items
+        pairs += item[start:end]
+        ordered = np.sort(pairs)  # takes a fraction of the time of an argsort
+        if (ordered[1:] == ordered[:-1]).any():
+            order = np.argsort(pairs, kind="stable")
+            yield start + order, ordered[1:] == ordered[:-1]
 
 
 def kept_rows(found: Repeated, repeats: Repeats) -> NDArray[np.bool_] | None:
@@ -91,7 +118,3 @@ def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
 
 def _rows(count: int, one: str, several: str) -> str:
     return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"
-
-
-def _has_twins(ordered: NDArray[np.int64]) -> bool:
-    return bool((ordered[1:] == ordered[:-1]).any())

@@ -44,7 +44,7 @@ def load_dataset(
             the package; the others are downloaded at their first use. A folder holds the files
             of a publisher, such as those of MovieLens, Amazon reviews, RecBole or MIND (see the
             page Data and licences), or your own tables: interactions and optionally items, each
-            a .csv, .tsv, .parquet or other table.
+            a file with one of `table_files.ENDINGS`.
         interactions, items: your own tables instead, as for `Dataset.from_tables`.
         columns, separator, header, time_unit: how to read tables of your own, as for
             `Dataset.from_tables`. They are refused for a dataset that is read in its own way.

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Counts, Dataset
@@ -51,6 +51,7 @@ def by_hand(
 maybe = st.none() | st.integers(1, 4)
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows, maybe, st.sampled_from([None, "keep", "first", "last"]), maybe, maybe)
 def test_each_step_leaves_what_pandas_leaves(
     rows: list[tuple[int, ...]],

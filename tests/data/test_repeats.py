@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
@@ -40,6 +40,7 @@ def by_hand(rows: list[Row], repeats: Repeats) -> list[Row]:
     return [ordered[place] for place in sorted(kept.values())]
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows, st.sampled_from(["keep", "first", "last"]))
 def test_repeats_are_kept_or_dropped(rows: list[Row], repeats: Repeats) -> None:
     data = Dataset.from_tables(frame(rows), repeats=repeats)
@@ -58,6 +59,7 @@ def test_repeats_are_kept_or_dropped(rows: list[Row], repeats: Repeats) -> None:
     assert later.checksum == data.checksum
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows)
 def test_refused_repeats_are_named_by_their_row(rows: list[Row]) -> None:
     seen: dict[tuple[int, int], int] = {}

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data import row_order
@@ -13,6 +13,7 @@ from rqvae_lib.data.row_order import numbered, time_order, user_blocks
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=40)
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows)
 def test_time_order_is_a_stable_sort(rows: list[tuple[int, int]]) -> None:
     users, times = np.array(rows, dtype=np.int32).T
@@ -28,6 +29,7 @@ def test_time_order_is_a_stable_sort(rows: list[tuple[int, int]]) -> None:
             assert time_order(users, offsets, times / 3).tolist() == expected
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=3), min_size=1), st.booleans())
 def test_numbered_ids_sort_as_their_numbers(texts: list[str], as_numbers: bool) -> None:
     if as_numbers:

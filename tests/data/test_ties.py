@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
@@ -18,6 +18,7 @@ def built(rows: list[tuple[int, ...]]) -> Dataset:
     return Dataset.from_tables(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]))
 
 
+@settings(max_examples=60, deadline=None)
 @given(rows)
 def test_ties_are_counted_as_by_hand(rows: list[tuple[int, ...]]) -> None:
     data = built(rows)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
@@ -32,6 +32,7 @@ def refused(values: object, unit: str | None = None, name: str = "time", **optio
 # Numbers
 
 
+@settings(max_examples=60, deadline=None)
 @given(lists, st.sampled_from(["s", "ms", "us", "ns"]), st.booleans(), st.booleans())
 def test_numbers_of_any_unit_come_back(
     times: list[int], unit: str, as_text: bool, told: bool
@@ -50,6 +51,7 @@ def test_numbers_of_any_unit_come_back(
     assert order == sorted(range(len(written)), key=lambda row: written[row])
 
 
+@settings(max_examples=60, deadline=None)
 @given(lists, st.booleans())
 def test_seconds_with_a_fraction_keep_six_decimals(times: list[int], as_text: bool) -> None:
     written = [f"{time // SECOND}.{time % SECOND:06d}" for time in times]
@@ -61,6 +63,7 @@ def test_seconds_with_a_fraction_keep_six_decimals(times: list[int], as_text: bo
     assert read([Decimal(text) for text in written]).microseconds.tolist() == times
 
 
+@settings(max_examples=60, deadline=None)
 @given(lists)
 def test_milliseconds_with_a_fraction_keep_three_decimals(times: list[int]) -> None:
     values = [float(f"{time // 1000}.{time % 1000:03d}") for time in times]
@@ -144,6 +147,7 @@ def test_what_cannot_be_told_is_refused(values: object, says: str) -> None:
     assert says in refused(values)
 
 
+@settings(max_examples=60, deadline=None)
 @given(lists, st.sampled_from([(1, 1000), (1000, 1), (1, 10**6)]), st.data())
 def test_a_second_unit_in_a_column_is_refused_at_its_first_row(
     times: list[int], units: tuple[int, int], data: st.DataObject
@@ -175,6 +179,7 @@ dates = st.lists(st.integers(0, END * SECOND - 1), min_size=1, max_size=10)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
+@settings(max_examples=60, deadline=None)
 @given(dates, st.data())
 def test_iso_text_comes_back_with_any_mix_of_zones(times: list[int], data: st.DataObject) -> None:
     written = []
@@ -188,6 +193,7 @@ def test_iso_text_comes_back_with_any_mix_of_zones(times: list[int], data: st.Da
     assert read(pd.Categorical(written)).microseconds.tolist() == times
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     dates, st.sampled_from(["us", "ns", "ms", "s"]), st.sampled_from([None, "UTC", "Asia/Tokyo"])
 )
@@ -204,6 +210,7 @@ def test_columns_of_dates_come_back(times: list[int], unit: str, zone: str | Non
         assert read(series.astype(object)).microseconds.tolist() == expected
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.dates(dt.date(1970, 1, 1), dt.date(2199, 12, 31)), min_size=1, max_size=10))
 def test_days_come_back_as_midnight(days: list[dt.date]) -> None:
     expected = [(day - dt.date(1970, 1, 1)).days * 86_400 * SECOND for day in days]

@@ -95,7 +95,7 @@ def texts_without_year(dataset: Dataset) -> list[str]:
     """Return the texts of the embeddings, but for the year in parentheses after the title."""
     columns = (dataset.items[name] for name in ("title", "genres"))
     return [
-        item_text(None if pd.isna(title) else title, None, genres)
+        item_text(None if pd.isna(title) else title, None, genres, articles_last=True)
         for title, genres in zip(*columns, strict=True)
     ]
 

@@ -1,7 +1,8 @@
 """Item titles, and the sentence that describes an item to a sentence encoder.
 
 MovieLens writes titles as a card index does ("Deer Hunter, The"). A sentence encoder has learned
-from titles as people write them, so they are turned around.
+from titles as people write them, so they are turned around. Titles of other sources stay as they
+are: "Vitamins B, C, A" is no card index.
 
 Derived in: chapter 01.
 """
@@ -12,16 +13,18 @@ from typing import Any
 import pandas as pd
 
 
-def add_texts(items: pd.DataFrame, kind: str = "movie") -> pd.DataFrame:
+def add_texts(
+    items: pd.DataFrame, kind: str = "movie", *, articles_last: bool = False
+) -> pd.DataFrame:
     """Return an items table whose text column is made by `item_text` from the other columns.
 
     Args:
         items: a table with the columns title, year and genres.
-        kind: as `item_text`.
+        kind, articles_last: as `item_text`.
     """
     columns = (items[name] for name in ("title", "year", "genres"))
     texts = [
-        item_text(known(title), known(year), genres, kind)
+        item_text(known(title), known(year), genres, kind, articles_last=articles_last)
         for title, year, genres in zip(*columns, strict=True)
     ]
     return items.assign(text=pd.Series(texts, dtype="string"))
@@ -33,14 +36,29 @@ _ARTICLES = "The|An|A|Les|Le|La|L'|Los|Las|Lo|El|Il|I|Der|Die|Das|Den|Det|De|Une
 _MOVED_ARTICLE = re.compile(rf"((?:a\.k\.a\. )?)([^()]+), ({_ARTICLES})(?= *(?:[():]|$))")
 
 
-def display_title(title: str, year: int | None) -> str:
-    """Return a title as people write it: ("Deer Hunter, The", 1978) → "The Deer Hunter (1978)"."""
+def display_title(title: str, year: int | None, *, articles_last: bool = False) -> str:
+    """Return a title as people write it, and its year: ("Heat", 1995) → "Heat (1995)".
+
+    Args:
+        title: the title as the source writes it.
+        year: the year of release, or None.
+        articles_last: whether the source writes titles as MovieLens does, as in a card index. If
+            so, "Deer Hunter, The" becomes "The Deer Hunter".
+    """
     title = " ".join(title.split())
-    title = _MOVED_ARTICLE.sub(r"\1\3 \2", title).replace("L' ", "L'")
+    if articles_last:
+        title = _MOVED_ARTICLE.sub(r"\1\3 \2", title).replace("L' ", "L'")
     return title if year is None else f"{title} ({year})"
 
 
-def item_text(title: str | None, year: int | None, genres: str, kind: str = "movie") -> str:
+def item_text(
+    title: str | None,
+    year: int | None,
+    genres: str,
+    kind: str = "movie",
+    *,
+    articles_last: bool = False,
+) -> str:
     """Return the sentence that describes a movie, or another item, to a sentence encoder.
 
     Args:
@@ -48,6 +66,7 @@ def item_text(title: str | None, year: int | None, genres: str, kind: str = "mov
         year: the year of release, or None. It is used only with a title.
         genres: separated by "|"; "" if none is listed.
         kind: the word for an item without a title.
+        articles_last: as `display_title`.
 
     Returns:
         "Toy Story (1995). Genres: Adventure, Animation, Children, Comedy, Fantasy.", without the
@@ -55,7 +74,7 @@ def item_text(title: str | None, year: int | None, genres: str, kind: str = "mov
     """
     name = f"An untitled {kind}"
     if title is not None and title.strip():
-        name = display_title(title, year)
+        name = display_title(title, year, articles_last=articles_last)
     return f"{name}. Genres: {genres.replace('|', ', ')}." if genres else f"{name}."
 
 

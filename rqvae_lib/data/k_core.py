@@ -9,6 +9,7 @@ Source: Seidman, "Network structure and minimum degree", Social Networks 1983, f
 Derived in: chapter 01.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -67,4 +68,6 @@ def k_core(dataset: Dataset, k: int) -> Core:
     items = dataset.items.iloc[item_rows].reset_index(drop=True)
     interactions = dataset.interactions[kept].reset_index(drop=True)
     interactions = interactions.assign(item=np.searchsorted(item_rows, item[kept]))
-    return Core(Dataset(f"{dataset.name}, {k}-core", items, interactions), item_rows)
+    name = f"{dataset.name}, {k}-core"
+    core = dataclasses.replace(dataset, name=name, items=items, interactions=interactions)
+    return Core(core, item_rows)

@@ -1,274 +1,251 @@
-"""Reads your own tables, as DataFrames, CSV or Parquet, and checks them row by row.
+"""Reads your own tables, in memory or from files of many formats, and checks them row by row.
 
 A file from a shop or a library is rarely quite what its owner believes. Each column is checked as
-it is read, and an error names the first wrong row and the value in it. Rows are counted from 0,
-without the header, as in pandas.
+it is read, and an error names the first wrong row, the column as the file calls it, and the value
+in it. Rows are counted from 0, without the header, as in pandas.
 
 Used by: `Dataset.from_tables`. Derived in: chapter 13.
 """
 
-import warnings
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.column_names import asked_columns
+from rqvae_lib.data.item_texts import item_text, known
+from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
+from rqvae_lib.data.table_files import ReadTable, read_table
+from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
+from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
 MAX_TEXT = 2**20  # characters in one field
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_RATING = 1e30  # float32 can hold it
-NAMES = ("user_id", "item_id", "rating", "timestamp", "title", "year", "genres", "text")
-LATEST = 2**32  # seconds since 1970: in the year 2106. Milliseconds are far larger
+_PIECE = 2**20  # rows that are converted at a time
+
+
+class Met(NamedTuple):
+    """A table of interactions as it was read, in the order of its rows."""
+
+    columns: dict[str, pd.Series]  # user_id, item_id, rating (float32), timestamp (int64)
+    keys: NDArray[Any]  # (E,) what sorts the rows in time: finer than timestamps where the file is
+    said: tuple[str, ...]  # what was taken for what
 
 
 def read_interactions(
-    source: pd.DataFrame | str | Path, columns: Mapping[str, str]
-) -> pd.DataFrame:
+    source: Any,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    time_unit: str | None = None,
+) -> Met:
     """Read user_id, item_id, rating and timestamp from a table, in the order of its rows.
+
+    Without timestamps in the table, row n is n seconds after 1970, so the order of the rows is the
+    order in time.
 
     Args, Raises: as `Dataset.from_tables`.
 
     Returns:
-        Ids as int64 or strings, ratings as float32, timestamps as int64. Without timestamps in the
-        table, the timestamp is the row number.
+        Ids as int64 or strings, ratings as float32, timestamps as int64 microseconds. Each column
+        is a series of its own, so that each can be freed.
     """
     where = called(source, "interactions")
-    found = _read(source, where, ("user_id", "item_id"), ("rating", "timestamp"), columns)
-    text = _is_text_file(source)
-    table = pd.DataFrame({name: _ids(found[name], where, text) for name in ("user_id", "item_id")})
-    rating, time = found.get("rating"), found.get("timestamp")
-    table["rating"] = 1.0 if rating is None else _numbers(rating, where)
-    large = table["rating"].abs().to_numpy() > MAX_RATING
-    if large.any():
-        row = int(large.argmax())
-        raise _wrong(where, row, "rating", table["rating"][row], f"a number up to {MAX_RATING:g}")
-    if time is None:
-        table["timestamp"] = np.arange(len(table), dtype=np.int64)
-    else:
-        table["timestamp"] = _seconds(time, where)
-        repeated = table[["user_id", "item_id", "timestamp"]].duplicated()
-        if repeated.any():
-            row = int(repeated.to_numpy().argmax())
-            raise ValueError(
-                f"{where}, row {row}: user {table['user_id'][row]} met item "
-                f"{table['item_id'][row]} in the same second in an earlier row, expected each "
-                "event once: drop the duplicate"
-            )
-    return table.astype({name: INTERACTION_DTYPES[name] for name in ("rating", "timestamp")})
+    read = read_table(
+        source,
+        needed=("user_id", "item_id"),
+        optional=("rating", "timestamp"),
+        columns=asked_columns(columns, "interactions"),
+        separator=separator,
+        header=header,
+        where=where,
+    )
+    table = {name: _ids(read.column(name), where) for name in ("user_id", "item_id")}
+    table["rating"] = _ratings(read.get("rating"), where, len(read.frame))
+    times = _times(read, where, time_unit)
+    table["timestamp"] = pd.Series(times.microseconds, copy=False)
+    return Met(table, times.keys, _with_times(read, where, times.said))
 
 
-def read_items(source: pd.DataFrame | str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def _times(read: ReadTable, where: str, time_unit: str | None) -> Times:
+    """Return the times, or the order of the rows where there are none."""
+    column = read.get("timestamp")
+    if column is not None:
+        return read_times(column, where, time_unit)
+    if time_unit is not None:
+        raise ValueError(
+            f"{where} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
+            "nothing: leave it out, or say which column holds times with --columns time=…"
+        )
+    order = np.arange(len(read.frame), dtype=np.int64) * MICROSECONDS
+    return Times(order, order, "")
+
+
+def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:
+    """Return the sentences of a table with what the times were taken as."""
+    if not said:
+        return (*read.said, f"{where}: no column holds times, so the order of the rows stands in")
+    theirs = read.theirs["timestamp"]
+    sentence = f"{where}: timestamp is the column {theirs!r}"
+    if any(other.startswith(sentence) for other in read.said):  # a name that was recognized
+        return tuple(f"{s}, {said}" if s.startswith(sentence) else s for s in read.said)
+    if theirs == "timestamp":
+        return (*read.said, f"{where}: timestamp is {said}")
+    return (*read.said, f"{sentence}, {said}")
+
+
+def read_items(
+    source: Any,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the columns of `ITEM_DTYPES` from a table, in the order of its rows.
+
+    Titles, genres and texts become plain text: tags and entities of HTML are resolved. Genres may
+    be lists, such as ["x", "y"], or text such as "x|y". A description follows title, year and
+    genres in the text of an item that has no text of its own.
 
     Args, Raises: as `Dataset.from_tables`.
 
     Returns:
         Ids as int64 or strings, the other columns in the dtypes of `ITEM_DTYPES`. A missing text or
-        genre is "".
+        genre is "". Also the sentences that say what was taken for what.
     """
     where = called(source, "items")
-    optional = ("title", "year", "genres", "text")
-    found = _read(source, where, ("item_id",), optional, columns)
-    table = pd.DataFrame({"item_id": _ids(found["item_id"], where, _is_text_file(source))})
-    repeated = table["item_id"].duplicated()
+    read = read_table(
+        source,
+        needed=("item_id",),
+        optional=("title", "year", "genres", "text", "description"),
+        columns=asked_columns(columns, "items"),
+        separator=separator,
+        header=header,
+        where=where,
+    )
+    ids = _ids(read.column("item_id"), where)
+    repeated = ids.duplicated().to_numpy()
     if repeated.any():
-        row = int(repeated.to_numpy().argmax())
-        raise _wrong(where, row, "item_id", table["item_id"][row], "an id that no earlier row has")
-    for name in optional:
-        if name == "year":
-            table[name] = _years(found.get(name), where, len(table))
-        else:
-            table[name] = _texts(found.get(name), where, name, len(table))
-    for name in ("genres", "text"):
-        table[name] = table[name].fillna("")
-    return table.astype({name: ITEM_DTYPES[name] for name in optional})
+        raise _wrong_at(ids, repeated, where, "an id that no earlier row has")
+    table = pd.DataFrame({"item_id": ids.to_numpy() if ids.dtype == "int64" else ids.array})
+    size = len(table)
+    table["title"] = _texts(read.get("title"), where, size)
+    table["year"] = _years(read.get("year"), where, size)
+    table["genres"] = _genres(read.get("genres"), where, size).fillna("")
+    table["text"] = _texts(read.get("text"), where, size, lists=True).fillna("")
+    if (description := read.get("description")) is not None:
+        described = _texts(description, where, size, lists=True)
+        table["text"] = table["text"].mask(table["text"] == "", _with_description(table, described))
+    return table.astype({name: ITEM_DTYPES[name] for name in table.columns[1:]}), read.said
 
 
-def called(source: pd.DataFrame | str | Path | None, otherwise: str) -> str:
-    """Return what a message calls a table: its path, or `otherwise` for a DataFrame or None."""
+def called(source: Any, otherwise: str) -> str:
+    """Return what a message calls a table: its path, or `otherwise` for one in memory or None."""
     return str(source) if isinstance(source, str | Path) else otherwise
 
 
-def _read(
-    source: pd.DataFrame | str | Path,
-    where: str,
-    needed: tuple[str, ...],
-    optional: tuple[str, ...],
-    columns: Mapping[str, str],
-) -> pd.DataFrame:
-    """Return the requested columns of a table, renamed to the library's names."""
-    unknown = [name for name in columns if name not in NAMES]
-    if unknown:
-        raise ValueError(
-            f"columns has the key {unknown[0]!r}, expected keys among {', '.join(NAMES)}: write "
-            "{the library's name: your table's name}"
-        )
-    frame = source if isinstance(source, pd.DataFrame) else _read_file(Path(source))
-    names = [str(name) for name in frame.columns]
-    for name in (*needed, *optional):
-        theirs = columns.get(name, name)
-        if names.count(theirs) > 1:
-            raise ValueError(
-                f"{where} has the column {theirs!r} twice, expected it once: rename or drop one"
-            )
-        if theirs not in names and (name in needed or name in columns):
-            raise ValueError(
-                f"{where} has no column {theirs!r}, only {', '.join(names)[:200]!r}; expected it "
-                f"for {name}: rename a column, or in Python pass columns={{{name!r}: …}}"
-            )
-    frame = frame.set_axis(names, axis=1)
-    if not len(frame):
-        raise ValueError(f"{where} has no rows, expected at least one: check where it comes from")
-    wanted = {name: columns.get(name, name) for name in (*needed, *optional)}
-    found = {name: frame[theirs] for name, theirs in wanted.items() if theirs in names}
-    return pd.DataFrame(found).reset_index(drop=True)
-
-
-def _read_file(path: Path) -> pd.DataFrame:
-    """Read a file's table. The fields of a CSV stay strings; an empty field counts as missing."""
-    if path.suffix not in (*SEPARATORS, ".parquet"):
-        raise ValueError(
-            f"{path} ends in {path.suffix!r}, expected .csv, .tsv or .parquet: name such a file"
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
-    if not path.stat().st_size:
-        raise ValueError(f"{path} is empty, expected a table: check where it comes from")
-    kind = f"a {path.suffix[1:]} table"
-    try:
-        if path.suffix == ".parquet":
-            # Ignore what pandas stored in the file, such as an index: only the columns count.
-            columns = pq.ParquetFile(path).read()  # accepts a column name that occurs twice
-            frame: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
-            return frame
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
-            frame = _read_text(path)
-            # pandas renames a column whose name occurs twice, so the header is read separately.
-            header = _read_text(path, header=None, nrows=1).iloc[0]
-            return frame.set_axis(header.fillna("").tolist(), axis=1)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}), expected UTF-8: "
-            "convert the file"
-        ) from error
-    except (ValueError, OSError, pd.errors.ParserWarning, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # without an errno, it is pyarrow's error about a damaged file
-        raise ValueError(
-            f"{path} is not {kind} ({' '.join(str(error).split())[:160]}), expected one: fix the "
-            "file"
-        ) from error
-
-
-def _read_text(path: Path, **options: Any) -> pd.DataFrame:
-    frame: pd.DataFrame = pd.read_csv(
-        path,
-        sep=SEPARATORS[path.suffix],
-        dtype=str,
-        encoding="utf-8-sig",
-        index_col=False,
-        keep_default_na=False,
-        na_values=[""],
-        low_memory=False,
-        **options,
-    )
-    return frame
-
-
-def _is_text_file(source: pd.DataFrame | str | Path) -> bool:
-    return not isinstance(source, pd.DataFrame) and Path(source).suffix in SEPARATORS
-
-
-def _ids(column: pd.Series, where: str, written: bool) -> pd.Series:
+def _ids(column: pd.Series, where: str) -> pd.Series:
     """Return ids as int64 or as strings. None may be missing.
 
+    The same ids come out whatever held them: integers, whole floats and whole decimals are
+    numbers; text, categories of text and UUIDs are strings.
+
     Args:
-        column: numbers or strings.
+        column: the ids, under the name that messages use. Its index counts the rows.
         where: the table, for messages.
-        written: whether numbers are strings too, as in a CSV.
     """
     _check_present(column, where, "an id")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return _ids_of_categories(column, where)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        raise _wrong_at(column, _all(column), where, "a whole number or text")
+    if column.dtype == object:
+        column = _objects_as_ids(column, where)
     if pd.api.types.is_integer_dtype(column.dtype):
         large = (column > 2**63 - 1).to_numpy(bool)  # possible for unsigned integers
         if large.any():
-            row = int(large.argmax())
-            raise _wrong(where, row, str(column.name), column[row], "an id of 64 bits")
+            raise _wrong_at(column, large, where, "an id of 64 bits")
         return _not_negative(column.astype("int64"), where)
     if pd.api.types.is_float_dtype(column.dtype):
         values = column.to_numpy(np.float64)
         bad = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > 2**53)
         if bad.any():
-            row = int(bad.argmax())
-            raise _wrong(where, row, str(column.name), column[row], "a whole number or text")
+            raise _wrong_at(column, bad, where, "a whole number or text")
         return _not_negative(column.astype("int64"), where)
-    if column.dtype == object:
-        kinds = column.map(type)
-        other = ~kinds.isin([str]) if kinds[0] is str else kinds != kinds[0]
-        if other.any() or not (kinds[0] is str or issubclass(kinds[0], int | np.integer)):
-            row = int(other.to_numpy().argmax())
-            raise _wrong(
-                where, row, str(column.name), column[row], "ids of one type, such as all text"
-            )
-        if kinds[0] is not str:
-            return _ids(column.map(str), where, True)
-    elif not (pd.api.types.is_string_dtype(column.dtype) or column.dtype == "category"):
-        raise _wrong(where, 0, str(column.name), column[0], "a whole number or text")
+    if not pd.api.types.is_string_dtype(column.dtype):
+        raise _wrong_at(column, _all(column), where, "a whole number or text")
     text = column.astype("string")
     blank = (text.str.strip() == "").to_numpy(bool)
     if blank.any():
-        raise _wrong(where, int(blank.argmax()), str(column.name), "", "an id")
+        raise _wrong_at(text.mask(blank, ""), blank, where, "an id")
     _check_length(text, where)
-    # Convert only strings that a number would be written as: "007" is not 7.
-    if written and text.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
-        return _not_negative(text.astype("int64"), where)
     return text
 
 
+def _ids_of_categories(column: pd.Series, where: str) -> pd.Series:
+    """Check each category once, instead of each row."""
+    codes = column.cat.codes.to_numpy()  # (n,)
+    first = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())  # rows of first appearance
+    seen = column.cat.categories.take(codes[first])
+    distinct = _ids(pd.Series(seen, index=column.index[first], name=str(column.name)), where)
+    places = np.zeros(len(column.cat.categories), np.int64)
+    places[codes[first]] = np.arange(len(first))
+    return pd.Series(
+        distinct.array.take(places[codes]), index=column.index, name=column.name, copy=False
+    )
+
+
+def _objects_as_ids(column: pd.Series, where: str) -> pd.Series:
+    """Return ids that are Python objects in a column of one dtype."""
+    kinds = column.map(type)
+    kind = kinds.iloc[0]
+    other = (kinds != kind).to_numpy(bool)
+    if other.any():
+        raise _wrong_at(column, other, where, "ids of one type, such as all text")
+    if issubclass(kind, str):
+        return column.astype("string")
+    if issubclass(kind, uuid.UUID):
+        return column.map(str).astype("string")
+    if issubclass(kind, Decimal):
+        bad = ~column.map(lambda value: value.is_finite() and value % 1 == 0).to_numpy(bool)
+        if bad.any():
+            raise _wrong_at(column, bad, where, "a whole number or text")
+        column = column.map(int)
+    elif not issubclass(kind, int | np.integer) or issubclass(kind, bool):
+        raise _wrong_at(column, _all(column), where, "ids of one type, such as all text")
+    large = column.map(lambda value: not -(2**63) <= value < 2**63).to_numpy(bool)
+    if large.any():
+        raise _wrong_at(column, large, where, "an id of 64 bits")
+    return column.astype("int64")
+
+
 def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
-    if (numbers < 0).any():
-        row = int((numbers < 0).to_numpy().argmax())
-        raise _wrong(where, row, str(numbers.name), numbers[row], "an id of 0 or more")
+    negative = (numbers < 0).to_numpy()
+    if negative.any():
+        raise _wrong_at(numbers, negative, where, "an id of 0 or more")
     return numbers
 
 
-def _numbers(column: pd.Series, where: str) -> pd.Series:
-    """Return a column as finite float64 numbers."""
-    _check_present(column, where, "a number")
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    bad = ~np.isfinite(numbers.to_numpy())
-    if bad.any():
-        row = int(bad.argmax())
-        raise _wrong(where, row, str(column.name), column[row], "a finite number")
-    return numbers
-
-
-def _seconds(column: pd.Series, where: str) -> pd.Series:
-    """Return seconds since 1970, int64, from numbers or dates."""
-    expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
-    _check_present(column, where, expected)
-    numbers = column
-    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    if numbers.isna().all() or numbers is column:
-        dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        if dates.isna().any():
-            row = int(dates.isna().to_numpy().argmax())
-            raise _wrong(where, row, str(column.name), column[row], expected)
-        start = pd.Timestamp(0, tz="UTC")
-        numbers = ((dates - start) // pd.Timedelta(seconds=1)).astype("float64")
-    values = numbers.to_numpy(np.float64)
-    bad = ~(values >= 0) | (values >= LATEST) | (values != np.floor(values))
-    if bad.any():
-        row = int(bad.argmax())
-        hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
-        expected = f"seconds since 1970, from 0 to 2³²{hint}"
-        raise _wrong(where, row, str(column.name), column[row], expected)
-    return numbers.astype("int64")
+def _ratings(column: pd.Series | None, where: str, length: int) -> pd.Series:
+    """Return finite numbers as float32, 1 where there are none."""
+    ratings = np.ones(length, dtype=np.float32)
+    if column is not None:
+        _check_present(column, where, "a number")
+        for start in range(0, length, _PIECE):
+            piece = column.iloc[start : start + _PIECE]
+            numbers = pd.to_numeric(piece, errors="coerce").to_numpy(np.float64)
+            for bad, expected in (
+                (~np.isfinite(numbers), "a finite number"),
+                (np.abs(numbers) > MAX_RATING, f"a number up to {MAX_RATING:g}"),
+            ):
+                if bad.any():
+                    raise _wrong_at(piece, bad, where, expected)
+            ratings[start : start + _PIECE] = numbers
+    return pd.Series(ratings, copy=False)
 
 
 def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
@@ -279,42 +256,97 @@ def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
     bad = (numbers.isna() & column.notna()) | (numbers % 1 != 0) | (numbers.abs() > 9999)
     wrong = bad.fillna(False).to_numpy(bool)
     if wrong.any():
-        row = int(wrong.argmax())
-        raise _wrong(where, row, "year", column[row], "a year, or nothing")
+        raise _wrong_at(column, wrong, where, "a year, or nothing")
     return numbers.astype("Int16")
 
 
-def _texts(column: pd.Series | None, where: str, name: str, length: int) -> pd.Series:
-    """Return a column as strings, <NA> where they are missing or blank."""
+def _texts(column: pd.Series | None, where: str, length: int, *, lists: bool = False) -> pd.Series:
+    """Return a column as plain strings, <NA> where they are missing or blank.
+
+    Args:
+        column: text, under the name that messages use.
+        where: the table, for messages.
+        length: how many rows there are, if there is no column.
+        lists: whether a cell may be a list of texts, which are joined by spaces.
+    """
     if column is None:
         return pd.Series([pd.NA] * length, dtype="string")
+    if lists:
+        column = _without_lists(column, " ".join)
+    text = _strings(column, where)
+    text = plain_column(text)
+    return text.mask((text.str.strip() == "").fillna(True))
+
+
+def _genres(column: pd.Series | None, where: str, length: int) -> pd.Series:
+    """Return categories as "a|b", <NA> where they are missing."""
+    if column is None:
+        return pd.Series([pd.NA] * length, dtype="string")
+    text = _strings(_without_lists(column, joined_genres), where)
+    text = plain_column(text)
+    return text.mask((text.str.strip() == "").fillna(True))
+
+
+def _without_lists(column: pd.Series, join: Callable[[list[str]], str]) -> pd.Series:
+    """Return a column in which each list of texts is one text."""
+    if column.dtype != object and not pd.api.types.is_string_dtype(column.dtype):
+        return column
+    if column.dtype != object:
+        lists = column.str.startswith("[").fillna(False).to_numpy(bool)
+        if not lists.any():
+            return column
+    cells = []
+    for cell in column:
+        texts = listed(cell)
+        cells.append(cell if texts is None else join(texts))
+    return pd.Series(cells, index=column.index, name=column.name, dtype=object)
+
+
+def _strings(column: pd.Series, where: str) -> pd.Series:
+    """Return a column of text as strings, <NA> where they are missing."""
     if column.dtype == object:
         other = (column.notna() & (~column.map(type).isin([str]))).to_numpy(bool)
         if other.any():
-            row = int(other.argmax())
-            raise _wrong(where, row, name, column[row], "text")
+            raise _wrong_at(column, other, where, "text")
     text = column.astype("string")
     _check_length(text, where)
-    return text.mask((text.str.strip() == "").fillna(True))
+    return text
+
+
+def _with_description(table: pd.DataFrame, described: pd.Series) -> list[str]:
+    """Return the sentence about each item, followed by its description."""
+    texts = []
+    columns = (table[name] for name in ("title", "year", "genres"))
+    for title, year, genres, description in zip(*columns, described, strict=True):
+        sentence = item_text(known(title), known(year), genres, "item")
+        if pd.isna(description):
+            texts.append("" if pd.isna(title) and not genres else sentence)
+        else:
+            texts.append(
+                f"{'' if pd.isna(title) and not genres else sentence} {description}".strip()
+            )
+    return texts
 
 
 def _check_length(text: pd.Series, where: str) -> None:
     long = (text.str.len() > MAX_TEXT).fillna(False).to_numpy(bool)
     if long.any():
-        row = int(long.argmax())
-        raise _wrong(where, row, str(text.name), text[row], f"at most {MAX_TEXT:,} characters")
+        raise _wrong_at(text, long, where, f"at most {MAX_TEXT:,} characters")
 
 
 def _check_present(column: pd.Series, where: str, expected: str) -> None:
     missing = column.isna().to_numpy(bool)
     if missing.any():
-        raise _wrong(where, int(missing.argmax()), str(column.name), "nothing", expected)
+        row = int(column.index[int(missing.argmax())])
+        raise wrong_row(where, row, str(column.name), "nothing", expected)
 
 
-def _wrong(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
-    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-    return ValueError(
-        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
-        "the row"
-    )
+def _all(column: pd.Series) -> NDArray[np.bool_]:
+    return np.ones(len(column), dtype=np.bool_)
+
+
+def _wrong_at(column: pd.Series, wrong: NDArray[np.bool_], where: str, expected: str) -> ValueError:
+    """Return an error about the first wrong row of a column, whose index counts the rows."""
+    place = int(wrong.argmax())
+    row = int(column.index[place])
+    return wrong_row(where, row, str(column.name), column.iloc[place], expected)

@@ -23,7 +23,13 @@ from rqvae_lib.data.item_texts import display_title, item_text
     ],
 )
 def test_articles_move_to_the_front(title: str, year: int | None, shown: str) -> None:
-    assert display_title(title, year) == shown
+    assert display_title(title, year, articles_last=True) == shown
+
+
+@pytest.mark.parametrize("title", ["Vitamin B, C, A", "Hobbit, The", "Trennung, Die"])
+def test_titles_of_other_sources_stay(title: str) -> None:
+    assert display_title(title, None) == title
+    assert item_text(title, 2001, "") == f"{title} (2001)."
 
 
 def test_item_text_says_what_is_known() -> None:

@@ -1,0 +1,62 @@
+"""Turns a column of Arrow, such as of a Parquet file or of polars, into one of pandas.
+
+The same values come out whatever type held them: text is text, a whole decimal is a whole number,
+a UUID is text, a date is a time.
+
+Used by: `read_table`.
+"""
+
+import uuid
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def from_arrow(column: pa.ChunkedArray) -> pd.Series:
+    """Return a column as pandas holds it by itself.
+
+    Args:
+        column: of any type.
+
+    Returns:
+        Integers, floats, booleans, times, categories and text as such; lists as objects. Decimals
+        are int64 if all of them are whole, otherwise float64. UUIDs are text, dates are times, and
+        bytes are text if all of them are UTF-8.
+    """
+    series: pd.Series = _plain(column).to_pandas()
+    return series
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name == "arrow.uuid":
+            texts = [
+                None if value is None else str(uuid.UUID(bytes=value))
+                for value in column.cast(pa.binary(16)).to_pylist()
+            ]
+            return pa.chunked_array([pa.array(texts, pa.string())])
+        return _plain(column.cast(kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        values = kind.value_type
+        if pa.types.is_string(values) or pa.types.is_large_string(values):
+            return column
+        return _plain(column.cast(values))
+    if pa.types.is_run_end_encoded(kind):
+        return _plain(pc.run_end_decode(column))
+    if pa.types.is_decimal(kind):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            return column.cast(pa.float64())
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        try:
+            return column.cast(pa.large_binary()).cast(pa.large_string())
+        except pa.ArrowInvalid:
+            return column
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("ms"))
+    return column

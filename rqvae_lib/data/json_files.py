@@ -1,0 +1,202 @@
+"""Reads tables of JSON: one object a line, or one list of objects.
+
+Old data sets write Python literals in place of JSON, with quotes such as 'this'. They are parsed as
+data and never executed.
+
+pyarrow parses lines fast if the first of them show the kind of each wanted column and all others
+follow. Otherwise each line is parsed by Python, which also finds the bad line if there is one.
+
+Used by: `read_table`.
+"""
+
+import ast
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.json as pajson
+
+from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.packed_files import open_unpacked
+
+JSON = (".json", ".jsonl", ".ndjson")
+MAX_LINE_BYTES = 2**24
+MAX_LITERAL_BYTES = 2**20  # Python's parser takes a hundred times the memory
+MAX_LIST_BYTES = 2**30  # of a file that is one list: it is parsed as a whole
+FIRST_LINES = 100
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the keys of the first objects, in the order in which they come.
+
+    Raises:
+        ValueError: if the file is empty, or one of its first lines is not an object.
+    """
+    names: dict[str, None] = {}
+    for row in _first_rows(path):
+        names |= dict.fromkeys(row)
+    return list(names)
+
+
+def read_columns(path: Path, theirs: Mapping[str, str]) -> dict[str, pd.Series]:
+    """Read the wanted columns of a file.
+
+    Args:
+        path: the file.
+        theirs: the library's name → the key in the objects.
+
+    Returns:
+        By the library's name, each value as the file has it: a number, text or a list. What an
+        object lacks is missing.
+
+    Raises:
+        ValueError: if a line is not an object; the message names the row.
+    """
+    types = {own: _type([row.get(own) for row in _first_rows(path)]) for own in theirs.values()}
+    if not _is_list(path) and all(type_ is not None for type_ in types.values()):
+        with suppress(pa.ArrowInvalid), open_unpacked(path) as file:
+            table = pajson.read_json(
+                pa.PythonFile(file, mode="r"),
+                pajson.ReadOptions(block_size=MAX_LINE_BYTES),
+                pajson.ParseOptions(
+                    explicit_schema=pa.schema(list(types.items())),
+                    unexpected_field_behavior="ignore",
+                ),
+            )
+            return {name: from_arrow(table.column(own)) for name, own in theirs.items()}
+    values: dict[str, list[Any]] = {own: [] for own in theirs.values()}
+    for row in _rows(path):
+        for own, column in values.items():
+            column.append(row.get(own))
+    return {name: _series(values[own]) for name, own in theirs.items()}
+
+
+def _first_rows(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for row in _rows(path):
+        rows.append(row)
+        if len(rows) == FIRST_LINES:
+            break
+    return rows
+
+
+def _type(values: list[Any]) -> pa.DataType | None:
+    """Return the Arrow type that holds a column of which these are the first values."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {str} or not kinds:
+        return pa.string()
+    if kinds == {int}:
+        return pa.int64()
+    if kinds == {int, float} or kinds == {float}:
+        return pa.float64()
+    if kinds == {list}:
+        inner = _type([value for values_ in values if values_ for value in values_])
+        return None if inner is None else pa.list_(inner)
+    return None
+
+
+def _series(values: list[Any]) -> pd.Series:
+    """Return a column with a plain dtype if all its values are of one kind."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {int} and None not in values:
+        with suppress(OverflowError):
+            return pd.Series(values, dtype="int64")
+    if kinds and kinds <= {int, float}:
+        with suppress(OverflowError):
+            return pd.Series(values, dtype="float64")
+    return pd.Series([_without_surrogates(value) for value in values], dtype=object)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace half characters such as "\\ud800", which no text file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(inner) for inner in value]
+    return value
+
+
+def _is_list(path: Path) -> bool:
+    with open_unpacked(path) as file:
+        return file.read(2**10).removeprefix(BYTE_ORDER_MARK).lstrip()[:1] == b"["
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file."""
+    number = -1
+    for number, row in enumerate(_list(path) if _is_list(path) else _lines(path)):
+        value = _parsed(path, number, row) if isinstance(row, bytes) else row
+        if not isinstance(value, dict):
+            raise _wrong(path, number, row)
+        yield value
+    if number < 0:
+        what = "is empty" if not path.stat().st_size else "has no rows"
+        raise ValueError(f"{path} {what}, expected a table: check where it comes from")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with open_unpacked(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(
+                    f"{path}, row {number}: found more than {MAX_LINE_BYTES:,} bytes, expected "
+                    "one object a line: fix or drop the row"
+                )
+            line = line.removeprefix(BYTE_ORDER_MARK) if not number else line
+            if line.strip():
+                yield line
+                number += 1
+
+
+def _list(path: Path) -> list[Any]:
+    with open_unpacked(path) as file:
+        content = file.read(MAX_LIST_BYTES + 1)
+    if len(content) > MAX_LIST_BYTES:
+        raise ValueError(
+            f"{path} is one list of more than {MAX_LIST_BYTES:,} bytes, expected one object a "
+            "line: convert the file"
+        )
+    try:
+        found: list[Any] = json.loads(content.removeprefix(BYTE_ORDER_MARK))
+        return found
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not JSON ({str(error)[:100]}), expected a list of objects, or one object "
+            "a line: fix the file"
+        ) from error
+
+
+def _parsed(path: Path, number: int, line: bytes) -> Any:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}, row {number} is not UTF-8 text ({error.reason} at byte {error.start} of its "
+            "line), expected UTF-8: convert the file"
+        ) from error
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    if len(line) <= MAX_LITERAL_BYTES:
+        with (
+            warnings.catch_warnings(),
+            suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError),
+        ):
+            warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
+            return ast.literal_eval(text.strip())
+    raise _wrong(path, number, line)
+
+
+def _wrong(path: Path, number: int, found: Any) -> ValueError:
+    shown = found.decode("utf-8", "replace").strip() if isinstance(found, bytes) else repr(found)
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+    return ValueError(
+        f"{path}, row {number}: found {shown!r}, expected an object in JSON, one a line: fix or "
+        "drop the row"
+    )

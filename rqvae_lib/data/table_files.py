@@ -1,0 +1,221 @@
+"""Opens a table, whatever its format, and returns the columns that are wanted.
+
+    .csv .tsv .txt .dat           text with a delimiter, with a header or without
+    .inter .item .user            RecBole's atomic files
+    .json .jsonl .ndjson          an object a line, or a list of objects
+    .parquet                      a file, or a folder of parts
+
+Each but Parquet may be packed, as .gz or .zst. A table in memory is a DataFrame of pandas, or
+anything that speaks Arrow, such as one of polars.
+
+Used by: own tables, loaders of published data.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rqvae_lib.data import delimited_files, json_files
+from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.column_names import asked_columns, find_columns
+from rqvae_lib.data.packed_files import PACKED, endings
+
+TEXT_ENDINGS = (*delimited_files.DELIMITED, *json_files.JSON)
+ENDINGS = (
+    *TEXT_ENDINGS,
+    *(ending + packing for ending in TEXT_ENDINGS for packing in PACKED),
+    ".parquet",
+)
+
+
+class ReadTable(NamedTuple):
+    """The wanted columns of a table, and what was taken for what."""
+
+    frame: pd.DataFrame  # one column per thing that was found, by the library's name
+    theirs: dict[str, str]  # the library's name → the column's name in the table
+    is_text: bool  # whether the table is text with delimiters, in which numbers are text too
+    said: tuple[str, ...]  # sentences for the reader
+
+    def get(self, name: str) -> pd.Series | None:
+        """Return a column under the name that its table gives it, for messages, or None."""
+        return self.frame[name].rename(self.theirs[name]) if name in self.frame else None
+
+    def column(self, name: str) -> pd.Series:
+        """Return a column that was needed, under the name that its table gives it."""
+        return self.frame[name].rename(self.theirs[name])
+
+
+def read_table(
+    source: Any,
+    *,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    where: str = "the table",
+) -> ReadTable:
+    """Read the wanted columns of a table.
+
+    Args:
+        source: a pandas DataFrame, an object with `__arrow_c_stream__`, or the path of a file that
+            ends in one of `ENDINGS`, in any case of letters, or of a folder of Parquet files, which
+            are read in the order of their names.
+        needed: the library's names of the columns that must be there.
+        optional: those that may be there.
+        columns: the table's names for them, as in `column_names.asked_columns`. Without a header,
+            numbers from 1.
+        separator: what stands between two fields of a text file, such as ";" or "tab"; found by
+            `delimited_files.find_layout` if None.
+        header: whether the first line of a text file holds the names; found out if None.
+        where: what messages call a table that is not a file.
+
+    Returns:
+        The columns. Ids of a text file are int64 if all of them are plain whole numbers; otherwise
+        they are categories of text. Timestamps and ratings of a text file are numbers if all of
+        them are; all its other columns are text. A table of another format keeps its types.
+
+    Raises:
+        ValueError: if the file is not what its ending says, a column is not found, or several
+            could be the same thing; the message names the file.
+        OSError: if the file cannot be read.
+        TypeError: if the source is no table.
+    """
+    asked = asked_columns(columns, also=(*needed, *optional))
+    wanted = (*needed, *optional)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        where = str(path)
+        ending = _checked_ending(path)
+        if ending in delimited_files.DELIMITED:
+            layout = delimited_files.find_layout(path, wanted, asked, separator, header)
+            found = find_columns(where, layout.names, needed, optional, asked)
+            series = delimited_files.read_columns(path, layout, found.theirs)
+            kinds = {name: layout.types.get(own) for name, own in found.theirs.items()}
+            if kinds.get("genres") == "token_seq":  # words that are separated by spaces
+                series["genres"] = series["genres"].str.split().str.join("|")
+            return _table(where, series, found.theirs, True, (*layout.said, *found.said))
+        if ending in json_files.JSON:
+            names = json_files.column_names(path)
+            found = find_columns(where, names, needed, optional, asked)
+            series = json_files.read_columns(path, found.theirs)
+            return _table(where, series, found.theirs, False, found.said)
+        names = _parquet_names(path)
+        found = find_columns(where, names, needed, optional, asked)
+        table = _read_parquet(path, found.theirs)
+        series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
+        return _table(where, series, found.theirs, False, found.said)
+    if isinstance(source, pd.DataFrame):
+        names = [str(name) for name in source.columns]
+        found = find_columns(where, names, needed, optional, asked)
+        frame = source.set_axis(names, axis=1).reset_index(drop=True)
+        series = {name: _own_column(frame[own]) for name, own in found.theirs.items()}
+        return _table(where, series, found.theirs, False, found.said)
+    if hasattr(source, "__arrow_c_stream__"):
+        table = pa.table(source)
+        found = find_columns(where, table.column_names, needed, optional, asked)
+        series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
+        return _table(where, series, found.theirs, False, found.said)
+    raise TypeError(
+        f"{where} is of type {type(source).__name__}, expected a DataFrame, another table that "
+        "speaks Arrow, or the path of a file: pass one of these"
+    )
+
+
+def _table(
+    where: str,
+    series: dict[str, pd.Series],
+    theirs: dict[str, str],
+    is_text: bool,
+    said: tuple[str, ...],
+) -> ReadTable:
+    if not len(next(iter(series.values()))):
+        raise ValueError(f"{where} has no rows, expected at least one: check where it comes from")
+    return ReadTable(pd.DataFrame(series, copy=False), dict(theirs), is_text, said)
+
+
+def _checked_ending(path: Path) -> str:
+    """Return the ending that tells a file's format, after a look at whether it is there."""
+    ending, packing = endings(path)
+    if path.is_dir() and list(_parts(path)):
+        return ".parquet"
+    if ending not in (*TEXT_ENDINGS, ".parquet") or (ending == ".parquet" and packing):
+        raise ValueError(
+            f"{path} ends in {ending + packing!r}, expected one of {', '.join(TEXT_ENDINGS)}, each "
+            "also with .gz or .zst, or .parquet: name such a file"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty, expected a table: check where it comes from")
+    return ending
+
+
+def _own_column(column: pd.Series) -> pd.Series:
+    """Return a column of a DataFrame, as pandas itself would hold it if Arrow holds it."""
+    if isinstance(column.dtype, pd.ArrowDtype):
+        array = pa.array(column)
+        return from_arrow(
+            array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+        )
+    return column
+
+
+# Parquet
+
+
+def _parts(folder: Path) -> list[Path]:
+    parts = sorted(folder.rglob("*.parquet"))
+    return [part for part in parts if part.is_file() and not part.name.startswith(("_", "."))]
+
+
+def _files(path: Path) -> list[Path]:
+    return _parts(path) if path.is_dir() else [path]
+
+
+def _parquet_names(path: Path) -> list[str]:
+    first = _files(path)[0]
+    try:
+        names: list[str] = pq.read_schema(first).names
+        return names
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise _no_parquet(first, error) from error
+
+
+def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
+    """Read the wanted columns of a file or of all parts of a folder."""
+    columns = list(dict.fromkeys(theirs.values()))
+    tables = []
+    for part in _files(path):
+        try:
+            # What pandas stored in the file, such as an index, does not count: only columns do.
+            table = pq.ParquetFile(part).read(columns=columns).replace_schema_metadata(None)
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise _no_parquet(part, error) from error
+        missing = [own for own in columns if own not in table.column_names]
+        if missing:
+            raise ValueError(
+                f"{part} has no column {missing[0]!r}, which other parts of {path} have, expected "
+                "the same columns in all: move it away"
+            )
+        tables.append(table.select(columns))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(
+            f"the parts of {path} have columns of different types ({str(error)[:160]}), expected "
+            "the same in all: convert them"
+        ) from error
+
+
+def _no_parquet(path: Path, error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error  # without an errno, it is pyarrow's error about a damaged file
+    return ValueError(
+        f"{path} is not a parquet table ({' '.join(str(error).split())[:160]}), expected one: fix "
+        "the file"
+    )

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.row_order import SortedRows
+from rqvae_lib.ops.sorted_rows import SortedRows
 
 
 class SemanticIDs:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.ops.row_order import SortedRows
+from rqvae_lib.ops.sorted_rows import SortedRows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 

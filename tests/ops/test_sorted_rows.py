@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rqvae_lib.ops import row_order
-from rqvae_lib.ops.row_order import SortedRows
+from rqvae_lib.ops import sorted_rows
+from rqvae_lib.ops.sorted_rows import SortedRows
 
 
 @st.composite
@@ -29,7 +29,7 @@ def tables(draw: st.DrawFn) -> Tensor:
 @settings(max_examples=100, deadline=None)
 def test_rows_prefixes_and_columns_equal_those_of_sorted(word: int, table: Tensor) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_order, "WORD", word)
+        patch.setattr(sorted_rows, "WORD", word)
         rows = SortedRows(table)
     listed = table.tolist()
     expected = sorted(range(len(listed)), key=lambda row: listed[row])  # stable

@@ -57,13 +57,13 @@ class SortedRows:
             depth: how many columns count, 0 to L. A row starts a prefix if one of them differs from
                 the row before it. The first row always does.
         """
-        starts = torch.ones(len(self.order), dtype=torch.bool)
-        if self._columns is None:
-            torch.ge(self._changes, 1 << self._end_of(depth), out=starts[1:])
-        else:
-            starts[1:] = False
+        starts = torch.zeros(len(self.order), dtype=torch.bool)
+        starts[:1] = True
+        if self._columns is not None:
             for column in self._columns[:depth]:
                 starts[1:] |= column[1:] != column[:-1]
+        elif self._end_of(depth) < WORD:  # otherwise the columns that count have no bits: all are 0
+            torch.ge(self._changes, 1 << self._end_of(depth), out=starts[1:])
         return starts
 
     def column(self, number: int, rows: Tensor) -> Tensor:

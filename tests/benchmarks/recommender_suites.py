@@ -1,13 +1,18 @@
 """The recommenders' suites: training steps, and generation under the constraint."""
 
+import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from harness import Suite, peak_memory, seeded
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
+from rqvae_lib.data.batches import WindowBatches
+from rqvae_lib.data.splits import Histories
 from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.compiled import CompiledSearch
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import (
     CONFIGS,
@@ -162,6 +167,60 @@ def whole_catalogue() -> Suite:
     )
 
 
+def growing_catalogue(num_users: int, beams: int) -> Suite:
+    """A search scores the children of its beams only: more items should not make it dearer."""
+    cases = {}
+    for num_items in (9_000, 100_000, 1_000_000):
+        ids = catalogue(num_items)
+        torch.manual_seed(0)
+        model = RQTransformer(RQTransformerConfig(), ids).eval()
+        cases[f"{num_items:,} items"] = recommender(model, users(num_users, 9_000, 49), beams)
+    return Suite(
+        f"An RQ-Transformer recommending to {counted(num_users)}, {beams} beams",
+        cases,
+        "9,000 items",
+        rounds=31 if num_users == 1 else 9,
+    )
+
+
+def one_user(architecture: ArchitectureName) -> Suite:
+    """What a service that answers one request at a time gains from compiling the search."""
+    ids = catalogue(9_000)
+    torch.manual_seed(0)
+    model = new_recommender(CONFIGS[architecture](), ids).eval()
+    histories = users(1, len(ids), 49)
+    start = time.perf_counter()
+    compiled = CompiledSearch(model, k=10, beams=10)
+    seconds = time.perf_counter() - start
+    return Suite(
+        f"One user, 10 beams, 9,000 items, {architecture}",
+        {
+            "recommend": recommender(model, histories, 10),
+            "CompiledSearch": lambda: compiled(histories[0]),
+        },
+        "recommend",
+        rounds=101,
+        notes={"CompiledSearch": f"made in {seconds:.0f} s"},
+    )
+
+
+def window_batches() -> Suite:
+    """A batch should cost the same however many users there are."""
+    cases = {}
+    for num_users in (10_000, 100_000, 1_000_000, 4_000_000):
+        lengths = torch.randint(5, 40, (num_users,), generator=seeded())
+        offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+        items = torch.randint(9_000, (int(offsets[-1]),), generator=seeded(1))
+        batches = WindowBatches(Histories(items, offsets), max_items=50, batch_size=64, seed=0)
+        cases[f"{num_users:,} users"] = partial(fifty_steps, batches)
+    return Suite("50 batches of 64 windows", cases, "10,000 users", rounds=9)
+
+
+def fifty_steps(batches: WindowBatches) -> None:
+    for step in range(50):
+        batches(step)
+
+
 def model_alone(model: Recommender, histories: list[Tensor], beams: int) -> Callable[[], None]:
     """Return what no search can do without: to read the history, and each code of each beam."""
     parents = torch.arange(beams).expand(len(histories), -1)
@@ -300,7 +359,13 @@ SUITES: dict[str, Callable[[], Suite]] = {
         20,
     ),
     "architectures-step": architectures_step,
+    "window-batches": window_batches,
     "whole-catalogue": whole_catalogue,
+    "growing-1-10": lambda: growing_catalogue(1, 10),
+    "growing-32-10": lambda: growing_catalogue(32, 10),
+    "growing-32-50": lambda: growing_catalogue(32, 50),
+    "one-user-rq": lambda: one_user("rq-transformer"),
+    "one-user-decoder": lambda: one_user("decoder-only"),
     "recommending-1-10": lambda: recommending(1, 10),
     "recommending-1-50": lambda: recommending(1, 50),
     "recommending-32-10": lambda: recommending(32, 10),

@@ -90,7 +90,7 @@ def asked_columns(
     for key, theirs in sorted((columns or {}).items(), key=lambda pair: "." in pair[0]):
         own, _, short = key.rpartition(".")
         name = SHORT.get(short, short)
-        if (own and own not in TABLES) or name not in (*NAMES, *also):
+        if ("." in key and own not in TABLES) or name not in (*NAMES, *also):
             raise ValueError(
                 f"columns has the key {key!r}, expected keys among {', '.join(NAMES)}: write "
                 "{the library's name: your table's name}"
@@ -123,6 +123,7 @@ def find_columns(
     needed: Sequence[str],
     optional: Sequence[str],
     asked: Mapping[str, str],
+    hint: str = "",
 ) -> Found:
     """Find the column of each wanted thing.
 
@@ -133,6 +134,7 @@ def find_columns(
         optional: those that may be there.
         asked: names that a reader gave, as `asked_columns` returns them. An empty name means that
             the table has no such column.
+        hint: what else may help if a column is not found.
 
     Raises:
         ValueError: if a needed column, or one that was asked for, is not there or is there twice,
@@ -149,7 +151,7 @@ def find_columns(
             continue
         # A table of items may call its ids otherwise than the table of interactions.
         if name in asked and (name != "item_id" or "user_id" in wanted):
-            raise _absent(where, asked[name], name, names)
+            raise _absent(where, asked[name] or name, name, names, hint)
         recognized, others = _recognize(where, names, name, wanted, set(asked.values()))
         if recognized is not None:
             theirs[name] = recognized
@@ -157,7 +159,7 @@ def find_columns(
                 before = f", preferred to {' and '.join(map(repr, others))}" if others else ""
                 said.append(f"{where}: {name} is the column {recognized!r}{before}")
         elif name in needed:
-            raise _absent(where, asked.get(name) or name, name, names)
+            raise _absent(where, asked.get(name) or name, name, names, hint)
     for name, chosen in theirs.items():
         if list(names).count(chosen) > 1:
             raise ValueError(
@@ -177,7 +179,7 @@ def _recognize(
     where: str, names: Sequence[str], name: str, wanted: Collection[str], taken: Collection[str]
 ) -> tuple[str | None, list[str]]:
     """Return the column that is a thing by its name, and the others that could be."""
-    if name in names:
+    if name in names and name not in taken:
         return name, []
     ranks = {other: _ranks(other, name, wanted) for other in names if other not in taken}
     could = sorted((rank[0], other) for other, rank in ranks.items() if rank)
@@ -201,9 +203,9 @@ def _ranks(theirs: str, name: str, wanted: Collection[str]) -> list[int]:
     return [rank for rank, words in enumerate(SYNONYMS.get(name, ())) if plain in words.split()][:1]
 
 
-def _absent(where: str, theirs: str, name: str, names: Sequence[str]) -> ValueError:
+def _absent(where: str, theirs: str, name: str, names: Sequence[str], hint: str) -> ValueError:
     return ValueError(
         f"{where} has no column {theirs!r}, only {', '.join(names)[:200]!r}; expected it for "
         f"{name}: rename a column, or say which it is with --columns {option(name)} (in Python "
-        f"columns={{{name!r}: …}})"
+        f"columns={{{name!r}: …}}){hint}"
     )

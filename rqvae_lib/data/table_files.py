@@ -93,7 +93,8 @@ def read_table(
         ending = _checked_ending(path)
         if ending in delimited_files.DELIMITED:
             layout = delimited_files.find_layout(path, wanted, asked, separator, header)
-            found = find_columns(where, layout.names, needed, optional, asked)
+            hint = "; if its first line is no header, add --no-header" if header is None else ""
+            found = find_columns(where, layout.names, needed, optional, asked, hint)
             series = delimited_files.read_columns(path, layout, found.theirs)
             kinds = {name: layout.types.get(own) for name, own in found.theirs.items()}
             if kinds.get("genres") == "token_seq":  # words that are separated by spaces

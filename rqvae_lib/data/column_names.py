@@ -92,7 +92,7 @@ def asked_columns(
         name = SHORT.get(short, short)
         if ("." in key and own not in TABLES) or name not in (*NAMES, *also):
             raise ValueError(
-                f"columns has the key {key!r}, expected keys among {', '.join(NAMES)}: write "
+                f"columns has the key {shown(key)}, expected keys among {', '.join(NAMES)}: write "
                 "{the library's name: your table's name}"
             )
         if own and table and own != table:
@@ -156,15 +156,15 @@ def find_columns(
         if recognized is not None:
             theirs[name] = recognized
             if recognized != name:
-                before = f", preferred to {' and '.join(map(repr, others))}" if others else ""
-                said.append(f"{where}: {name} is the column {recognized!r}{before}")
+                before = f", preferred to {' and '.join(map(shown, others))}" if others else ""
+                said.append(f"{where}: {name} is the column {shown(recognized)}{before}")
         elif name in needed:
             raise _absent(where, asked.get(name) or name, name, names, hint)
     for name, chosen in theirs.items():
         if list(names).count(chosen) > 1:
             raise ValueError(
-                f"{where} has the column {chosen!r} twice, expected it once for {name}: rename or "
-                "drop one"
+                f"{where} has the column {shown(chosen)} twice, expected it once for {name}: "
+                "rename or drop one"
             )
     return Found(theirs, tuple(said))
 
@@ -173,6 +173,11 @@ def option(name: str, theirs: str = "…") -> str:
     """Return how a column is named on the command line, such as "user=reviewerID"."""
     short = {long: short for short, long in SHORT.items()}
     return f"{short.get(name, name)}={theirs}"
+
+
+def shown(name: str) -> str:
+    """Return a name for a message, in quotes, and cut if it is very long."""
+    return repr(name if len(name) <= 60 else f"{name[:60]}…")
 
 
 def _recognize(
@@ -188,9 +193,9 @@ def _recognize(
     best = [other for rank, other in could if rank == could[0][0]]
     if len(best) > 1:
         raise ValueError(
-            f"{where} has the columns {' and '.join(map(repr, best))}, and each could be {name}, "
-            f"expected one: say which with --columns {option(name, best[0])} (in Python "
-            f"columns={{{name!r}: {best[0]!r}}})"
+            f"{where} has the columns {' and '.join(map(shown, best))}, and each could be {name}, "
+            f"expected one: say which with --columns {option(name, best[0])[:80]} (in "
+            f"Python columns={{{name!r}: {shown(best[0])}}})"
         )
     return best[0], [other for _, other in could[1:]]
 
@@ -205,7 +210,7 @@ def _ranks(theirs: str, name: str, wanted: Collection[str]) -> list[int]:
 
 def _absent(where: str, theirs: str, name: str, names: Sequence[str], hint: str) -> ValueError:
     return ValueError(
-        f"{where} has no column {theirs!r}, only {', '.join(names)[:200]!r}; expected it for "
+        f"{where} has no column {shown(theirs)}, only {', '.join(names)[:200]!r}; expected it for "
         f"{name}: rename a column, or say which it is with --columns {option(name)} (in Python "
         f"columns={{{name!r}: …}}){hint}"
     )

@@ -269,7 +269,7 @@ class Dataset:
             (unknown,) = met["item_id"].iloc[[row]].tolist()  # 5, not np.int64(5)
             raise ValueError(
                 f"{called(interactions, 'interactions')}, row {row}: item_id "
-                f"{unknown!r} is not in {called(items, 'items')}, expected one "
+                f"{_shown(unknown)} is not in {called(items, 'items')}, expected one "
                 "of its items: add the item, or drop the row"
             )
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
@@ -294,5 +294,6 @@ def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
 
 
 def _shown(value: object) -> str:
-    """Write an id as Python does, to tell the number 1 from the string '1'."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    """Write an id as Python does, to tell the number 1 from the string '1'; cut if it is long."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

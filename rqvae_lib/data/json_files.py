@@ -156,13 +156,15 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _list(path: Path) -> list[Any]:
+    content = bytearray()
     with open_unpacked(path) as file:
-        content = file.read(MAX_LIST_BYTES + 1)
-    if len(content) > MAX_LIST_BYTES:
-        raise ValueError(
-            f"{path} is one list of more than {MAX_LIST_BYTES:,} bytes, expected one object a "
-            "line: convert the file"
-        )
+        while piece := file.read(2**20):
+            content += piece
+            if len(content) > MAX_LIST_BYTES:
+                raise ValueError(
+                    f"{path} is one list of more than {MAX_LIST_BYTES:,} bytes, expected one "
+                    "object a line: convert the file"
+                )
     try:
         found: list[Any] = json.loads(content.removeprefix(BYTE_ORDER_MARK))
         return found

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rqvae_lib.data.column_names import asked_columns
+from rqvae_lib.data.column_names import shown as shown_name
 from rqvae_lib.data.item_texts import item_text, known
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
 from rqvae_lib.data.table_files import read_table
@@ -349,6 +350,6 @@ def _wrong(where: str, row: int, name: str, found: object, expected: str) -> Val
     shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     return ValueError(
-        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
-        "the row"
+        f"{where}, row {row}, column {shown_name(name)}: found {shown}, expected {expected}: fix "
+        "or drop the row"
     )

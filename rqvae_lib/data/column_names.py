@@ -21,6 +21,7 @@ NAMES = (
     *("title", "year", "genres", "text", "description"),
 )
 TABLES = ("interactions", "items")
+TEXTS = {"item_id", "title", "genres", "text", "description"}  # one column may be several of them
 
 # Synonyms by rank: a column of an earlier rank is preferred to one of a later rank. Two columns of
 # one rank are refused.
@@ -165,6 +166,13 @@ def find_columns(
             raise ValueError(
                 f"{where} has the column {shown(chosen)} twice, expected it once for {name}: "
                 "rename or drop one"
+            )
+    for name, chosen in theirs.items():
+        other = next((own for own in theirs if own != name and theirs[own] == chosen), None)
+        if other is not None and not {name, other} <= TEXTS:
+            raise ValueError(
+                f"{where}: the column {shown(chosen)} was given for {name} and for {other}, "
+                "expected a column for each: leave out one of them"
             )
     return Found(theirs, tuple(said))
 

@@ -7,8 +7,8 @@ The delimiter and the header are found by rules that are said:
 - The first line is a header if it holds a known name, or one that you gave. It is not if you gave
   numbers, if one of its fields is a number or a date, or if each of them holds a digit.
 
-RecBole's atomic files (.inter, .item, .user) are separated by tabs. Each name in their header has a
-type, as in "user_id:token". They have no quotes. Neither have files with "::".
+RecBole's atomic files (.inter, .item, .user) are separated by tabs and have no quotes. Neither have
+files with "::". Each name in an atomic header has a type, as in "user_id:token".
 
 pyarrow parses in blocks, so that a file of any length takes little more memory than its columns. A
 type is never guessed from a part of a column: ids stay text unless all of them are plain whole
@@ -119,10 +119,12 @@ def find_layout(
         )
     first = lines[0].fields
     types: dict[str, str] = {}
-    if ending in ATOMIC and header is not False:
-        first, types = _atomic_names(first)
+    if header is not False:
+        names, types = _atomic_names(first)
+        first = names if ending in ATOMIC or len(types) == len(first) else first
     if header is None:
-        header, why = _find_header(path, first, wanted, asked, separator, bool(types))
+        typed = ending in ATOMIC and bool(types)
+        header, why = _find_header(path, first, wanted, asked, separator, typed)
         said += why
     if header:
         return Layout(separator, quoted, first, types, lines[0].end, tuple(said))
@@ -423,7 +425,9 @@ class _Ids:
         self._pieces: list[pa.Array] = []
         self._plain = True
 
-    def add(self, piece: pa.DictionaryArray) -> None:
+    def add(self, piece: pa.Array) -> None:
+        if not isinstance(piece, pa.DictionaryArray):  # the column is also read as text
+            piece = piece.dictionary_encode()
         if self._plain and (piece.null_count or not _are_plain(piece.dictionary)):
             self._plain = False
             # Plain numbers are written in one way only, so nothing was lost.

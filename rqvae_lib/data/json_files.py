@@ -58,8 +58,9 @@ def read_columns(path: Path, theirs: Mapping[str, str]) -> dict[str, pd.Series]:
     Raises:
         ValueError: if a line is not an object; the message names the row.
     """
-    types = {own: _type([row.get(own) for row in _first_rows(path)]) for own in theirs.values()}
-    if not _is_list(path) and all(type_ is not None for type_ in types.values()):
+    first = [] if _is_list(path) else _first_rows(path)
+    types = {own: _type([row.get(own) for row in first]) for own in theirs.values()}
+    if first and all(type_ is not None for type_ in types.values()):
         with suppress(pa.ArrowInvalid), open_unpacked(path) as file:
             table = pajson.read_json(
                 pa.PythonFile(file, mode="r"),

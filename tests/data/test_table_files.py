@@ -151,10 +151,33 @@ def test_whatever_speaks_arrow_is_a_table() -> None:
         read([1], where="interactions")
 
 
+def test_parts_with_categories_of_their_own_are_one_table(tmp_path: Path) -> None:
+    for number, ids in enumerate((["b", "a"], ["c", "a"])):
+        part = pd.DataFrame({"user_id": pd.Categorical(ids), "item_id": [1, 2]})
+        part.to_parquet(tmp_path / f"part-{number}.parquet")
+    assert values(read(tmp_path))["user_id"] == ["b", "a", "c", "a"]
+
+
 # Published shapes
 
 
 ATOMIC = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+
+
+def test_one_column_may_be_an_id_and_a_title(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "name,x,y\n7,1,3\n8,2,4\n")
+    items, _ = read_items(path, {"item": "name", "title": "name"})
+    assert items["item_id"].tolist() == [7, 8]
+    assert items["title"].tolist() == ["7", "8"]
+    with pytest.raises(ValueError, match="column 'x' was given for rating and for timestamp"):
+        read(path, columns={"user": "name", "item": "y", "rating": "x", "time": "x"})
+    with pytest.raises(ValueError, match="column 'name' was given for user_id and for item_id"):
+        read(path, columns={"user": "name", "item": "name"})
+
+
+def test_types_in_a_header_count_if_all_names_have_one(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "user_id:token,item_id:token\n7,8\n")
+    assert values(read(path)) == {"user_id": [7], "item_id": [8]}
 
 
 def test_an_atomic_file_is_typed_and_has_no_quotes(tmp_path: Path) -> None:
@@ -423,9 +446,13 @@ def test_the_same_ids_come_from_every_type_of_number(tmp_path: Path) -> None:
         pa.array([Decimal(value) for value in plain]),
         pa.array([Decimal(value) for value in plain], pa.decimal128(10, 2)),
         pa.array(plain).dictionary_encode(),
+        pa.array([Decimal(value) for value in plain]).dictionary_encode(),
+        pa.chunked_array([pa.array([value]).dictionary_encode() for value in plain]),
     ]
     for array in arrays:
         assert checksum(array) == expected, array.type
+        if str(array.type).startswith("dictionary<values=decimal"):
+            continue  # Parquet cannot hold it
         pq.write_table(pa.table({"user_id": [1] * 3, "item_id": array}), tmp_path / "a.parquet")
         assert Dataset.from_tables(tmp_path / "a.parquet").checksum == expected, array.type
     objects = [
@@ -448,6 +475,11 @@ def test_the_same_ids_come_from_every_type_of_text(tmp_path: Path) -> None:
         pa.array(plain, pa.string_view()),
         pa.array([text.encode() for text in plain]),
         pa.array(plain).dictionary_encode(),
+        pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.uint32()), pa.array(plain)),
+        pa.DictionaryArray.from_arrays(
+            pa.array([2, 1, 0], pa.uint8()), pa.array(plain[::-1], pa.string_view())
+        ),
+        pa.chunked_array([pa.array([text]).dictionary_encode() for text in plain]),
         pa.ExtensionArray.from_storage(
             pa.uuid(), pa.array([value.bytes for value in uuids], pa.binary(16))
         ),
@@ -554,6 +586,14 @@ def test_a_file_that_grows_beyond_measure_is_refused(
     path = put(tmp_path / f"a{ending}", content)
     with pytest.raises(ValueError, match=r"unpacks to more than .* bytes, expected fewer"):
         read(path)
+
+
+def test_a_damaged_end_of_a_long_packed_file_is_named(tmp_path: Path) -> None:
+    content = b"user,item\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(200_000))
+    for name, packed in (("a.csv.gz", gzip.compress(content)), ("a.csv.zst", zst(content))):
+        (tmp_path / name).write_bytes(packed[:-20])
+        with pytest.raises(ValueError, match=f"{name} is not a complete"):
+            read(tmp_path / name)
 
 
 def test_a_row_may_be_long_but_not_without_end(

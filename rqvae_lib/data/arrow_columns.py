@@ -47,6 +47,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.int64())
         except pa.ArrowInvalid:
             return column.cast(pa.float64())
+    if pa.types.is_nested(kind) and "_view" in str(kind):  # lists of text, from polars
+        return pa.chunked_array([pa.array(column.to_pylist())])
     if str(kind) == "string_view":
         return column.cast(pa.large_string())
     if str(kind) in ("binary", "large_binary", "binary_view"):

@@ -117,7 +117,13 @@ def read_table(
         series = {name: _own_column(frame[own]) for name, own in found.theirs.items()}
         return _table(where, series, found.theirs, False, found.said)
     if hasattr(source, "__arrow_c_stream__"):
-        table = pa.table(source)
+        try:
+            table = pa.table(source)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(
+                f"{where} holds what pyarrow cannot ({' '.join(str(error).split())[:100]}), "
+                "expected plain types: convert the column, or drop it"
+            ) from error
         found = find_columns(where, table.column_names, needed, optional, asked)
         series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
         return _table(where, series, found.theirs, False, found.said)

@@ -495,6 +495,24 @@ def test_the_same_ids_come_from_every_type_of_text(tmp_path: Path) -> None:
     assert Dataset.from_tables(tmp_path / "a.csv").checksum == expected
 
 
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("of", [pa.list_, pa.large_list, lambda kind: pa.list_(pa.list_(kind))])
+def test_genres_may_be_lists_of_any_type_of_arrow(
+    text: pa.DataType, of: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    nested = pa.types.is_list(of(text)) and pa.types.is_list(of(text).value_type)
+    cells = [[["x"], ["y"]], [], None] if nested else [["x", "y"], [], None]
+    genres = pa.array(cells, of(text))
+    items, _ = read_items(pa.table({"item_id": [1, 2, 3], "genres": genres}))
+    assert items["genres"].tolist() == ["x|y", "", ""]
+
+
+def test_what_arrow_holds_and_an_id_is_not_is_named() -> None:
+    table = pa.table({"user_id": [1], "item_id": pa.array([{"a": "b"}])})
+    with pytest.raises(ValueError, match=r"row 0, column 'item_id': found \{'a': 'b'\}, expected"):
+        Dataset.from_tables(table)
+
+
 def test_categories_that_no_row_has_do_not_count() -> None:
     ids = pd.Categorical(["b", "a"], categories=["", " ", "a", "b", "c"])
     data = Dataset.from_tables(pd.DataFrame({"user_id": 1, "item_id": ids}))

@@ -22,9 +22,11 @@ import csv
 import io
 import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,6 +53,10 @@ TYPES = {
     "whole": pa.int64(),
     "number": pa.float64(),
     "text": pa.string(),
+}
+SMALL = {  # the types of pieces of numbers, and the type of the whole column
+    **{pa.int32(): pa.int64(), pa.int64(): pa.int64()},
+    **{pa.float32(): pa.float64(), pa.float64(): pa.float64()},
 }
 WEAKER = {"whole": "number", "number": "text"}
 
@@ -402,27 +408,39 @@ def _without_the_last_row(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class _Column:
-    """The pieces of a column."""
+    """The pieces of a column, each in the smallest type that holds it exactly."""
 
     def __init__(self) -> None:
         self._pieces: list[pa.Array] = []
 
     def add(self, piece: pa.Array) -> None:
-        self._pieces.append(piece)
+        self._pieces.append(_small(piece))
 
     def series(self) -> pd.Series:
-        """Return the column. Its pieces are given up."""
-        column = pa.chunked_array(self._pieces or [pa.array([], pa.string())])
-        self._pieces.clear()
-        series: pd.Series = column.to_pandas()
-        return series
+        """Return the column. Its pieces are given up, one by one, to save memory."""
+        pieces, self._pieces = self._pieces, []
+        kinds = {piece.type for piece in pieces}
+        if not pieces or not kinds <= set(SMALL) or any(piece.null_count for piece in pieces):
+            whole = [piece.cast(SMALL.get(piece.type, piece.type)) for piece in pieces]
+            column = pa.chunked_array(whole, None if whole else pa.string())
+            series: pd.Series = column.to_pandas()
+            return series
+        kind = SMALL[pieces[0].type]
+        values = np.empty(sum(map(len, pieces)), kind.to_pandas_dtype())
+        end = len(values)
+        while pieces:
+            piece = pieces.pop()
+            values[end - len(piece) : end] = piece.to_numpy()
+            end -= len(piece)
+        pa.default_memory_pool().release_unused()
+        return pd.Series(values, copy=False)
 
 
-class _Ids:
+class _Ids(_Column):
     """The pieces of a column of ids: whole numbers as long as all of them are written as such."""
 
     def __init__(self) -> None:
-        self._pieces: list[pa.Array] = []
+        super().__init__()
         self._plain = True
 
     def add(self, piece: pa.Array) -> None:
@@ -436,18 +454,28 @@ class _Ids:
             ]
         if self._plain:
             piece = piece.dictionary.cast(pa.int64()).take(piece.indices)
-        self._pieces.append(piece)
+        super().add(piece)
 
     def series(self) -> pd.Series:
         """Return the column. Its pieces are given up."""
-        if not self._pieces:
-            return pd.Series([], dtype="int64")
-        column = pa.chunked_array(self._pieces)
-        self._pieces.clear()
-        if not self._plain:
-            column = column.unify_dictionaries()
+        if self._plain:
+            return super().series()
+        column = pa.chunked_array(self._pieces).unify_dictionaries()
+        self._pieces = []
         series: pd.Series = column.to_pandas()
         return series
+
+
+def _small(piece: pa.Array) -> pa.Array:
+    """Return numbers in 32 bits if they are the same there."""
+    if piece.type == pa.int64():
+        with suppress(pa.ArrowInvalid):
+            return piece.cast(pa.int32())
+    if piece.type == pa.float64():
+        small = piece.cast(pa.float32())
+        if small.cast(pa.float64()).equals(piece):
+            return small
+    return piece
 
 
 class _Rows(io.RawIOBase):

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from rqvae_lib.data import delimited_files, json_files
 from rqvae_lib.data.arrow_columns import from_arrow
-from rqvae_lib.data.column_names import asked_columns, find_columns
+from rqvae_lib.data.column_names import asked_columns, find_columns, shown
 from rqvae_lib.data.packed_files import PACKED, endings
 
 TEXT_ENDINGS = (*delimited_files.DELIMITED, *json_files.JSON)
@@ -196,20 +196,7 @@ def _parquet_names(path: Path) -> list[str]:
 def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
     """Read the wanted columns of a file or of all parts of a folder."""
     columns = list(dict.fromkeys(theirs.values()))
-    tables = []
-    for part in _files(path):
-        try:
-            # What pandas stored in the file, such as an index, does not count: only columns do.
-            table = pq.ParquetFile(part).read(columns=columns).replace_schema_metadata(None)
-        except (ValueError, OSError, NotImplementedError) as error:
-            raise _no_parquet(part, error) from error
-        missing = [own for own in columns if own not in table.column_names]
-        if missing:
-            raise ValueError(
-                f"{part} has no column {missing[0]!r}, which other parts of {path} have, expected "
-                "the same columns in all: move it away"
-            )
-        tables.append(table.select(columns))
+    tables = [_read_part(part, columns, path) for part in _files(path)]
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -217,6 +204,29 @@ def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
             f"the parts of {path} have columns of different types ({str(error)[:160]}), expected "
             "the same in all: convert them"
         ) from error
+
+
+def _read_part(path: Path, columns: list[str], folder: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            missing = [own for own in columns if own not in schema.names]
+            if not missing:
+                lists = [own for own in columns if pa.types.is_nested(schema.field(own).type)]
+                if lists:
+                    # Look at each value without keeping it: what is damaged is an error here, where
+                    # reading a damaged list may end the process.
+                    file.scan_contents(lists)
+                table = file.read(columns=columns)
+                table.validate(full=True)  # text is UTF-8, say
+                # What pandas noted in the file, such as an index, does not count: columns do.
+                return table.select(columns).replace_schema_metadata(None)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise _no_parquet(path, error) from error
+    raise ValueError(
+        f"{path} has no column {shown(missing[0])}, which other parts of {folder} have, expected "
+        "the same columns in all: move it away"
+    )
 
 
 def _no_parquet(path: Path, error: Exception) -> Exception:

@@ -21,6 +21,7 @@ import codecs
 import csv
 import io
 import re
+import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -383,7 +384,7 @@ def _read(
     if held is None or not ended:
         raise ValueError(
             f"{path} is not a {endings(path)[0][1:]} table (a quote is opened and not closed), "
-            "expected one: fix the file"
+            "expected one: close it, or write a quote that is part of the text twice"
         )
     _add(columns, places, _without_the_last_row(held))
     return {name: columns.pop(name).series() for name in theirs}
@@ -483,16 +484,19 @@ class _Rows(io.RawIOBase):
 
     def __init__(self, path: Path, layout: Layout, last: bytes) -> None:
         self._pieces = _pieces(path, layout, last)
+        self._one_at_a_time = threading.Lock()  # pyarrow reads ahead, in a thread of its own
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         """Return the next piece, of any length."""
-        return next(self._pieces, b"")
+        with self._one_at_a_time:
+            return next(self._pieces, b"")
 
     def close(self) -> None:
-        self._pieces.close()
+        with self._one_at_a_time:
+            self._pieces.close()
         super().close()
 
 

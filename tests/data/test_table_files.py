@@ -614,6 +614,22 @@ def test_a_damaged_end_of_a_long_packed_file_is_named(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+def test_what_is_read_ahead_when_an_error_is_found_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited_files, "BLOCK_BYTES", 2**16)
+    rows = [f"{i},{i},{i}\n" for i in range(100_000)]
+    path = tmp_path / "a.csv"
+    for odd, says in (("1,2\n", "row 50: found 2 fields"), ("1,2,x\n", None)):
+        path.write_text("user,item,ts\n" + "".join([*rows[:50], odd, *rows[51:]]))
+        for _ in range(10):
+            if says is None:
+                assert len(read(path).frame) == len(rows)
+            else:
+                with pytest.raises(ValueError, match=says):
+                    read(path)
+
+
 def test_a_row_may_be_long_but_not_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,7 +161,7 @@ def read_columns(path: Path, layout: Layout, theirs: Mapping[str, str]) -> dict[
         try:
             return _read(path, layout, theirs, kinds)
         except _NotOfItsKind as error:
-            wrong = [name for name in theirs if name == str(error)]
+            wrong = [name for name in theirs if name in error.args]
             for name in wrong or theirs:
                 kinds[name] = WEAKER.get(kinds[name], kinds[name])
 

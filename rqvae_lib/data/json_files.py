@@ -192,7 +192,10 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
             suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError),
         ):
             warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
-            return ast.literal_eval(text.strip())
+            found = ast.literal_eval(text.strip())
+            # Python also writes complex numbers, which no column can hold.
+            if isinstance(found, dict) and not any(isinstance(v, complex) for v in found.values()):
+                return found
     raise _wrong(path, number, line)
 
 

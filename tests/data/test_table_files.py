@@ -196,6 +196,8 @@ def test_python_literals_are_read_and_never_executed(tmp_path: Path) -> None:
     items, _ = read_items(put(tmp_path / "meta.json.gz", good))
     assert items["title"].tolist() == ["Rock & Roll"]
     assert items["genres"].tolist() == ["a|b|c/d"]
+    with pytest.raises(ValueError, match="row 1: found"):
+        read_items(put(tmp_path / "complex.json", good + "{'asin': 'C', 'year': 1+1j}"))
     bad = f"{{'asin': open({str(made)!r}, 'w')}}"
     with pytest.raises(ValueError, match=r"bad.json, row 1: found .*expected an object in JSON"):
         read_items(put(tmp_path / "bad.json", good + bad))

@@ -66,8 +66,8 @@ events = len(data.interactions)
 print(f"{people} people, {movies:,} movies, {events:,} ratings")
 print(f"{events / (people * movies):.1%} of all pairs are rated")
 first, *_, last = sorted(data.interactions["timestamp"])
-for moment in (first, last):
-    print(datetime.fromtimestamp(moment, UTC).date())
+for moment in (first, last):  # microseconds since 1970
+    print(datetime.fromtimestamp(moment / 1_000_000, UTC).date())
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -92,6 +92,7 @@ for row in data.items.index[no_title]:
 # NBVAL_CHECK_OUTPUT
 item = torch.tensor(data.interactions["item"].to_numpy())  # (E,)
 times = torch.tensor(data.interactions["timestamp"].to_numpy())  # (E,)
+times = times // 1_000_000  # in seconds: this data has nothing finer
 user_ids = torch.tensor(data.interactions["user_id"].to_numpy())  # (E,)
 sorted_ids = torch.tensor(data.user_ids)  # (U,), each person once
 user = torch.searchsorted(sorted_ids, user_ids)  # an id's place: 0 … 670

@@ -262,7 +262,7 @@ plt.show()
 # %%
 # NBVAL_CHECK_OUTPUT
 split = leave_one_out(data)
-when = pd.to_datetime(data.interactions["timestamp"], unit="s")
+when = pd.to_datetime(data.interactions["timestamp"], unit="us")
 last = when.iloc[split.test.numpy()]
 print(f"{len(last):,} households; the hidden purchase is from")
 print(f"December in {(last >= '2017-12-01').mean():.0%} of them,")

@@ -105,7 +105,7 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
     if trained_on != dataset.checksum:
         raise ValueError(
             f"{what} was trained on other data ({_short(trained_on)}) than {dataset.name} "
-            f"({_short(dataset.checksum)}): train one on this data"
+            f"({_short(dataset.checksum)}): train one on this data{_or_its_options(card)}"
         )
 
 
@@ -117,6 +117,7 @@ def check_items(what: str, card: Card, dataset: Dataset) -> None:
         raise ValueError(
             f"{what} was trained for other items ({_short(card['items'])}) than those of "
             f"{dataset.name} ({_short(dataset.items_checksum)}): train one for these items"
+            f"{_or_its_options(card)}"
         )
 
 
@@ -148,6 +149,13 @@ def check_split(what: str, card: Card, split: str) -> None:
             f"{what} was trained on the split {trained_on!r}, so it may have seen the targets of "
             f"{split!r}: {own}, or train one on {split!r}"
         )
+
+
+def _or_its_options(card: Card) -> str:
+    """Return what else can be done where a model does not fit, if its card knows its command."""
+    if "command" not in card:
+        return ""
+    return f", or pass the same data options as its training did: {str(card['command'])[:300]}"
 
 
 def _short(digest: object) -> str:

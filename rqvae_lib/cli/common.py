@@ -4,6 +4,7 @@ Seen at work in: chapter 00.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from rqvae_lib.io.locks import only_process_in
 
 def command_line() -> str:
     """Return the command as it was typed: what a card says of how its model was made."""
-    return " ".join(["rqvae-lib", *sys.argv[1:]])
+    return shlex.join(["rqvae-lib", *sys.argv[1:]])
 
 
 def choose(given: str | None, file: str) -> str:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     CodebookSize,
     ContentOption,
-    DatasetName,
     Device,
     Embeddings,
-    Interactions,
-    Items,
     Levels,
     OutputTable,
     SplitOption,
@@ -30,12 +28,11 @@ if TYPE_CHECKING:
     from rqvae_lib.tokenizer.metrics import TokenizerMetrics
 
 
+@takes_data
 def compare_tokenizers_command(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds to try.")] = 5,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     embeddings: Embeddings = None,
     content: ContentOption = DEFAULT_CONTENT,
     split: SplitOption = DEFAULT_SPLIT,
@@ -52,7 +49,6 @@ def compare_tokenizers_command(
     """
     from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.item_vectors import item_vectors
     from rqvae_lib.io.atomic import write_atomically
     from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -62,7 +58,7 @@ def compare_tokenizers_command(
     common.check_embeddings(embeddings, content)
     if output:
         context.with_resource(common.claim_csv(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)
     vectors = item_vectors(dataset, content, embeddings, chosen)

@@ -8,16 +8,15 @@ from typing import Annotated
 
 import typer
 
-from rqvae_lib.cli.options import DatasetName, Interactions, Items
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 
 
+@takes_data
 def embed_command(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     model: Annotated[
         str,
         typer.Option(help="The name of a sentence-transformers model, or a folder that holds one."),
@@ -28,7 +27,6 @@ def embed_command(
     Needs the extra `encode`: `pip install 'rqvae-lib[encode]'`. The embedded dataset comes with its
     embeddings.
     """
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.text import check_embeddings_path, encode_texts, save_embeddings
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
@@ -36,16 +34,12 @@ def embed_command(
     check_embeddings_path(output)
     check_writable(output)
     context.with_resource(only_process_in(output.parent))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     if not dataset.has_texts:
         raise ValueError(
             f"{dataset.name} has no texts to encode: name a table of its items as --items, with "
             "titles, genres or texts"
         )
     embeddings = encode_texts(dataset.texts, model, show_progress=True)
-    options = {"--dataset": dataset_name, "--interactions": interactions, "--items": items}
-    given = [
-        word for name, value in options.items() if value is not None for word in (name, str(value))
-    ]
-    save_embeddings(output, embeddings, dataset.texts, model, dataset.name, given)
+    save_embeddings(output, embeddings, dataset.texts, model, dataset.name, data.words())
     typer.echo(f"Wrote {len(embeddings):,} vectors of {embeddings.shape[1]} numbers to {output}.")

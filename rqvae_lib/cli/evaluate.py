@@ -6,15 +6,13 @@ Derived in: chapter 11.
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
-    DatasetName,
     Device,
-    Interactions,
-    Items,
     OutputTable,
     SplitOption,
 )
@@ -38,6 +36,7 @@ BASELINES = ("popularity", "item-knn")
 AT = 10  # the cut-off of everything that is reported at one only
 
 
+@takes_data
 def evaluate_command(
     context: typer.Context,
     models: Annotated[
@@ -48,9 +47,7 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     split: SplitOption = DEFAULT_SPLIT,
     part: Annotated[
         Literal["validation", "test"],
@@ -60,6 +57,13 @@ def evaluate_command(
         int,
         typer.Option(min=max(CUTOFFS), help="Beams of the search, for models that write IDs."),
     ] = NUM_BEAMS,
+    allow_repeats: Annotated[
+        bool,
+        typer.Option(
+            "--allow-repeats",
+            help="Recommend also what a user had before, as where clicks or purchases repeat.",
+        ),
+    ] = False,
     output: OutputTable = None,
     device: Device = "cpu",
 ) -> None:
@@ -71,7 +75,6 @@ def evaluate_command(
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, claim_csv, hold_out
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.evaluation.evaluator import evaluate
 
     check_device(device)
@@ -81,7 +84,7 @@ def evaluate_command(
         check_split(name, card, split)
     if output:
         context.with_resource(claim_csv(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     held_out = hold_out(dataset, split)
     if not names:
         loaded = _shipped_of(dataset, split)
@@ -93,11 +96,12 @@ def evaluate_command(
     for name in names:
         typer.echo(f"Evaluating {name}.", err=True)
         if name in BASELINES:
-            found[name] = evaluate(_baseline(name, held_out, part), held_out, positions)
+            model: Any = _baseline(name, held_out, part)
         else:
-            model, _ = loaded.pop(name)
-            found[name] = evaluate(model.to(device), held_out, positions, beams=beams)
-    _print_targets(dataset, held_out, part, next(iter(found.values())))
+            model = loaded.pop(name)[0].to(device)
+        found[name] = evaluate(model, held_out, positions, beams=beams, allow_repeats=allow_repeats)
+    _print_targets(dataset, held_out, part, next(iter(found.values())), allow_repeats)
+    _say_repeated(held_out, positions, allow_repeats)
     _print_tables(found)
     if output:
         _write(output, found)
@@ -111,7 +115,11 @@ def _shipped_of(
     from rqvae_lib.checkpoints.models import load_model, shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
-    return {name: found for name, found in loaded.items() if found[1].get("split") == split}
+    return {
+        name: (model, card)
+        for name, (model, card) in loaded.items()
+        if card.get("split") == split and card.get("data") == dataset.checksum  # not of a part
+    }
 
 
 def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":
@@ -126,14 +134,16 @@ def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN"
     return neighbors
 
 
-def _print_targets(dataset: "Dataset", held_out: "Split", part: str, one: "Evaluation") -> None:
+def _print_targets(
+    dataset: "Dataset", held_out: "Split", part: str, one: "Evaluation", allow_repeats: bool
+) -> None:
     """Say what was asked, of how many people, and which items competed."""
     people = len(one.of_people("Recall", AT))
+    not_had = "" if allow_repeats else " that a person has not had"
     typer.echo(
         f"{len(one.targets):,} {part} targets of {people:,} people, {held_out.name}; every item "
-        f"of {dataset.num_items:,} that a person has not had competes. Each person has one vote."
+        f"of {dataset.num_items:,}{not_had} competes. Each person has one vote."
     )
-    _say_repeated(held_out, held_out.validation if part == "validation" else held_out.test)
 
 
 def _print_tables(found: "dict[str, Evaluation]") -> None:
@@ -182,17 +192,21 @@ def _say_settings(knn: "ItemKNN", part: str) -> None:
         typer.echo("These are the targets below, so its numbers are a little too high.")
 
 
-def _say_repeated(held_out: "Split", positions: "Tensor") -> None:
-    """Say how many targets no model here can hit, since their users had them before."""
-    histories, targets = held_out.histories_and_targets(positions)
-    pairs = zip(histories, targets, strict=True)
-    repeated = sum(bool((history == target).any()) for history, target in pairs)
-    if repeated:
-        typer.echo(
-            f"{repeated:,} of {len(targets):,} targets are in their user's own history; nothing "
-            "that a user had is recommended, so these count as misses: keep only the first "
-            "interaction of each user with an item to leave them out."
+def _say_repeated(held_out: "Split", positions: "Tensor", allow_repeats: bool) -> None:
+    """Say how many targets their users had before, and how these count."""
+    repeated = int(held_out.had_before(positions).sum())
+    if not repeated:
+        return
+    said = f"{repeated:,} of {len(positions):,} targets are in their user's own history"
+    if allow_repeats:
+        said += ", and can be hit, since what a user had is recommended too."
+    else:
+        said += (
+            "; nothing that a user had is recommended, so these count as misses. Pass "
+            "--allow-repeats to recommend such items too, or --repeats first to keep only the "
+            "first interaction of each user with an item."
         )
+    typer.echo(said, err=True)
 
 
 def _about_lists(evaluation: "Evaluation") -> list[str]:

@@ -8,26 +8,23 @@ from typing import Annotated
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RUNS,
-    DatasetName,
     Device,
     Embeddings,
-    Interactions,
-    Items,
     Seed,
     Tokenizer,
 )
 from rqvae_lib.training.config import TrainingConfig
 
 
+@takes_data
 def inference_rqvae_command(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The table to write, .csv or .parquet.")] = RUNS
     / "semantic_ids.csv",
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     seed: Seed = TrainingConfig.seed,
@@ -36,7 +33,6 @@ def inference_rqvae_command(
     """Write every item's semantic ID: item id, title, each code, and the ID as one string."""
     from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
     from rqvae_lib.cli.common import check_device
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.semantic_ids.files import check_ending, write_ids
@@ -46,7 +42,7 @@ def inference_rqvae_command(
     check_writable(output)
     found = find_tokenizer(tokenizer, embeddings)
     context.with_resource(only_process_in(output.parent))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     ids = catalogue_of(found, seed, dataset, embeddings, device)
     frame = ids.to_frame(dataset.items["item_id"].to_numpy(), dataset.titles)
     write_ids(output, frame)

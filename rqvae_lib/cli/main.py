@@ -1,5 +1,6 @@
 """The command line: the whole pipeline in commands that work one after another.
 
+    rqvae-lib inspect             tables → what they hold, and which command comes next
     rqvae-lib embed               the items' texts → embeddings
     rqvae-lib train-rqvae         embeddings → a tokenizer
     rqvae-lib compare-tokenizers  several seeds, beside residual k-means
@@ -24,6 +25,7 @@ from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
 from rqvae_lib.cli.embed import embed_command
 from rqvae_lib.cli.evaluate import evaluate_command
 from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
+from rqvae_lib.cli.inspect import inspect_command
 from rqvae_lib.cli.recommend import recommend_command
 from rqvae_lib.cli.train_recommender import train_recommender_command
 from rqvae_lib.cli.train_rqvae import train_rqvae_command
@@ -39,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # paragraphs are filled, and [words in brackets] stay
 )
+app.command("inspect")(inspect_command)
 app.command("embed")(embed_command)
 app.command("train-rqvae")(train_rqvae_command)
 app.command("compare-tokenizers")(compare_tokenizers_command)

@@ -22,37 +22,8 @@ RQVAE_FILE, RECOMMENDER_FILE, SASREC_FILE = (
     f"{what}.safetensors" for what in ("rqvae", "recommender", "sasrec")
 )
 
-# The data
+# The data, beside those of `data_options`
 
-DatasetName = Annotated[
-    str | None,
-    typer.Option(
-        "--dataset",
-        metavar="NAME|FOLDER",
-        help=f"The dataset: {DATASET} (embedded, the default), one to download such as "
-        "movielens-1m or amazon-beauty, or a folder with its published files or your own tables, "
-        "named interactions and items.",
-        show_default=False,
-    ),
-]
-Interactions = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Your own table instead of --dataset, with user_id, item_id and, if known, rating and "
-        "timestamp (.csv, .tsv or .parquet).",
-        show_default=False,
-    ),
-]
-Items = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="With --interactions: a table with item_id and, if known, title, year, genres and "
-        "text.",
-        show_default=False,
-    ),
-]
 SplitOption = Annotated[
     SplitName,
     typer.Option(

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
-    DatasetName,
     Device,
-    Interactions,
-    Items,
     Model,
 )
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from rqvae_lib.models.base import Recommender
 
 
+@takes_data
 def recommend_command(
     context: typer.Context,
     user: Annotated[
@@ -35,9 +34,7 @@ def recommend_command(
         str | None,
         typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
     ] = None,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     model: Model = None,
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")] = NUM_ITEMS,
     beams: Annotated[
@@ -64,7 +61,6 @@ def recommend_command(
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
     from rqvae_lib.cli.common import check_device, choose, shipped, typed
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.generation.beam_search import check_search, recommend
 
     check_device(device)
@@ -78,7 +74,7 @@ def recommend_command(
         )
     chosen = choose(model, RECOMMENDER_FILE)
     recommender, card = load_recommender(shipped(chosen))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     check_items(f"the recommender ({chosen})", card, dataset)
     allowed = _items_of(genre, dataset) if genre else None
     past = _history_of(user, history, dataset)

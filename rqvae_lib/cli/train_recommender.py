@@ -5,18 +5,16 @@ Seen at work in: chapter 08.
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
     RUNS,
     Architecture,
-    DatasetName,
     Device,
     Dropout,
     EmbeddingDropout,
     Embeddings,
     Half,
-    Interactions,
-    Items,
     LearningRate,
     MaxItems,
     Output,
@@ -44,12 +42,11 @@ from rqvae_lib.models.configs import (
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 
+@takes_data
 def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     split: SplitOption = DEFAULT_SPLIT,
@@ -78,7 +75,6 @@ def train_recommender_command(
     from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
     from rqvae_lib.cli.common import check_device, check_resumable, hold_out
     from rqvae_lib.cli.recommender_training import measure_and_save
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
@@ -94,7 +90,7 @@ def train_recommender_command(
         check_resumable(state)
     found = find_tokenizer(tokenizer, embeddings, split)
     context.with_resource(only_process_in(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     held_out = hold_out(dataset, split)
     ids = catalogue_of(found, seed, dataset, embeddings, device, held_out)
     model, _ = train_recommender(

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RQVAE_FILE,
     RUNS,
     CodebookSize,
     Compile,
     ContentOption,
-    DatasetName,
     Device,
     Embeddings,
     Epochs,
     EstimatorOption,
-    Interactions,
-    Items,
     ItemsPerStep,
     LearningOption,
     LearningRate,
@@ -59,12 +57,11 @@ OF_A_TRAINING = (
 )
 
 
+@takes_data
 def train_rqvae_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     embeddings: Embeddings = None,
     content: ContentOption = DEFAULT_CONTENT,
     split: SplitOption = DEFAULT_SPLIT,
@@ -94,7 +91,6 @@ def train_rqvae_command(
     """
     from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.embeddings.item_vectors import item_vectors
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
@@ -122,7 +118,7 @@ def train_rqvae_command(
     config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
     started = _load_start(start_from, content, split, context) if start_from else None
     context.with_resource(only_process_in(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     if not started:
         common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)

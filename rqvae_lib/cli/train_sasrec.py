@@ -5,16 +5,14 @@ Derived in: chapter 11.
 
 import typer
 
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RUNS,
     SASREC_FILE,
-    DatasetName,
     Device,
     Dropout,
     EmbeddingDropout,
     Half,
-    Interactions,
-    Items,
     LearningRate,
     MaxItems,
     Output,
@@ -31,12 +29,11 @@ from rqvae_lib.models.configs import HistoryModelConfig, SASRecConfig, Transform
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 
+@takes_data
 def train_sasrec_command(
     context: typer.Context,
     output: Output = RUNS,
-    dataset_name: DatasetName = None,
-    interactions: Interactions = None,
-    items: Items = None,
+    data: DataOptions = EMBEDDED_DATA,
     split: SplitOption = DEFAULT_SPLIT,
     dropout: Dropout = TransformerConfig.dropout,
     embedding_dropout: EmbeddingDropout = HistoryModelConfig.embedding_dropout,
@@ -58,7 +55,6 @@ def train_sasrec_command(
     from rqvae_lib.checkpoints.models import save_sasrec
     from rqvae_lib.cli.common import check_device, check_resumable, hold_out
     from rqvae_lib.cli.recommender_training import measure_and_save
-    from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
@@ -71,7 +67,7 @@ def train_sasrec_command(
         check_resumable(state)
     shared = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
     context.with_resource(only_process_in(output))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+    dataset = data.load()
     held_out = hold_out(dataset, split)
     config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
     model, _ = train_sasrec(

@@ -19,18 +19,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rqvae_lib.data.item_texts import add_texts, display_title, known
+from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, read_interactions, read_items
+from rqvae_lib.data.repeats import (
+    check_repeats,
+    find_repeats,
+    kept_rows,
+    sentences,
+)
+from rqvae_lib.data.row_order import Numbered, numbered, time_order
 from rqvae_lib.data.tables import (
     INTERACTION_DTYPES,
     ITEM_DTYPES,
+    changes,
     check_columns,
     check_interactions,
     check_items,
     plain_ids,
 )
+from rqvae_lib.data.ties import leaking_orders, sentence, ties
+from rqvae_lib.data.times import MICROSECONDS
 
 
 class Counts(NamedTuple):
@@ -51,9 +64,13 @@ class Dataset:
             i, and the pandas index is 0 … num_items - 1.
         interactions: one row per interaction, with the columns and dtypes of `INTERACTION_DTYPES`,
             sorted by (user_id, timestamp). Ties keep the order of the source. A third of the
-            embedded interactions tie, so this order is part of the data.
+            embedded interactions tie, so this order is part of the data. Timestamps are
+            microseconds since 1970-01-01 UTC; where a table has no dates, they only tell which row
+            came first.
         articles_last: whether the source writes titles as a card index does, as MovieLens:
             "Deer Hunter, The". They are shown as people write them.
+        notes: what the reader of the tables has to say: what it took for what, what it counted,
+            what it dropped. They do not belong to the contents, and no checksum covers them.
 
     Raises:
         ValueError: if a table breaks one of these rules; the message names the table and the row.
@@ -63,6 +80,7 @@ class Dataset:
     items: pd.DataFrame
     interactions: pd.DataFrame
     articles_last: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_columns(f"{self.name}: items", self.items, ITEM_DTYPES)
@@ -88,14 +106,13 @@ class Dataset:
     @cached_property
     def user_offsets(self) -> NDArray[np.int64]:
         """The rows where each user's interactions begin, and the end: (num_users + 1,) int64."""
-        users = plain_ids(self.interactions["user_id"])  # sorted
-        changes = np.flatnonzero(users[1:] != users[:-1]) + 1
-        return np.concatenate([[0], changes, [len(users)]]).astype(np.int64)
+        starts = np.flatnonzero(changes(self.interactions["user_id"])) + 1  # sorted by user
+        return np.concatenate([[0], starts, [len(self.interactions)]]).astype(np.int64)
 
     @cached_property
     def user_ids(self) -> NDArray[Any]:
         """The source's user ids, unique and sorted: (num_users,), int64 or strings."""
-        return plain_ids(self.interactions["user_id"])[self.user_offsets[:-1]]
+        return plain_ids(self.interactions["user_id"].iloc[self.user_offsets[:-1]])
 
     @cached_property
     def titles(self) -> list[str]:
@@ -171,7 +188,8 @@ class Dataset:
         """The sha256 (hex) of the contents of both tables. A checkpoint identifies its data by it.
 
         It covers the column names and the values in row order, but not the dataset's name, the file
-        formats or the dtypes.
+        formats, the dtypes or the notes. A time counts in seconds, as a whole number where it is
+        one, so it does not matter in which unit a file has it.
         """
         digest = hashlib.sha256()
         for table in (self.items, self.interactions):
@@ -180,10 +198,8 @@ class Dataset:
                 digest.update(f"[{json.dumps(column)}, [".encode())
                 for start in range(0, len(table), _PIECE):
                     piece = table[column].iloc[start : start + _PIECE]
-                    values = piece.tolist()
-                    if piece.hasnans:
-                        values = [known(value) for value in values]
-                    digest.update(b", " * (start > 0) + json.dumps(values)[1:-1].encode())
+                    written = _seconds(piece) if column == "timestamp" else _values(piece)
+                    digest.update(b", " * (start > 0) + written.encode())
                 digest.update(b"]]")
         return digest.hexdigest()
 
@@ -223,6 +239,10 @@ class Dataset:
         items: pd.DataFrame | str | Path | None = None,
         *,
         columns: Mapping[str, str] | None = None,
+        separator: str | None = None,
+        header: bool | None = None,
+        time_unit: str | None = None,
+        repeats: Repeats = "keep",
         name: str | None = None,
     ) -> "Dataset":
         """Build a dataset from your own tables.
@@ -230,12 +250,21 @@ class Dataset:
         Args:
             interactions: a DataFrame, or a .csv, .tsv or .parquet file, with one row per
                 interaction. It has the columns user_id and item_id and may have rating (a finite
-                number, 1 by default) and timestamp (seconds since 1970, or dates). Without
+                number, 1 by default) and timestamp (numbers or dates, see `read_times`). Without
                 timestamps, the order of the rows is the order in time. Other columns are ignored.
             items: likewise, with one row per item. It has the column item_id and may have title,
                 year, genres (or other categories, separated by "|") and text, for a sentence
                 encoder. None: the items are those of the interactions, sorted by id.
             columns: your tables' names for these columns, as in {"item_id": "sku"}.
+            separator: what stands between the fields of a text file; by default, its ending tells.
+            header: whether the first line of a text file names the columns; True by default.
+            time_unit: what the timestamps are: "s", "ms", "us" or "ns" since 1970, "order" for
+                numbers that only tell which row came first, "date" for numbers such as 20190222,
+                or the format of a date, such as "%m/%d/%Y %I:%M:%S %p". By default, the size of the
+                numbers tells, and what was taken for what is in `notes`.
+            repeats: what becomes of rows in which a user meets an item again. "keep": they are
+                events like any others. "first" or "last": only the earliest or the latest of each
+                user and item stays, which drops exact duplicates, too. "refuse": an error.
             name: the name of the dataset. By default, it is the path of the interactions file, or
                 "your tables" for a DataFrame.
 
@@ -254,30 +283,86 @@ class Dataset:
                 the table, the row and the column.
             OSError: if a file cannot be read.
         """
-        met, _ = read_interactions(interactions, columns)
+        check_repeats(repeats)
+        where = called(interactions, "interactions")
+        how = (columns, separator, header)
+        met, keys, notes = read_interactions(interactions, *how, time_unit)
         if items is None:
-            item_ids = met["item_id"].drop_duplicates().sort_values(ignore_index=True)
+            rows, item_ids = numbered(met.pop("item_id"))
             listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
         else:
-            listed, _ = read_items(items, columns)
+            listed, said = read_items(items, *how)
+            notes += said
             if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
                 listed["item_id"] = listed["item_id"].astype("string")
                 met["item_id"] = met["item_id"].astype("string")
-        rows = _positions(listed["item_id"], met["item_id"])
-        if (rows < 0).any():
-            row = int((rows < 0).argmax())
-            (unknown,) = met["item_id"].iloc[[row]].tolist()  # 5, not np.int64(5)
-            raise ValueError(
-                f"{called(interactions, 'interactions')}, row {row}: item_id "
-                f"{_shown(unknown)} is not in {called(items, 'items')}, expected one "
-                "of its items: add the item, or drop the row"
-            )
+            rows = _rows_of(met.pop("item_id"), listed["item_id"], where, called(items, "items"))
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
-        met = met.assign(item=rows)[list(INTERACTION_DTYPES)]
-        met = met.sort_values(["user_id", "timestamp"], kind="stable", ignore_index=True)
-        return cls(name or called(interactions, "your tables"), listed, met)
+        users = numbered(met.pop("user_id"))
+        order = time_order(users.codes, users.offsets, keys)
+        del keys
+        table = _sorted(users, rows, met, order)
+        del order
+        found = find_repeats(table, users.offsets)
+        if repeats == "refuse" and found.again.any():
+            raise _repeated(users, rows, listed, where)
+        notes += sentences(found, repeats)
+        orders = leaking_orders(table, listed, ties(table, users.offsets))
+        if orders:
+            notes += (sentence(orders, where),)
+        kept = kept_rows(found, repeats)
+        if kept is not None:
+            table = table[kept].reset_index(drop=True)
+        return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
+
+
+def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
+    """Return the item index of each id that was met; refuse an id that is not listed."""
+    rows = _positions(listed, met)
+    if (rows < 0).any():
+        row = int((rows < 0).argmax())
+        (unknown,) = met.iloc[[row]].tolist()  # 5, not np.int64(5)
+        raise ValueError(
+            f"{where}, row {row}: item_id {_shown(unknown)} is not in {of_items}, expected one "
+            "of its items: add the item, or drop the row"
+        )
+    return rows.astype(np.int32)
+
+
+def _sorted(
+    users: Numbered,
+    rows: NDArray[np.integer[Any]],
+    met: dict[str, pd.Series],
+    order: NDArray[np.integer[Any]],
+) -> pd.DataFrame:
+    """Return the interactions table in an order, and empty `met` on the way to save memory."""
+    columns = {
+        "user_id": pd.Series(np.repeat(users.ids.array, np.diff(users.offsets)), copy=False),
+        "item": rows[order].astype(np.int64),
+        "rating": met.pop("rating").to_numpy()[order],
+        "timestamp": met.pop("timestamp").to_numpy()[order],
+    }
+    return pd.DataFrame(columns, copy=False)
+
+
+def _repeated(
+    users: Numbered, rows: NDArray[np.integer[Any]], listed: pd.DataFrame, where: str
+) -> ValueError:
+    """Return what to raise for the first row of a file that repeats a user and an item."""
+    pairs = users.codes * np.int64(len(listed)) + rows
+    row = int(pd.Series(pairs).duplicated().to_numpy().argmax())
+    first = int((pairs == pairs[row]).argmax())
+    (user,), (item,) = (
+        ids.iloc[[place]].tolist()
+        for ids, place in ((users.ids, users.codes[row]), (listed["item_id"], rows[row]))
+    )
+    return ValueError(
+        f"{where}, row {row}: user {user!r} met item {item!r} in row {first} already, expected "
+        "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
+        "'last' of each pair (--repeats)"
+    )
 
 
 _PIECE = 2**20  # rows of a column that are hashed at a time
@@ -288,8 +373,30 @@ def _spelled(counts: Counts) -> str:
     return f"{interactions} interactions of {users} users with {items} items"
 
 
+def _values(piece: pd.Series) -> str:
+    """Write values as JSON does, with ", " between them."""
+    values = piece.tolist()
+    if piece.hasnans:
+        values = [known(value) for value in values]
+    return json.dumps(values)[1:-1]
+
+
+def _seconds(piece: pd.Series) -> str:
+    """Write microseconds as seconds: 5, or 5.25 where they have a fraction."""
+    microseconds = piece.to_numpy()
+    if not (microseconds % MICROSECONDS).any():
+        return json.dumps((microseconds // MICROSECONDS).tolist())[1:-1]
+    # A float64 tells the microseconds apart until the year 2106, and Python writes the shortest
+    # decimal that names it.
+    written = json.dumps((microseconds / MICROSECONDS).tolist())[1:-1]
+    return f"{written},".replace(".0,", ",")[:-1]
+
+
 def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
     """Return the row of each wanted id in a column of unique ids, or -1 if it is not there."""
+    if isinstance(wanted, pd.Series) and wanted.dtype == ids.dtype == "string":
+        found = pc.index_in(pa.array(wanted), value_set=pa.array(ids))  # no Python strings
+        return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
     return np.asarray(pd.Index(ids).get_indexer(pd.Index(wanted)), dtype=np.int64)
 
 

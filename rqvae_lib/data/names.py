@@ -9,6 +9,7 @@ Used by: datasets, splits, item vectors, the command line.
 from typing import Literal
 
 EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
+Repeats = Literal["keep", "first", "last", "refuse"]  # what becomes of rows that repeat a pair
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]
 DEFAULT_SPLIT: SplitName = "leave-one-out"
 NUM_TARGETS = {"leave-one-out": 1, "last-ten": 10}  # items of each user that a split holds out

@@ -11,22 +11,30 @@ import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rqvae_lib.data.column_names import asked_columns
-from rqvae_lib.data.column_names import shown as shown_name
 from rqvae_lib.data.item_texts import item_text, known
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
-from rqvae_lib.data.table_files import read_table
-from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.table_files import ReadTable, read_table
+from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
+from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
 MAX_TEXT = 2**20  # characters in one field
 MAX_RATING = 1e30  # float32 can hold it
-LATEST = 2**32  # seconds since 1970: in the year 2106. Milliseconds are far larger
+_PIECE = 2**20  # rows that are converted at a time
+
+
+class Met(NamedTuple):
+    """A table of interactions as it was read, in the order of its rows."""
+
+    columns: dict[str, pd.Series]  # user_id, item_id, rating (float32), timestamp (int64)
+    keys: NDArray[Any]  # (E,) what sorts the rows in time: finer than timestamps where the file is
+    said: tuple[str, ...]  # what was taken for what
 
 
 def read_interactions(
@@ -34,14 +42,18 @@ def read_interactions(
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     header: bool | None = None,
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    time_unit: str | None = None,
+) -> Met:
     """Read user_id, item_id, rating and timestamp from a table, in the order of its rows.
+
+    Without timestamps in the table, row n is n seconds after 1970, so the order of the rows is the
+    order in time.
 
     Args, Raises: as `Dataset.from_tables`.
 
     Returns:
-        Ids as int64 or strings, ratings as float32, timestamps as int64. Without timestamps in the
-        table, the timestamp is the row number. Also the sentences that say what was taken for what.
+        Ids as int64 or strings, ratings as float32, timestamps as int64 microseconds. Each column
+        is a series of its own, so that each can be freed.
     """
     where = called(source, "interactions")
     read = read_table(
@@ -53,27 +65,38 @@ def read_interactions(
         header=header,
         where=where,
     )
-    table = pd.DataFrame({name: _ids(read.column(name), where) for name in ("user_id", "item_id")})
-    rating, time = read.get("rating"), read.get("timestamp")
-    table["rating"] = 1.0 if rating is None else _numbers(rating, where)
-    large = table["rating"].abs().to_numpy() > MAX_RATING
-    if large.any():
-        row = int(large.argmax())
-        raise _wrong(where, row, "rating", table["rating"][row], f"a number up to {MAX_RATING:g}")
-    if time is None:
-        table["timestamp"] = np.arange(len(table), dtype=np.int64)
-    else:
-        table["timestamp"] = _seconds(time, where)
-        repeated = table[["user_id", "item_id", "timestamp"]].duplicated()
-        if repeated.any():
-            row = int(repeated.to_numpy().argmax())
-            raise ValueError(
-                f"{where}, row {row}: user {table['user_id'][row]} met item "
-                f"{table['item_id'][row]} in the same second in an earlier row, expected each "
-                "event once: drop the duplicate"
-            )
-    table = table.astype({name: INTERACTION_DTYPES[name] for name in ("rating", "timestamp")})
-    return table, read.said
+    table = {name: _ids(read.column(name), where) for name in ("user_id", "item_id")}
+    table["rating"] = _ratings(read.get("rating"), where, len(read.frame))
+    times = _times(read, where, time_unit)
+    table["timestamp"] = pd.Series(times.microseconds, copy=False)
+    return Met(table, times.keys, _with_times(read, where, times.said))
+
+
+def _times(read: ReadTable, where: str, time_unit: str | None) -> Times:
+    """Return the times, or the order of the rows where there are none."""
+    column = read.get("timestamp")
+    if column is not None:
+        return read_times(column, where, time_unit)
+    if time_unit is not None:
+        raise ValueError(
+            f"{where} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
+            "nothing: leave it out, or say which column holds times with --columns time=…"
+        )
+    order = np.arange(len(read.frame), dtype=np.int64) * MICROSECONDS
+    return Times(order, order, "")
+
+
+def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:
+    """Return the sentences of a table with what the times were taken as."""
+    if not said:
+        return (*read.said, f"{where}: no column holds times, so the order of the rows stands in")
+    theirs = read.theirs["timestamp"]
+    sentence = f"{where}: timestamp is the column {theirs!r}"
+    if any(other.startswith(sentence) for other in read.said):  # a name that was recognized
+        return tuple(f"{s}, {said}" if s.startswith(sentence) else s for s in read.said)
+    if theirs == "timestamp":
+        return (*read.said, f"{where}: timestamp is {said}")
+    return (*read.said, f"{sentence}, {said}")
 
 
 def read_items(
@@ -207,39 +230,22 @@ def _not_negative(numbers: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def _numbers(column: pd.Series, where: str) -> pd.Series:
-    """Return a column as finite float64 numbers."""
-    _check_present(column, where, "a number")
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    bad = ~np.isfinite(numbers.to_numpy())
-    if bad.any():
-        row = int(bad.argmax())
-        raise _wrong(where, row, str(column.name), column[row], "a finite number")
-    return numbers
-
-
-def _seconds(column: pd.Series, where: str) -> pd.Series:
-    """Return seconds since 1970, int64, from numbers or dates."""
-    expected = "seconds since 1970, or in all rows a date such as 2020-12-03 18:55:24"
-    _check_present(column, where, expected)
-    numbers = column
-    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    if numbers.isna().all() or numbers is column:
-        dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        if dates.isna().any():
-            row = int(dates.isna().to_numpy().argmax())
-            raise _wrong(where, row, str(column.name), column[row], expected)
-        start = pd.Timestamp(0, tz="UTC")
-        numbers = ((dates - start) // pd.Timedelta(seconds=1)).astype("float64")
-    values = numbers.to_numpy(np.float64)
-    bad = ~(values >= 0) | (values >= LATEST) | (values != np.floor(values))
-    if bad.any():
-        row = int(bad.argmax())
-        hint = ", and these look like milliseconds" if 2**37 < values[row] < 2**43 else ""
-        expected = f"seconds since 1970, from 0 to 2³²{hint}"
-        raise _wrong(where, row, str(column.name), column[row], expected)
-    return numbers.astype("int64")
+def _ratings(column: pd.Series | None, where: str, length: int) -> pd.Series:
+    """Return finite numbers as float32, 1 where there are none."""
+    ratings = np.ones(length, dtype=np.float32)
+    if column is not None:
+        _check_present(column, where, "a number")
+        for start in range(0, length, _PIECE):
+            piece = column.iloc[start : start + _PIECE]
+            numbers = pd.to_numeric(piece, errors="coerce").to_numpy(np.float64)
+            for bad, expected in (
+                (~np.isfinite(numbers), "a finite number"),
+                (np.abs(numbers) > MAX_RATING, f"a number up to {MAX_RATING:g}"),
+            ):
+                if bad.any():
+                    raise _wrong_at(piece, bad, where, expected)
+            ratings[start : start + _PIECE] = numbers
+    return pd.Series(ratings, copy=False)
 
 
 def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
@@ -286,13 +292,19 @@ def _without_lists(column: pd.Series, join: Callable[[list[str]], str]) -> pd.Se
     if column.dtype != object and not pd.api.types.is_string_dtype(column.dtype):
         return column
     if column.dtype != object:
-        lists = column.str.startswith("[").fillna(False).to_numpy(bool)
-        if not lists.any():
+        written = column.str.startswith("[").fillna(False).to_numpy(bool)
+        if not written.any():
             return column
     cells = []
+    known_cells: dict[str, Any] = {}  # a category comes again and again
     for cell in column:
+        if isinstance(cell, str) and cell in known_cells:
+            cells.append(known_cells[cell])
+            continue
         texts = listed(cell)
         cells.append(cell if texts is None else join(texts))
+        if isinstance(cell, str):
+            known_cells[cell] = cells[-1]
     return pd.Series(cells, index=column.index, name=column.name, dtype=object)
 
 
@@ -332,7 +344,7 @@ def _check_present(column: pd.Series, where: str, expected: str) -> None:
     missing = column.isna().to_numpy(bool)
     if missing.any():
         row = int(column.index[int(missing.argmax())])
-        raise _wrong(where, row, str(column.name), "nothing", expected)
+        raise wrong_row(where, row, str(column.name), "nothing", expected)
 
 
 def _all(column: pd.Series) -> NDArray[np.bool_]:
@@ -343,13 +355,4 @@ def _wrong_at(column: pd.Series, wrong: NDArray[np.bool_], where: str, expected:
     """Return an error about the first wrong row of a column, whose index counts the rows."""
     place = int(wrong.argmax())
     row = int(column.index[place])
-    return _wrong(where, row, str(column.name), column.iloc[place], expected)
-
-
-def _wrong(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
-    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-    return ValueError(
-        f"{where}, row {row}, column {shown_name(name)}: found {shown}, expected {expected}: fix "
-        "or drop the row"
-    )
+    return wrong_row(where, row, str(column.name), column.iloc[place], expected)

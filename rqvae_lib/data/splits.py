@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
+from rqvae_lib.data.repeats import met_before
 
 SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
 
@@ -115,6 +116,20 @@ class Split:
         histories = [self.everything.before(int(position)) for position in positions]
         return histories, self.everything.items[positions]
 
+    def had_before(self, positions: Tensor) -> Tensor:
+        """Return whether the item at each held-out position is in its own history.
+
+        Such a target cannot be hit by a model that recommends nothing from the history.
+
+        Args:
+            positions: (M,) int64 positions in `everything`, such as `test`.
+
+        Returns:
+            (M,) bool.
+        """
+        again = met_before(self.everything.items.numpy(), self.everything.offsets.numpy())
+        return torch.from_numpy(again)[positions]
+
 
 def split_by_name(dataset: Dataset, name: SplitName) -> Split:
     """Return a split by its name on the command line.
@@ -151,7 +166,7 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     contain earlier targets.
 
     Users with fewer than 2n + 1 interactions stay in training and are not tested. Interactions of
-    one user in the same second keep the order of the source.
+    one user at the same time keep the order of the source.
 
     Each user is tested at a different time, so training contains what other users did after a
     target. `global_timestamp` is the split without this leak.
@@ -200,8 +215,8 @@ def global_timestamp(
     evaluation): a model in service keeps reading what its users do, although it was trained before
     the cut.
 
-    Each cut is a second of the data, and all interactions in that second come after it, so ties
-    never straddle a cut. Ties can only make the earlier part smaller than its share.
+    Each cut is a time of the data, and all interactions at that time come after it, so ties never
+    straddle a cut. Ties can only make the earlier part smaller than its share.
 
     A user's first interaction may be a target, with an empty history. Such targets are kept,
     because a recommender in service meets new users, and leaving them out would favor the models
@@ -234,7 +249,7 @@ def global_timestamp(
     everything = _histories(dataset)
     times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
     ordered = times.sort().values
-    seconds = 1 + int((ordered.diff() > 0).sum())
+    moments = 1 + int((ordered.diff() > 0).sum())
     validation_from, test_from = (
         ordered[min(round(share * len(times)), len(times) - 1)]
         for share in (train_share, train_share + validation_share)
@@ -245,7 +260,7 @@ def global_timestamp(
         if not part.any():
             raise ValueError(
                 f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions "
-                f"share {seconds:,} seconds, and those of one second stay together; "
+                f"share {moments:,} times, and those of one time stay together; "
                 "choose other shares"
             )
     return Split(

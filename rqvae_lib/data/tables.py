@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 ITEM_DTYPES = {
@@ -23,13 +25,40 @@ INTERACTION_DTYPES = {
     "user_id": "int64",  # or "string"
     "item": "int64",  # item index: a row of the items table
     "rating": "float32",
-    "timestamp": "int64",  # seconds since 1970, UTC; or anything else that grows with time
+    "timestamp": "int64",  # microseconds since 1970-01-01 UTC; or, if small, only an order
 }
 
 
 def plain_ids(ids: pd.Series) -> NDArray[Any]:
     """Return a column of ids as an array of int64 or of Python strings."""
     return ids.to_numpy(np.int64 if ids.dtype == np.int64 else object)
+
+
+def changes(ids: pd.Series) -> NDArray[np.bool_]:
+    """Return whether each id differs from the one before it: (n − 1,) bool."""
+    if ids.dtype == np.int64:
+        numbers = ids.to_numpy(np.int64)
+        return np.asarray(numbers[1:] != numbers[:-1])
+    return _compared(pc.not_equal, ids)
+
+
+def wrong_row(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
+    """Return what to raise for the first wrong value of a column.
+
+    Args:
+        where: the table: its file, or what messages call it.
+        row: its row, from 0 and without the header.
+        name: the column, as the file calls it.
+        found: the value.
+        expected: what would be right.
+    """
+    shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+    name = name if len(name) <= 60 else f"{name[:60]}…"
+    return ValueError(
+        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
+        "the row"
+    )
 
 
 def check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> None:
@@ -136,8 +165,8 @@ def check_interactions(table: str, interactions: pd.DataFrame, num_items: int) -
             f"{table}, row {row}: rating is {rating[row]}, expected a finite number: fill it in "
             "or drop the row"
         )
-    user, time = plain_ids(interactions["user_id"]), interactions["timestamp"].to_numpy()
-    falls = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (time[1:] < time[:-1]))
+    user, time = interactions["user_id"], interactions["timestamp"].to_numpy()
+    falls = _falls(user) | (~changes(user) & (time[1:] < time[:-1]))
     if falls.any():
         row = int(falls.argmax()) + 1
         raise ValueError(
@@ -145,3 +174,18 @@ def check_interactions(table: str, interactions: pd.DataFrame, num_items: int) -
             f"{user[row - 1]} at {time[row - 1]}, expected rows in the order of (user_id, "
             'timestamp): call .sort_values(["user_id", "timestamp"], kind="stable")'
         )
+
+
+def _falls(ids: pd.Series) -> NDArray[np.bool_]:
+    """Return whether each id sorts before the one above it: (n − 1,) bool."""
+    if ids.dtype == np.int64:
+        numbers = ids.to_numpy(np.int64)
+        return np.asarray(numbers[1:] < numbers[:-1])
+    return _compared(pc.less, ids)
+
+
+def _compared(compare: Any, ids: pd.Series) -> NDArray[np.bool_]:
+    """Compare each string with the one before it, without making Python strings of them."""
+    values = pa.array(ids)
+    result = compare(values[1:], values[:-1])
+    return np.asarray(result.to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -119,9 +119,8 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
             f"{metadata} has no line for {min(missing)} ({len(missing):,} such products), expected "
             f"one for each product in {reviews.name}: get both files of the same category"
         )
-    return Dataset.from_tables(
-        table, pd.DataFrame([products[asin] for asin in sorted(products)]).astype(object), name=name
-    )
+    items = pd.DataFrame([products[asin] for asin in sorted(products)]).astype(object)
+    return Dataset.from_tables(table, items, time_unit="s", name=name)
 
 
 def _read_reviews(path: Path) -> pd.DataFrame:

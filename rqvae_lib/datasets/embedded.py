@@ -15,6 +15,7 @@ import pandas as pd
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.item_texts import add_texts
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.times import MICROSECONDS
 
 
 def load_embedded(name: str) -> Dataset:
@@ -35,5 +36,6 @@ def load_embedded(name: str) -> Dataset:
     items = items.astype({column: ITEM_DTYPES[column] for column in items.columns})
     items = add_texts(items, articles_last=True)
     rows = pd.Index(items["item_id"]).get_indexer(pd.Index(interactions["item_id"]))
-    interactions = interactions.assign(item=rows)[list(INTERACTION_DTYPES)]
+    times = interactions["timestamp"] * MICROSECONDS  # the file has seconds
+    interactions = interactions.assign(item=rows, timestamp=times)[list(INTERACTION_DTYPES)]
     return Dataset(name, items, interactions.astype(INTERACTION_DTYPES), articles_last=True)

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.item_texts import add_texts
+from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.times import MICROSECONDS
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_folder
 from rqvae_lib.datasets.text_files import (
     check_there,
@@ -280,7 +282,10 @@ def _dataset(
         refuse(repeated, "user", "rates a movie again, expected each movie once")
     del pairs, ordered
 
-    order = np.lexsort((ratings["timestamp"], ratings["user"]))  # stable
+    ratings["timestamp"] = ratings["timestamp"] * MICROSECONDS  # the files have seconds
+    users = numbered(pd.Series(ratings["user"]))
+    order = time_order(users.codes, users.offsets, ratings["timestamp"])
+    del users
     columns = {}
     for column, source in zip(
         INTERACTION_DTYPES, ("user", "item", "rating", "timestamp"), strict=True

@@ -15,6 +15,7 @@ from torch import Tensor
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import DEFAULT_CONTENT, EMBEDDED, Content
 from rqvae_lib.data.splits import Split, leave_one_out
+from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.embeddings.text import load_embeddings, read_embeddings
 from rqvae_lib.io.tensor_files import tensors_sha256
@@ -101,6 +102,9 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         return read_embeddings(embeddings, dataset.texts)
     if dataset.name in EMBEDDED:
         return load_embeddings(dataset.name, dataset.texts)
+    whole, comma, _ = dataset.name.partition(", ")
+    if comma and whole in EMBEDDED:  # a core of it, with some of its items
+        return _part_of_shipped(whole, dataset)
     if not dataset.has_texts:
         raise ValueError(
             f"{dataset.name} has no texts: pass your own embeddings (--embeddings), or use "
@@ -111,3 +115,15 @@ def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
         "`rqvae-lib embed` and the same --dataset, or --interactions and --items, and pass the "
         "file as embeddings (--embeddings)"
     )
+
+
+def _part_of_shipped(name: str, dataset: Dataset) -> Tensor:
+    """Return the shipped embeddings of some items of an embedded dataset."""
+    whole = load_embedded(name)
+    rows = whole.item_index(dataset.items["item_id"].to_numpy())
+    if [whole.texts[row] for row in rows] != dataset.texts:
+        raise ValueError(
+            f"{dataset.name} has other texts than {name}, expected the same: make embeddings of "
+            "them with `rqvae-lib embed`"
+        )
+    return load_embeddings(name, whole.texts)[torch.from_numpy(rows)]

@@ -135,18 +135,22 @@ def evaluate(
     *,
     exact: bool | None = None,
     beams: int = NUM_BEAMS,
+    allow_repeats: bool = False,
     batch_size: int = 64,
 ) -> Evaluation:
     """Recommend for each held-out position, and keep what is needed to judge the result.
 
     Args:
         model: trained on `split.train`.
-        split: says what came before each position. Items of the history are never recommended.
+        split: says what came before each position. Items of the history are not recommended.
         positions: `split.validation` or `split.test`.
         exact: whether to score every item, or to let a beam search find what a generative model
             writes. None: exactly where the model has `scores`, else by beams. The result says
             which it was.
         beams: of the beam search, at least 50.
+        allow_repeats: whether items of the history may be recommended too, as is right where users
+            come back to the same items. Otherwise, a target that is in its own history
+            (`split.had_before`) counts as a miss.
         batch_size: histories at a time; it bounds the memory, not the result.
 
     Raises:
@@ -169,11 +173,15 @@ def evaluate(
     popularity, num_items = split.popularity, split.num_items
     histories, targets = split.histories_and_targets(positions)
     users = split.everything.user_of(positions)
+    nothing = torch.empty(0, dtype=torch.int64)
+    forbidden = [nothing] * len(histories) if allow_repeats else histories
     k = max(CUTOFFS)
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
         if not exact:
-            found = recommend(model, histories, k=k, beams=beams, batch_size=batch_size)
+            found = recommend(
+                model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
+            )
             return Evaluation(found.items.cpu(), targets, users, popularity, beams)
     lists = []
     for start in range(0, len(histories), batch_size):
@@ -183,7 +191,7 @@ def evaluate(
         else:
             of_items = score_items(model, batch).cpu()
         _check_size(of_items.shape[1], num_items)
-        lists.append(top_items(of_items, k, batch))
+        lists.append(top_items(of_items, k, forbidden[start : start + batch_size]))
     return Evaluation(torch.cat(lists), targets, users, popularity, None)
 
 

@@ -298,7 +298,7 @@ def test_data_page_tells_the_data() -> None:
     ends = ratings.groupby("user_id")["timestamp"].agg(
         lambda times: (times == times.max()).sum() > 1
     )
-    years = pd.to_datetime(ratings["timestamp"], unit="s")
+    years = pd.to_datetime(ratings["timestamp"], unit="us")
 
     assert f"| ratings | {len(ratings):,}, from 0.5 to 5 stars in steps of a half |" in DATA
     assert set(ratings["rating"]) == {half / 2 for half in range(1, 11)}

@@ -37,12 +37,10 @@ _open_once = cache(load_dataset)
 _vectors: dict[tuple[object, ...], ItemVectors] = {}
 
 
-def opened(
-    name: str | None = None, interactions: Path | None = None, items: Path | None = None
-) -> Dataset:
-    if name in (None, DATASET) and interactions is None and items is None:
+def opened(name: str | None = None, **options: Any) -> Dataset:
+    if name in (None, DATASET) and not any(value is not None for value in options.values()):
         return _open_once(DATASET)
-    return load_dataset(name, interactions=interactions, items=items)
+    return load_dataset(name, **options)
 
 
 def vectors_of(

@@ -3,12 +3,14 @@
 import ast
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
 
+from rqvae_lib.cli.data_options import DataOptions
 from rqvae_lib.cli.main import app
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import encode_texts
@@ -94,7 +96,12 @@ SETTINGS: dict[str, dict[str, object]] = {
         "split": SPLIT,
         **{name: default_of(train_sasrec, name) for name in ("device", "resume")},
     },
-    "evaluate": {"split": SPLIT, "beams": default_of(evaluate, "beams"), "device": "cpu"},
+    "evaluate": {
+        "split": SPLIT,
+        **{name: default_of(evaluate, name) for name in ("beams", "allow_repeats")},
+        "device": "cpu",
+    },
+    "inspect": {},
     "recommend": {
         **{
             name: default_of(recommend, name)
@@ -106,8 +113,9 @@ SETTINGS: dict[str, dict[str, object]] = {
 SETTINGS["train-decoder"] = SETTINGS["train-recommender"]
 # What is the command line's own: which data and files, and what has no counterpart in Python.
 OF_ITS_OWN = {
-    *("dataset_name", "interactions", "items", "embeddings", "output", "tokenizer", "model"),
-    *("models", "user", "history", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
+    *(field.name for field in fields(DataOptions)),
+    *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
+    *("genre", "half", "residual_kmeans", "part", "seeds", "help"),
 }
 
 
@@ -174,12 +182,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     shown = succeeds("--help", folder=tmp_path)
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
-        *("train-sasrec", "evaluate", "recommend"),
+        *("train-sasrec", "evaluate", "recommend", "inspect"),
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 10
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_own_tables_are_encoded_and_noted(asked: Asked, tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id,title\njam,Jam\ntea,Tea\nrye,Rye bread\n")
     own = ("--interactions", "my orders.csv", "--items", "items.csv")
     succeeds("embed", *own, "--model", "mine", "--output", "own.safetensors", folder=tmp_path)
-    texts = opened(None, tmp_path / "my orders.csv", tmp_path / "items.csv").texts
+    texts = opened(interactions=tmp_path / "my orders.csv", items=tmp_path / "items.csv").texts
     assert asked == [(texts, "mine")]
     assert len(read_embeddings(tmp_path / "own.safetensors", texts)) == 3
     header = header_of(tmp_path / "own.safetensors")

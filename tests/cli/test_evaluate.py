@@ -27,7 +27,7 @@ from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from tests.cli.running import DATASET, fails, opened, succeeds
+from tests.cli.running import DATASET, fails, opened, run, succeeds
 
 command, validation = (
     import_module(f"rqvae_lib.{name}") for name in ("cli.evaluate", "evaluation.validation")
@@ -269,18 +269,29 @@ def test_where_nothing_is_held_out_the_sentence_says_what_is_needed(
 def test_targets_that_their_user_had_before_are_counted(tmp_path: Path) -> None:
     weekly = {f"user{n}": ["milk", "bread", f"treat{n}", "milk", "bread"] for n in range(3)}
     table = write_table(tmp_path, weekly | {"one-off": ["milk", "jam", "tea", "rye"]})
-    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
-    assert "3 of 4 targets are in their user's own history" in said
-    assert "count as misses: keep only the first interaction" in said
+    done = run("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "3 of 4 targets are in their user's own history" in done.stderr
+    assert "count as misses. Pass --allow-repeats" in done.stderr
+    assert "that a person has not had" in done.stdout
+    recall = done.stdout.split("popularity")[1].split()[0]
+    again = ("--interactions", table, "--allow-repeats")
+    done = run("evaluate", "popularity", *again, folder=tmp_path)
+    assert "can be hit, since what a user had is recommended too" in done.stderr
+    assert "that a person has not had" not in done.stdout
+    assert float(done.stdout.split("popularity")[1].split()[0]) > float(recall)
+    # What keeps the first of each leaves them out, too.
+    done = run("evaluate", "popularity", *again[:2], "--repeats", "first", folder=tmp_path)
+    assert "own history" not in done.stderr
+    assert "repeats: first" in done.stderr
     (tmp_path / "first").mkdir()
     first = {user: list(dict.fromkeys(history)) for user, history in weekly.items()}
     table = write_table(tmp_path / "first", first)
-    said = succeeds("evaluate", "popularity", "--interactions", table, folder=tmp_path)
-    assert "own history" not in said
+    done = run("evaluate", "popularity", "--interactions", table, folder=tmp_path)
+    assert "own history" not in done.stderr
 
 
 def test_the_repeated_targets_are_those_of_the_part(tmp_path: Path) -> None:
     table = write_table(tmp_path, {"ann": ["a", "b", "c", "a", "d"], "bob": ["a", "b", "c", "d"]})
     asked = ("evaluate", "popularity", "--interactions", table, "--part")
-    assert "1 of 2 targets are in" in succeeds(*asked, "validation", folder=tmp_path)
-    assert "own history" not in succeeds(*asked, "test", folder=tmp_path)
+    assert "1 of 2 targets are in" in run(*asked, "validation", folder=tmp_path).stderr
+    assert "own history" not in run(*asked, "test", folder=tmp_path).stderr

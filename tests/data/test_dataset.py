@@ -1,6 +1,8 @@
 """What a data set answers, and broken tables that it refuses."""
 
 import dataclasses
+import hashlib
+import json
 import re
 
 import numpy as np
@@ -86,6 +88,32 @@ def test_checksum_depends_on_every_value_and_on_order(movielens: Dataset) -> Non
     ]
     assert len({small.checksum, *(dataset.checksum for dataset in changed)}) == 10
     assert movielens.checksum == load_dataset(NAME).checksum
+
+
+def test_checksum_counts_times_in_seconds() -> None:
+    small = tiny()
+    for times, written in (
+        ([5_000_000, 6_000_000, 7_000_000, 0], [5, 6, 7, 0]),
+        (
+            [1_582_858_205_123_456, 1_582_858_206_000_000, 1_582_858_207_100_000, 10_000_000],
+            [1582858205.123456, 1582858206, 1582858207.1, 10],
+        ),
+    ):
+        dated = dataclasses.replace(small, interactions=small.interactions.assign(timestamp=times))
+        columns = {name: dated.items[name].tolist() for name in dated.items}
+        columns |= {name: dated.interactions[name].tolist() for name in dated.interactions}
+        text = "".join(
+            json.dumps([name, written if name == "timestamp" else values])
+            for name, values in columns.items()
+        )
+        assert dated.checksum == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_notes_are_no_part_of_the_contents() -> None:
+    noted = dataclasses.replace(tiny(), notes=("timestamp is taken as seconds",))
+    assert tiny().notes == ()
+    assert noted.checksum == tiny().checksum
+    assert noted.items_checksum == tiny().items_checksum
 
 
 # What is refused, and in which words

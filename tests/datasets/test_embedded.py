@@ -75,7 +75,7 @@ def test_ratings_and_years_are_in_their_range(movielens: Dataset) -> None:
     assert set(movielens.interactions["rating"]) == set(np.arange(1, 11) / 2)  # 0.5 … 5
     assert movielens.items["year"].min() == 1902
     assert movielens.items["year"].max() == 2016
-    times = pd.to_datetime(movielens.interactions["timestamp"], unit="s")
+    times = pd.to_datetime(movielens.interactions["timestamp"], unit="us")
     assert (times.min().year, times.max().strftime("%Y-%m")) == (1995, "2016-10")
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.cli.main import app
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.times import MICROSECONDS
 from rqvae_lib.datasets.movielens import read_movielens
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import save_embeddings
@@ -47,7 +48,8 @@ def test_the_files_as_published_become_a_dataset(tmp_path: Path) -> None:
     assert table["user_id"].tolist() == [1, 1, 1, 2]
     assert table["item"].tolist() == [2, 1, 0, 2]
     assert table["rating"].tolist() == [1, 4, 3, 5]
-    assert table["timestamp"].tolist() == [978300760, 978302268, 978302268, 978300019]
+    seconds = [978300760, 978302268, 978302268, 978300019]
+    assert table["timestamp"].tolist() == [second * MICROSECONDS for second in seconds]
 
 
 def test_a_title_without_a_year_is_kept_whole(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.times import MICROSECONDS
 from rqvae_lib.datasets import text_files
 from rqvae_lib.datasets.amazon import read_amazon
 from rqvae_lib.datasets.movielens import read_movielens
@@ -48,7 +49,8 @@ def test_ml_100k(tmp_path: Path) -> None:
     assert data.texts[2] == "An untitled movie."
     assert data.interactions["user_id"].tolist() == [2, 7, 7]
     assert data.interactions["item"].tolist() == [2, 0, 1]  # the tie keeps the file's order
-    assert data.interactions["timestamp"].tolist() == [891717742, 881250949, 881250949]
+    seconds = [891717742, 881250949, 881250949]
+    assert data.interactions["timestamp"].tolist() == [second * MICROSECONDS for second in seconds]
 
 
 def test_ml_csv(tmp_path: Path) -> None:
@@ -293,12 +295,11 @@ def test_every_movielens_format_gives_the_same_histories(
         data = read_movielens(folder / where)
         ids = data.items["item_id"].to_numpy()
         table = data.interactions
-        found = zip(
-            table["user_id"], ids[table["item"]], table["rating"], table["timestamp"], strict=True
-        )
+        seconds = table["timestamp"] // MICROSECONDS
+        found = zip(table["user_id"], ids[table["item"]], table["rating"], seconds, strict=True)
         assert list(found) == expected, where
     frame = pd.DataFrame(ratings, columns=["user_id", "item_id", "rating", "timestamp"])
-    own = Dataset.from_tables(frame)
+    own = Dataset.from_tables(frame, time_unit="s")
     pd.testing.assert_frame_equal(own.interactions, data.interactions)
 
 

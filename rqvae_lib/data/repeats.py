@@ -1,0 +1,120 @@
+"""Repeats: rows in which a user meets an item again.
+
+A click log has many, purchases have some, and ratings have none. A repeat is an event like any
+other, so all rows are kept unless another choice is made. An *exact duplicate* is a repeat at the
+same time and with the same rating; whether it is a second event or a copy, no table can tell.
+
+Used by: datasets. Derived in: chapter 13.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rqvae_lib.data.names import Repeats
+from rqvae_lib.data.row_order import user_blocks
+
+
+class Repeated(NamedTuple):
+    """Which rows repeat a user and an item."""
+
+    again: NDArray[np.bool_]  # (E,) an earlier row has the same user and item
+    still: NDArray[np.bool_]  # (E,) a later row has them
+    exact: int  # rows with the user, item, time and rating of an earlier row
+
+
+def check_repeats(repeats: str) -> None:
+    """Raise ValueError unless it is one of `Repeats`."""
+    if repeats not in get_args(Repeats):
+        raise ValueError(f"repeats is {repeats!r}, expected one of {', '.join(get_args(Repeats))}")
+
+
+def find_repeats(interactions: pd.DataFrame, offsets: NDArray[np.int64]) -> Repeated:
+    """Find the repeats of an interactions table, some users at a time to save memory.
+
+    Args:
+        interactions: as in a dataset, sorted by user and time.
+        offsets: (U + 1,) the rows where each user begins, and the end.
+    """
+    item, time, rating = (interactions[name].to_numpy() for name in ("item", "timestamp", "rating"))
+    again, still = (np.zeros(len(item), dtype=np.bool_) for _ in range(2))
+    exact = 0
+    for rows, same in _by_pair(item, offsets):
+        again[rows[1:][same]] = True
+        still[rows[:-1][same]] = True
+        same &= time[rows[1:]] == time[rows[:-1]]
+        group = np.concatenate([[0], np.cumsum(~same)])  # of a user, an item and a time
+        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+        copies = pd.DataFrame({"group": group[tied], "rating": rating[rows[tied]]})
+        exact += int(copies.duplicated().sum())
+    return Repeated(again, still, exact)
+
+
+def met_before(item: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each row whether its user met its item in an earlier row: (E,) bool.
+
+    Args:
+        item: (E,) item indices, user by user in time order.
+        offsets: (U + 1,) the rows where each user begins, and the end.
+    """
+    again = np.zeros(len(item), dtype=np.bool_)
+    for rows, same in _by_pair(item, offsets):
+        again[rows[1:][same]] = True
+    return again
+
+
+def _by_pair(
+    item: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Yield the rows of some users, sorted by user and item and then in their order.
+
+    Users without repeats may be left out.
+
+    Yields:
+        The rows, (n,), and whether each but the first has the user and item of the one before it,
+        (n − 1,) bool.
+    """
+    num_items = int(item.max(initial=0)) + 1
+    for first, last in user_blocks(offsets):
+        start, end = offsets[first], offsets[last]
+        pairs = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1])) * num_items
+        pairs += item[start:end]
+        ordered = np.sort(pairs)  # takes a fraction of the time of an argsort
+        if (ordered[1:] == ordered[:-1]).any():
+            order = np.argsort(pairs, kind="stable")
+            yield start + order, ordered[1:] == ordered[:-1]
+
+
+def kept_rows(found: Repeated, repeats: Repeats) -> NDArray[np.bool_] | None:
+    """Return which rows stay, (E,) bool, or None if all do.
+
+    Args:
+        found: the repeats.
+        repeats: "first" keeps the earliest row of each user and item, "last" the latest. Both
+            therefore drop exact duplicates, too.
+    """
+    if repeats not in ("first", "last") or not found.again.any():
+        return None
+    return ~(found.again if repeats == "first" else found.still)
+
+
+def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
+    """Say how many repeats there are, and what becomes of them."""
+    count = int(found.again.sum())
+    if not count:
+        return ()
+    what = _rows(count, "repeats a user and an item", "repeat a user and an item")
+    if repeats != "keep":
+        return (f"{what}: only the {repeats} of each is kept",)
+    said = f"{what}, and all are kept as events; --repeats first keeps the first of each"
+    if not found.exact:
+        return (said,)
+    copies = _rows(found.exact, "has", "have")
+    return (said, f"{copies} the user, item, time and rating of an earlier row, and are kept, too")
+
+
+def _rows(count: int, one: str, several: str) -> str:
+    return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"

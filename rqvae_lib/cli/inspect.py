@@ -122,7 +122,7 @@ def _times(dataset: "Dataset") -> list[Line]:
     for column, rises, share, pairs in orders:
         way = "rises" if rises else "falls"
         lines.append(
-            ("WARNING: order within ties", f"{column} {way} in {share:.0%} of {pairs:,} pairs")
+            ("WARNING: order within ties", f"{column} {way} in {share:.2%} of {pairs:,} pairs")
         )
     if orders:
         lines.append(("", "a model can learn this order: shuffle the rows first (chapter 13)"))

@@ -78,7 +78,7 @@ REFUSED = [
     (("--columns", "user"), "--columns is 'user', expected pairs such as user=reviewerID"),
     (("--columns", "person=visitor"), "columns has the key 'person', expected keys among"),
     ((*NAMED, "--time-unit", "hours"), "time_unit is 'hours', expected one of s, ms, us"),
-    ((*NAMED, "--time-unit", "s"), "expected seconds before the year 2200; name another"),
+    ((*NAMED, "--time-unit", "s"), "expected seconds before the year 2200: name the unit with"),
     ((*NAMED, "--repeats", "refuse"), "each pair once, since repeats is 'refuse'"),
     ((*NAMED, "--min-rating", 6), "has no rating of 6 or more, the highest is 5: choose a lower"),
     ((*NAMED, "--min-interactions", 99), "has no user with 99 interactions, the most active has"),

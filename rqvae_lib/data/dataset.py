@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ from rqvae_lib.data.repeats import (
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
+from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import (
     INTERACTION_DTYPES,
     ITEM_DTYPES,
@@ -235,8 +235,8 @@ class Dataset:
     @classmethod
     def from_tables(
         cls,
-        interactions: pd.DataFrame | str | Path,
-        items: pd.DataFrame | str | Path | None = None,
+        interactions: Source,
+        items: Source | None = None,
         *,
         columns: Mapping[str, str] | None = None,
         separator: str | None = None,
@@ -248,16 +248,20 @@ class Dataset:
         """Build a dataset from your own tables.
 
         Args:
-            interactions: a DataFrame, or a .csv, .tsv or .parquet file, with one row per
-                interaction. It has the columns user_id and item_id and may have rating (a finite
-                number, 1 by default) and timestamp (numbers or dates, see `read_times`). Without
-                timestamps, the order of the rows is the order in time. Other columns are ignored.
+            interactions: a DataFrame, another table that speaks Arrow, or a file of any format that
+                `read_table` reads, with one row per interaction. It has the columns user_id and
+                item_id and may have rating (a finite number, 1 by default) and timestamp (numbers
+                or dates, see `read_times`). Without timestamps, the order of the rows is the order
+                in time. Other columns are ignored.
             items: likewise, with one row per item. It has the column item_id and may have title,
-                year, genres (or other categories, separated by "|") and text, for a sentence
-                encoder. None: the items are those of the interactions, sorted by id.
-            columns: your tables' names for these columns, as in {"item_id": "sku"}.
-            separator: what stands between the fields of a text file; by default, its ending tells.
-            header: whether the first line of a text file names the columns; True by default.
+                year, genres (or other categories, separated by "|" or as lists), text, for a
+                sentence encoder, and description, which follows the rest in a text that is made.
+                None: the items are those of the interactions, sorted by id.
+            columns: your tables' names for these columns, as in {"item_id": "sku"}; numbers from 1
+                if there is no header. user, item and time are short keys; "items.item" is for one
+                table only. Well-known names are recognized without this.
+            separator: what stands between the fields of a text file; by default, it is found.
+            header: whether the first line of a text file names the columns; found out by default.
             time_unit: what the timestamps are: "s", "ms", "us" or "ns" since 1970, "order" for
                 numbers that only tell which row came first, "date" for numbers such as 20190222,
                 or the format of a date, such as "%m/%d/%Y %I:%M:%S %p". By default, the size of the
@@ -275,8 +279,8 @@ class Dataset:
             If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
             needs your own embeddings or collaborative vectors.
 
-            Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
-            strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
+            Ids in a text file with a delimiter are numbers if all of them are whole numbers,
+            otherwise strings, so "007" is not 7. Ids in other tables keep their type.
 
         Raises:
             ValueError: if a table lacks a column, or a row is not as described; the message names

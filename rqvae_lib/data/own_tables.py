@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.column_names import asked_columns
 from rqvae_lib.data.item_texts import item_text, known
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
-from rqvae_lib.data.table_files import ReadTable, read_table
+from rqvae_lib.data.table_files import ReadTable, Source, read_table
 from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
 from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
@@ -38,7 +38,7 @@ class Met(NamedTuple):
 
 
 def read_interactions(
-    source: Any,
+    source: Source,
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     header: bool | None = None,
@@ -100,7 +100,7 @@ def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:
 
 
 def read_items(
-    source: Any,
+    source: Source,
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     header: bool | None = None,
@@ -143,7 +143,7 @@ def read_items(
     return table.astype({name: ITEM_DTYPES[name] for name in table.columns[1:]}), read.said
 
 
-def called(source: Any, otherwise: str) -> str:
+def called(source: object, otherwise: str) -> str:
     """Return what a message calls a table: its path, or `otherwise` for one in memory or None."""
     return str(source) if isinstance(source, str | Path) else otherwise
 

@@ -13,7 +13,7 @@ Used by: own tables, loaders of published data.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +30,17 @@ ENDINGS = (
     *(ending + packing for ending in TEXT_ENDINGS for packing in PACKED),
     ".parquet",
 )
+
+
+class SpeaksArrow(Protocol):
+    """A table of any library that hands out its columns by Arrow's C interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the table as a stream of Arrow."""
+        ...
+
+
+Source = str | Path | pd.DataFrame | SpeaksArrow
 
 
 class ReadTable(NamedTuple):
@@ -50,7 +61,7 @@ class ReadTable(NamedTuple):
 
 
 def read_table(
-    source: Any,
+    source: Source,
     *,
     needed: Sequence[str],
     optional: Sequence[str],

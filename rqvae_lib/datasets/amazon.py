@@ -1,4 +1,4 @@
-"""Amazon reviews of 2014: the 5-core of a category, as McAuley's group publishes it.
+"""Amazon reviews of 2014: a category or its 5-core, as McAuley's group publishes them.
 
 Each review is one line of JSON with the user, the product, the stars and the day. The metadata of a
 product is also one line, but a Python literal. It is parsed as data and never executed. Parsing is
@@ -8,12 +8,7 @@ parsed only if it mentions a product of the 5-core.
 Source: McAuley, Targett, Shi and van den Hengel, SIGIR 2015; He and McAuley, WWW 2016.
 """
 
-import ast
-import html
-import json
 import re
-import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,6 +16,9 @@ import pandas as pd
 
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_files
+from rqvae_lib.datasets.json_lines import field_wrong, object_of
+from rqvae_lib.datasets.literals import lines_quietly, literal_of
+from rqvae_lib.datasets.published import product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, lines
 
 Category = Literal["beauty", "sports", "toys"]
@@ -88,6 +86,40 @@ def load_amazon(
     return dataset
 
 
+def find_amazon_2014(folder: Path) -> list[Path]:
+    """Return the files of reviews in a folder."""
+    return sorted((*folder.glob("reviews_*.json.gz"), *folder.glob("reviews_*.json")))
+
+
+def read_amazon_2014(folder: str | Path) -> Dataset:
+    """Read a folder with the reviews of one category, as `read_amazon` does.
+
+    Args:
+        folder: holds reviews_X_5.json.gz (the 5-core) or reviews_X.json.gz (all reviews), and
+            meta_X.json.gz, packed or not.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if there are several categories, or as `read_amazon`.
+    """
+    folder = Path(folder)
+    found = find_amazon_2014(folder)
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} has no reviews_X_5.json.gz, expected the file of one category: {AGAIN}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{folder} has both {found[0].name} and {found[1].name}, expected one file of reviews: "
+            "move the others away"
+        )
+    name = found[0].name.removesuffix(".gz").removesuffix(".json").removesuffix("_5")
+    name = name.removeprefix("reviews_")
+    metadata = [folder / f"meta_{name}.json.gz", folder / f"meta_{name}.json"]
+    there = next((path for path in metadata if path.is_file()), metadata[0])
+    return read_amazon(found[0], there, folder.name)
+
+
 def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon") -> Dataset:
     """Read a file of reviews and one of metadata.
 
@@ -105,15 +137,13 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a line is not as described, or a product has two lines or none; the message
-            names the file and the line.
+        ValueError: if a line is not as described, a product has two lines or none, or, in a
+            5-core, a user reviews a product again; the message names the file and the line.
     """
     reviews, metadata = Path(reviews), Path(metadata)
     table = _read_reviews(reviews)
     wanted = set(table["item_id"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about invalid escapes such as "\d" in a literal
-        products = _read_metadata(metadata, wanted)
+    products = _read_metadata(metadata, wanted)
     if missing := wanted - products.keys():
         raise ValueError(
             f"{metadata} has no line for {min(missing)} ({len(missing):,} such products), expected "
@@ -121,6 +151,18 @@ def read_amazon(reviews: str | Path, metadata: str | Path, name: str = "amazon")
         )
     items = pd.DataFrame([products[asin] for asin in sorted(products)]).astype(object)
     return Dataset.from_tables(table, items, time_unit="s", name=name)
+
+
+def products_of_2014(path: Path, wanted: set[str]) -> pd.DataFrame:
+    """Return what a file of metadata says about some products.
+
+    Args:
+        path: meta_X.json.gz of 2014, packed or not.
+        wanted: the products, by asin.
+    """
+    table = product_table(list(_read_metadata(path, wanted).values()))
+    table["item_id"] = table["item_id"].astype("string")
+    return table
 
 
 def _read_reviews(path: Path) -> pd.DataFrame:
@@ -134,27 +176,25 @@ def _read_reviews(path: Path) -> pd.DataFrame:
     for ours, _ in fields.values():
         columns[ours] = []
     seen: dict[tuple[str, str], int] = {}
+    five_core = path.name.removesuffix(".gz").endswith("_5.json")
     for number, line in lines(path):
-        try:
-            review = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _not_read(path, number, line, "a review as JSON") from error
-        if not isinstance(review, dict):
-            raise _not_read(path, number, line, "a review as JSON")
+        review = object_of(path, number, line, "a review as JSON")
         for theirs, (ours, kind) in fields.items():
             value = review.get(theirs)
             if not isinstance(value, kind) or isinstance(value, bool) or not _is_plain(value):
-                raise _wrong(path, number, theirs, value, "text" if kind is str else "a number")
+                raise field_wrong(
+                    path, number, theirs, value, "text" if kind is str else "a number"
+                )
             columns[ours].append(value)
         if not 1 <= review["overall"] <= 5:
-            raise _wrong(path, number, "overall", review["overall"], "1 to 5 stars")
+            raise field_wrong(path, number, "overall", review["overall"], "1 to 5 stars")
         if not 0 <= review["unixReviewTime"] < 2**32:
             time = review["unixReviewTime"]
-            raise _wrong(path, number, "unixReviewTime", time, "seconds since 1970")
+            raise field_wrong(path, number, "unixReviewTime", time, "seconds since 1970")
         first = seen.setdefault((review["reviewerID"], review["asin"]), number)
-        if first != number:
+        if first != number and five_core:
             what = f"a product that this user has not reviewed in line {first}"
-            raise _wrong(path, number, "asin", review["asin"], what)
+            raise field_wrong(path, number, "asin", review["asin"], what)
     if not seen:
         raise ValueError(f"{path} has no rows, expected at least one: {AGAIN}")
     frame = pd.DataFrame(columns)
@@ -166,73 +206,34 @@ def _is_plain(value: object) -> bool:
     return not isinstance(value, str) or (value.isascii() and value.isprintable() and value != "")
 
 
-def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, str | None]]:
+def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, object]]:
     """Return a row of the items table for each wanted product, by asin."""
-    products: dict[str, dict[str, str | None]] = {}
-    for number, line in lines(path):
+    products: dict[str, dict[str, object]] = {}
+    for number, line in lines_quietly(path):
         # A line may mention other products too, so this finds too many lines but never too few.
         if wanted.isdisjoint(_PRODUCT.findall(line)):
             continue
-        product = _parse(path, number, line)
+        product = literal_of(path, number, line, "a product")
         asin = product.get("asin")
         if asin not in wanted:
             continue
         if asin in products:
-            raise _wrong(path, number, "asin", asin, "a product that no earlier line has")
+            raise field_wrong(path, number, "asin", asin, "a product that no earlier line has")
         products[asin] = _row(path, number, asin, product)
     return products
 
 
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return a line's dictionary without executing anything in it."""
-    found: Any = None
-    try:
-        found = ast.literal_eval(line)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        with suppress(ValueError, RecursionError):
-            found = json.loads(line)
-    if not isinstance(found, dict):
-        raise _not_read(path, number, line, "a product as a Python literal or JSON")
-    return found
-
-
-def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[str, str | None]:
+def _row(path: Path, number: int, asin: str, product: dict[str, Any]) -> dict[str, object]:
     title, brand = (product.get(name) for name in ("title", "brand"))
     for name, value in (("title", title), ("brand", brand)):
         if value is not None and not isinstance(value, str):
-            raise _wrong(path, number, name, value, "text or nothing")
+            raise field_wrong(path, number, name, value, "text or nothing")
     listed = product.get("categories", [])
     if not isinstance(listed, list) or not all(
         isinstance(way, list) and all(isinstance(category, str) for category in way)
         for way in listed
     ):
-        raise _wrong(path, number, "categories", listed, "lists of text")
-    categories = list(dict.fromkeys(_clean(category) for way in listed for category in way))
-    categories = [category for category in categories if category]
-    title, brand = (_clean(text or "") for text in (title, brand))
-    sentences = [
-        title,
-        f"Brand: {brand}" if brand else None,
-        f"Categories: {', '.join(categories)}" if categories else None,
-    ]
-    return {
-        "item_id": asin,
-        "title": title or None,
-        "genres": "|".join(category.replace("|", "/") for category in categories),
-        "text": "".join(f"{sentence}. " for sentence in sentences if sentence).strip(),
-    }
-
-
-def _clean(text: str) -> str:
-    """Return a text for display: decode HTML entities such as "&amp;", replace lone surrogates."""
-    return html.unescape(text).encode("utf-8", "replace").decode().strip()
-
-
-def _not_read(path: Path, number: int, line: str, expected: str) -> ValueError:
-    return ValueError(f"{path}, line {number}: found {line[:60]!r}, expected {expected}: {AGAIN}")
-
-
-def _wrong(path: Path, number: int, name: str, found: object, expected: str) -> ValueError:
-    return ValueError(
-        f"{path}, line {number}: {name} is {repr(found)[:60]}, expected {expected}: {AGAIN}"
-    )
+        raise field_wrong(path, number, "categories", listed, "lists of text")
+    categories = [category for way in listed for category in way]
+    title, brand = (text or "" for text in (title, brand))
+    return product_row(asin, title, brand, categories)

@@ -1,11 +1,13 @@
-"""MovieLens, as GroupLens publishes it: 1M, 100K, 32M, and the latest small set.
+"""MovieLens, as GroupLens publishes it: 100K, 1M, 10M, 20M, 25M, 32M, and the latest small set.
 
-The licenses of 1M and 100K forbid redistribution, so the package contains none of these files. They
-are downloaded once from GroupLens.
+The licenses of several sets forbid redistribution, so the package contains none of these files.
+They are downloaded once from GroupLens.
 
-    1M              ratings.dat, movies.dat: separated by "::", Latin-1
     100K            u.data: separated by tabs; u.item: separated by "|", Latin-1, a column per genre
-    32M, small      ratings.csv, movies.csv: separated by commas, UTF-8, with a header
+    1M              ratings.dat, movies.dat: separated by "::", Latin-1, whole stars
+    10M             ratings.dat, movies.dat: separated by "::", UTF-8, half stars
+    20M, 25M, 32M,  ratings.csv, movies.csv: separated by commas, UTF-8, with a header, half stars
+    latest small
 
 Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 2015.
 """
@@ -33,7 +35,7 @@ from rqvae_lib.datasets.text_files import (
     rows_of_text,
 )
 
-Version = Literal["1m", "100k", "32m", "latest-small"]
+Version = Literal["1m", "100k", "10m", "20m", "25m", "32m", "latest-small"]
 
 _HOST = "https://files.grouplens.org/datasets/movielens/"
 _RESEARCH = (
@@ -60,6 +62,33 @@ MOVIELENS: dict[Version, Entry] = {
         _HOST + "ml-100k-README.txt",
         folder="ml-100k",
         unpacked_bytes=2**26,
+    ),
+    "10m": Entry(
+        "movielens-10m",
+        (Remote(_HOST + "ml-10m.zip", "md5:ce571fd55effeba0271552578f2648bd"),),
+        Counts(interactions=10_000_054, users=69_878, items=10_677),
+        _NOT_PASSED_ON,
+        _HOST + "ml-10m-README.html",
+        folder="ml-10M100K",
+        unpacked_bytes=2**29,
+    ),
+    "20m": Entry(
+        "movielens-20m",
+        (Remote(_HOST + "ml-20m.zip", "md5:cd245b17a1ae2cc31bb14903e1204af3"),),
+        Counts(interactions=20_000_263, users=138_493, items=26_744),
+        _NOT_PASSED_ON,
+        _HOST + "ml-20m-README.html",
+        folder="ml-20m",
+        unpacked_bytes=2**30,
+    ),
+    "25m": Entry(
+        "movielens-25m",
+        (Remote(_HOST + "ml-25m.zip", "md5:6b51fb2759a8657d3bfcbfc42b592ada"),),
+        Counts(interactions=25_000_095, users=162_541, items=59_047),
+        _NOT_PASSED_ON,
+        _HOST + "ml-25m-README.html",
+        folder="ml-25m",
+        unpacked_bytes=2**31,
     ),
     "32m": Entry(
         "movielens-32m",
@@ -128,13 +157,23 @@ def load_movielens(
     return dataset
 
 
+def find_movielens(folder: Path) -> list[Path]:
+    """Return the files of ratings in a folder."""
+    found = [folder / name for name in ("ratings.dat", "u.data") if (folder / name).is_file()]
+    path = folder / "ratings.csv"
+    if path.is_file() and ((folder / "movies.csv").is_file() or _has_header(path)):
+        found.append(path)
+    return found
+
+
 def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
     """Read an unpacked MovieLens archive. The names of its files tell the format.
 
     Args:
         folder: holds ratings.dat and movies.dat, u.data and u.item, or ratings.csv and movies.csv.
-        name: the name of the dataset. By default "movielens-1m" for the first format,
-            "movielens-100k" for the second, and a name made from the folder's for the third.
+        name: the name of the dataset. By default "movielens-1m" or "movielens-10m" for the first
+            format, "movielens-100k" for the second, and a name made from the folder's for the
+            third.
 
     Returns:
         The rated movies, sorted by id, and all ratings, sorted by user and time. Ratings of one
@@ -150,18 +189,50 @@ def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
         return _read_100k(folder, name or "movielens-100k")
     if (folder / "ratings.csv").is_file():
         return _read_csv(folder, name or f"movielens-{folder.name.removeprefix('ml-')}")
-    return _read_1m(folder, name or "movielens-1m")
+    return _read_dat(folder, name)
 
 
-def _read_1m(folder: Path, name: str) -> Dataset:
-    path = folder / "movies.dat"
-    rows, numbers = rows_of_text(path, ("movie", "title", "genres"), "::", "latin-1")
-    movies = [(field, *_title_and_year(title), genres) for field, title, genres in rows]
-    ratings = folder / "ratings.dat"
-    types = dict.fromkeys(_RATING, "int64")
-    return _dataset(
-        name, path, movies, numbers, ratings, columns_of_numbers(ratings, types, "::"), lowest=1
+def _read_dat(folder: Path, name: str | None) -> Dataset:
+    """Read 1M, which comes with users.dat, or 10M, which comes with tags.dat.
+
+    Without either, it is 10M if there are half stars and the titles are UTF-8.
+    """
+    path, ratings = folder / "movies.dat", folder / "ratings.dat"
+    for file in (path, ratings):
+        check_there(file)
+    half_stars = not (folder / "users.dat").is_file() and (
+        (folder / "tags.dat").is_file() or (_is_utf8(path) and _has_a_point(ratings))
     )
+    rows, numbers = rows_of_text(
+        path, ("movie", "title", "genres"), "::", "utf-8" if half_stars else "latin-1"
+    )
+    movies = [
+        (field, *_title_and_year(title), "" if genres == "(no genres listed)" else genres)
+        for field, title, genres in rows
+    ]
+    types = dict.fromkeys(_RATING, "int64") | ({"rating": "float32"} if half_stars else {})
+    name = name or ("movielens-10m" if half_stars else "movielens-1m")
+    found = columns_of_numbers(ratings, types, "::")
+    return _dataset(name, path, movies, numbers, ratings, found, lowest=0.5 if half_stars else 1)
+
+
+def _has_header(ratings: Path) -> bool:
+    with ratings.open("rb") as file:
+        return b"userId" in file.read(100)
+
+
+def _is_utf8(movies: Path) -> bool:
+    try:
+        movies.read_text("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _has_a_point(ratings: Path) -> bool:
+    """Return whether a file of ratings has a "." anywhere, as half stars have."""
+    with ratings.open("rb") as file:
+        return any(b"." in block for block in iter(lambda: file.read(2**20), b""))
 
 
 def _read_100k(folder: Path, name: str) -> Dataset:

@@ -258,8 +258,8 @@ def test_other_counts_are_another_edition(tmp_path: Path) -> None:
 
 
 def test_an_unknown_version_or_category() -> None:
-    with pytest.raises(ValueError, match="expected one of 1m, 100k, 32m, latest-small"):
-        load_movielens("25m")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected one of 1m, 100k, 10m, 20m, 25m, 32m"):
+        load_movielens("2m")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected one of beauty, sports, toys"):
         load_amazon("books")  # type: ignore[arg-type]
 

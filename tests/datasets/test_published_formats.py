@@ -25,6 +25,7 @@ from tests.datasets.published import (
     amazon,
     amazon_reviews,
     ml_1m,
+    ml_10m,
     ml_100k,
     ml_csv,
     written,
@@ -51,6 +52,25 @@ def test_ml_100k(tmp_path: Path) -> None:
     assert data.interactions["item"].tolist() == [2, 0, 1]  # the tie keeps the file's order
     seconds = [891717742, 881250949, 881250949]
     assert data.interactions["timestamp"].tolist() == [second * MICROSECONDS for second in seconds]
+
+
+@pytest.mark.parametrize("without", [[], ["ml-10M100K/tags.dat"]])
+def test_ml_10m(tmp_path: Path, without: list[str]) -> None:
+    files = {name: text for name, text in ml_10m().items() if name not in without}
+    data = read_movielens(written(files, tmp_path))
+    assert data.name == "movielens-10m"
+    assert data.titles == ["Toy Story (1995)", "Léon (1994)", "Pull My Daisy (1958)"]
+    assert data.items["genres"].tolist() == ["Comedy", "Action|Crime", ""]
+    assert data.interactions["user_id"].tolist() == [1, 1, 1, 2]
+    assert data.interactions["item"].tolist() == [2, 1, 0, 1]  # the tie keeps the file's order
+    assert data.interactions["rating"].tolist() == [3.0, 0.5, 5.0, 4.5]
+
+
+def test_ml_20m_and_25m_are_read_as_32m(tmp_path: Path) -> None:
+    for folder in ("ml-20m", "ml-25m"):
+        data = read_movielens(written(ml_csv(folder), tmp_path))
+        assert data.name == f"movielens-{folder.removeprefix('ml-')}"
+        assert data.interactions["rating"].tolist() == [0.5, 4.0, 3.5]
 
 
 def test_ml_csv(tmp_path: Path) -> None:
@@ -86,6 +106,7 @@ def test_amazon(tmp_path: Path) -> None:
 
 FORMATS: dict[str, tuple[Callable[[], dict[str, bytes]], Callable[[Path], Dataset]]] = {
     "1m": (ml_1m, read_movielens),
+    "10m": (ml_10m, read_movielens),
     "100k": (ml_100k, read_movielens),
     "csv": (ml_csv, read_movielens),
     "amazon": (amazon, read_amazon_folder),
@@ -170,6 +191,9 @@ BAD_FILES = [
     ("1m", appended("movies.dat", b"x::A (1990)::"), "line 5: movie is 'x', expected a whole"),
     ("1m", appended("movies.dat", b"1::A (1990)::"), "movie 1 was seen before, in line 2"),
     ("1m", appended("movies.dat", LONG), "movies.dat, line 5: found more than 1,048,576 bytes"),
+    ("10m", appended("ratings.dat", b"9::3::4.2::5"), "line 5: rating 4.2 is not a number"),
+    ("10m", appended("ratings.dat", b"9::3::nan::5"), "line 5: rating is 'nan', expected a finite"),
+    ("10m", appended("movies.dat", b"9::L\xe9on (1994)::"), "line 4: byte 5 is not UTF-8 text"),
     ("100k", appended("u.data", b"1,3,4,5"), "line 4: found 1 fields, expected 4 (user<tab>movie"),
     ("100k", appended("u.data", b"1\t1\t4.5\t5"), "line 4: rating is '4.5', expected a whole"),
     ("100k", appended("u.item", b"5|Short (1990)"), "u.item, line 4: found 2 fields, expected 24"),

@@ -36,7 +36,11 @@ def inspect_command(
     Nothing is trained or written. The last line is the command that comes next.
     """
     data = _with_files(data, files or [])
-    dataset = data.load()
+    dataset, said = data.read()
+    if said:
+        typer.echo("As read")
+    for line in said:
+        typer.echo(f"    {line}")
     sections = {
         dataset.name: _sizes(dataset),
         "Times": _times(dataset),

@@ -49,9 +49,9 @@ def test_all_commands_have_the_same_data_options() -> None:
 def test_a_click_log_is_read_unchanged_and_what_was_taken_for_what_is_said(clicks: Path) -> None:
     done = run("inspect", clicks, *NAMED, folder=clicks.parent)
     assert done.returncode == 0, done.stderr
-    assert "timestamp is the column 'at', taken as milliseconds: 2019-02-22 … " in done.stderr
+    assert "timestamp is the column 'at', taken as milliseconds: 2019-02-22 … " in done.stdout
     again = pd.read_csv(clicks, sep=";").duplicated(["visitor", "page"]).sum()
-    assert f"{again} rows repeat a user and an item, and all are kept as events" in done.stderr
+    assert f"{again} rows repeat a user and an item, and all are kept as events" in done.stdout
     assert "users                                     12" in done.stdout
 
 
@@ -68,7 +68,8 @@ def test_filters_leave_what_they_leave_in_python(clicks: Path) -> None:
     )
     names = ["as read", "ratings from 2", "repeats: first", "users from 3 rows", "2-core"]
     assert [step.name for step in found.steps] == names
-    table = [line.split() for line in done.stderr.splitlines() if line.startswith(tuple(names))]
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    table = [line.split() for line in lines if line.startswith(tuple(names))]
     assert [row[-3:] for row in table] == [
         [f"{count:,}" for count in step.counts] for step in found.steps
     ]
@@ -130,6 +131,9 @@ def test_a_model_of_other_filters_is_refused_with_those_of_its_training(
     asked = ("--interactions", clicks, *NAMED)
     trained = ("--min-rating", "2", "--steps", 1, "--max-items", 4)
     succeeds("train-sasrec", *asked, *trained, folder=tmp_path)
+    done = run("evaluate", "popularity", *asked, "--min-rating", 2, folder=tmp_path)
+    assert "taken as milliseconds" in done.stderr  # and not among the results
+    assert "taken as milliseconds" not in done.stdout
     said = fails("evaluate", "runs/sasrec.safetensors", *asked, folder=tmp_path)
     assert "was trained on other data" in said
     assert "or pass the same data options as its training did: rqvae-lib train-sasrec --int" in said

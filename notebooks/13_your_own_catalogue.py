@@ -137,8 +137,9 @@ assert as_filed.interactions["user_id"].equals(
 
 # %% [markdown]
 # The rest of `from_tables` is checking. Ids may be numbers or text (in a CSV, "007" is text, since 7 is another id).
-# Times may be seconds or dates; if there are none, the order of the rows is the order in time. A text that is missing
-# is made from title, year and genres. If no item has a title, genres or a text, there is nothing to encode, and you
+# Times may be dates, or numbers since 1970, and their size tells whether they are seconds or milliseconds; if there are
+# none, the order of the rows is the order in time. A household may buy a product again, which is an event like any
+# other unless you say otherwise (`repeats`). A text that is missing is made from title, year and genres. If no item has a title, genres or a text, there is nothing to encode, and you
 # bring vectors of your own or use those that the histories give. A table that cannot be right is refused. Here are four
 # ways to be wrong, and what comes back:
 
@@ -155,14 +156,14 @@ def attempt(purchases, **how):
 some = bought.head(3).reset_index(drop=True)
 attempt(some)  # without columns=
 attempt(some.assign(product_id=[823721, 907014, 5]), columns=columns)
-millis = some["bought_at"].astype("datetime64[ms]").astype("int64")
-attempt(some.assign(bought_at=millis), columns=columns)
-attempt(pd.concat([some, some.tail(1)]), columns=columns)
+seconds = some["bought_at"].astype("datetime64[s]").astype("int64")
+seconds[2] *= 1000  # one of three is in milliseconds
+attempt(some.assign(bought_at=seconds), columns=columns)
+attempt(pd.concat([some, some.tail(1)]), columns=columns, repeats="refuse")
 
 # %% [markdown]
 # Each message names the table, the row if it is about one, what is wrong and what to do; nothing is repaired behind
-# your back. (The third names the column as the library does, `timestamp`, though ours is called `bought_at`.) The
-# second case is easily met in practice: the list of items is from Monday, the purchases are from Friday.
+# your back. The second case is easily met in practice: the list of items is from Monday, the purchases are from Friday.
 #
 # ## An order that nobody chose
 #
@@ -251,6 +252,16 @@ plt.show()
 # table. The question has changed with it, and become an honest one: *given what the household has bought, and in most
 # cases part of a basket, what else is new in it?*
 #
+# The library looks for such an order whenever it reads a table. What it found, and what it took for what, is in the
+# `notes` of a dataset, which the commands print:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for note in as_filed.notes:
+    print(textwrap.fill(note, 78), "\n")
+assert not any("in the order of" in note for note in data.notes)
+
+# %% [markdown]
 # Ratings of movies tie, too ([chapter 01](01_data_splits_leakage.ipynb)), and this book leaves them in the order of the
 # source. Find out what that order is in your own data: whatever rows are sorted by can leak.
 #

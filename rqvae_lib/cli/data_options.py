@@ -116,6 +116,13 @@ class DataOptions:
 
     def load(self) -> "Dataset":
         """Read the data; say on stderr what was taken for what and what was left out."""
+        dataset, said = self.read()
+        for line in said:
+            typer.echo(line, err=True)
+        return dataset
+
+    def read(self) -> "tuple[Dataset, list[str]]":
+        """Read the data; return them with the lines that say what was taken for what."""
         from rqvae_lib.data.filters import filtered, table_of
         from rqvae_lib.datasets import registry
 
@@ -129,11 +136,8 @@ class DataOptions:
             self.dataset_name, interactions=self.interactions, items=self.items, **how
         )
         found = filtered(dataset, **filters)
-        for note in found.dataset.notes:
-            typer.echo(note, err=True)
-        for line in table_of(found.steps) if found.steps else ():
-            typer.echo(line, err=True)
-        return found.dataset
+        table = table_of(found.steps) if found.steps else []
+        return found.dataset, [*found.dataset.notes, *table]
 
     def words(self) -> list[str]:
         """Return the options that were given, as they are typed."""

@@ -36,7 +36,11 @@ def inspect_command(
     Nothing is trained or written. The last line is the command that comes next.
     """
     data = _with_files(data, files or [])
-    dataset = data.load()
+    dataset, said = data.read()
+    if said:
+        typer.echo("As read")
+    for line in said:
+        typer.echo(f"    {line}")
     sections = {
         dataset.name: _sizes(dataset),
         "Times": _times(dataset),
@@ -122,7 +126,7 @@ def _times(dataset: "Dataset") -> list[Line]:
     for column, rises, share, pairs in orders:
         way = "rises" if rises else "falls"
         lines.append(
-            ("WARNING: order within ties", f"{column} {way} in {share:.0%} of {pairs:,} pairs")
+            ("WARNING: order within ties", f"{column} {way} in {share:.2%} of {pairs:,} pairs")
         )
     if orders:
         lines.append(("", "a model can learn this order: shuffle the rows first (chapter 13)"))

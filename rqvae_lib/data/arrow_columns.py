@@ -39,10 +39,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return pa.chunked_array([pa.array(texts, pa.string())])
         return _plain(column.cast(kind.storage_type))
     if pa.types.is_dictionary(kind):
-        values = kind.value_type
-        if pa.types.is_string(values) or pa.types.is_large_string(values):
-            return column
-        return _plain(column.cast(values))
+        return _plain_categories(column)
     if pa.types.is_run_end_encoded(kind):
         return _plain(pc.run_end_decode(column))
     if pa.types.is_decimal(kind):
@@ -50,9 +47,11 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.int64())
         except pa.ArrowInvalid:
             return column.cast(pa.float64())
-    if pa.types.is_string_view(kind):
+    if pa.types.is_nested(kind) and "_view" in str(kind):  # lists of text, from polars
+        return pa.chunked_array([pa.array(column.to_pylist())])
+    if str(kind) == "string_view":
         return column.cast(pa.large_string())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+    if str(kind) in ("binary", "large_binary", "binary_view"):
         try:
             return column.cast(pa.large_binary()).cast(pa.large_string())
         except pa.ArrowInvalid:
@@ -60,3 +59,19 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("ms"))
     return column
+
+
+def _plain_categories(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return categories of text as such, with indices that pandas knows, and others as values."""
+    values = column.type.value_type
+    if str(values) not in ("string", "large_string", "string_view"):
+        chunks = [chunk.dictionary.take(chunk.indices) for chunk in column.chunks]
+        return _plain(pa.chunked_array(chunks, values))
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            chunk.indices.cast(pa.int32()), chunk.dictionary.cast(pa.large_string())
+        )
+        for chunk in column.chunks
+    ]
+    kind = pa.dictionary(pa.int32(), pa.large_string())
+    return pa.chunked_array(chunks, kind).unify_dictionaries()

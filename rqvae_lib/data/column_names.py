@@ -21,6 +21,7 @@ NAMES = (
     *("title", "year", "genres", "text", "description"),
 )
 TABLES = ("interactions", "items")
+TEXTS = {"item_id", "title", "genres", "text", "description"}  # one column may be several of them
 
 # Synonyms by rank: a column of an earlier rank is preferred to one of a later rank. Two columns of
 # one rank are refused.
@@ -90,9 +91,9 @@ def asked_columns(
     for key, theirs in sorted((columns or {}).items(), key=lambda pair: "." in pair[0]):
         own, _, short = key.rpartition(".")
         name = SHORT.get(short, short)
-        if (own and own not in TABLES) or name not in (*NAMES, *also):
+        if ("." in key and own not in TABLES) or name not in (*NAMES, *also):
             raise ValueError(
-                f"columns has the key {key!r}, expected keys among {', '.join(NAMES)}: write "
+                f"columns has the key {shown(key)}, expected keys among {', '.join(NAMES)}: write "
                 "{the library's name: your table's name}"
             )
         if own and table and own != table:
@@ -123,6 +124,7 @@ def find_columns(
     needed: Sequence[str],
     optional: Sequence[str],
     asked: Mapping[str, str],
+    hint: str = "",
 ) -> Found:
     """Find the column of each wanted thing.
 
@@ -133,6 +135,7 @@ def find_columns(
         optional: those that may be there.
         asked: names that a reader gave, as `asked_columns` returns them. An empty name means that
             the table has no such column.
+        hint: what else may help if a column is not found.
 
     Raises:
         ValueError: if a needed column, or one that was asked for, is not there or is there twice,
@@ -149,20 +152,27 @@ def find_columns(
             continue
         # A table of items may call its ids otherwise than the table of interactions.
         if name in asked and (name != "item_id" or "user_id" in wanted):
-            raise _absent(where, asked[name], name, names)
+            raise _absent(where, asked[name] or name, name, names, hint)
         recognized, others = _recognize(where, names, name, wanted, set(asked.values()))
         if recognized is not None:
             theirs[name] = recognized
             if recognized != name:
-                before = f", preferred to {' and '.join(map(repr, others))}" if others else ""
-                said.append(f"{where}: {name} is the column {recognized!r}{before}")
+                before = f", preferred to {' and '.join(map(shown, others))}" if others else ""
+                said.append(f"{where}: {name} is the column {shown(recognized)}{before}")
         elif name in needed:
-            raise _absent(where, asked.get(name) or name, name, names)
+            raise _absent(where, asked.get(name) or name, name, names, hint)
     for name, chosen in theirs.items():
         if list(names).count(chosen) > 1:
             raise ValueError(
-                f"{where} has the column {chosen!r} twice, expected it once for {name}: rename or "
-                "drop one"
+                f"{where} has the column {shown(chosen)} twice, expected it once for {name}: "
+                "rename or drop one"
+            )
+    for name, chosen in theirs.items():
+        other = next((own for own in theirs if own != name and theirs[own] == chosen), None)
+        if other is not None and not {name, other} <= TEXTS:
+            raise ValueError(
+                f"{where}: the column {shown(chosen)} was given for {name} and for {other}, "
+                "expected a column for each: leave out one of them"
             )
     return Found(theirs, tuple(said))
 
@@ -173,11 +183,16 @@ def option(name: str, theirs: str = "…") -> str:
     return f"{short.get(name, name)}={theirs}"
 
 
+def shown(name: str) -> str:
+    """Return a name for a message, in quotes, and cut if it is very long."""
+    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+
+
 def _recognize(
     where: str, names: Sequence[str], name: str, wanted: Collection[str], taken: Collection[str]
 ) -> tuple[str | None, list[str]]:
     """Return the column that is a thing by its name, and the others that could be."""
-    if name in names:
+    if name in names and name not in taken:
         return name, []
     ranks = {other: _ranks(other, name, wanted) for other in names if other not in taken}
     could = sorted((rank[0], other) for other, rank in ranks.items() if rank)
@@ -186,9 +201,9 @@ def _recognize(
     best = [other for rank, other in could if rank == could[0][0]]
     if len(best) > 1:
         raise ValueError(
-            f"{where} has the columns {' and '.join(map(repr, best))}, and each could be {name}, "
-            f"expected one: say which with --columns {option(name, best[0])} (in Python "
-            f"columns={{{name!r}: {best[0]!r}}})"
+            f"{where} has the columns {' and '.join(map(shown, best))}, and each could be {name}, "
+            f"expected one: say which with --columns {option(name, best[0])[:80]} (in "
+            f"Python columns={{{name!r}: {shown(best[0])}}})"
         )
     return best[0], [other for _, other in could[1:]]
 
@@ -201,9 +216,9 @@ def _ranks(theirs: str, name: str, wanted: Collection[str]) -> list[int]:
     return [rank for rank, words in enumerate(SYNONYMS.get(name, ())) if plain in words.split()][:1]
 
 
-def _absent(where: str, theirs: str, name: str, names: Sequence[str]) -> ValueError:
+def _absent(where: str, theirs: str, name: str, names: Sequence[str], hint: str) -> ValueError:
     return ValueError(
-        f"{where} has no column {theirs!r}, only {', '.join(names)[:200]!r}; expected it for "
+        f"{where} has no column {shown(theirs)}, only {', '.join(names)[:200]!r}; expected it for "
         f"{name}: rename a column, or say which it is with --columns {option(name)} (in Python "
-        f"columns={{{name!r}: …}})"
+        f"columns={{{name!r}: …}}){hint}"
     )

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ from rqvae_lib.data.repeats import (
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
+from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import (
     INTERACTION_DTYPES,
     ITEM_DTYPES,
@@ -235,8 +235,8 @@ class Dataset:
     @classmethod
     def from_tables(
         cls,
-        interactions: pd.DataFrame | str | Path,
-        items: pd.DataFrame | str | Path | None = None,
+        interactions: Source,
+        items: Source | None = None,
         *,
         columns: Mapping[str, str] | None = None,
         separator: str | None = None,
@@ -248,16 +248,20 @@ class Dataset:
         """Build a dataset from your own tables.
 
         Args:
-            interactions: a DataFrame, or a .csv, .tsv or .parquet file, with one row per
-                interaction. It has the columns user_id and item_id and may have rating (a finite
-                number, 1 by default) and timestamp (numbers or dates, see `read_times`). Without
-                timestamps, the order of the rows is the order in time. Other columns are ignored.
+            interactions: a DataFrame, another table that speaks Arrow, or a file of any format that
+                `read_table` reads, with one row per interaction. It has the columns user_id and
+                item_id and may have rating (a finite number, 1 by default) and timestamp (numbers
+                or dates, see `read_times`). Without timestamps, the order of the rows is the order
+                in time. Other columns are ignored.
             items: likewise, with one row per item. It has the column item_id and may have title,
-                year, genres (or other categories, separated by "|") and text, for a sentence
-                encoder. None: the items are those of the interactions, sorted by id.
-            columns: your tables' names for these columns, as in {"item_id": "sku"}.
-            separator: what stands between the fields of a text file; by default, its ending tells.
-            header: whether the first line of a text file names the columns; True by default.
+                year, genres (or other categories, separated by "|" or as lists), text, for a
+                sentence encoder, and description, which follows the rest in a text that is made.
+                None: the items are those of the interactions, sorted by id.
+            columns: your tables' names for these columns, as in {"item_id": "sku"}; numbers from 1
+                if there is no header. user, item and time are short keys; "items.item" is for one
+                table only. Well-known names are recognized without this.
+            separator: what stands between the fields of a text file; by default, it is found.
+            header: whether the first line of a text file names the columns; found out by default.
             time_unit: what the timestamps are: "s", "ms", "us" or "ns" since 1970, "order" for
                 numbers that only tell which row came first, "date" for numbers such as 20190222,
                 or the format of a date, such as "%m/%d/%Y %I:%M:%S %p". By default, the size of the
@@ -275,8 +279,8 @@ class Dataset:
             If no item has a title, genres or a text, the dataset has no texts, and a tokenizer
             needs your own embeddings or collaborative vectors.
 
-            Ids in a .csv or .tsv file are numbers if all of them are whole numbers, otherwise
-            strings, so "007" is not 7. Ids in a DataFrame or a .parquet file keep their type.
+            Ids in a text file with a delimiter are numbers if all of them are whole numbers,
+            otherwise strings, so "007" is not 7. Ids in other tables keep their type.
 
         Raises:
             ValueError: if a table lacks a column, or a row is not as described; the message names
@@ -287,16 +291,17 @@ class Dataset:
         where = called(interactions, "interactions")
         how = (columns, separator, header)
         met, keys, notes = read_interactions(interactions, *how, time_unit)
+        met_items = numbered(met.pop("item_id"))
         if items is None:
-            rows, item_ids = numbered(met.pop("item_id"))
-            listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
+            listed, _ = read_items(pd.DataFrame({"item_id": met_items.ids}))
+            rows = met_items.codes
         else:
             listed, said = read_items(items, *how)
             notes += said
-            if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
-                listed["item_id"] = listed["item_id"].astype("string")
-                met["item_id"] = met["item_id"].astype("string")
-            rows = _rows_of(met.pop("item_id"), listed["item_id"], where, called(items, "items"))
+            listed["item_id"], ids = _of_one_kind(listed["item_id"], met_items.ids)
+            met_items = met_items._replace(ids=ids)
+            rows = _rows_of(met_items, listed["item_id"], where, called(items, "items"))
+        del met_items
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
@@ -318,17 +323,25 @@ class Dataset:
         return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
 
 
-def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
+def _of_one_kind(listed: pd.Series, met: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return both ids as numbers, or both as strings."""
+    if listed.dtype == met.dtype:
+        return listed, met
+    return listed.astype("string"), met.astype("string")
+
+
+def _rows_of(met: Numbered, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
     """Return the item index of each id that was met; refuse an id that is not listed."""
-    rows = _positions(listed, met)
-    if (rows < 0).any():
+    places = _positions(listed, met.ids).astype(np.int32)  # of each different id
+    rows = places[met.codes]
+    if (places < 0).any():
         row = int((rows < 0).argmax())
-        (unknown,) = met.iloc[[row]].tolist()  # 5, not np.int64(5)
+        (unknown,) = met.ids.iloc[[met.codes[row]]].tolist()  # 5, not np.int64(5)
         raise ValueError(
-            f"{where}, row {row}: item_id {unknown!r} is not in {of_items}, expected one "
+            f"{where}, row {row}: item_id {_shown(unknown)} is not in {of_items}, expected one "
             "of its items: add the item, or drop the row"
         )
-    return rows.astype(np.int32)
+    return rows
 
 
 def _sorted(
@@ -401,5 +414,6 @@ def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
 
 
 def _shown(value: object) -> str:
-    """Write an id as Python does, to tell the number 1 from the string '1'."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    """Write an id as Python does, to tell the number 1 from the string '1'; cut if it is long."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -7,8 +7,8 @@ The delimiter and the header are found by rules that are said:
 - The first line is a header if it holds a known name, or one that you gave. It is not if you gave
   numbers, if one of its fields is a number or a date, or if each of them holds a digit.
 
-RecBole's atomic files (.inter, .item, .user) are separated by tabs. Each name in their header has a
-type, as in "user_id:token". They have no quotes. Neither have files with "::".
+RecBole's atomic files (.inter, .item, .user) are separated by tabs and have no quotes. Neither have
+files with "::". Each name in an atomic header has a type, as in "user_id:token".
 
 pyarrow parses in blocks, so that a file of any length takes little more memory than its columns. A
 type is never guessed from a part of a column: ids stay text unless all of them are plain whole
@@ -21,10 +21,13 @@ import codecs
 import csv
 import io
 import re
+import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,6 +54,10 @@ TYPES = {
     "whole": pa.int64(),
     "number": pa.float64(),
     "text": pa.string(),
+}
+SMALL = {  # the types of pieces of numbers, and the type of the whole column
+    **{pa.int32(): pa.int64(), pa.int64(): pa.int64()},
+    **{pa.float32(): pa.float64(), pa.float64(): pa.float64()},
 }
 WEAKER = {"whole": "number", "number": "text"}
 
@@ -119,10 +126,12 @@ def find_layout(
         )
     first = lines[0].fields
     types: dict[str, str] = {}
-    if ending in ATOMIC and header is not False:
-        first, types = _atomic_names(first)
+    if header is not False:
+        names, types = _atomic_names(first)
+        first = names if ending in ATOMIC or len(types) == len(first) else first
     if header is None:
-        header, why = _find_header(path, first, wanted, asked, separator, bool(types))
+        typed = ending in ATOMIC and bool(types)
+        header, why = _find_header(path, first, wanted, asked, separator, typed)
         said += why
     if header:
         return Layout(separator, quoted, first, types, lines[0].end, tuple(said))
@@ -152,7 +161,7 @@ def read_columns(path: Path, layout: Layout, theirs: Mapping[str, str]) -> dict[
         try:
             return _read(path, layout, theirs, kinds)
         except _NotOfItsKind as error:
-            wrong = [name for name in theirs if name == str(error)]
+            wrong = [name for name in theirs if name in error.args]
             for name in wrong or theirs:
                 kinds[name] = WEAKER.get(kinds[name], kinds[name])
 
@@ -375,7 +384,7 @@ def _read(
     if held is None or not ended:
         raise ValueError(
             f"{path} is not a {endings(path)[0][1:]} table (a quote is opened and not closed), "
-            "expected one: fix the file"
+            "expected one: close it, or write a quote that is part of the text twice"
         )
     _add(columns, places, _without_the_last_row(held))
     return {name: columns.pop(name).series() for name in theirs}
@@ -400,30 +409,44 @@ def _without_the_last_row(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class _Column:
-    """The pieces of a column."""
+    """The pieces of a column, each in the smallest type that holds it exactly."""
 
     def __init__(self) -> None:
         self._pieces: list[pa.Array] = []
 
     def add(self, piece: pa.Array) -> None:
-        self._pieces.append(piece)
+        self._pieces.append(_small(piece))
 
     def series(self) -> pd.Series:
-        """Return the column. Its pieces are given up."""
-        column = pa.chunked_array(self._pieces or [pa.array([], pa.string())])
-        self._pieces.clear()
-        series: pd.Series = column.to_pandas()
-        return series
+        """Return the column. Its pieces are given up, one by one, to save memory."""
+        pieces, self._pieces = self._pieces, []
+        kinds = {piece.type for piece in pieces}
+        if not pieces or not kinds <= set(SMALL) or any(piece.null_count for piece in pieces):
+            whole = [piece.cast(SMALL.get(piece.type, piece.type)) for piece in pieces]
+            column = pa.chunked_array(whole, None if whole else pa.string())
+            series: pd.Series = column.to_pandas()
+            return series
+        kind = SMALL[pieces[0].type]
+        values = np.empty(sum(map(len, pieces)), kind.to_pandas_dtype())
+        end = len(values)
+        while pieces:
+            piece = pieces.pop()
+            values[end - len(piece) : end] = piece.to_numpy()
+            end -= len(piece)
+        pa.default_memory_pool().release_unused()
+        return pd.Series(values, copy=False)
 
 
-class _Ids:
+class _Ids(_Column):
     """The pieces of a column of ids: whole numbers as long as all of them are written as such."""
 
     def __init__(self) -> None:
-        self._pieces: list[pa.Array] = []
+        super().__init__()
         self._plain = True
 
-    def add(self, piece: pa.DictionaryArray) -> None:
+    def add(self, piece: pa.Array) -> None:
+        if not isinstance(piece, pa.DictionaryArray):  # the column is also read as text
+            piece = piece.dictionary_encode()
         if self._plain and (piece.null_count or not _are_plain(piece.dictionary)):
             self._plain = False
             # Plain numbers are written in one way only, so nothing was lost.
@@ -432,18 +455,28 @@ class _Ids:
             ]
         if self._plain:
             piece = piece.dictionary.cast(pa.int64()).take(piece.indices)
-        self._pieces.append(piece)
+        super().add(piece)
 
     def series(self) -> pd.Series:
         """Return the column. Its pieces are given up."""
-        if not self._pieces:
-            return pd.Series([], dtype="int64")
-        column = pa.chunked_array(self._pieces)
-        self._pieces.clear()
-        if not self._plain:
-            column = column.unify_dictionaries()
+        if self._plain:
+            return super().series()
+        column = pa.chunked_array(self._pieces).unify_dictionaries()
+        self._pieces = []
         series: pd.Series = column.to_pandas()
         return series
+
+
+def _small(piece: pa.Array) -> pa.Array:
+    """Return numbers in 32 bits if they are the same there."""
+    if piece.type == pa.int64():
+        with suppress(pa.ArrowInvalid):
+            return piece.cast(pa.int32())
+    if piece.type == pa.float64():
+        small = piece.cast(pa.float32())
+        if small.cast(pa.float64()).equals(piece):
+            return small
+    return piece
 
 
 class _Rows(io.RawIOBase):
@@ -451,16 +484,19 @@ class _Rows(io.RawIOBase):
 
     def __init__(self, path: Path, layout: Layout, last: bytes) -> None:
         self._pieces = _pieces(path, layout, last)
+        self._one_at_a_time = threading.Lock()  # pyarrow reads ahead, in a thread of its own
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         """Return the next piece, of any length."""
-        return next(self._pieces, b"")
+        with self._one_at_a_time:
+            return next(self._pieces, b"")
 
     def close(self) -> None:
-        self._pieces.close()
+        with self._one_at_a_time:
+            self._pieces.close()
         super().close()
 
 

@@ -58,8 +58,9 @@ def read_columns(path: Path, theirs: Mapping[str, str]) -> dict[str, pd.Series]:
     Raises:
         ValueError: if a line is not an object; the message names the row.
     """
-    types = {own: _type([row.get(own) for row in _first_rows(path)]) for own in theirs.values()}
-    if not _is_list(path) and all(type_ is not None for type_ in types.values()):
+    first = [] if _is_list(path) else _first_rows(path)
+    types = {own: _type([row.get(own) for row in first]) for own in theirs.values()}
+    if first and all(type_ is not None for type_ in types.values()):
         with suppress(pa.ArrowInvalid), open_unpacked(path) as file:
             table = pajson.read_json(
                 pa.PythonFile(file, mode="r"),
@@ -156,13 +157,15 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _list(path: Path) -> list[Any]:
+    content = bytearray()
     with open_unpacked(path) as file:
-        content = file.read(MAX_LIST_BYTES + 1)
-    if len(content) > MAX_LIST_BYTES:
-        raise ValueError(
-            f"{path} is one list of more than {MAX_LIST_BYTES:,} bytes, expected one object a "
-            "line: convert the file"
-        )
+        while piece := file.read(2**20):
+            content += piece
+            if len(content) > MAX_LIST_BYTES:
+                raise ValueError(
+                    f"{path} is one list of more than {MAX_LIST_BYTES:,} bytes, expected one "
+                    "object a line: convert the file"
+                )
     try:
         found: list[Any] = json.loads(content.removeprefix(BYTE_ORDER_MARK))
         return found
@@ -189,7 +192,10 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
             suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError),
         ):
             warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
-            return ast.literal_eval(text.strip())
+            found = ast.literal_eval(text.strip())
+            # Python also writes complex numbers, which no column can hold.
+            if isinstance(found, dict) and not any(isinstance(v, complex) for v in found.values()):
+                return found
     raise _wrong(path, number, line)
 
 

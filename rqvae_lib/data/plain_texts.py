@@ -21,18 +21,21 @@ import pandas as pd
 
 MAX_LIST_TEXT = 2**16  # characters of a list that is written in a cell
 
-# Tags that stand in running text leave nothing behind; others, such as <br>, leave a space.
-_INLINE = "a|abbr|b|big|cite|code|em|font|i|mark|s|small|span|strike|strong|sub|sup|tt|u"
-_BLOCK = (
-    "article|blockquote|body|br|center|dd|div|dl|dt|figure|footer|form|h[1-6]|head|header|hr|html|"
-    "iframe|img|input|li|link|meta|nav|ol|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul"
-)
-_ATTRIBUTES = r"""(?:\s+[a-z][\w:.\-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?)*\s*/?"""
+# Tags that stand in running text leave nothing behind; others, such as <br>, leave a space. An
+# attribute needs a value, so that "a<i and b>c" is none of them.
+_INLINE = "a|abbr|b|big|cite|code|em|font|i|s|small|span|strike|strong|sub|sup|tt|u"
+_BLOCK = "blockquote|br|center|dd|div|dl|dt|h[1-6]|hr|img|li|ol|p|pre|table|tbody|td|th|thead|tr|ul"
+_ATTRIBUTES = r"""(?:\s+[a-z][\w:.\-]*\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>]+))*\s*/?"""
 _INLINE_TAG = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}>", re.IGNORECASE)
 _BLOCK_TAG = re.compile(rf"</?(?:{_BLOCK}){_ATTRIBUTES}>", re.IGNORECASE)
-_HIDDEN = re.compile(
-    r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL
-)  # neither is text
+# What begins and ends what is no text at all.
+_HIDDEN = [
+    (re.compile("<!--"), re.compile("-->")),
+    *(
+        (re.compile(rf"<{tag}\b[^<>]*>", re.IGNORECASE), re.compile(f"</{tag}>", re.IGNORECASE))
+        for tag in ("script", "style")
+    ),
+]
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
@@ -43,7 +46,9 @@ def plain_text(text: str) -> str:
     """
     found = text
     if "<" in text:
-        found = _BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", _HIDDEN.sub(" ", text)))
+        for begins, ends in _HIDDEN:
+            found = _without(found, begins, ends)
+        found = _BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", found))
         if found != text:
             found = " ".join(found.split())
     return _ENTITY.sub(lambda match: html.unescape(match[0]), found) if "&" in found else found
@@ -81,6 +86,15 @@ def joined_genres(texts: list[str]) -> str:
     """Join categories by "|": each once, as plain text. A "|" within one becomes "/"."""
     plain = (plain_text(text).replace("|", "/").strip() for text in texts)
     return "|".join(dict.fromkeys(text for text in plain if text))
+
+
+def _without(text: str, begins: re.Pattern[str], ends: re.Pattern[str]) -> str:
+    """Return a text with a space in place of what stands between two marks."""
+    pieces, place = [], 0
+    while (begin := begins.search(text, place)) and (end := ends.search(text, begin.end())):
+        pieces += [text[place : begin.start()], " "]
+        place = end.end()
+    return "".join([*pieces, text[place:]])
 
 
 def _parsed(text: str) -> Any:

@@ -13,7 +13,7 @@ Used by: own tables, loaders of published data.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from rqvae_lib.data import delimited_files, json_files
 from rqvae_lib.data.arrow_columns import from_arrow
-from rqvae_lib.data.column_names import asked_columns, find_columns
+from rqvae_lib.data.column_names import asked_columns, find_columns, shown
 from rqvae_lib.data.packed_files import PACKED, endings
 
 TEXT_ENDINGS = (*delimited_files.DELIMITED, *json_files.JSON)
@@ -30,6 +30,17 @@ ENDINGS = (
     *(ending + packing for ending in TEXT_ENDINGS for packing in PACKED),
     ".parquet",
 )
+
+
+class SpeaksArrow(Protocol):
+    """A table of any library that hands out its columns by Arrow's C interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the table as a stream of Arrow."""
+        ...
+
+
+Source = str | Path | pd.DataFrame | SpeaksArrow
 
 
 class ReadTable(NamedTuple):
@@ -50,7 +61,7 @@ class ReadTable(NamedTuple):
 
 
 def read_table(
-    source: Any,
+    source: Source,
     *,
     needed: Sequence[str],
     optional: Sequence[str],
@@ -93,7 +104,8 @@ def read_table(
         ending = _checked_ending(path)
         if ending in delimited_files.DELIMITED:
             layout = delimited_files.find_layout(path, wanted, asked, separator, header)
-            found = find_columns(where, layout.names, needed, optional, asked)
+            hint = "; if its first line is no header, add --no-header" if header is None else ""
+            found = find_columns(where, layout.names, needed, optional, asked, hint)
             series = delimited_files.read_columns(path, layout, found.theirs)
             kinds = {name: layout.types.get(own) for name, own in found.theirs.items()}
             if kinds.get("genres") == "token_seq":  # words that are separated by spaces
@@ -116,7 +128,13 @@ def read_table(
         series = {name: _own_column(frame[own]) for name, own in found.theirs.items()}
         return _table(where, series, found.theirs, False, found.said)
     if hasattr(source, "__arrow_c_stream__"):
-        table = pa.table(source)
+        try:
+            table = pa.table(source)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(
+                f"{where} holds what pyarrow cannot ({' '.join(str(error).split())[:100]}), "
+                "expected plain types: convert the column, or drop it"
+            ) from error
         found = find_columns(where, table.column_names, needed, optional, asked)
         series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
         return _table(where, series, found.theirs, False, found.said)
@@ -189,20 +207,7 @@ def _parquet_names(path: Path) -> list[str]:
 def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
     """Read the wanted columns of a file or of all parts of a folder."""
     columns = list(dict.fromkeys(theirs.values()))
-    tables = []
-    for part in _files(path):
-        try:
-            # What pandas stored in the file, such as an index, does not count: only columns do.
-            table = pq.ParquetFile(part).read(columns=columns).replace_schema_metadata(None)
-        except (ValueError, OSError, NotImplementedError) as error:
-            raise _no_parquet(part, error) from error
-        missing = [own for own in columns if own not in table.column_names]
-        if missing:
-            raise ValueError(
-                f"{part} has no column {missing[0]!r}, which other parts of {path} have, expected "
-                "the same columns in all: move it away"
-            )
-        tables.append(table.select(columns))
+    tables = [_read_part(part, columns, path) for part in _files(path)]
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -210,6 +215,29 @@ def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
             f"the parts of {path} have columns of different types ({str(error)[:160]}), expected "
             "the same in all: convert them"
         ) from error
+
+
+def _read_part(path: Path, columns: list[str], folder: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            missing = [own for own in columns if own not in schema.names]
+            if not missing:
+                lists = [own for own in columns if pa.types.is_nested(schema.field(own).type)]
+                if lists:
+                    # Look at each value without keeping it: what is damaged is an error here, where
+                    # reading a damaged list may end the process.
+                    file.scan_contents(lists)
+                table = file.read(columns=columns)
+                table.validate(full=True)  # text is UTF-8, say
+                # What pandas noted in the file, such as an index, does not count: columns do.
+                return table.select(columns).replace_schema_metadata(None)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise _no_parquet(path, error) from error
+    raise ValueError(
+        f"{path} has no column {shown(missing[0])}, which other parts of {folder} have, expected "
+        "the same columns in all: move it away"
+    )
 
 
 def _no_parquet(path: Path, error: Exception) -> Exception:

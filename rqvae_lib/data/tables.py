@@ -42,7 +42,14 @@ def changes(ids: pd.Series) -> NDArray[np.bool_]:
     return _compared(pc.not_equal, ids)
 
 
-def wrong_row(where: str, row: int, name: str, found: object, expected: str) -> ValueError:
+def wrong_row(
+    where: str,
+    row: int,
+    name: str,
+    found: object,
+    expected: str,
+    advice: str = "fix or drop the row",
+) -> ValueError:
     """Return what to raise for the first wrong value of a column.
 
     Args:
@@ -51,12 +58,13 @@ def wrong_row(where: str, row: int, name: str, found: object, expected: str) -> 
         name: the column, as the file calls it.
         found: the value.
         expected: what would be right.
+        advice: what to do.
     """
     shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+    name = name if len(name) <= 60 else f"{name[:60]}…"
     return ValueError(
-        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: fix or drop "
-        "the row"
+        f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: {advice}"
     )
 
 

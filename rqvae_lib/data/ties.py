@@ -92,7 +92,7 @@ def sentence(orders: tuple[Order, ...], where: str) -> str:
     column, rises, share, pairs = orders[0]
     return (
         f"{where}: rows of one user at one time are in the order of {column}: it "
-        f"{'rises' if rises else 'falls'} in {share:.0%} of {pairs:,} pairs, where chance would "
+        f"{'rises' if rises else 'falls'} in {share:.2%} of {pairs:,} pairs, where chance would "
         "have 50%. A model can learn this order in place of the items: shuffle the rows before "
         "they are read (chapter 13)"
     )

@@ -35,7 +35,7 @@ EARLIEST, LATEST = 631_152_000, 4_102_444_800  # seconds: the years 1990 to 2099
 END = 7_258_118_400  # seconds: the year 2200, the end of what a date may be
 SMALL = 10**8  # numbers below it are in no unit a date after 1990: they are an order
 LARGEST_ORDER = 2**63 // MICROSECONDS - 1
-OVERRULE = "or name the unit: --time-unit, in Python time_unit"
+OVERRULE = "name the unit with --time-unit (in Python time_unit), or fix or drop the row"
 DATE = "a date such as 2020-12-03 18:55:24"
 _PIECE = 2**20  # rows that are converted at a time
 _IN_NAMES = {
@@ -145,22 +145,22 @@ class _Reader(NamedTuple):
     name: str
     time_unit: str | None
 
-    def wrong(self, row: int, expected: str) -> ValueError:
-        return wrong_row(self.where, row, self.name, self.column.iloc[row], expected)
+    def wrong(self, row: int, expected: str, advice: str = "fix or drop the row") -> ValueError:
+        return wrong_row(self.where, row, self.name, self.column.iloc[row], expected, advice)
 
     def numbers(self, values: NDArray[Any]) -> Times:
         """Read whole or floating numbers, (E,)."""
         bad = ~np.isfinite(values) if values.dtype.kind == "f" else values < 0
         if bad.any() or (values < 0).any():
             row = int((bad | (values < 0)).argmax())
-            raise self.wrong(row, f"a time of 0 or more {OVERRULE}")
+            raise self.wrong(row, "a time of 0 or more")
         unit = self.time_unit if self.time_unit not in (None, "date") else self._unit_of(values)
         assert unit is not None
         largest = (LARGEST_ORDER if unit == "order" else END) * PER_SECOND[unit]
         if values.max() >= largest:
             row = int((values >= largest).argmax())
             limit = "below 9·10¹²" if unit == "order" else "before the year 2200"
-            raise self.wrong(row, f"{WORDS[unit].split(',')[0]} {limit}; name another time_unit")
+            raise self.wrong(row, f"{WORDS[unit].split(',')[0]} {limit}", OVERRULE)
         microseconds = _scaled(values, PER_SECOND[unit])
         keys = microseconds if unit in ("s", "ms", "us") and values.dtype.kind != "f" else values
         said = f"taken as {WORDS[unit]}: {self._span(microseconds, unit)}"
@@ -200,7 +200,9 @@ class _Reader(NamedTuple):
         """Read moments, with or without a zone."""
         if self.time_unit not in (None, "date") and not _is_format(self.time_unit):
             raise self.wrong(
-                0, f"a number, since time_unit is {self.time_unit!r}; leave time_unit out, if not"
+                0,
+                f"a number, since time_unit is {self.time_unit!r}",
+                "leave --time-unit (in Python time_unit) out, or fix the rows",
             )
         kind = values.type
         zone = pa.types.is_timestamp(kind) and kind.tz is not None
@@ -227,8 +229,8 @@ class _Reader(NamedTuple):
         if named and unit not in (named, "order"):
             raise self.wrong(
                 0,
-                f"{WORDS[named]}, as the column's name says, but it has the size of {WORDS[unit]}: "
-                f"name the unit (--time-unit {unit}, in Python time_unit) if it is right",
+                f"{WORDS[named]}, as the column's name says, but it has the size of {WORDS[unit]}",
+                f"if it is that, pass --time-unit {unit} (in Python time_unit)",
             )
         return unit
 
@@ -244,14 +246,15 @@ class _Reader(NamedTuple):
             return self.wrong(
                 0,
                 "a time since 1970 of the years 1990 to 2099, in seconds (10 digits), milliseconds "
-                f"(13), microseconds (16) or nanoseconds (19), {OVERRULE}",
+                "(13), microseconds (16) or nanoseconds (19)",
+                OVERRULE,
             )
         low, high = bounds[unit]
         row = int(((values < low) | (values >= high)).argmax())
         other = _readings(values[row])
         like = f", and this looks like {WORDS[other]}" if other else ""
         most = "numbers that are an order" if unit == "order" else f"{WORDS[unit]} since 1970"
-        return self.wrong(row, f"{most}, as in most rows{like}, {OVERRULE}")
+        return self.wrong(row, f"{most}, as in most rows{like}", OVERRULE)
 
     def _parsed(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return dates from ISO text. Those without a zone are UTC."""
@@ -264,8 +267,9 @@ class _Reader(NamedTuple):
             row = int(dates.isna().to_numpy().argmax())
             raise self.wrong(
                 row,
-                f"{DATE} (another format is named by --time-unit, in Python time_unit), or a "
-                "number, in all rows",
+                f"{DATE}, or a number, in all rows",
+                "name another format with --time-unit (in Python time_unit), as in '%d.%m.%Y', or "
+                "fix or drop the row",
             )
         return _chunked(pa.array(dates))
 

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 import faiss
+import reading_suites
 import recommender_suites
 import tokenizer_suites
 import torch
 from harness import in_a_process, machine, measure, print_peak_memory, table
 
 PAGE = Path(__file__).parents[2] / "book" / "_speed.md"
-SUITES = tokenizer_suites.SUITES | recommender_suites.SUITES
-WORK = tokenizer_suites.WORK | recommender_suites.WORK
+SUITES = tokenizer_suites.SUITES | recommender_suites.SUITES | reading_suites.SUITES
+WORK = tokenizer_suites.WORK | recommender_suites.WORK | reading_suites.WORK
 
 
 def main(wanted: list[str]) -> None:

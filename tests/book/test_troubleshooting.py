@@ -60,7 +60,7 @@ def other_split() -> None:
 
 
 def no_user_column() -> None:
-    pd.DataFrame({"customer": ["a"], "item_id": [1]}).to_csv("orders.csv", index=False)
+    pd.DataFrame({"buyer": ["a"], "item_id": [1]}).to_csv("orders.csv", index=False)
     Dataset.from_tables("orders.csv")
 
 

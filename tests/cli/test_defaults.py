@@ -182,12 +182,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     shown = succeeds("--help", folder=tmp_path)
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
-        *("train-sasrec", "evaluate", "recommend"),
+        *("train-sasrec", "evaluate", "recommend", "inspect"),
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 10
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_sorted_file_gets_a_warning(rises: bool) -> None:
     assert order == ("item_id", rises, 1.0, 240)
     (said,) = [note for note in data.notes if "in the order of" in note]
     assert said.startswith("interactions: rows of one user at one time are in the order of item_id")
-    assert ("rises in 100% of 240 pairs" in said) == rises
+    assert ("rises in 100.00% of 240 pairs" in said) == rises
 
 
 def test_the_order_of_an_attribute_is_found() -> None:

@@ -46,7 +46,9 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_there_is_a_target_for_each_format() -> None:
     formats = {"rqvae", "recommender", "state", "embeddings", "ids_csv", "ids_parquet"}
     formats |= {"movielens_1m", "movielens_100k", "movielens_csv", "amazon", "zip", "npy"}
-    formats |= {"own_csv", "own_parquet", "published"}
+    formats |= {"own_csv", "own_parquet", "own_txt", "own_dat", "own_atomic"}
+    formats |= {"own_json", "own_gzip", "own_zstd"}
+    formats |= {"published", "times"}
     assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from rqvae_lib.data.dataset import Dataset
 from tests.robustness.fuzz.harness import Mutation
@@ -62,9 +63,29 @@ def own_tables(ending: str) -> dict[str, bytes]:
     items = pd.DataFrame({"item_id": ["a", "b"], "title": ["A", None], "year": [1999, 2000]})
     items = items.assign(genres="x", text="t")
     tables = {"interactions": interactions, "items": items}
+    return {f"{name}.{ending}": own_table(table, ending) for name, table in tables.items()}
+
+
+def own_table(table: pd.DataFrame, ending: str) -> bytes:
+    if ending in ("parquet", "jsonl") and "genres" in table:
+        table = table.assign(genres=[["x", "y"]] * len(table))
     if ending == "parquet":
-        return {f"{name}.parquet": table.to_parquet() for name, table in tables.items()}
-    return {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+        return bytes(table.to_parquet())
+    if ending == "jsonl":
+        return table.to_json(orient="records", lines=True).encode()
+    if ending == "csv.gz":
+        return gzip.compress(table.to_csv(index=False).encode())
+    if ending == "csv.zst":
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(table.to_csv(index=False).encode())
+        return bytes(sink.getvalue())
+    if ending == "inter":
+        table = table.rename(columns=lambda name: f"{name}:token")
+        return table.to_csv(index=False, sep="\t").encode()
+    if ending == "dat":
+        return table.to_csv(index=False, sep=";").replace(";", "::").encode()
+    return table.to_csv(index=False, sep=";" if ending == "txt" else ",").encode()
 
 
 def read_own(ending: str) -> Callable[[Path], object]:

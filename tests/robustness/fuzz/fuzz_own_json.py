@@ -1,0 +1,7 @@
+"""Fuzz `Dataset.from_tables` on lines of JSON."""
+
+from tests.robustness.fuzz.data_files import TEXT, own_tables, read_own, writer
+from tests.robustness.fuzz.harness import Target, main
+
+if __name__ == "__main__":
+    main(Target(writer(own_tables("jsonl")), read_own("jsonl"), "", TEXT))

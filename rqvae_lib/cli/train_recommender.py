@@ -5,6 +5,17 @@ Seen at work in: chapter 08.
 
 import typer
 
+from rqvae_lib.cli.ids_options import (
+    IDs,
+    IDsBase,
+    IDsCollisionDigit,
+    IDsCollisions,
+    IDsKeys,
+    IDsLevelsFirst,
+    IDsOffsets,
+    IDsSizes,
+    IDsSurplus,
+)
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
     RUNS,
@@ -52,6 +63,15 @@ def train_recommender_command(
     items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
+    ids: IDs = None,
+    ids_base: IDsBase = None,
+    ids_offsets: IDsOffsets = None,
+    ids_collision_digit: IDsCollisionDigit = None,
+    ids_sizes: IDsSizes = None,
+    ids_levels_first: IDsLevelsFirst = None,
+    ids_keys: IDsKeys = None,
+    ids_collisions: IDsCollisions = "disambiguate",
+    ids_surplus: IDsSurplus = "refuse",
     split: SplitOption = DEFAULT_SPLIT,
     architecture: Architecture = DEFAULT_ARCHITECTURE,
     valid_only: ValidOnly = CodeSequenceConfig.valid_only,
@@ -70,6 +90,9 @@ def train_recommender_command(
 ) -> None:
     """Train a transformer to write the semantic ID of a user's next item.
 
+    The IDs come from a tokenizer, or from a file (--ids), also another project's. What such a file
+    does not say is inferred, and said on stderr.
+
     Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
     default split, leave-one-out, the validation target is each user's second-to-last item. Writes
     recommender.safetensors, and recommender-state.safetensors to resume from.
@@ -77,6 +100,7 @@ def train_recommender_command(
     from rqvae_lib.checkpoints.models import save_recommender
     from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
     from rqvae_lib.cli.common import check_device, check_resumable, hold_out
+    from rqvae_lib.cli.ids_options import card_of_ids, check_ids_options, ids_of_file
     from rqvae_lib.cli.recommender_training import measure_and_save
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.io.atomic import check_writable
@@ -85,6 +109,7 @@ def train_recommender_command(
 
     path, state = output / RECOMMENDER_FILE, output / "recommender-state.safetensors"
     check_device(device)
+    check_ids_options(context, "tokenizer", "embeddings")
     check_writable(path)
     transformer = TransformerConfig(dropout=dropout)
     shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
@@ -92,13 +117,17 @@ def train_recommender_command(
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
     if resume:
         check_resumable(state)
-    found = find_tokenizer(tokenizer, embeddings, split)
+    found = None if ids else find_tokenizer(tokenizer, embeddings, split)
     context.with_resource(only_process_in(output))
     dataset = load_dataset(dataset_name, interactions=interactions, items=items)
     held_out = hold_out(dataset, split)
-    ids = catalogue_of(found, seed, dataset, embeddings, device, held_out)
+    if ids:
+        catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
+    else:
+        catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
+        origin = {}
     model, _ = train_recommender(
-        ids,
+        catalogue,
         held_out.train,
         config,
         training,
@@ -107,7 +136,15 @@ def train_recommender_command(
         resume=resume,
     )
     measure_and_save(
-        save_recommender, path, model, dataset, held_out, seed=seed, device=device, half=half
+        save_recommender,
+        path,
+        model,
+        dataset,
+        held_out,
+        seed=seed,
+        device=device,
+        half=half,
+        **origin,
     )
 
 

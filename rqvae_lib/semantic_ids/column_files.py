@@ -186,7 +186,7 @@ def _integers(
             row = int((~whole).argmax())
             more = f" ({int((~whole).sum()):,} such rows)" if (~whole).sum() > 1 else ""
             raise wrong(str(path), f"row {row}", where, column[row].as_py(), what + more)
-        numbers = text.to_numpy(dtype=object).astype(np.int64)
+        numbers = column.cast(pa.int64()).to_numpy()
     elif pa.types.is_integer(kind):
         if column.null_count:
             row = int(np.asarray(column.is_null()).argmax())

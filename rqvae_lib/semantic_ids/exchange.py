@@ -434,11 +434,16 @@ def _match(
 
 def _readings(keys: NDArray[Any], wanted: NDArray[Any]) -> list[tuple[str, NDArray[np.int64]]]:
     """Return, for each meaning of the keys, the file's row of each item, −1 where it is missing."""
-    index = pd.Index(_as_strings(keys))
-    readings = [("items' ids", index.get_indexer(pd.Index(_as_strings(wanted))))]
+    numbers = keys.dtype == np.int64 and wanted.dtype == np.int64
+    alike = (lambda ids: ids) if numbers else _as_strings
+    index = pd.Index(alike(keys))
+    readings = [("items' ids", index.get_indexer(pd.Index(alike(wanted))))]
     for first in (0, 1):
-        numbers = pd.Index(_as_strings(np.arange(first, first + len(wanted))))
-        readings.append((f"rows from {first} on", index.get_indexer(numbers)))
+        rows = np.arange(first, first + len(wanted))
+        found = np.full(len(rows), -1)
+        if alike(rows[-1:])[0] in index:  # else not all keys are rows
+            found = index.get_indexer(pd.Index(alike(rows)))
+        readings.append((f"rows from {first} on", found))
     return [(name, np.asarray(rows, dtype=np.int64)) for name, rows in readings]
 
 

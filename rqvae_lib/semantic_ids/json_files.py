@@ -28,6 +28,9 @@ class _Pairs(list[tuple[str, Any]]):
     """The members of a JSON object, in order, so that a repeated key can be seen."""
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs)
+
+
 # In
 
 
@@ -102,7 +105,7 @@ def _text(path: Path) -> str:
 
 def _parsed(path: Path, text: str, where: str = "") -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_Pairs)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(

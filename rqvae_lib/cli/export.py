@@ -1,0 +1,189 @@
+"""The command that writes IDs in the shapes that other projects read.
+
+Used by: whoever goes on with another project's recommender or language model.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rqvae_lib.cli.ids_options import (
+    IDs,
+    IDsBase,
+    IDsCollisionDigit,
+    IDsCollisions,
+    IDsKeys,
+    IDsLevelsFirst,
+    IDsOffsets,
+    IDsSizes,
+    IDsSurplus,
+)
+from rqvae_lib.cli.options import (
+    DatasetName,
+    Device,
+    Embeddings,
+    Interactions,
+    Items,
+    Seed,
+    Tokenizer,
+)
+from rqvae_lib.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+
+
+def export_command(
+    context: typer.Context,
+    output: Annotated[
+        Path, typer.Option(help="The file to write.", metavar="FILE", show_default=False)
+    ],
+    format: Annotated[
+        Literal[
+            "index-json",
+            "grid",
+            "catalogue-jsonl",
+            "sem-ids",
+            "parquet",
+            "csv",
+            "tokens",
+            "records",
+        ],
+        typer.Option(
+            help="'index-json': LC-Rec, LETTER, MiniOneRec, torch-rechub (.json). 'grid': GRID "
+            "(.npy or .safetensors). 'catalogue-jsonl': NVIDIA (.jsonl). 'sem-ids': RPG, "
+            "ActionPiece (.sem_ids or .json). 'parquet': OpenOneRec. 'csv': FORGE. 'records': xLLM "
+            "(.bin). 'tokens': the vocabulary, as .txt or as a file for Hugging Face tokenizers, "
+            ".json.",
+            show_default=False,
+        ),
+    ],
+    dataset_name: DatasetName = None,
+    interactions: Interactions = None,
+    items: Items = None,
+    embeddings: Embeddings = None,
+    tokenizer: Tokenizer = None,
+    base: Annotated[
+        int, typer.Option(min=0, max=1, help="The number of a level's first code.")
+    ] = 0,
+    offsets: Annotated[
+        bool,
+        typer.Option(
+            "--offsets/--no-offsets", help="Add the sizes of the levels before it to each number."
+        ),
+    ] = False,
+    collision_digit: Annotated[
+        Literal["all", "colliding", "none"],
+        typer.Option(help="Which items have a last number that tells equal codes apart."),
+    ] = "all",
+    keys: Annotated[
+        Literal["items", "rows"],
+        typer.Option(help="What names an item: its id, or its row in the catalogue."),
+    ] = "items",
+    begin_end: Annotated[
+        bool,
+        typer.Option("--begin-end", help="tokens only: also <|sid_begin|> and <|sid_end|>."),
+    ] = False,
+    ids: IDs = None,
+    ids_base: IDsBase = None,
+    ids_offsets: IDsOffsets = None,
+    ids_collision_digit: IDsCollisionDigit = None,
+    ids_sizes: IDsSizes = None,
+    ids_levels_first: IDsLevelsFirst = None,
+    ids_keys: IDsKeys = None,
+    ids_collisions: IDsCollisions = "disambiguate",
+    ids_surplus: IDsSurplus = "refuse",
+    seed: Seed = TrainingConfig.seed,
+    device: Device = "cpu",
+) -> None:
+    """Write IDs for another project: a tokenizer's, or those of a file of IDs.
+
+    With --ids and a dataset, the file's items are matched with the dataset's; with --ids alone, all
+    of them are written.
+
+    What the file cannot keep, such as titles, is said on stderr.
+    """
+    from rqvae_lib.cli.common import check_device, typed
+    from rqvae_lib.cli.ids_options import check_ids_options
+    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.io.locks import only_process_in
+    from rqvae_lib.semantic_ids.exchange import check_format, export_ids, python_for_grid
+
+    check_device(device)
+    check_format(output, format)
+    _check_not_read(output, context.params)
+    if format != "tokens" and typed(context, "begin_end"):
+        raise ValueError(f"--begin-end is not for {format}, which has no vocabulary: leave it out")
+    if format == "tokens" and typed(context, "keys"):
+        raise ValueError("--keys is not for tokens, which name no items: leave it out")
+    check_ids_options(context, "tokenizer", "embeddings", "seed")
+    check_writable(output)
+    if ids is None:
+        catalogue, own, titles = _of_tokenizer(context, output)
+    else:
+        context.with_resource(only_process_in(output.parent))
+        catalogue, own, titles = _of_file(context)
+    lost = export_ids(
+        output,
+        catalogue,
+        own,
+        format=format,
+        titles=titles,
+        base=base,
+        offsets=offsets,
+        collision_digit=collision_digit,
+        keys=keys,
+        begin_end=begin_end,
+    )
+    for one in lost:
+        typer.echo(f"{output}: {one}.", err=True)
+    what = "the vocabulary" if format == "tokens" else "the IDs"
+    typer.echo(f"Wrote {what} of {len(catalogue):,} items to {output}.")
+    if format == "grid":
+        typer.echo(python_for_grid(output))
+
+
+def _check_not_read(output: Path, given: dict[str, Any]) -> None:
+    """Refuse to write over a file that the command reads."""
+    for name in ("ids", "tokenizer", "embeddings", "interactions", "items"):
+        read = given[name]
+        if read is not None and Path(read).resolve() == output.resolve():
+            raise ValueError(
+                f"--output is {output}, which --{name} reads: name another file for the result"
+            )
+
+
+def _of_tokenizer(
+    context: typer.Context, output: Path
+) -> "tuple[SemanticIDs, Any, Sequence[str] | None]":
+    """Return the IDs that a tokenizer gives to a dataset's items, their ids and their titles."""
+    from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
+    from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.io.locks import only_process_in
+
+    given = context.params
+    found = find_tokenizer(given["tokenizer"], given["embeddings"])
+    context.with_resource(only_process_in(output.parent))
+    dataset = load_dataset(
+        given["dataset_name"], interactions=given["interactions"], items=given["items"]
+    )
+    ids = catalogue_of(found, given["seed"], dataset, given["embeddings"], given["device"])
+    return ids, dataset.items["item_id"].to_numpy(), dataset.titles
+
+
+def _of_file(context: typer.Context) -> "tuple[SemanticIDs, Any, Sequence[str] | None]":
+    """Return the IDs of a file, its items' ids and, if they are known, their titles."""
+    from rqvae_lib.cli.common import typed
+    from rqvae_lib.cli.ids_options import ids_of_file
+    from rqvae_lib.datasets.registry import load_dataset
+
+    given, dataset = context.params, None
+    if typed(context, "dataset_name", "interactions", "items"):
+        dataset = load_dataset(
+            given["dataset_name"], interactions=given["interactions"], items=given["items"]
+        )
+    found = ids_of_file(context, dataset)
+    return found.ids, found.item_ids, found.titles if dataset is None else dataset.titles

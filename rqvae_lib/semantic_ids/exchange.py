@@ -309,6 +309,7 @@ def import_ids(
     written, titles, about = _read(path, levels_first, wanted, strict)
     if titles is not None:  # this library's own table: from 0, without offsets, with a digit
         base, offsets, collision_digit = 0, False, True
+    _check_unique(written)
     found = interpret(
         written,
         base=base,
@@ -398,8 +399,6 @@ def _match(
 ) -> tuple[NDArray[np.int64], NDArray[Any], tuple[str, ...]]:
     """Return the file's row of each item, (N,), the items' ids, and what was taken for what."""
     count = len(written.numbers.lengths)
-    if written.keys is not None:
-        _check_unique(written)
     if wanted is None:
         own = np.arange(count) if written.keys is None else _as_numbers(written.keys)
         return np.arange(count), own, (f"{count:,} items",)
@@ -448,10 +447,14 @@ def _readings(keys: NDArray[Any], wanted: NDArray[Any]) -> list[tuple[str, NDArr
 
 
 def _kind_of_keys(written: WrittenIDs, readings: list[tuple[str, NDArray[np.int64]]]) -> Keys:
-    """Return what the keys are: ids if they are the dataset's, else rows if they are all rows."""
+    """Return what the keys are: ids if they are the dataset's, else rows if they are all rows.
+
+    The keys of a JSON object may be either. A column or a member that is called item_id holds ids.
+    """
     complete = [(name, rows) for name, rows in readings if (rows >= 0).all()]
     exact = [(name, rows) for name, rows in complete if len(rows) == len(written.numbers.lengths)]
-    if len(exact) > 1 and any((rows != exact[0][1]).any() for _, rows in exact[1:]):
+    differ = any((rows != exact[0][1]).any() for _, rows in exact[1:])
+    if differ and written.row == "item":
         raise ValueError(
             f"{written.where}: its keys may be {exact[0][0]} or {exact[1][0]} of the catalogue: "
             "pass keys='items' or keys='rows' (--ids-keys)"
@@ -463,10 +466,10 @@ def _kind_of_keys(written: WrittenIDs, readings: list[tuple[str, NDArray[np.int6
 
 
 def _check_unique(written: WrittenIDs) -> None:
+    """Refuse a file that has an item twice."""
     keys = written.keys
-    assert keys is not None
-    repeated = pd.Series(keys).duplicated().to_numpy()
-    if repeated.any():
+    repeated = np.zeros(0) if keys is None else pd.Series(keys).duplicated().to_numpy()
+    if keys is not None and repeated.any():
         row = int(repeated.argmax())
         first = int((keys == keys[row]).argmax())
         before = place("line" if written.row == "line" else "row", first, None)

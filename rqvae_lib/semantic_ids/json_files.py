@@ -60,9 +60,7 @@ def read_lines(path: Path) -> WrittenIDs:
     """
     keys: list[Any] = []
     values: list[Any] = []
-    for number, line in enumerate(_text(path).split("\n")):
-        if not line.strip():
-            continue
+    for number, line in enumerate(_text(path).rstrip().split("\n")):
         members = _parsed(path, line, f", line {number + 1}")
         found = dict(members) if isinstance(members, _Pairs) else {}
         missing = [name for name in LINE_KEYS if name not in found]

@@ -68,12 +68,14 @@ def _orientation(
 ) -> tuple[bool, str]:
     """Return whether the levels come first, and how that is known."""
     words = {True: "(levels, items)", False: "(items, levels)"}
-    if levels_first is None and num_items is not None:
-        fits = [first for first in (True, False) if shape[first] == num_items]
+    if num_items is not None:
+        ways = (True, False) if levels_first is None else (levels_first,)
+        fits = [first for first in ways if shape[first] == num_items]
         if not fits:
+            taken = "" if levels_first is None else f", taken for {words[levels_first]}"
             raise ValueError(
-                f"{path} has the shape {shape}, but the catalogue has {num_items:,} items: pass "
-                "the IDs of this catalogue"
+                f"{path} has the shape {shape}{taken}, but the catalogue has {num_items:,} items: "
+                "pass the IDs of this catalogue"
             )
         levels_first = fits[0] if len(fits) == 1 else None
     elif levels_first is None and shape[0] != shape[1]:

@@ -282,7 +282,8 @@ def import_ids(
         offsets: whether the sizes of the levels before it are added to each number. They are if
             each level's numbers lie behind those of the level before.
         collision_digit: whether the last number tells items with equal codes apart. It does if only
-            some items have it, or if it counts the items that share all other numbers.
+            some items have it, or if it counts the items that share all other numbers, and these
+            are at most half of all items.
         codebook_sizes: K of each level, without the collision digit. By default, each level's
             largest code plus 1.
         levels_first: of an array, whether its shape is (levels, items). By default, the side that

@@ -162,7 +162,7 @@ def interpret(
     table = written.numbers.table - starts  # (N, W)
     lengths = written.numbers.lengths
     if digit is None:
-        digit = width > 1 and _counts(table)
+        digit = width > 1 and _is_digit(written, table)
     num_levels = width - 1 if digit else width
     learned = table[:, :num_levels]
     first = _base(written, learned, base, sizes)
@@ -329,11 +329,12 @@ def _step(
     return powers[0] if len(powers) == 1 else None
 
 
-def _counts(table: NDArray[np.int64]) -> bool:
+def _is_digit(written: WrittenIDs, table: NDArray[np.int64]) -> bool:
     """Tell whether the last column counts the rows that share the others.
 
     It counts from 0 or 1 in every group; or it is one number where a row is alone, and counts from
-    the next number on where rows share the others.
+    the next number on where rows share the others. If most rows share the others, the column may
+    still be a level with a regular pattern, so the file is refused.
     """
     order = np.lexsort(table.T[::-1])
     prefix, last = table[order, :-1], table[order, -1]
@@ -349,7 +350,16 @@ def _counts(table: NDArray[np.int64]) -> bool:
         return False
     if max(firsts[1], default=0) > 2:
         return False
-    return not (firsts[0] and firsts[1]) or (firsts[1] - firsts[0] <= {1 + min(firsts[0])})
+    if firsts[0] and firsts[1] and not firsts[1] - firsts[0] <= {1 + min(firsts[0])}:
+        return False
+    sharing = len(table) - int(alone.sum())
+    if 2 * sharing > len(table):
+        raise ValueError(
+            f"{written.where}: the last number may be a collision digit, which counts the items "
+            f"with equal codes ({sharing:,} of {len(table):,}), or a level: pass "
+            "collision_digit=True or False (--ids-collision-digit, --no-ids-collision-digit)"
+        )
+    return True
 
 
 def _base(

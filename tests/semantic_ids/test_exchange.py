@@ -92,10 +92,11 @@ SHAPES = {
             ("0", ["<a_1>", "<b_2>", "<c_3>", "<d_0>"]),
             ("1", ["<a_0>", "<b_0>", "<c_9>", "<d_0>"]),
             ("2", ["<a_1>", "<b_2>", "<c_3>", "<d_1>"]),
+            ("3", ["<a_1>", "<b_2>", "<c_0>", "<d_0>"]),
         ),
-        [[1, 2, 3], [0, 0, 9], [1, 2, 3]],
-        own=[0, 1, 2],
-        says=("the last number is a collision digit", "3 distinct IDs of 3", "2 items share"),
+        [[1, 2, 3], [0, 0, 9], [1, 2, 3], [1, 2, 0]],
+        own=[0, 1, 2, 3],
+        says=("the last number is a collision digit", "4 distinct IDs of 4", "2 items share"),
     ),
     "shipped collisions": Shape(
         "X.index.json",
@@ -133,10 +134,10 @@ SHAPES = {
     ),
     "GRID: levels first, 0 for an item that is alone and 1, 2, … for those that collide": Shape(
         "merged.npy",
-        npy([[3, 7, 3, 0, 3], [1, 1, 1, 2, 1], [0, 0, 0, 9, 0], [1, 0, 2, 0, 3]]),
-        [[3, 1, 0], [7, 1, 0], [3, 1, 0], [0, 2, 9], [3, 1, 0]],
-        own=[0, 1, 2, 3, 4],
-        says=("shape (4, 5) is (levels, items)", "the last number is a collision digit"),
+        npy([[3, 7, 3, 0, 3, 2], [1, 1, 1, 2, 1, 0], [0, 0, 0, 9, 0, 0], [1, 0, 2, 0, 3, 0]]),
+        [[3, 1, 0], [7, 1, 0], [3, 1, 0], [0, 2, 9], [3, 1, 0], [2, 0, 0]],
+        own=[0, 1, 2, 3, 4, 5],
+        says=("shape (4, 6) is (levels, items)", "the last number is a collision digit"),
     ),
     "NVIDIA sid_gr: the same orientation, as safetensors": Shape(
         "sids.safetensors",
@@ -272,17 +273,19 @@ SHAPES = {
     ),
     "a digit that has an offset too": Shape(
         "sids.json",
-        json.dumps({"a": [0, 256, 512], "b": [255, 511, 512], "c": [0, 256, 513]}),
-        [[0, 0], [255, 255], [0, 0]],
-        own=["a", "b", "c"],
+        json.dumps(
+            {"a": [0, 256, 512], "b": [255, 511, 512], "c": [0, 256, 513], "d": [9, 256, 512]}
+        ),
+        [[0, 0], [255, 255], [0, 0], [9, 0]],
+        own=["a", "b", "c", "d"],
         sizes=(256, 256),
         says=("each level's offset", "the last number is a collision digit"),
     ),
     "a digit without the offset that the codes have": Shape(
         "sids.json",
-        json.dumps({"a": [0, 256, 0], "b": [255, 511, 0], "c": [0, 256, 1]}),
-        [[0, 0], [255, 255], [0, 0]],
-        own=["a", "b", "c"],
+        json.dumps({"a": [0, 256, 0], "b": [255, 511, 0], "c": [0, 256, 1], "d": [1, 256, 0]}),
+        [[0, 0], [255, 255], [0, 0], [1, 0]],
+        own=["a", "b", "c", "d"],
         sizes=(256, 256),
     ),
     "more items than the catalogue has": Shape(
@@ -567,6 +570,11 @@ def test_missing_and_surplus_items_are_counted_with_examples(tmp_path: Path) -> 
 
 
 AMBIGUOUS = [
+    (
+        {"a": [0, 0], "b": [0, 1]},
+        {},
+        "may be a collision digit, which counts .*2 of 2.*, or a level",
+    ),
     ({"a": [3, 9], "b": [5, 4]}, {}, "codes may begin at 0 or at 1: pass base=0 or base=1"),
     ({"a": [0, 40], "b": [33, 41]}, {}, r"pass codebook_sizes \(--ids-sizes\), or offsets=False"),
     ({"a": [1, 1], "b": [1, 1]}, {"codebook_sizes": [1, 2]}, ""),

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rqvae_lib.io.atomic import no_room, write_atomically
+from rqvae_lib.io.npy_files import read_npy
 from rqvae_lib.semantic_ids.numbering import Numbers, WrittenIDs
 
 TENSOR = "semantic_ids"  # the name of the tensor in a .safetensors file
@@ -43,7 +44,7 @@ def read_array(
         ValueError: if it is no such array, or its shape does not say its orientation.
         OSError: if it cannot be read.
     """
-    array = _npy(path) if path.suffix == ".npy" else _tensor(path)
+    array = read_npy(path) if path.suffix == ".npy" else _tensor(path)
     if array.ndim != 2 or not array.size or array.dtype.kind not in "iu":
         what = "embeddings have this type" if array.dtype.kind == "f" else "something else"
         raise ValueError(
@@ -86,19 +87,6 @@ def _orientation(
             "levels_first=True or False (--ids-levels-first, --no-ids-levels-first)"
         )
     return levels_first, f"shape {shape} is {words[levels_first]} (levels_first)"
-
-
-def _npy(path: Path) -> NDArray[Any]:
-    with path.open("rb"):  # what cannot be read is the system's own error
-        pass
-    try:
-        # Mapped, so that a header that promises too much is an error and takes no memory.
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise _damaged(path, "a .npy file of numbers", error) from error
-    return array
 
 
 def _tensor(path: Path) -> NDArray[Any]:

@@ -752,7 +752,7 @@ BAD = {
     "objects": (
         "x.npy",
         lambda path: np.save(path, np.array([[{}]]), allow_pickle=True),
-        "is not a .npy file of numbers",
+        r"is not a \.npy file of numbers",
     ),
     "a square": ("x.npy", npy([[0, 1], [1, 0]]), "either side may be the items: pass levels_first"),
     "two tensors": (

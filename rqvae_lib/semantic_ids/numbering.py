@@ -103,7 +103,7 @@ def written_numbers(
     lengths = np.full(len(ids), table.shape[1], dtype=np.int64)
     if digit == "colliding":
         lengths -= ~colliding(ids)
-    return Numbers(numbers, lengths)
+    return Numbers(numbers[:, : int(lengths.max(initial=1))], lengths)
 
 
 def colliding(ids: SemanticIDs) -> NDArray[np.bool_]:

@@ -310,7 +310,7 @@ def import_ids(
     written, titles, about = _read(path, levels_first, wanted, strict)
     if titles is not None:  # this library's own table: from 0, without offsets, with a digit
         base, offsets, collision_digit = 0, False, True
-    _check_unique(written)
+    _check_keys(written)
     found = interpret(
         written,
         base=base,
@@ -466,9 +466,15 @@ def _kind_of_keys(written: WrittenIDs, readings: list[tuple[str, NDArray[np.int6
     return "items" if (by_ids >= 0).sum() >= (by_rows >= 0).sum() else "rows"
 
 
-def _check_unique(written: WrittenIDs) -> None:
-    """Refuse a file that has an item twice."""
+def _check_keys(written: WrittenIDs) -> None:
+    """Refuse a file that has an item without an id, or an item twice."""
     keys = written.keys
+    if keys is not None and keys.dtype == object:
+        blank = np.array([not one.strip() for one in keys], dtype=bool)
+        if blank.any():
+            row = int(blank.argmax())
+            at = place("line" if written.row == "line" else "row", row, None)
+            raise wrong(written.where, at, "", keys[row], "an id")
     repeated = np.zeros(0) if keys is None else pd.Series(keys).duplicated().to_numpy()
     if keys is not None and repeated.any():
         row = int(repeated.argmax())

@@ -90,16 +90,15 @@ def read_tokens(tokens: Sequence[str], lengths: NDArray[np.int64]) -> ReadTokens
     Raises:
         WrongToken: for the first token that is none of ours, or names another level than its place.
     """
-    distinct = {one: _parsed(one) for one in set(tokens)}
+    distinct = {one: place for place, one in enumerate(dict.fromkeys(tokens))}
+    parsed = [_parsed(one) for one in distinct]
     rows = np.repeat(np.arange(len(lengths)), lengths)
     places = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    unknown = [one for one, found in distinct.items() if found is None]
-    if unknown:
-        where = min(tokens.index(one) for one in unknown)
+    kinds = np.fromiter(map(distinct.__getitem__, tokens), dtype=np.int64, count=len(tokens))
+    if None in parsed:
+        where = int((kinds == parsed.index(None)).argmax())
         raise WrongToken(int(rows[where]), None, tokens[where], f"a token such as {KNOWN}")
-    parsed = (distinct[one] or (0, 0) for one in tokens)
-    pairs = np.array(list(parsed), dtype=np.int64).reshape(-1, 2)
-    levels, numbers = pairs[:, 0], pairs[:, 1]
+    levels, numbers = np.array(parsed, dtype=np.int64).reshape(-1, 2)[kinds].T
     marker = levels == _MARKER
     inside = marker & (places > 0) & (places < np.repeat(lengths, lengths) - 1)
     if inside.any():

@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
+ONLY_FOR = {
+    "token_style": ("index-json", "text-json", "tokens"),
+    "begin_end": ("text-json", "tokens"),
+    "levels_first": ("grid",),
+}
+
+
 def export_command(
     context: typer.Context,
     output: Annotated[
@@ -47,15 +54,17 @@ def export_command(
             "grid",
             "catalogue-jsonl",
             "sem-ids",
+            "text-json",
             "parquet",
             "csv",
-            "tokens",
             "records",
+            "tokens",
         ],
         typer.Option(
             help="'index-json': LC-Rec, LETTER, MiniOneRec, torch-rechub (.json). 'grid': GRID "
             "(.npy or .safetensors). 'catalogue-jsonl': NVIDIA (.jsonl). 'sem-ids': RPG, "
-            "ActionPiece (.sem_ids or .json). 'parquet': OpenOneRec. 'csv': FORGE. 'records': xLLM "
+            "ActionPiece (.sem_ids or .json). 'text-json': one text for each item (.json). "
+            "'parquet': OpenOneRec. 'csv': FORGE. 'records': xLLM "
             "(.bin). 'tokens': the vocabulary, as .txt or as a file for Hugging Face tokenizers, "
             ".json.",
             show_default=False,
@@ -83,9 +92,25 @@ def export_command(
         Literal["items", "rows"],
         typer.Option(help="What names an item: its id, or its row in the catalogue."),
     ] = "items",
+    token_style: Annotated[
+        Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"],
+        typer.Option(
+            help="How tokens look: <a_12>, <s_a_12>, <L0_12>, C12 or <|sid_12|>. The last two need "
+            "--offsets.",
+        ),
+    ] = "lc-rec",
+    levels_first: Annotated[
+        bool,
+        typer.Option(
+            "--levels-first/--levels-last",
+            help="grid only: the shape (levels, items), as GRID has it, or (items, levels).",
+        ),
+    ] = True,
     begin_end: Annotated[
         bool,
-        typer.Option("--begin-end", help="tokens only: also <|sid_begin|> and <|sid_end|>."),
+        typer.Option(
+            "--begin-end", help="tokens and text-json: also <|sid_begin|> and <|sid_end|>."
+        ),
     ] = False,
     ids: IDs = None,
     ids_base: IDsBase = None,
@@ -110,13 +135,23 @@ def export_command(
     from rqvae_lib.cli.ids_options import check_ids_options
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
-    from rqvae_lib.semantic_ids.exchange import check_format, export_ids, python_for_grid
+    from rqvae_lib.semantic_ids.exchange import check_export, export_ids, python_for_grid
 
     check_device(device)
-    check_format(output, format)
+    check_export(
+        output,
+        format,
+        offsets=offsets,
+        collision_digit=collision_digit,
+        token_style=token_style,
+    )
     _check_not_read(output, context.params)
-    if format != "tokens" and typed(context, "begin_end"):
-        raise ValueError(f"--begin-end is not for {format}, which has no vocabulary: leave it out")
+    for option, formats in ONLY_FOR.items():
+        useless = typed(context, option)
+        if useless and format not in formats:
+            raise ValueError(
+                f"{useless[0]} is only for {', '.join(formats)}, not for {format}: leave it out"
+            )
     if format == "tokens" and typed(context, "keys"):
         raise ValueError("--keys is not for tokens, which name no items: leave it out")
     check_ids_options(context, "tokenizer", "embeddings", "seed")
@@ -136,13 +171,15 @@ def export_command(
         offsets=offsets,
         collision_digit=collision_digit,
         keys=keys,
+        token_style=token_style,
+        levels_first=levels_first,
         begin_end=begin_end,
     )
     for one in lost:
         typer.echo(f"{output}: {one}.", err=True)
     what = "the vocabulary" if format == "tokens" else "the IDs"
     typer.echo(f"Wrote {what} of {len(catalogue):,} items to {output}.")
-    if format == "grid":
+    if format == "grid" and levels_first:
         typer.echo(python_for_grid(output))
 
 

@@ -37,6 +37,7 @@ from rqvae_lib.semantic_ids.json_files import (
     read_object,
     write_index,
     write_lines,
+    write_texts,
 )
 from rqvae_lib.semantic_ids.json_files import write_lists as write_json
 from rqvae_lib.semantic_ids.numbering import (
@@ -53,10 +54,18 @@ from rqvae_lib.semantic_ids.numbering import (
     written_numbers,
     wrong,
 )
-from rqvae_lib.semantic_ids.tokens import vocabulary, write_tokens
+from rqvae_lib.semantic_ids.tokens import STYLES, WITHOUT_LEVEL, Style, vocabulary, write_tokens
 
 Format = Literal[
-    "index-json", "grid", "catalogue-jsonl", "sem-ids", "parquet", "csv", "tokens", "records"
+    "index-json",
+    "grid",
+    "catalogue-jsonl",
+    "sem-ids",
+    "text-json",
+    "parquet",
+    "csv",
+    "records",
+    "tokens",
 ]
 Keys = Literal["items", "rows"]
 Collisions = Literal["disambiguate", "keep", "refuse"]
@@ -66,6 +75,7 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "grid": (".npy", ".safetensors"),
     "catalogue-jsonl": (".jsonl",),
     "sem-ids": (".sem_ids", ".json"),
+    "text-json": (".json",),
     "parquet": (".parquet",),
     "csv": (".csv",),
     "tokens": (".txt", ".json"),
@@ -87,12 +97,38 @@ class ImportedIDs(NamedTuple):
 # Out
 
 
-def check_format(path: str | Path, format: Format) -> None:
-    """Raise ValueError unless a path ends as a format's files do."""
+def check_export(
+    path: str | Path,
+    format: Format,
+    *,
+    offsets: bool = False,
+    collision_digit: Digit = "all",
+    token_style: Style = "lc-rec",
+) -> None:
+    """Refuse what no catalogue could be exported with.
+
+    Args:
+        path, format, offsets, collision_digit, token_style: as `export_ids`.
+
+    Raises:
+        ValueError: if the path does not end as the format's files do, or the others contradict each
+            other.
+    """
     endings = ENDINGS[format]
     if Path(path).suffix not in endings:
         raise ValueError(
             f"{path} ends in {Path(path).suffix!r}: name a {' or '.join(endings)} file for {format}"
+        )
+    if collision_digit == "colliding" and format in ("grid", "csv", "records"):
+        raise ValueError(
+            f"{format} has as many numbers for each item, so no item can have one more: pass "
+            "collision_digit 'all' or 'none' (--collision-digit)"
+        )
+    if token_style in WITHOUT_LEVEL and not offsets:
+        example = STYLES[token_style].format(number=12)
+        raise ValueError(
+            f"a token such as {example} does not say its level, so equal codes of two levels would "
+            "be one token: pass offsets=True (--offsets), or another token_style (--token-style)"
         )
 
 
@@ -107,7 +143,9 @@ def export_ids(
     offsets: bool = False,
     collision_digit: Digit = "all",
     keys: Keys = "items",
+    token_style: Style = "lc-rec",
     begin_end: bool = False,
+    levels_first: bool = True,
 ) -> tuple[str, ...]:
     """Write a catalogue's IDs in the shape that another project reads, atomically.
 
@@ -115,10 +153,11 @@ def export_ids(
         path: the file to write. `ENDINGS` has the endings of each format.
         ids: the catalogue.
         item_ids: the dataset's own ids, (N,), in catalogue order: all whole numbers or all strings.
-        format: "index-json" (LC-Rec, LETTER, MiniOneRec, torch-rechub), "grid" (GRID; an array of
-            shape (levels, items)), "catalogue-jsonl" (NVIDIA), "sem-ids" (RPG, ActionPiece),
-            "parquet" (OpenOneRec), "csv" (FORGE), "records" (xLLM), or "tokens": the vocabulary,
-            as .txt or as a file for Hugging Face `tokenizers`.
+        format: "index-json" (LC-Rec, LETTER, MiniOneRec, torch-rechub), "grid" (GRID, an array),
+            "catalogue-jsonl" (NVIDIA), "sem-ids" (RPG, ActionPiece), "text-json" (one text of
+            tokens for each item, as UniGenRec's codebook.json), "parquet" (OpenOneRec), "csv"
+            (FORGE), "records" (xLLM), or "tokens": the vocabulary, as .txt or as a file for Hugging
+            Face `tokenizers`.
         titles: N titles. Only catalogue-jsonl keeps them.
         base: the number of a level's first code, 0 or 1.
         offsets: whether the sizes of the levels before it are added to each number.
@@ -126,7 +165,12 @@ def export_ids(
             "all", only those that collide, or "none". GRID's digit is 0 for an item that is alone
             and counts from 1 otherwise; all others count from 0.
         keys: what names an item in the file: its id, or its row in the catalogue.
-        begin_end: whether a vocabulary has the tokens <|sid_begin|> and <|sid_end|> too.
+        token_style: of index-json, text-json and tokens, how tokens look: <a_12> ("lc-rec"),
+            <s_a_12> ("openonerec"), <L0_12> ("unigenrec"), C12 ("forge") or <|sid_12|> ("sid"). The
+            last two do not say their level, so they need offsets.
+        begin_end: of tokens and text-json, whether there are <|sid_begin|> and <|sid_end|> too.
+        levels_first: of grid, whether the shape is (levels, items), as GRID has it, or
+            (items, levels).
 
     Returns:
         Sentences about what the file does not keep.
@@ -136,7 +180,13 @@ def export_ids(
         OSError: if the path cannot be written. An older file is then unchanged.
     """
     path = Path(path)
-    check_format(path, format)
+    check_export(
+        path,
+        format,
+        offsets=offsets,
+        collision_digit=collision_digit,
+        token_style=token_style,
+    )
     own = of_one_type(item_ids)
     if len(own) != len(ids):
         raise ValueError(f"there are {len(own):,} item_ids for {len(ids):,} IDs: pass one for each")
@@ -144,7 +194,12 @@ def export_ids(
         raise ValueError(f"base is {base}; expected 0 or 1")
     if format == "tokens":
         listed = vocabulary(
-            ids, base=base, offsets=offsets, digit=collision_digit, begin_end=begin_end
+            ids,
+            base=base,
+            offsets=offsets,
+            digit=collision_digit,
+            begin_end=begin_end,
+            style=token_style,
         )
         write_tokens(path, listed)
         return (f"{len(listed):,} tokens; which item has which ID is in none of them",)
@@ -153,7 +208,9 @@ def export_ids(
     named = own if keys == "items" else np.arange(len(own))
     match format:
         case "index-json":
-            write_index(path, _as_text(named), numbers)
+            write_index(path, _as_text(named), numbers, token_style)
+        case "text-json":
+            write_texts(path, _as_text(named), numbers, token_style, begin_end)
         case "sem-ids":
             write_json(path, _as_text(named), numbers)
         case "catalogue-jsonl":
@@ -168,7 +225,7 @@ def export_ids(
             table = numbers.table.copy()
             if collision_digit == "all":
                 table[:, -1] += colliding(ids)
-            write_array(path, table.T)
+            write_array(path, table.T if levels_first else table)
     return _lost(format, ids, own, titles, collision_digit, keys)
 
 
@@ -181,11 +238,6 @@ def _check_shape(
 ) -> None:
     """Refuse what a format cannot hold."""
     numbers = len(ids.sizes) - (digit == "none")
-    if digit == "colliding" and format in ("grid", "csv", "records"):
-        raise ValueError(
-            f"{format} has as many numbers for each item, so no item can have one more: pass "
-            "collision_digit 'all' or 'none' (--collision-digit)"
-        )
     if format == "records" and numbers != RECORD_LEVELS:
         raise ValueError(
             f"records hold {RECORD_LEVELS} numbers for each item, but these IDs have {numbers}, "

@@ -8,7 +8,7 @@ Used by: the export and the import of IDs.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.numbering import LARGEST, Numbers, WrittenIDs, ragged, shown, wrong
-from rqvae_lib.semantic_ids.tokens import WrongToken, read_tokens, split_tokens, token
+from rqvae_lib.semantic_ids.tokens import (
+    BEGIN,
+    END,
+    Style,
+    WrongToken,
+    read_tokens,
+    split_tokens,
+    token,
+)
 
 PIECE = 2**16  # rows that are written at a time
 LINE_KEYS = ("item_id", "token_ids")
@@ -171,21 +179,32 @@ def _of_lists(empty: WrittenIDs, values: list[list[Any]]) -> tuple[Numbers, bool
 # Out
 
 
-def write_index(path: Path, keys: Sequence[str], numbers: Numbers) -> None:
+def write_index(path: Path, keys: Sequence[str], numbers: Numbers, style: Style) -> None:
     """Write an object from each key to its list of tokens."""
-    _write_object(path, keys, _joined(numbers, as_tokens=True))
+    tokens = _joined(numbers, lambda level, number: f'"{token(level, number, style)}"')
+    _write_object(path, keys, (f"[{listed}]" for listed in tokens))
 
 
 def write_lists(path: Path, keys: Sequence[str], numbers: Numbers) -> None:
     """Write an object from each key to its list of numbers."""
-    _write_object(path, keys, _joined(numbers, as_tokens=False))
+    _write_object(path, keys, (f"[{listed}]" for listed in _joined(numbers, _number)))
+
+
+def write_texts(
+    path: Path, keys: Sequence[str], numbers: Numbers, style: Style, begin_end: bool
+) -> None:
+    """Write an object from each key to one text of all its tokens."""
+    between = " " if style == "unigenrec" else ""
+    begin, end = (BEGIN + between, between + END) if begin_end else ("", "")
+    texts = _joined(numbers, lambda level, number: token(level, number, style), between)
+    _write_object(path, keys, (f'"{begin}{text}{end}"' for text in texts))
 
 
 def write_lines(
     path: Path, item_ids: NDArray[Any], numbers: Numbers, titles: Sequence[str] | None
 ) -> None:
     """Write a line for each item: item_id, token_ids and, where titles are known, metadata."""
-    lists = _joined(numbers, as_tokens=False)
+    lists = _joined(numbers, _number)
     with write_atomically(path) as temporary, _opened(temporary) as file:
         for row, (key, listed) in enumerate(zip(item_ids.tolist(), lists, strict=True)):
             more = "" if titles is None else f', "metadata": {{"title": {_quoted(titles[row])}}}'
@@ -193,12 +212,12 @@ def write_lines(
             file.write(f'{{"item_id": {own}, "token_ids": [{listed}]{more}}}\n')
 
 
-def _write_object(path: Path, keys: Sequence[str], lists: Iterator[str]) -> None:
+def _write_object(path: Path, keys: Sequence[str], values: Iterator[str]) -> None:
     with write_atomically(path) as temporary, _opened(temporary) as file:
         file.write("{")
         comma = ""
-        for key, listed in zip(keys, lists, strict=True):
-            file.write(f"{comma}{_quoted(key)}: [{listed}]")
+        for key, value in zip(keys, values, strict=True):
+            file.write(f"{comma}{_quoted(key)}: {value}")
             comma = ", "
         file.write("}\n")
 
@@ -211,17 +230,20 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _joined(numbers: Numbers, *, as_tokens: bool) -> Iterator[str]:
-    """Yield what stands in each item's list. Each number of a level becomes text only once."""
+def _number(level: int, number: int) -> str:
+    return str(number)
+
+
+def _joined(
+    numbers: Numbers, word: Callable[[int, int], str], between: str = ", "
+) -> Iterator[str]:
+    """Yield the words of each item. Each number of a level becomes a word only once."""
     for start in range(0, len(numbers.table), PIECE):
         table, lengths = (part[start : start + PIECE] for part in numbers)
         columns = []
         for level in range(table.shape[1]):
             distinct, places = np.unique(table[:, level], return_inverse=True)
-            words = [
-                f'"{token(level, number)}"' if as_tokens else str(number)
-                for number in distinct.tolist()
-            ]
+            words = [word(level, number) for number in distinct.tolist()]
             columns.append(np.array(words, dtype=object)[places].tolist())
         for length, row in zip(lengths.tolist(), zip(*columns, strict=True), strict=True):
-            yield ", ".join(row[:length])
+            yield between.join(row[:length])

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,15 @@ from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.numbering import Digit, Numbers, level_starts, ragged, shown
 
+Style = Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"]
+STYLES: dict[Style, str] = {  # of a level's letter, its number from 0, and a number
+    "lc-rec": "<{letter}_{number}>",
+    "openonerec": "<s_{letter}_{number}>",
+    "unigenrec": "<L{level}_{number}>",
+    "forge": "C{number}",
+    "sid": "<|sid_{number}|>",
+}
+WITHOUT_LEVEL = ("forge", "sid")  # so that only offsets tell one level's tokens from another's
 BEGIN, END, UNKNOWN = "<|sid_begin|>", "<|sid_end|>", "<unk>"
 MARKERS = {BEGIN, END, "<|sid_start|>"}
 _LETTER = re.compile(r"<(?:s_)?([a-z]{1,2})_([0-9]{1,10})>")
@@ -39,9 +48,9 @@ def letter(level: int) -> str:
     return name
 
 
-def token(level: int, number: int) -> str:
-    """Return the token of a number at a level, counted from 0: <a_12>."""
-    return f"<{letter(level)}_{number}>"
+def token(level: int, number: int, style: Style = "lc-rec") -> str:
+    """Return the token of a number at a level, counted from 0: <a_12>, or as `STYLES` has it."""
+    return STYLES[style].format(letter=letter(level), level=level, number=number)
 
 
 class ReadTokens(NamedTuple):
@@ -158,6 +167,7 @@ def vocabulary(
     offsets: bool = False,
     digit: Digit = "all",
     begin_end: bool = False,
+    style: Style = "lc-rec",
 ) -> list[str]:
     """Return every token that the codebooks of a catalogue can ask for, level by level.
 
@@ -165,11 +175,12 @@ def vocabulary(
         ids: the catalogue. All codes of its codebooks get a token, also those that no item has.
         base, offsets, digit: as the IDs are written.
         begin_end: whether the tokens that mark an ID's begin and end come last.
+        style: how tokens look.
     """
     sizes = ids.sizes[:-1] if digit == "none" else ids.sizes
     starts = level_starts(sizes) if offsets else np.zeros(len(sizes), dtype=np.int64)
     tokens = [
-        token(level, base + int(start) + code)
+        token(level, base + int(start) + code, style)
         for level, (size, start) in enumerate(zip(sizes, starts, strict=True))
         for code in range(size)
     ]

@@ -153,7 +153,15 @@ CONFLICTS = [
     ("export --format index-json --output x.json --ids x.json", "--output is x.json, which --ids"),
     ("export --format grid --output x.npy --embeddings x.npy", "x.npy, which --embeddings reads"),
     ("export --format csv --output y.csv --ids x.json --seed 1", "so --seed would change nothing"),
-    ("export --format csv --output y.csv --begin-end", "--begin-end is not for csv"),
+    (
+        "export --format csv --output y.csv --begin-end",
+        "--begin-end is only for text-json, tokens, not for csv",
+    ),
+    (
+        "export --format csv --output y.csv --levels-last",
+        "--levels-first is only for grid, not for",
+    ),
+    ("export --format tokens --output y.txt --token-style sid", "such as <|sid_12|> does not say"),
     ("export --format tokens --output y.txt --keys rows", "--keys is not for tokens"),
     ("export --format csv --output y.csv --tokenizer nowhere", "nowhere is neither a file nor a"),
     ("export --format csv --output y.csv --device abacus", "--device abacus is not usable here"),

@@ -26,7 +26,7 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.exchange import (
     ENDINGS,
     Format,
-    check_format,
+    check_export,
     export_ids,
     import_ids,
     python_for_grid,
@@ -388,13 +388,43 @@ def test_an_index_has_a_list_of_tokens_for_each_item(tmp_path: Path) -> None:
     }
 
 
+STYLED = {
+    "lc-rec": ("<a_2>", "<b_1>", "<c_1>"),
+    "openonerec": ("<s_a_2>", "<s_b_1>", "<s_c_1>"),
+    "unigenrec": ("<L0_2>", "<L1_1>", "<L2_1>"),
+    "forge": ("C2", "C4", "C6"),
+    "sid": ("<|sid_2|>", "<|sid_4|>", "<|sid_6|>"),
+}
+
+
+@pytest.mark.parametrize("style", STYLED)
+def test_tokens_look_as_each_project_writes_them(style: str, tmp_path: Path) -> None:
+    how = {"token_style": style, "offsets": style in ("forge", "sid")}
+    path = tmp_path / "x.json"
+    assert json.loads(exported(path, format="index-json", **how))["30"] == list(STYLED[style])
+    sizes = {"codebook_sizes": [3, 2]}
+    assert import_ids(path, OWN, **sizes).ids.sha256 == IDS.sha256
+    for begin_end in (False, True):
+        how["begin_end"] = begin_end
+        text = json.loads(exported(path, format="text-json", **how))["30"]
+        between = " " if style == "unigenrec" else ""
+        markers = ("<|sid_begin|>", "<|sid_end|>") if begin_end else ("", "")
+        assert text == between.join(filter(None, [markers[0], *STYLED[style], markers[1]]))
+        assert import_ids(path, OWN, **sizes).ids.sha256 == IDS.sha256
+    tokens = exported(tmp_path / "x.txt", format="tokens", **how).split()
+    assert set(STYLED[style]) <= set(tokens)
+    assert len(set(tokens)) == len(tokens) == 3 + 2 + 3 + 2
+
+
 def test_a_grid_has_levels_first_and_grids_own_digit(tmp_path: Path) -> None:
     for ending in (".npy", ".safetensors"):
         path = tmp_path / f"x{ending}"
         export_ids(path, IDS, OWN, format="grid")
         back = import_ids(path, OWN, codebook_sizes=[3, 2])
         assert back.ids.sha256 == IDS.sha256
+    export_ids(tmp_path / "y.npy", IDS, OWN, format="grid", levels_first=False)
     found = np.load(tmp_path / "x.npy")
+    assert np.load(tmp_path / "y.npy").tolist() == found.T.tolist()
     assert found.dtype == np.int64
     assert found.tolist() == [[2, 0, 2, 2, 2], [1, 1, 1, 0, 1], [1, 0, 2, 0, 3]]
 
@@ -456,6 +486,7 @@ BAD_EXPORTS = [
     ("x.csv", {"format": "csv", "collision_digit": "colliding"}, "as many numbers for each item"),
     ("x.npy", {"format": "grid", "collision_digit": "colliding"}, "as many numbers for each item"),
     ("x.bin", {"format": "records", "collision_digit": "none"}, "records hold 3 numbers"),
+    ("x.json", {"format": "index-json", "token_style": "sid"}, "such as <.sid_12.> does not say"),
     ("x.csv", {"format": "csv", "base": 2}, "base is 2; expected 0 or 1"),
     ("x.csv", {"format": "csv", "item_ids": [1]}, "there are 1 item_ids for 5 IDs"),
     ("x.bin", {"format": "records", "item_ids": list("abcde")}, r"but these are text, such as 'a'"),
@@ -934,5 +965,5 @@ def test_every_format_has_its_endings() -> None:
     assert set(ENDINGS) == set(get_args(Format))
     for format, endings in ENDINGS.items():
         for ending in endings:
-            check_format(f"x{ending}", format)
+            check_export(f"x{ending}", format)
     assert exchange.PICKLES

@@ -272,7 +272,7 @@ def test_configurations_and_names_are_light() -> None:
     assert not set(loaded) & HEAVY
 
 
-@pytest.mark.parametrize("command", ["", "train-rqvae", "train-recommender", "evaluate"])
+@pytest.mark.parametrize("command", ["", "train-rqvae", "train-recommender", "export", "evaluate"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = f"""
 import sys

@@ -137,6 +137,7 @@ def test_a_vocabulary_is_written_for_a_language_model(table: Path, tmp_path: Pat
 
 
 CONFLICTS = [
+    ("export --format csv --output y.csv --collision-digit colliding", "as many numbers for each"),
     (
         "train-recommender --ids x.json --tokenizer pretrained",
         "so --tokenizer would change nothing",

@@ -265,6 +265,7 @@ def test_configurations_and_names_are_light() -> None:
         "rqvae_lib.evaluation.config",
         "rqvae_lib.generation.config",
         "rqvae_lib.models.configs",
+        "rqvae_lib.semantic_ids.config",
         "rqvae_lib.tokenizer.config",
         "rqvae_lib.training.config",
     ]

@@ -4,21 +4,11 @@ Used by: whoever goes on with another project's recommender or language model.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rqvae_lib.cli.ids_options import (
-    IDs,
-    IDsBase,
-    IDsCollisionDigit,
-    IDsCollisions,
-    IDsKeys,
-    IDsLevelsFirst,
-    IDsOffsets,
-    IDsSizes,
-    IDsSurplus,
-)
+from rqvae_lib.cli.ids_options import takes_ids
 from rqvae_lib.cli.options import (
     DatasetName,
     Device,
@@ -28,6 +18,7 @@ from rqvae_lib.cli.options import (
     Seed,
     Tokenizer,
 )
+from rqvae_lib.semantic_ids import config
 from rqvae_lib.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -35,7 +26,51 @@ if TYPE_CHECKING:
 
     from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
-
+Output = Annotated[
+    Path, typer.Option(help="The file to write.", metavar="FILE", show_default=False)
+]
+Format = Annotated[
+    config.Format,
+    typer.Option(
+        help="'index-json': LC-Rec, LETTER, MiniOneRec, torch-rechub (.json). 'grid': GRID "
+        "(.npy or .safetensors). 'catalogue-jsonl': NVIDIA (.jsonl). 'sem-ids': RPG, ActionPiece "
+        "(.sem_ids or .json). 'text-json': one text for each item (.json). 'parquet': OpenOneRec. "
+        "'csv': FORGE. 'records': xLLM (.bin). 'tokens': the vocabulary, as .txt or as a file for "
+        "Hugging Face tokenizers, .json.",
+        show_default=False,
+    ),
+]
+Base = Annotated[int, typer.Option(min=0, max=1, help="The number of a level's first code.")]
+Offsets = Annotated[
+    bool,
+    typer.Option(
+        "--offsets/--no-offsets", help="Add the sizes of the levels before it to each number."
+    ),
+]
+CollisionDigit = Annotated[
+    config.Digit, typer.Option(help="Which items have a last number that tells equal codes apart.")
+]
+Keys = Annotated[
+    config.Keys, typer.Option(help="What names an item: its id, or its row in the catalogue.")
+]
+TokenStyle = Annotated[
+    config.Style,
+    typer.Option(
+        help="How tokens look: <a_12>, <s_a_12>, <L0_12>, C12 or <|sid_12|>. The last two need "
+        "--offsets."
+    ),
+]
+LevelsFirst = Annotated[
+    bool,
+    typer.Option(
+        "--levels-first/--levels-last",
+        help="grid only: the shape (levels, items), as GRID has it, or (items, levels).",
+    ),
+]
+BeginEnd = Annotated[
+    bool,
+    typer.Option("--begin-end", help="tokens and text-json: also <|sid_begin|> and <|sid_end|>."),
+]
 ONLY_FOR = {
     "token_style": ("index-json", "text-json", "tokens"),
     "begin_end": ("text-json", "tokens"),
@@ -43,84 +78,23 @@ ONLY_FOR = {
 }
 
 
+@takes_ids
 def export_command(
     context: typer.Context,
-    output: Annotated[
-        Path, typer.Option(help="The file to write.", metavar="FILE", show_default=False)
-    ],
-    format: Annotated[
-        Literal[
-            "index-json",
-            "grid",
-            "catalogue-jsonl",
-            "sem-ids",
-            "text-json",
-            "parquet",
-            "csv",
-            "records",
-            "tokens",
-        ],
-        typer.Option(
-            help="'index-json': LC-Rec, LETTER, MiniOneRec, torch-rechub (.json). 'grid': GRID "
-            "(.npy or .safetensors). 'catalogue-jsonl': NVIDIA (.jsonl). 'sem-ids': RPG, "
-            "ActionPiece (.sem_ids or .json). 'text-json': one text for each item (.json). "
-            "'parquet': OpenOneRec. 'csv': FORGE. 'records': xLLM "
-            "(.bin). 'tokens': the vocabulary, as .txt or as a file for Hugging Face tokenizers, "
-            ".json.",
-            show_default=False,
-        ),
-    ],
+    output: Output,
+    format: Format,
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
-    base: Annotated[
-        int, typer.Option(min=0, max=1, help="The number of a level's first code.")
-    ] = 0,
-    offsets: Annotated[
-        bool,
-        typer.Option(
-            "--offsets/--no-offsets", help="Add the sizes of the levels before it to each number."
-        ),
-    ] = False,
-    collision_digit: Annotated[
-        Literal["all", "colliding", "none"],
-        typer.Option(help="Which items have a last number that tells equal codes apart."),
-    ] = "all",
-    keys: Annotated[
-        Literal["items", "rows"],
-        typer.Option(help="What names an item: its id, or its row in the catalogue."),
-    ] = "items",
-    token_style: Annotated[
-        Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"],
-        typer.Option(
-            help="How tokens look: <a_12>, <s_a_12>, <L0_12>, C12 or <|sid_12|>. The last two need "
-            "--offsets.",
-        ),
-    ] = "lc-rec",
-    levels_first: Annotated[
-        bool,
-        typer.Option(
-            "--levels-first/--levels-last",
-            help="grid only: the shape (levels, items), as GRID has it, or (items, levels).",
-        ),
-    ] = True,
-    begin_end: Annotated[
-        bool,
-        typer.Option(
-            "--begin-end", help="tokens and text-json: also <|sid_begin|> and <|sid_end|>."
-        ),
-    ] = False,
-    ids: IDs = None,
-    ids_base: IDsBase = None,
-    ids_offsets: IDsOffsets = None,
-    ids_collision_digit: IDsCollisionDigit = None,
-    ids_sizes: IDsSizes = None,
-    ids_levels_first: IDsLevelsFirst = None,
-    ids_keys: IDsKeys = None,
-    ids_collisions: IDsCollisions = "disambiguate",
-    ids_surplus: IDsSurplus = "refuse",
+    base: Base = config.BASE,
+    offsets: Offsets = False,
+    collision_digit: CollisionDigit = config.DIGIT,
+    keys: Keys = config.KEYS,
+    token_style: TokenStyle = config.STYLE,
+    levels_first: LevelsFirst = config.LEVELS_FIRST,
+    begin_end: BeginEnd = False,
     seed: Seed = TrainingConfig.seed,
     device: Device = "cpu",
 ) -> None:
@@ -131,36 +105,19 @@ def export_command(
 
     What the file cannot keep, such as titles, is said on stderr.
     """
-    from rqvae_lib.cli.common import check_device, typed
+    from rqvae_lib.cli.common import check_device
     from rqvae_lib.cli.ids_options import check_ids_options
     from rqvae_lib.io.atomic import check_writable
-    from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.semantic_ids.exchange import check_export, export_ids, python_for_grid
 
     check_device(device)
     check_export(
-        output,
-        format,
-        offsets=offsets,
-        collision_digit=collision_digit,
-        token_style=token_style,
+        output, format, offsets=offsets, collision_digit=collision_digit, token_style=token_style
     )
-    _check_not_read(output, context.params)
-    for option, formats in ONLY_FOR.items():
-        useless = typed(context, option)
-        if useless and format not in formats:
-            raise ValueError(
-                f"{useless[0]} is only for {', '.join(formats)}, not for {format}: leave it out"
-            )
-    if format == "tokens" and typed(context, "keys"):
-        raise ValueError("--keys is not for tokens, which name no items: leave it out")
-    check_ids_options(context, "tokenizer", "embeddings", "seed")
+    _check_options(context)
+    ids = check_ids_options(context, "tokenizer", "embeddings", "seed")
     check_writable(output)
-    if ids is None:
-        catalogue, own, titles = _of_tokenizer(context, output)
-    else:
-        context.with_resource(only_process_in(output.parent))
-        catalogue, own, titles = _of_file(context)
+    catalogue, own, titles = _of_tokenizer(context) if ids is None else _of_file(context)
     lost = export_ids(
         output,
         catalogue,
@@ -183,19 +140,29 @@ def export_command(
         typer.echo(python_for_grid(output))
 
 
-def _check_not_read(output: Path, given: dict[str, Any]) -> None:
-    """Refuse to write over a file that the command reads."""
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that the format does not have, and to write over a file that is read."""
+    from rqvae_lib.cli.common import typed
+
+    given = context.params
+    for option, formats in ONLY_FOR.items():
+        useless = typed(context, option)
+        if useless and given["format"] not in formats:
+            raise ValueError(
+                f"{useless[0]} is only for {', '.join(formats)}, not for {given['format']}: leave "
+                "it out"
+            )
+    if given["format"] == "tokens" and typed(context, "keys"):
+        raise ValueError("--keys is not for tokens, which name no items: leave it out")
+    output = given["output"]
     for name in ("ids", "tokenizer", "embeddings", "interactions", "items"):
-        read = given[name]
-        if read is not None and Path(read).resolve() == output.resolve():
+        if given[name] is not None and Path(given[name]).resolve() == output.resolve():
             raise ValueError(
                 f"--output is {output}, which --{name} reads: name another file for the result"
             )
 
 
-def _of_tokenizer(
-    context: typer.Context, output: Path
-) -> "tuple[SemanticIDs, Any, Sequence[str] | None]":
+def _of_tokenizer(context: typer.Context) -> "tuple[SemanticIDs, Any, Sequence[str] | None]":
     """Return the IDs that a tokenizer gives to a dataset's items, their ids and their titles."""
     from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
     from rqvae_lib.datasets.registry import load_dataset
@@ -203,7 +170,7 @@ def _of_tokenizer(
 
     given = context.params
     found = find_tokenizer(given["tokenizer"], given["embeddings"])
-    context.with_resource(only_process_in(output.parent))
+    context.with_resource(only_process_in(given["output"].parent))
     dataset = load_dataset(
         given["dataset_name"], interactions=given["interactions"], items=given["items"]
     )
@@ -216,8 +183,10 @@ def _of_file(context: typer.Context) -> "tuple[SemanticIDs, Any, Sequence[str] |
     from rqvae_lib.cli.common import typed
     from rqvae_lib.cli.ids_options import ids_of_file
     from rqvae_lib.datasets.registry import load_dataset
+    from rqvae_lib.io.locks import only_process_in
 
     given, dataset = context.params, None
+    context.with_resource(only_process_in(given["output"].parent))
     if typed(context, "dataset_name", "interactions", "items"):
         dataset = load_dataset(
             given["dataset_name"], interactions=given["interactions"], items=given["items"]

@@ -3,10 +3,16 @@
 Used by: the commands that take IDs instead of a tokenizer.
 """
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys, Surplus
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
@@ -62,7 +68,7 @@ IDsLevelsFirst = Annotated[
     ),
 ]
 IDsKeys = Annotated[
-    Literal["items", "rows"] | None,
+    Keys | None,
     typer.Option(
         "--ids-keys",
         help="Whether the file names items by their ids or by their rows in the catalogue.",
@@ -70,7 +76,7 @@ IDsKeys = Annotated[
     ),
 ]
 IDsCollisions = Annotated[
-    Literal["disambiguate", "keep", "refuse"],
+    Collisions,
     typer.Option(
         "--ids-collisions",
         help="Items with equal codes: 'disambiguate' gives them a last code of ours, 'keep' keeps "
@@ -78,31 +84,63 @@ IDsCollisions = Annotated[
     ),
 ]
 IDsSurplus = Annotated[
-    Literal["refuse", "drop"],
+    Surplus,
     typer.Option("--ids-surplus", help="Items of the file that the dataset does not have."),
 ]
-HOW_TO_READ = (
-    *("ids_base", "ids_offsets", "ids_collision_digit", "ids_sizes", "ids_levels_first"),
-    *("ids_keys", "ids_collisions", "ids_surplus"),
-)
+OPTIONS: dict[str, tuple[Any, Any]] = {  # by the parameter's name: what it is, and its default
+    "ids": (IDs, None),
+    "ids_base": (IDsBase, None),
+    "ids_offsets": (IDsOffsets, None),
+    "ids_collision_digit": (IDsCollisionDigit, None),
+    "ids_sizes": (IDsSizes, None),
+    "ids_levels_first": (IDsLevelsFirst, None),
+    "ids_keys": (IDsKeys, None),
+    "ids_collisions": (IDsCollisions, COLLISIONS),
+    "ids_surplus": (IDsSurplus, SURPLUS),
+}
 
 
-def check_ids_options(context: typer.Context, *instead_of: str) -> None:
+def takes_ids(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of this module. Their values are in its context's `params`."""
+    own = inspect.signature(command)
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    added = [
+        Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in OPTIONS.items()
+    ]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        command(**{name: value for name, value in given.items() if name not in OPTIONS})
+
+    with_options.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*own.parameters.values(), *added]
+    )
+    with_options.__annotations__ = command.__annotations__ | {
+        name: annotation for name, (annotation, _) in OPTIONS.items()
+    }
+    return with_options
+
+
+def check_ids_options(context: typer.Context, *instead_of: str) -> Path | None:
     """Refuse options that contradict --ids, or that mean nothing without it.
 
     Args:
-        context: of a command with all options of this module.
+        context: of a command that `takes_ids`.
         instead_of: the parameters that a file of IDs takes the place of.
+
+    Returns:
+        The file that --ids names, if there is one.
     """
     from rqvae_lib.cli.common import typed
     from rqvae_lib.semantic_ids.exchange import check_readable
 
-    ids = context.params["ids"]
+    ids: Path | None = context.params["ids"]
     if ids is None:
-        useless = typed(context, *HOW_TO_READ)
+        useless = typed(context, *OPTIONS)
         if useless:
             raise ValueError(f"{useless[0]} says how to read a file of IDs: name one with --ids")
-        return
+        return None
     twice = typed(context, *instead_of)
     if twice:
         raise ValueError(
@@ -111,13 +149,14 @@ def check_ids_options(context: typer.Context, *instead_of: str) -> None:
         )
     _sizes(context.params["ids_sizes"])
     check_readable(ids)
+    return ids
 
 
 def ids_of_file(context: typer.Context, dataset: "Dataset | None") -> "ImportedIDs":
     """Read the file that --ids names, and say on stderr what was taken for what.
 
     Args:
-        context: of a command with all options of this module.
+        context: of a command that `takes_ids`.
         dataset: whose items they are; None for all items of the file.
     """
     from rqvae_lib.semantic_ids.exchange import import_ids

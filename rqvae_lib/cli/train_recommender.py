@@ -3,19 +3,11 @@
 Seen at work in: chapter 08.
 """
 
+from typing import Any
+
 import typer
 
-from rqvae_lib.cli.ids_options import (
-    IDs,
-    IDsBase,
-    IDsCollisionDigit,
-    IDsCollisions,
-    IDsKeys,
-    IDsLevelsFirst,
-    IDsOffsets,
-    IDsSizes,
-    IDsSurplus,
-)
+from rqvae_lib.cli.ids_options import takes_ids
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
     RUNS,
@@ -55,6 +47,7 @@ from rqvae_lib.models.configs import (
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 
+@takes_ids
 def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
@@ -63,15 +56,6 @@ def train_recommender_command(
     items: Items = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
-    ids: IDs = None,
-    ids_base: IDsBase = None,
-    ids_offsets: IDsOffsets = None,
-    ids_collision_digit: IDsCollisionDigit = None,
-    ids_sizes: IDsSizes = None,
-    ids_levels_first: IDsLevelsFirst = None,
-    ids_keys: IDsKeys = None,
-    ids_collisions: IDsCollisions = "disambiguate",
-    ids_surplus: IDsSurplus = "refuse",
     split: SplitOption = DEFAULT_SPLIT,
     architecture: Architecture = DEFAULT_ARCHITECTURE,
     valid_only: ValidOnly = CodeSequenceConfig.valid_only,
@@ -109,7 +93,7 @@ def train_recommender_command(
 
     path, state = output / RECOMMENDER_FILE, output / "recommender-state.safetensors"
     check_device(device)
-    check_ids_options(context, "tokenizer", "embeddings")
+    ids = check_ids_options(context, "tokenizer", "embeddings")
     check_writable(path)
     transformer = TransformerConfig(dropout=dropout)
     shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
@@ -135,17 +119,8 @@ def train_recommender_command(
         state_path=state,
         resume=resume,
     )
-    measure_and_save(
-        save_recommender,
-        path,
-        model,
-        dataset,
-        held_out,
-        seed=seed,
-        device=device,
-        half=half,
-        **origin,
-    )
+    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, **origin}
+    measure_and_save(save_recommender, path, model, dataset, held_out, **how)
 
 
 def _config_of(

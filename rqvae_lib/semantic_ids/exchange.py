@@ -9,7 +9,7 @@ Pickles are not opened, since opening one runs the code in it. The refusal says 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,21 @@ from rqvae_lib.semantic_ids.column_files import (
     write_levels,
 )
 from rqvae_lib.semantic_ids.column_files import write_lists as write_parquet
+from rqvae_lib.semantic_ids.config import (
+    BASE,
+    COLLISIONS,
+    DIGIT,
+    KEYS,
+    LEVELS_FIRST,
+    STYLE,
+    SURPLUS,
+    Collisions,
+    Digit,
+    Format,
+    Keys,
+    Style,
+    Surplus,
+)
 from rqvae_lib.semantic_ids.files import of_one_type, read_ids
 from rqvae_lib.semantic_ids.json_files import (
     read_lines,
@@ -42,7 +57,6 @@ from rqvae_lib.semantic_ids.json_files import (
 from rqvae_lib.semantic_ids.json_files import write_lists as write_json
 from rqvae_lib.semantic_ids.numbering import (
     Codes,
-    Digit,
     WrittenIDs,
     colliding,
     count_collisions,
@@ -54,22 +68,8 @@ from rqvae_lib.semantic_ids.numbering import (
     written_numbers,
     wrong,
 )
-from rqvae_lib.semantic_ids.tokens import STYLES, WITHOUT_LEVEL, Style, vocabulary, write_tokens
+from rqvae_lib.semantic_ids.tokens import STYLES, WITHOUT_LEVEL, vocabulary, write_tokens
 
-Format = Literal[
-    "index-json",
-    "grid",
-    "catalogue-jsonl",
-    "sem-ids",
-    "text-json",
-    "parquet",
-    "csv",
-    "records",
-    "tokens",
-]
-Keys = Literal["items", "rows"]
-Collisions = Literal["disambiguate", "keep", "refuse"]
-Surplus = Literal["refuse", "drop"]
 ENDINGS: dict[Format, tuple[str, ...]] = {
     "index-json": (".json",),
     "grid": (".npy", ".safetensors"),
@@ -102,8 +102,8 @@ def check_export(
     format: Format,
     *,
     offsets: bool = False,
-    collision_digit: Digit = "all",
-    token_style: Style = "lc-rec",
+    collision_digit: Digit = DIGIT,
+    token_style: Style = STYLE,
 ) -> None:
     """Refuse what no catalogue could be exported with.
 
@@ -139,13 +139,13 @@ def export_ids(
     *,
     format: Format,
     titles: Sequence[str] | None = None,
-    base: int = 0,
+    base: int = BASE,
     offsets: bool = False,
-    collision_digit: Digit = "all",
-    keys: Keys = "items",
-    token_style: Style = "lc-rec",
+    collision_digit: Digit = DIGIT,
+    keys: Keys = KEYS,
+    token_style: Style = STYLE,
     begin_end: bool = False,
-    levels_first: bool = True,
+    levels_first: bool = LEVELS_FIRST,
 ) -> tuple[str, ...]:
     """Write a catalogue's IDs in the shape that another project reads, atomically.
 
@@ -316,8 +316,8 @@ def import_ids(
     codebook_sizes: Sequence[int] | None = None,
     levels_first: bool | None = None,
     keys: Keys | None = None,
-    collisions: Collisions = "disambiguate",
-    surplus: Surplus = "refuse",
+    collisions: Collisions = COLLISIONS,
+    surplus: Surplus = SURPLUS,
 ) -> ImportedIDs:
     """Read IDs that another project wrote, or that `export_ids` or `write_ids` did.
 

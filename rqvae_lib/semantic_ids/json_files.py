@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.semantic_ids.config import Style
 from rqvae_lib.semantic_ids.numbering import LARGEST, Numbers, WrittenIDs, ragged, shown, wrong
 from rqvae_lib.semantic_ids.tokens import (
     BEGIN,
     END,
-    Style,
     WrongToken,
     read_tokens,
     split_tokens,

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs, disambiguate
+from rqvae_lib.semantic_ids.config import BASE, DIGIT, Digit
 
-Digit = Literal["all", "colliding", "none"]
 LARGEST = 2**31 - 1  # a number in a file; codebooks are far smaller
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -86,7 +86,7 @@ def shown(found: object, length: int = 40) -> str:
 
 
 def written_numbers(
-    ids: SemanticIDs, *, base: int = 0, offsets: bool = False, digit: Digit = "all"
+    ids: SemanticIDs, *, base: int = BASE, offsets: bool = False, digit: Digit = DIGIT
 ) -> Numbers:
     """Return the numbers to write for a catalogue.
 

@@ -11,16 +11,16 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.numbering import Digit, Numbers, level_starts, ragged, shown
+from rqvae_lib.semantic_ids.config import BASE, DIGIT, STYLE, Digit, Style
+from rqvae_lib.semantic_ids.numbering import Numbers, level_starts, ragged, shown
 
-Style = Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"]
 STYLES: dict[Style, str] = {  # of a level's letter, its number from 0, and a number
     "lc-rec": "<{letter}_{number}>",
     "openonerec": "<s_{letter}_{number}>",
@@ -48,7 +48,7 @@ def letter(level: int) -> str:
     return name
 
 
-def token(level: int, number: int, style: Style = "lc-rec") -> str:
+def token(level: int, number: int, style: Style = STYLE) -> str:
     """Return the token of a number at a level, counted from 0: <a_12>, or as `STYLES` has it."""
     return STYLES[style].format(letter=letter(level), level=level, number=number)
 
@@ -163,11 +163,11 @@ def _at_first(marker: NDArray[np.bool_], lengths: NDArray[np.int64]) -> NDArray[
 def vocabulary(
     ids: SemanticIDs,
     *,
-    base: int = 0,
+    base: int = BASE,
     offsets: bool = False,
-    digit: Digit = "all",
+    digit: Digit = DIGIT,
     begin_end: bool = False,
-    style: Style = "lc-rec",
+    style: Style = STYLE,
 ) -> list[str]:
     """Return every token that the codebooks of a catalogue can ask for, level by level.
 

@@ -63,8 +63,11 @@ def is_own(columns: list[str]) -> bool:
     return tuple(columns[: len(OWN)]) == OWN and "disambiguation" in columns
 
 
-def read_columns(path: Path) -> WrittenIDs:
+def read_columns(path: Path) -> tuple[WrittenIDs, str]:
     """Read a .csv or .parquet table of IDs.
+
+    Returns:
+        What the file says, and a sentence about its columns.
 
     Raises:
         ValueError: if it is no such table; the message names the row and the column.
@@ -91,14 +94,16 @@ def read_columns(path: Path) -> WrittenIDs:
     if not table.num_rows:
         raise ValueError(f"{path} has no rows, expected one for each item: make it again")
     keys = _keys(path, table.column(key), key)
+    others = [name for name in found if name not in names]
+    about = f"a table: items from {key!r}, codes from {', '.join(map(repr, names[1:]))}"
+    about += f"; not read: {shown(', '.join(others), 80)}" if others else ""
     if levels:
         columns = [_integers(path, table.column(name), name) for name in levels]
         lengths = np.full(table.num_rows, len(levels), dtype=np.int64)
-        return WrittenIDs(
-            str(path), Numbers(np.stack(columns, 1), lengths), keys, "row", (*levels,)
-        )
+        numbers = Numbers(np.stack(columns, 1), lengths)
+        return WrittenIDs(str(path), numbers, keys, "row", (*levels,)), about
     numbers, named = _one_column(path, table.column(lists[0]), lists[0], keys)
-    return WrittenIDs(str(path), numbers, keys, "row", levels_named=named)
+    return WrittenIDs(str(path), numbers, keys, "row", levels_named=named), about
 
 
 def _damaged(path: Path, error: Exception) -> Exception:

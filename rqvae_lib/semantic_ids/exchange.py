@@ -82,6 +82,7 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "records": (".bin",),
 }
 LARGEST_SIZE = 2**62  # of a codebook whose size is not known yet
+TYPED = (".jsonl", ".parquet")  # what tells the number 7 from the text "7"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle")
 
 
@@ -328,7 +329,9 @@ def import_ids(
     Args:
         path: a .json, .sem_ids, .jsonl, .csv, .parquet, .npy, .safetensors or .bin file.
         item_ids: the dataset's own ids of the items that the file must hold, (N,), in catalogue
-            order: all whole numbers or all strings. None: the file's items in the file's order.
+            order: all whole numbers or all strings. None: the file's items in the file's order. The
+            ids of .jsonl and .parquet keep their type; others are numbers if all of them are whole
+            numbers, otherwise strings, so "007" is not 7.
         base: the number of a level's first code. It is 0 if any code is 0, and 1 if the lowest code
             of every level is 1.
         offsets: whether the sizes of the levels before it are added to each number. They are if
@@ -358,6 +361,8 @@ def import_ids(
     if base not in (None, 0, 1):
         raise ValueError(f"base is {base}; expected 0 or 1")
     wanted = None if item_ids is None else of_one_type(item_ids)
+    if wanted is not None and not len(wanted):
+        raise ValueError(f"item_ids is empty, so {path} has no item to read: pass the items' ids")
     strict = wanted if surplus == "refuse" else None
     written, titles, about = _read(path, levels_first, wanted, strict)
     if titles is not None:  # this library's own table: from 0, without offsets, with a digit
@@ -386,8 +391,8 @@ def check_readable(path: str | Path) -> None:
     """
     path = Path(path)
     with path.open("rb") as file:
-        beginning = file.read(2)
-    pickled = beginning[:1] == b"\x80" or beginning == b"PK"
+        beginning = file.read(4)
+    pickled = beginning[:1] == b"\x80" or beginning == b"PK\3\4"  # torch writes a zip file
     if path.suffix in PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
         raise ValueError(
             f"{path} is a pickle. Opening one runs the code in it, so it was not opened: if you "
@@ -420,7 +425,8 @@ def _read(
         case ".csv" | ".parquet":
             if is_own(columns_of(path)):
                 return _read_own(path, strict)
-            return read_columns(path), None, ("a table",)
+            written, about = read_columns(path)
+            return written, None, (about,)
     return read_object(path), None, ("a JSON object",)
 
 
@@ -453,7 +459,9 @@ def _match(
     """Return the file's row of each item, (N,), the items' ids, and what was taken for what."""
     count = len(written.numbers.lengths)
     if wanted is None:
-        own = np.arange(count) if written.keys is None else _as_numbers(written.keys)
+        own = np.arange(count) if written.keys is None else written.keys
+        if Path(written.where).suffix not in TYPED:
+            own = _as_numbers(own)
         return np.arange(count), own, (f"{count:,} items",)
     if written.keys is None:
         if count != len(wanted):
@@ -527,6 +535,13 @@ def _check_keys(written: WrittenIDs) -> None:
             row = int(blank.argmax())
             at = place("line" if written.row == "line" else "row", row, None)
             raise wrong(written.where, at, "", keys[row], "an id")
+        try:
+            "".join(keys).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            row = next(row for row, one in enumerate(keys) if half in one)
+            at = place("line" if written.row == "line" else "row", row, None)
+            raise wrong(written.where, at, "", keys[row], "an id of whole characters") from None
     repeated = np.zeros(0) if keys is None else pd.Series(keys).duplicated().to_numpy()
     if keys is not None and repeated.any():
         row = int(repeated.argmax())

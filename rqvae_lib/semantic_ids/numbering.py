@@ -169,10 +169,6 @@ def interpret(
     codes = np.ascontiguousarray(learned - first)
     _check_codes(written, codes, first + starts[:num_levels], sizes)
     digits = np.where(lengths == width, table[:, -1], -1) if digit else None
-    if digits is not None and (digits < -1).any():
-        row = int((digits < -1).argmax())
-        number = int(written.numbers.table[row, -1])
-        raise written.wrong(row, width - 1, number, "a collision digit with its offset")
     used = tuple(int(high) + 1 for high in codes.max(0))
     said = _sentences(width, num_levels, digit, first, starts, lengths, sizes, used)
     return Codes(codes, digits, sizes or used, said)

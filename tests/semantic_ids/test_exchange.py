@@ -244,6 +244,7 @@ SHAPES = {
         '8,"1,0,2","1,0,3","1,256,515",0\n9,"1,0,2","0,0,2","0,256,514",1\n',
         [[1, 0, 3], [0, 0, 2]],
         own=[8, 9],
+        says=("codes from 'codebook'; not read: 'origin_codebook, offset_codebook, index'",),
     ),
     "TorchEasyRec: lists": Shape(
         "item_to_sid.parquet",
@@ -658,6 +659,12 @@ BAD = {
     "no items": ("x.json", "{}", "has no items"),
     "no JSON": ("x.json", '{"7": [0, 1}', "is not JSON"),
     "no bytes": ("x.json", "", "is not JSON"),
+    "a blank key": ("x.json", '{"7": [0, 1], " ": [1, 0]}', "row 1: found ' ', expected an id"),
+    "half a character": (
+        "x.json",
+        '{"7": [0, 1], "a\\ud800": [1, 0]}',
+        r"row 1: found 'a\\ud800', expected an id of whole characters",
+    ),
     "too deep": ("x.json", "[" * 100_000, "is not JSON"),
     "Latin-1": ("x.json", b'{"\xe9": [0]}', "is not UTF-8 text"),
     "a fraction": ("x.json", '{"7": [0, 1.0]}', "item '7', level 2: found 1.0, expected a code"),
@@ -967,3 +974,27 @@ def test_every_format_has_its_endings() -> None:
         for ending in endings:
             check_export(f"x{ending}", format)
     assert exchange.PICKLES
+
+
+def test_ids_keep_the_type_that_a_file_gives_them(tmp_path: Path) -> None:
+    lines = '{"item_id": "7", "token_ids": [0, 3]}\n{"item_id": "8", "token_ids": [2, 0]}'
+    assert import_ids(put(tmp_path, "x.jsonl", lines)).item_ids.tolist() == ["7", "8"]
+    table = parquet(pid=["7", "8"], codes=[[0, 3], [2, 0]])
+    assert import_ids(put(tmp_path, "x.parquet", table)).item_ids.tolist() == ["7", "8"]
+    keys = '{"7": [0, 3], "8": [2, 0]}'
+    assert import_ids(put(tmp_path, "x.json", keys)).item_ids.tolist() == [7, 8]
+    rows = "item_id,codebook_lv1,codebook_lv2\n007,0,3\n8,2,0\n"
+    assert import_ids(put(tmp_path, "x.csv", rows)).item_ids.tolist() == ["007", "8"]
+    for wanted in ([7, 8], ["7", "8"]):
+        found = import_ids(tmp_path / "x.jsonl", wanted)  # type: ignore[arg-type]
+        assert found.item_ids.tolist() == wanted
+
+
+def test_a_header_that_begins_like_a_zip_file_is_no_pickle(tmp_path: Path) -> None:
+    path = put(tmp_path, "x.csv", "PK,item_id,codebook_lv1\n5,1,0\n6,2,1\n")
+    assert import_ids(path).ids.codes.tolist() == [[0], [1]]
+
+
+def test_no_items_are_no_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="item_ids is empty"):
+        import_ids(put(tmp_path, "x.json", '{"7": [0, 3]}'), [])

@@ -135,6 +135,18 @@ def test_a_language_models_tokenizer_reads_them_among_words(name: str, tmp_path:
         assert (decoded == text) == (name == "byte-level BPE")
 
 
+def test_added_in_other_ways_they_are_not_read_back() -> None:
+    """Why the page on formats asks for tokens that are neither normalized nor special."""
+    tokenizers = pytest.importorskip("tokenizers")
+    reader = language_model_tokenizers()["lower-casing WordPiece"]
+    reader.add_tokens(["<a_1>", "<|SID_begin|>"])  # normalized, as by default
+    assert reader.encode("<A_1>").tokens == ["<a_1>"]
+    assert reader.encode("<|SID_begin|>").tokens == ["<|sid_begin|>"]
+    reader = language_model_tokenizers()["byte-level BPE"]
+    reader.add_special_tokens([tokenizers.AddedToken("<a_1>")])
+    assert reader.decode(reader.encode("film <a_1>").ids) == "film "
+
+
 def test_the_file_says_that_nothing_is_changed(tmp_path: Path) -> None:
     content = json.loads(exported(tmp_path / "tokenizer.json", IDS).read_text("utf-8"))
     assert content["normalizer"] is None

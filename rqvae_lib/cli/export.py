@@ -108,7 +108,8 @@ def export_command(
     from rqvae_lib.cli.common import check_device
     from rqvae_lib.cli.ids_options import check_ids_options
     from rqvae_lib.io.atomic import check_writable
-    from rqvae_lib.semantic_ids.exchange import check_export, export_ids, python_for_grid
+    from rqvae_lib.semantic_ids.array_files import python_for_grid
+    from rqvae_lib.semantic_ids.exports import check_export, export_ids
 
     check_device(device)
     check_export(

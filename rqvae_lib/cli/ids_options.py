@@ -17,7 +17,7 @@ from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys,
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.io.tensor_files import Card
-    from rqvae_lib.semantic_ids.exchange import ImportedIDs
+    from rqvae_lib.semantic_ids.imports import ImportedIDs
 
 IDs = Annotated[
     Path | None,
@@ -133,7 +133,7 @@ def check_ids_options(context: typer.Context, *instead_of: str) -> Path | None:
         The file that --ids names, if there is one.
     """
     from rqvae_lib.cli.common import typed
-    from rqvae_lib.semantic_ids.exchange import check_readable
+    from rqvae_lib.semantic_ids.imports import check_readable
 
     ids: Path | None = context.params["ids"]
     if ids is None:
@@ -159,7 +159,7 @@ def ids_of_file(context: typer.Context, dataset: "Dataset | None") -> "ImportedI
         context: of a command that `takes_ids`.
         dataset: whose items they are; None for all items of the file.
     """
-    from rqvae_lib.semantic_ids.exchange import import_ids
+    from rqvae_lib.semantic_ids.imports import import_ids
 
     given = context.params
     found = import_ids(

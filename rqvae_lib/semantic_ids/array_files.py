@@ -154,3 +154,35 @@ def write_records(path: Path, item_ids: NDArray[np.int64], table: NDArray[np.int
     records["item_id"], records["codes"] = item_ids, table
     with write_atomically(path) as temporary:
         records.tofile(temporary)
+
+
+# Pickles
+
+GRID_FILE = "merged_predictions_tensor.pt"
+
+
+def python_for_grid(path: Path) -> str:
+    """Return the commands that turn an exported array into the pickle that GRID reads, and back.
+
+    Args:
+        path: the array, .npy or .safetensors.
+    """
+    if path.suffix == ".npy":
+        there = f"torch.save(torch.from_numpy(numpy.load({str(path)!r})), {GRID_FILE!r})"
+        imports = "import numpy, torch"
+    else:
+        there = f"torch.save(load_file({str(path)!r})['semantic_ids'], {GRID_FILE!r})"
+        imports = "import torch; from safetensors.torch import load_file"
+    return (
+        f'for GRID: python -c "{imports}; {there}"\n'
+        f"and back: {python_for_pickle(GRID_FILE, str(Path(GRID_FILE).with_suffix('.npy')))}"
+    )
+
+
+def python_for_pickle(pickle: str, npy: str) -> str:
+    """Return the command that turns a pickle of an array into a .npy file."""
+    if Path(pickle).suffix in (".pt", ".pth"):
+        read = f"torch.load({pickle!r}, weights_only=True).numpy()"
+        return f'python -c "import numpy, torch; numpy.save({npy!r}, {read})"'
+    read = f"numpy.asarray(pickle.load(open({pickle!r}, 'rb')))"
+    return f'python -c "import numpy, pickle; numpy.save({npy!r}, {read})"'

@@ -22,6 +22,18 @@ Style = Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"]
 Collisions = Literal["disambiguate", "keep", "refuse"]
 Surplus = Literal["refuse", "drop"]
 
+ENDINGS: dict[Format, tuple[str, ...]] = {
+    "index-json": (".json",),
+    "grid": (".npy", ".safetensors"),
+    "catalogue-jsonl": (".jsonl",),
+    "sem-ids": (".sem_ids", ".json"),
+    "text-json": (".json",),
+    "parquet": (".parquet",),
+    "csv": (".csv",),
+    "tokens": (".txt", ".json"),
+    "records": (".bin",),
+}
+
 BASE = 0  # the first code of a level
 DIGIT: Digit = "all"
 KEYS: Keys = "items"

@@ -23,7 +23,8 @@ from rqvae_lib.models.configs import (
     TransformerConfig,
 )
 from rqvae_lib.models.registry import name_of
-from rqvae_lib.semantic_ids.exchange import export_ids, import_ids
+from rqvae_lib.semantic_ids.exports import export_ids
+from rqvae_lib.semantic_ids.imports import import_ids
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.recipes import train_recommender, train_rqvae, train_sasrec

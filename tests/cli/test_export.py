@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rqvae_lib import load_recommender, read_ids
-from rqvae_lib.semantic_ids.exchange import ENDINGS, import_ids
+from rqvae_lib.semantic_ids.config import ENDINGS
+from rqvae_lib.semantic_ids.imports import import_ids
 from tests.cli.running import fails, run, succeeds
 
 SIZES = (8, 8, 8)

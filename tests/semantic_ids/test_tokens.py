@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.exchange import export_ids
+from rqvae_lib.semantic_ids.exports import export_ids
 from rqvae_lib.semantic_ids.tokens import letter, read_tokens, token, vocabulary
 
 IDS = SemanticIDs(torch.tensor([[2, 1], [0, 1], [2, 1], [1, 0]]), [3, 2])

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.exchange import Format, export_ids, import_ids
+from rqvae_lib.semantic_ids.config import Format
+from rqvae_lib.semantic_ids.exports import export_ids
+from rqvae_lib.semantic_ids.imports import import_ids
 from tests.robustness.fuzz.harness import Mutation
 
 IDS = SemanticIDs(torch.tensor([[2, 1], [0, 1], [2, 1], [2, 0], [1, 0], [1, 1]]), [3, 2])

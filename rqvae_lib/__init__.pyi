@@ -29,8 +29,10 @@ from .models.configs import SASRecConfig as SASRecConfig
 from .models.item_knn import ItemKNN as ItemKNN
 from .models.popularity import Popularity as Popularity
 from .semantic_ids.catalogue import SemanticIDs as SemanticIDs
+from .semantic_ids.exports import export_ids as export_ids
 from .semantic_ids.files import read_ids as read_ids
 from .semantic_ids.files import write_ids as write_ids
+from .semantic_ids.imports import import_ids as import_ids
 from .semantic_ids.trie import Trie as Trie
 from .tokenizer.config import RQVAEConfig as RQVAEConfig
 from .tokenizer.metrics import tokenizer_metrics as tokenizer_metrics

@@ -5,6 +5,7 @@
     rqvae-lib train-rqvae         embeddings → a tokenizer
     rqvae-lib compare-tokenizers  several seeds, beside residual k-means
     rqvae-lib inference-rqvae     a tokenizer → a table of semantic IDs
+    rqvae-lib export              semantic IDs → a file in the shape of another project
     rqvae-lib train-recommender   histories, written in semantic IDs → a recommender
     rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
     rqvae-lib evaluate            all of them on the same targets
@@ -24,6 +25,7 @@ import typer
 from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
 from rqvae_lib.cli.embed import embed_command
 from rqvae_lib.cli.evaluate import evaluate_command
+from rqvae_lib.cli.export import export_command
 from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
 from rqvae_lib.cli.inspect import inspect_command
 from rqvae_lib.cli.recommend import recommend_command
@@ -46,6 +48,7 @@ app.command("embed")(embed_command)
 app.command("train-rqvae")(train_rqvae_command)
 app.command("compare-tokenizers")(compare_tokenizers_command)
 app.command("inference-rqvae")(inference_rqvae_command)
+app.command("export")(export_command)
 app.command("train-recommender")(train_recommender_command)
 app.command("train-decoder", hidden=True)(train_recommender_command)  # its former name
 app.command("train-sasrec")(train_sasrec_command)

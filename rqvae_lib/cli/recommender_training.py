@@ -41,8 +41,12 @@ def measure_and_save(
     seed: int,
     device: str,
     half: bool,
+    **more: Any,
 ) -> None:
-    """Measure a trained recommender on the validation targets, write it, and report."""
+    """Measure a trained recommender on the validation targets, write it, and report.
+
+    What else its card is to say comes in `more`, as JSON.
+    """
     from rqvae_lib.checkpoints.models import round_to_half
     from rqvae_lib.cli.common import command_line
     from rqvae_lib.evaluation.validation import validate
@@ -51,7 +55,8 @@ def measure_and_save(
         round_to_half(model)  # measured as it will be loaded
     metrics = validate(model, split, device)
     means = {name: value.mean for name, value in metrics.items()}
-    save(path, model, dataset, split, half=half, command=command_line(), seed=seed, metrics=means)
+    said = {"command": command_line(), "seed": seed, "metrics": means, **more}
+    save(path, model, dataset, split, half=half, **said)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

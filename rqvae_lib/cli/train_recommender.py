@@ -3,9 +3,12 @@
 Seen at work in: chapter 08.
 """
 
+from typing import Any
+
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
+from rqvae_lib.cli.ids_options import takes_ids
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
     RUNS,
@@ -43,6 +46,7 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 
 @takes_data
+@takes_ids
 def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
@@ -67,6 +71,9 @@ def train_recommender_command(
 ) -> None:
     """Train a transformer to write the semantic ID of a user's next item.
 
+    The IDs come from a tokenizer, or from a file (--ids), also another project's. What such a file
+    does not say is inferred, and said on stderr.
+
     Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
     default split, leave-one-out, the validation target is each user's second-to-last item. Writes
     recommender.safetensors, and recommender-state.safetensors to resume from.
@@ -74,6 +81,7 @@ def train_recommender_command(
     from rqvae_lib.checkpoints.models import save_recommender
     from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
     from rqvae_lib.cli.common import check_device, check_resumable, hold_out
+    from rqvae_lib.cli.ids_options import card_of_ids, check_ids_options, ids_of_file
     from rqvae_lib.cli.recommender_training import measure_and_save
     from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
@@ -81,6 +89,7 @@ def train_recommender_command(
 
     path, state = output / RECOMMENDER_FILE, output / "recommender-state.safetensors"
     check_device(device)
+    ids = check_ids_options(context, "tokenizer", "embeddings")
     check_writable(path)
     transformer = TransformerConfig(dropout=dropout)
     shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
@@ -88,13 +97,17 @@ def train_recommender_command(
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
     if resume:
         check_resumable(state)
-    found = find_tokenizer(tokenizer, embeddings, split)
+    found = None if ids else find_tokenizer(tokenizer, embeddings, split)
     context.with_resource(only_process_in(output))
     dataset = data.load()
     held_out = hold_out(dataset, split)
-    ids = catalogue_of(found, seed, dataset, embeddings, device, held_out)
+    if ids:
+        catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
+    else:
+        catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
+        origin = {}
     model, _ = train_recommender(
-        ids,
+        catalogue,
         held_out.train,
         config,
         training,
@@ -102,9 +115,8 @@ def train_recommender_command(
         state_path=state,
         resume=resume,
     )
-    measure_and_save(
-        save_recommender, path, model, dataset, held_out, seed=seed, device=device, half=half
-    )
+    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, **origin}
+    measure_and_save(save_recommender, path, model, dataset, held_out, **how)
 
 
 def _config_of(

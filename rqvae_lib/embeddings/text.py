@@ -19,14 +19,11 @@ EMNLP 2019. Derived in: chapter 02; first used in the quickstart, chapter 00.
 
 import hashlib
 import json
-import math
 import reprlib
 import shlex
 from collections.abc import Sequence
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -38,10 +35,10 @@ from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.io.npy_files import read_npy
 from rqvae_lib.ops.rows import check_finite
 
 ENDING = ".safetensors"
-_MAX_HEADER_BYTES = 2**16  # of a .npy file of numbers; NumPy's own headers have 128
 
 
 def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None) -> Tensor:
@@ -125,15 +122,7 @@ def _how_to_make(path: Path) -> str:
 
 def _read_array(path: Path, num_items: int) -> Tensor:
     """Read vectors from a .npy file of numbers, without executing anything in it."""
-    try:
-        _check_size(path)
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    # What NumPy raises for a header that it cannot parse.
-    except (ValueError, EOFError, SyntaxError, TokenError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a .npy file of numbers ({error}): write it with numpy.save"
-        ) from error
+    array = read_npy(path)
     if array.ndim != 2 or len(array) != num_items or array.dtype.kind not in "fiu":
         raise ValueError(
             f"{path} holds {array.dtype} of shape {array.shape}, expected numbers with one row for "
@@ -142,27 +131,6 @@ def _read_array(path: Path, num_items: int) -> Tensor:
     embeddings = torch.from_numpy(array.astype(np.float32))  # (N, D)
     check_finite(embeddings, str(path))
     return embeddings
-
-
-def _check_size(path: Path) -> None:
-    """Raise ValueError for a .npy file whose header promises more than the file holds.
-
-    NumPy allocates memory for everything that a file promises, both its header and its numbers, so
-    this check comes first.
-    """
-    with path.open("rb") as file:
-        start = BytesIO(file.read(_MAX_HEADER_BYTES))
-    version = np.lib.format.read_magic(start)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise ValueError(f"format {version}, expected 1.0 or 2.0")
-    shape, _, dtype = read_header(start)
-    promised, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - start.tell()
-    if promised > held:
-        raise ValueError(f"it holds {held:,} bytes, but its header promises {promised:,}")
 
 
 def encode_texts(

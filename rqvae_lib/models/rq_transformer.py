@@ -40,7 +40,6 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
 from rqvae_lib.semantic_ids.trie import Children
 
-
 # To look up a choice's vector and multiply it costs about as much as this many dot products in one
 # large matrix product (measured on a CPU, with vectors of 64 numbers).
 PRODUCTS_PER_LOOKUP = 8

@@ -111,7 +111,7 @@ def read_ids(
             raise _wrong(
                 path, row, name, found[name][row], f"a code of its codebook, 0 to {size - 1}"
             )
-    wanted = None if item_ids is None else _of_one_type(item_ids)
+    wanted = None if item_ids is None else of_one_type(item_ids)
     own = _own_ids(path, frame, wanted)
     _check_unique(path, own)
     rows = _rows_of(path, own, own if wanted is None else wanted)
@@ -225,8 +225,12 @@ def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
     raise _wrong(path, row, name, column[row], "a whole number")
 
 
-def _of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
-    """Return the ids that a caller passed as an array of int64 or of Python strings."""
+def of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
+    """Return the ids that a caller passed as an array of int64 or of Python strings.
+
+    Raises:
+        ValueError: if some are text and others numbers, or one is neither.
+    """
     listed = np.asarray(item_ids, dtype=object)
     if all(isinstance(one, str) for one in listed):
         return listed

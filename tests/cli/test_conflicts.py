@@ -221,6 +221,7 @@ WHICH_DATA = [
         "train-rqvae",
         "compare-tokenizers",
         "inference-rqvae --tokenizer pretrained",
+        "export --format csv --output ids.csv --tokenizer pretrained",
         "train-recommender --tokenizer pretrained",
         "train-sasrec",
         "evaluate",

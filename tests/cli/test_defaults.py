@@ -25,6 +25,8 @@ from rqvae_lib.models.configs import (
     TransformerConfig,
 )
 from rqvae_lib.models.registry import name_of
+from rqvae_lib.semantic_ids.exports import export_ids
+from rqvae_lib.semantic_ids.imports import import_ids
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.recipes import train_recommender, train_rqvae, train_sasrec
@@ -55,6 +57,16 @@ RECOMMENDER = {
         for name in ("batch_size", "learning_rate", "weight_decay", "seed")
     },
 }
+READING_IDS = {  # `ids_sizes` are called codebook_sizes there
+    "ids_sizes": default_of(import_ids, "codebook_sizes"),
+    **{
+        f"ids_{name}": default_of(import_ids, name)
+        for name in (
+            *("base", "offsets", "collision_digit", "levels_first", "keys", "collisions"),
+            "surplus",
+        )
+    },
+}
 SPLIT = "leave-one-out"  # what `item_vectors` and the literature do
 # For each command, each option that is a setting of the library, with the library's default.
 SETTINGS: dict[str, dict[str, object]] = {
@@ -83,8 +95,21 @@ SETTINGS: dict[str, dict[str, object]] = {
         "device": default_of(train_rqvae, "device"),
     },
     "inference-rqvae": {"seed": TrainingConfig.seed, "device": "cpu"},
+    "export": {
+        **READING_IDS,
+        **{
+            name: default_of(export_ids, name)
+            for name in (
+                *("base", "offsets", "collision_digit", "keys", "token_style", "levels_first"),
+                "begin_end",
+            )
+        },
+        "seed": TrainingConfig.seed,
+        "device": "cpu",
+    },
     "train-recommender": {
         **RECOMMENDER,
+        **READING_IDS,
         "architecture": name_of(DecoderOnlyConfig()),  # what `train_recommender` trains
         "valid_only": CodeSequenceConfig.valid_only,
         "prefix_embeddings": RQTransformerConfig.prefix_embeddings,
@@ -115,7 +140,7 @@ SETTINGS["train-decoder"] = SETTINGS["train-recommender"]
 OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
-    *("genre", "half", "residual_kmeans", "part", "seeds", "help"),
+    *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
 }
 
 
@@ -182,12 +207,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     shown = succeeds("--help", folder=tmp_path)
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
-        *("train-sasrec", "evaluate", "recommend", "inspect"),
+        *("train-sasrec", "evaluate", "recommend", "inspect", "export"),
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""The shapes in which IDs go to other projects, and the default of every choice that they leave.
+
+Used by: the export and the import of IDs.
+"""
+
+from typing import Literal
+
+Format = Literal[
+    "index-json",
+    "grid",
+    "catalogue-jsonl",
+    "sem-ids",
+    "text-json",
+    "parquet",
+    "csv",
+    "records",
+    "tokens",
+]
+Digit = Literal["all", "colliding", "none"]
+Keys = Literal["items", "rows"]
+Style = Literal["lc-rec", "openonerec", "unigenrec", "forge", "sid"]
+Collisions = Literal["disambiguate", "keep", "refuse"]
+Surplus = Literal["refuse", "drop"]
+
+ENDINGS: dict[Format, tuple[str, ...]] = {
+    "index-json": (".json",),
+    "grid": (".npy", ".safetensors"),
+    "catalogue-jsonl": (".jsonl",),
+    "sem-ids": (".sem_ids", ".json"),
+    "text-json": (".json",),
+    "parquet": (".parquet",),
+    "csv": (".csv",),
+    "tokens": (".txt", ".json"),
+    "records": (".bin",),
+}
+
+BASE = 0  # the first code of a level
+DIGIT: Digit = "all"
+KEYS: Keys = "items"
+STYLE: Style = "lc-rec"
+LEVELS_FIRST = True  # of an array
+COLLISIONS: Collisions = "disambiguate"
+SURPLUS: Surplus = "refuse"

@@ -1,0 +1,237 @@
+"""IDs in from other projects, in the shapes that those projects write.
+
+`read_ids` reads this library's own table and checks it field by field. `import_ids` is for
+everybody else's files. Such a file does not say how its numbers are meant; whatever is inferred is
+said, and can be overruled.
+
+Pickles are not opened, since opening one runs the code in it. The refusal says how to convert one.
+
+Used by: the commands that take a file of IDs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rqvae_lib.semantic_ids.array_files import python_for_pickle, read_array, read_records
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.column_files import columns_of, is_own, read_columns
+from rqvae_lib.semantic_ids.config import COLLISIONS, ENDINGS, SURPLUS, Collisions, Keys, Surplus
+from rqvae_lib.semantic_ids.files import of_one_type, read_ids
+from rqvae_lib.semantic_ids.json_files import read_lines, read_object
+from rqvae_lib.semantic_ids.matching import check_keys, match_items
+from rqvae_lib.semantic_ids.numbering import (
+    Codes,
+    WrittenIDs,
+    colliding,
+    count_collisions,
+    interpret,
+    place,
+    with_digit_as_level,
+    written_numbers,
+)
+
+LARGEST_SIZE = 2**62  # of a codebook whose size is not known yet
+PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+
+
+class ImportedIDs(NamedTuple):
+    """The content of another project's file, in catalogue order: row i of each part is item i."""
+
+    ids: SemanticIDs
+    item_ids: NDArray[Any]  # (N,), int64 or Python strings; row numbers where the file has no ids
+    titles: list[str] | None  # of this library's own tables only
+    said: tuple[str, ...]  # what was taken for what, and what was counted
+
+
+def import_ids(
+    path: str | Path,
+    item_ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
+    *,
+    base: int | None = None,
+    offsets: bool | None = None,
+    collision_digit: bool | None = None,
+    codebook_sizes: Sequence[int] | None = None,
+    levels_first: bool | None = None,
+    keys: Keys | None = None,
+    collisions: Collisions = COLLISIONS,
+    surplus: Surplus = SURPLUS,
+) -> ImportedIDs:
+    """Read IDs that another project wrote, or that `export_ids` or `write_ids` did.
+
+    The format is recognized by the file's ending and its content. What the file does not say is
+    inferred: None asks for it, and the result says what was taken for what. Where two readings are
+    possible, the file is refused and the message names the argument.
+
+    Args:
+        path: a .json, .sem_ids, .jsonl, .csv, .parquet, .npy, .safetensors or .bin file.
+        item_ids: the dataset's own ids of the items that the file must hold, (N,), in catalogue
+            order: all whole numbers or all strings. None: the file's items in the file's order. The
+            ids of .jsonl and .parquet keep their type; others are numbers if all of them are whole
+            numbers, otherwise strings, so "007" is not 7.
+        base: the number of a level's first code. It is 0 if any code is 0, and 1 if the lowest code
+            of every level is 1.
+        offsets: whether the sizes of the levels before it are added to each number. They are if
+            each level's numbers lie behind those of the level before.
+        collision_digit: whether the last number tells items with equal codes apart. It does if only
+            some items have it, or if it counts the items that share all other numbers, and these
+            are at most half of all items.
+        codebook_sizes: K of each level, without the collision digit. By default, each level's
+            largest code plus 1.
+        levels_first: of an array, whether its shape is (levels, items). By default, the side that
+            has as many numbers as there are items is the items, or the longer side.
+        keys: whether the file names items by their ids or by their rows in the catalogue, counted
+            from 0 or 1. By default, by ids if they are those of `item_ids`.
+        collisions: what becomes of items with equal codes. "disambiguate": this library's own last
+            code tells them apart, instead of the file's digit. "keep": the file's digit stays, as a
+            level like the others. "refuse": as the first, but two items with the same whole ID in
+            the file are an error.
+        surplus: what becomes of items that are in the file but not in `item_ids`: an error, or left
+            out. An item of the catalogue without an ID is always an error.
+
+    Raises:
+        ValueError: if the file is not such a file, or does not fit; the message names the file, and
+            the item or row.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    if base not in (None, 0, 1):
+        raise ValueError(f"base is {base}; expected 0 or 1")
+    wanted = None if item_ids is None else of_one_type(item_ids)
+    if wanted is not None and not len(wanted):
+        raise ValueError(f"item_ids is empty, so {path} has no item to read: pass the items' ids")
+    strict = wanted if surplus == "refuse" else None
+    written, titles, about = _read(path, levels_first, wanted, strict)
+    if titles is not None:  # this library's own table: from 0, without offsets, with a digit
+        base, offsets, collision_digit = 0, False, True
+    check_keys(written)
+    found = interpret(
+        written,
+        base=base,
+        offsets=offsets,
+        collision_digit=collision_digit,
+        codebook_sizes=codebook_sizes,
+    )
+    rows, own, matched = match_items(written, wanted, keys, surplus)
+    found = _of_rows(found, rows)
+    ids, about_collisions = _catalogue(written, found, collisions, rows)
+    said = (*about, *found.said, *matched, *about_collisions)
+    return ImportedIDs(ids, own, _some(titles, rows), said)
+
+
+def check_readable(path: str | Path) -> None:
+    """Refuse now a file that `import_ids` would refuse for what it is: missing, or a pickle.
+
+    Raises:
+        ValueError: if it is a pickle, or has an ending that no format has.
+        OSError: if it cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    pickled = beginning[:1] == b"\x80" or beginning == b"PK\3\4"  # torch writes a zip file
+    if path.suffix in PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
+        how = python_for_pickle(str(path), str(path.with_suffix(".npy")))
+        raise ValueError(
+            f"{path} is a pickle. Opening one runs the code in it, so it was not opened: if you "
+            f"trust it, convert it with {how}"
+        )
+    known = sorted({ending for endings in ENDINGS.values() for ending in endings} - {".txt"})
+    if path.suffix not in known:
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}: name a file of IDs that ends in {', '.join(known)}"
+        )
+
+
+def _read(
+    path: Path,
+    levels_first: bool | None,
+    wanted: NDArray[Any] | None,
+    strict: NDArray[Any] | None,
+) -> tuple[WrittenIDs, list[str] | None, tuple[str, ...]]:
+    """Return what a file says, the titles of our own table, and a sentence about its shape."""
+    check_readable(path)
+    match path.suffix:
+        case ".npy" | ".safetensors":
+            num_items = None if wanted is None else len(wanted)
+            written, about = read_array(path, levels_first, num_items)
+            return written, None, (about,)
+        case ".jsonl":
+            return read_lines(path), None, ("JSON lines",)
+        case ".bin":
+            return read_records(path), None, ("records of an item id and three codes",)
+        case ".csv" | ".parquet":
+            if is_own(columns_of(path)):
+                return _read_own(path, strict)
+            written, about = read_columns(path)
+            return written, None, (about,)
+    return read_object(path), None, ("a JSON object",)
+
+
+def _read_own(
+    path: Path, item_ids: NDArray[Any] | None
+) -> tuple[WrittenIDs, list[str], tuple[str, ...]]:
+    """Read this library's own table, and check all of it but its codebook sizes."""
+    levels = sum(name.startswith("code_") for name in columns_of(path))
+    table = read_ids(path, [LARGEST_SIZE] * levels, item_ids)
+    numbers = written_numbers(table.ids)
+    written = WrittenIDs(str(path), numbers, table.item_ids, "row")
+    return written, table.titles, ("a table of this library",)
+
+
+def _some(titles: list[str] | None, rows: NDArray[np.int64]) -> list[str] | None:
+    return None if titles is None else [titles[row] for row in rows.tolist()]
+
+
+def _of_rows(found: Codes, rows: NDArray[np.int64]) -> Codes:
+    digits = None if found.digits is None else found.digits[rows]
+    return found._replace(codes=found.codes[rows], digits=digits)
+
+
+# Items with the same ID
+
+
+def _catalogue(
+    written: WrittenIDs, found: Codes, collisions: Collisions, rows: NDArray[np.int64]
+) -> tuple[SemanticIDs, tuple[str, ...]]:
+    """Return the catalogue, and what was counted on the way to it."""
+    counted = count_collisions(found)
+    repeated = int(counted.repeated.sum())
+    if repeated and collisions == "refuse":
+        row = int(counted.repeated.argmax())
+        whole = found.codes[row].tolist()
+        named = place(written.row, int(rows[row]), written.keys)
+        raise ValueError(
+            f"{written.where}, {named}: its ID, codes {whole}, is that of an earlier item; "
+            f"{counted.distinct:,} of {len(rows):,} IDs are distinct: pass "
+            "collisions='disambiguate' (--ids-collisions) to tell such items apart"
+        )
+    said = [f"{counted.distinct:,} distinct IDs of {len(rows):,} items"]
+    if collisions == "keep":
+        found = with_digit_as_level(found)
+    ids = SemanticIDs(torch.from_numpy(np.ascontiguousarray(found.codes)), found.sizes)
+    shared = int(colliding(ids).sum())
+    if shared:
+        said.append(
+            f"{shared:,} items share their codes; a last code tells them apart (collisions)"
+        )
+    moved = _moved(ids, found)
+    if moved:
+        said.append(
+            f"for {moved:,} items it differs from the file's, whose items had another order"
+        )
+    return ids, tuple(said)
+
+
+def _moved(ids: SemanticIDs, found: Codes) -> int:
+    """Count the items whose place among those with the same codes is not that of the digit."""
+    if found.digits is None:
+        return 0
+    order = np.lexsort((found.digits, *ids.codes.numpy().T[::-1]))
+    ranks = np.empty(len(ids), dtype=np.int64)
+    ranks[order] = ids.ids[ids.order, -1].numpy()
+    return int((ranks != ids.ids[:, -1].numpy()).sum())

@@ -150,7 +150,8 @@ def read_columns(path: Path, layout: Layout, theirs: Mapping[str, str]) -> dict[
     Returns:
         By the library's name: ids as int64 if all of them are plain whole numbers, otherwise as
         categories of text; timestamps as int64 or float64 and ratings as float64 if all of them are
-        numbers; all else as text. An empty field is missing.
+        numbers; all else as text. An empty field is missing. The words of genres in RecBole's
+        token_seq, which are separated by spaces, are separated by "|".
 
     Raises:
         ValueError: if a row has another number of fields than the header, a quote is not closed, or
@@ -159,11 +160,15 @@ def read_columns(path: Path, layout: Layout, theirs: Mapping[str, str]) -> dict[
     kinds = {name: KINDS.get(name, "text") for name in theirs}
     while True:
         try:
-            return _read(path, layout, theirs, kinds)
+            columns = _read(path, layout, theirs, kinds)
+            break
         except _NotOfItsKind as error:
             wrong = [name for name in theirs if name in error.args]
             for name in wrong or theirs:
                 kinds[name] = WEAKER.get(kinds[name], kinds[name])
+    if layout.types.get(theirs.get("genres", "")) == "token_seq":
+        columns["genres"] = columns["genres"].str.split().str.join("|")
+    return columns
 
 
 # How a file is laid out

@@ -151,6 +151,12 @@ def test_whatever_speaks_arrow_is_a_table() -> None:
         read([1], where="interactions")
 
 
+def test_a_folder_of_other_files_is_no_table(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "user_id,item_id\n1,2\n")
+    with pytest.raises(ValueError, match="is a folder without Parquet files, expected a file"):
+        read(tmp_path)
+
+
 def test_parts_with_categories_of_their_own_are_one_table(tmp_path: Path) -> None:
     for number, ids in enumerate((["b", "a"], ["c", "a"])):
         part = pd.DataFrame({"user_id": pd.Categorical(ids), "item_id": [1, 2]})

@@ -20,12 +20,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rqvae_lib.data import delimited_files, json_files
+from rqvae_lib.data import delimited_files, delimited_layouts, json_files
 from rqvae_lib.data.arrow_columns import from_arrow
 from rqvae_lib.data.column_names import asked_columns, find_columns, shown
 from rqvae_lib.data.packed_files import PACKED, endings
 
-TEXT_ENDINGS = (*delimited_files.DELIMITED, *json_files.JSON)
+TEXT_ENDINGS = (*delimited_layouts.DELIMITED, *json_files.JSON)
 ENDINGS = (
     *TEXT_ENDINGS,
     *(ending + packing for ending in TEXT_ENDINGS for packing in PACKED),
@@ -82,7 +82,7 @@ def read_table(
         columns: the table's names for them, as in `column_names.asked_columns`. Without a header,
             numbers from 1.
         separator: what stands between two fields of a text file, such as ";" or "tab"; found by
-            `delimited_files.find_layout` if None.
+            `delimited_layouts.find_layout` if None.
         header: whether the first line of a text file holds the names; found out if None.
         where: what messages call a table that is not a file.
 
@@ -132,8 +132,8 @@ def _open_file(
     header: bool | None,
 ) -> _Opened:
     ending = _checked_ending(path)
-    if ending in delimited_files.DELIMITED:
-        layout = delimited_files.find_layout(path, wanted, asked, separator, header)
+    if ending in delimited_layouts.DELIMITED:
+        layout = delimited_layouts.find_layout(path, wanted, asked, separator, header)
         columns = partial(delimited_files.read_columns, path, layout)
         hint = "; if its first line is no header, add --no-header" if header is None else ""
         return _Opened(str(path), layout.names, columns, True, layout.said, hint)

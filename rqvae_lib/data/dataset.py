@@ -291,16 +291,17 @@ class Dataset:
         where = called(interactions, "interactions")
         how = (columns, separator, header)
         met, keys, notes = read_interactions(interactions, *how, time_unit)
+        met_items = numbered(met.pop("item_id"))
         if items is None:
-            rows, item_ids = numbered(met.pop("item_id"))
-            listed, _ = read_items(pd.DataFrame({"item_id": item_ids}))
+            listed, _ = read_items(pd.DataFrame({"item_id": met_items.ids}))
+            rows = met_items.codes
         else:
             listed, said = read_items(items, *how)
             notes += said
-            if listed["item_id"].dtype != met["item_id"].dtype:  # numbers and strings
-                listed["item_id"] = listed["item_id"].astype("string")
-                met["item_id"] = met["item_id"].astype("string")
-            rows = _rows_of(met.pop("item_id"), listed["item_id"], where, called(items, "items"))
+            listed["item_id"], ids = _of_one_kind(listed["item_id"], met_items.ids)
+            met_items = met_items._replace(ids=ids)
+            rows = _rows_of(met_items, listed["item_id"], where, called(items, "items"))
+        del met_items
         if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
@@ -322,17 +323,25 @@ class Dataset:
         return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
 
 
-def _rows_of(met: pd.Series, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
+def _of_one_kind(listed: pd.Series, met: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return both ids as numbers, or both as strings."""
+    if listed.dtype == met.dtype:
+        return listed, met
+    return listed.astype("string"), met.astype("string")
+
+
+def _rows_of(met: Numbered, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
     """Return the item index of each id that was met; refuse an id that is not listed."""
-    rows = _positions(listed, met)
-    if (rows < 0).any():
+    places = _positions(listed, met.ids).astype(np.int32)  # of each different id
+    rows = places[met.codes]
+    if (places < 0).any():
         row = int((rows < 0).argmax())
-        (unknown,) = met.iloc[[row]].tolist()  # 5, not np.int64(5)
+        (unknown,) = met.ids.iloc[[met.codes[row]]].tolist()  # 5, not np.int64(5)
         raise ValueError(
             f"{where}, row {row}: item_id {_shown(unknown)} is not in {of_items}, expected one "
             "of its items: add the item, or drop the row"
         )
-    return rows.astype(np.int32)
+    return rows
 
 
 def _sorted(

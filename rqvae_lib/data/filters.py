@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.k_core import k_core as core_of
 from rqvae_lib.data.names import Repeats
-from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, sentences
+from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, sentences, without_kept
 
 
 class Step(NamedTuple):
@@ -149,7 +149,8 @@ def _without_repeats(dataset: Dataset, repeats: Repeats) -> Dataset:
     if kept is None:
         return dataset
     smaller = _of_rows(dataset, kept)
-    return dataclasses.replace(smaller, notes=smaller.notes + sentences(found, repeats))
+    notes = without_kept(smaller.notes) + sentences(found, repeats)
+    return dataclasses.replace(smaller, notes=notes)
 
 
 def _of_rows(dataset: Dataset, kept: NDArray[np.bool_]) -> Dataset:

@@ -52,8 +52,8 @@ def read_interactions(
     Args, Raises: as `Dataset.from_tables`.
 
     Returns:
-        Ids as int64 or strings, ratings as float32, timestamps as int64 microseconds. Each column
-        is a series of its own, so that each can be freed.
+        Ids as int64 or strings, or as categories of these, ratings as float32, timestamps as int64
+        microseconds. Each column is a series of its own, so that each can be freed.
     """
     where = called(source, "interactions")
     read = read_table(
@@ -65,7 +65,7 @@ def read_interactions(
         header=header,
         where=where,
     )
-    table = {name: _ids(read.column(name), where) for name in ("user_id", "item_id")}
+    table = {name: _coded_ids(read.column(name), where) for name in ("user_id", "item_id")}
     table["rating"] = _ratings(read.get("rating"), where, len(read.frame))
     times = _times(read, where, time_unit)
     table["timestamp"] = pd.Series(times.microseconds, copy=False)
@@ -186,17 +186,30 @@ def _ids(column: pd.Series, where: str) -> pd.Series:
     return text
 
 
+def _coded_ids(column: pd.Series, where: str) -> pd.Series:
+    """Return ids as `_ids`, but categories as categories, which take far less memory."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return _ids(column, where)
+    _check_present(column, where, "an id")
+    places, distinct = _distinct_ids(column, where)
+    return pd.Series(pd.Categorical.from_codes(places, categories=pd.Index(distinct)), copy=False)
+
+
 def _ids_of_categories(column: pd.Series, where: str) -> pd.Series:
     """Check each category once, instead of each row."""
+    places, distinct = _distinct_ids(column, where)
+    return pd.Series(distinct.array.take(places), index=column.index, name=column.name, copy=False)
+
+
+def _distinct_ids(column: pd.Series, where: str) -> tuple[NDArray[np.int32], pd.Series]:
+    """Return the ids of the categories that occur, and the place of each row's id among them."""
     codes = column.cat.codes.to_numpy()  # (n,)
     first = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())  # rows of first appearance
     seen = column.cat.categories.take(codes[first])
     distinct = _ids(pd.Series(seen, index=column.index[first], name=str(column.name)), where)
-    places = np.zeros(len(column.cat.categories), np.int64)
+    places = np.zeros(len(column.cat.categories), np.int32)
     places[codes[first]] = np.arange(len(first))
-    return pd.Series(
-        distinct.array.take(places[codes]), index=column.index, name=column.name, copy=False
-    )
+    return places[codes], distinct
 
 
 def _objects_as_ids(column: pd.Series, where: str) -> pd.Series:

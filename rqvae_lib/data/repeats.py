@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.row_order import user_blocks
 
+_KEPT = ("and all are kept as events", "and are kept, too")
+
 
 class Repeated(NamedTuple):
     """Which rows repeat a user and an item."""
@@ -109,11 +111,16 @@ def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
     what = _rows(count, "repeats a user and an item", "repeat a user and an item")
     if repeats != "keep":
         return (f"{what}: only the {repeats} of each is kept",)
-    said = f"{what}, and all are kept as events; --repeats first keeps the first of each"
+    said = f"{what}, {_KEPT[0]}; --repeats first keeps the first of each"
     if not found.exact:
         return (said,)
     copies = _rows(found.exact, "has", "have")
-    return (said, f"{copies} the user, item, time and rating of an earlier row, and are kept, too")
+    return (said, f"{copies} the user, item, time and rating of an earlier row, {_KEPT[1]}")
+
+
+def without_kept(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return notes without those that say that repeats are kept, for when they no longer are."""
+    return tuple(note for note in notes if not any(words in note for words in _KEPT))
 
 
 def _rows(count: int, one: str, several: str) -> str:

@@ -34,10 +34,15 @@ def numbered(column: pd.Series) -> Numbered:
     """Number the ids of a column in their sorted order.
 
     Args:
-        column: int64 or "string", without missing values. Strings sort by code points.
+        column: int64 or "string", or categories of these that all occur, without missing values.
+            Strings sort by code points.
     """
-    codes, unique = pd.factorize(column)
-    ids = pd.Series(unique, dtype=column.dtype, name=column.name).sort_values()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, unique = column.cat.codes.to_numpy(), column.cat.categories
+        ids = pd.Series(unique, dtype=unique.dtype).sort_values()
+    else:
+        codes, distinct = pd.factorize(column)
+        ids = pd.Series(distinct, dtype=column.dtype).sort_values()
     rank = np.empty(len(ids), dtype=np.int32)
     rank[ids.index.to_numpy()] = np.arange(len(ids))
     return Numbered(rank[codes], ids.reset_index(drop=True))

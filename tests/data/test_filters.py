@@ -117,6 +117,8 @@ def test_notes_stay_with_the_data() -> None:
     assert "taken as an order" in data.notes[0]
     found = filtered(data, min_rating=4, repeats="first", k_core=1)
     assert found.dataset.notes[0] == data.notes[0]
+    assert not any("kept as events" in note for note in found.dataset.notes)
+    assert any("kept as events" in note for note in data.notes)
     assert found.dataset.notes[-1] == (
         "1 row repeats a user and an item: only the first of each is kept"
     )

@@ -48,7 +48,7 @@ def test_there_is_a_target_for_each_format() -> None:
     formats |= {"movielens_1m", "movielens_100k", "movielens_csv", "amazon", "zip", "npy"}
     formats |= {"own_csv", "own_parquet", "own_txt", "own_dat", "own_atomic"}
     formats |= {"own_json", "own_gzip", "own_zstd"}
-    formats |= {"published"}
+    formats |= {"published", "times"}
     assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}
 
 

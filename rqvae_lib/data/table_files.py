@@ -11,7 +11,8 @@ anything that speaks Arrow, such as one of polars.
 Used by: own tables, loaders of published data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,12 +20,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rqvae_lib.data import delimited_files, json_files
+from rqvae_lib.data import delimited_files, delimited_layouts, json_files
 from rqvae_lib.data.arrow_columns import from_arrow
 from rqvae_lib.data.column_names import asked_columns, find_columns, shown
 from rqvae_lib.data.packed_files import PACKED, endings
 
-TEXT_ENDINGS = (*delimited_files.DELIMITED, *json_files.JSON)
+TEXT_ENDINGS = (*delimited_layouts.DELIMITED, *json_files.JSON)
 ENDINGS = (
     *TEXT_ENDINGS,
     *(ending + packing for ending in TEXT_ENDINGS for packing in PACKED),
@@ -81,7 +82,7 @@ def read_table(
         columns: the table's names for them, as in `column_names.asked_columns`. Without a header,
             numbers from 1.
         separator: what stands between two fields of a text file, such as ";" or "tab"; found by
-            `delimited_files.find_layout` if None.
+            `delimited_layouts.find_layout` if None.
         header: whether the first line of a text file holds the names; found out if None.
         where: what messages call a table that is not a file.
 
@@ -96,37 +97,65 @@ def read_table(
         OSError: if the file cannot be read.
         TypeError: if the source is no table.
     """
-    asked = asked_columns(columns, also=(*needed, *optional))
     wanted = (*needed, *optional)
+    asked = asked_columns(columns, also=wanted)
     if isinstance(source, str | Path):
-        path = Path(source)
-        where = str(path)
-        ending = _checked_ending(path)
-        if ending in delimited_files.DELIMITED:
-            layout = delimited_files.find_layout(path, wanted, asked, separator, header)
-            hint = "; if its first line is no header, add --no-header" if header is None else ""
-            found = find_columns(where, layout.names, needed, optional, asked, hint)
-            series = delimited_files.read_columns(path, layout, found.theirs)
-            kinds = {name: layout.types.get(own) for name, own in found.theirs.items()}
-            if kinds.get("genres") == "token_seq":  # words that are separated by spaces
-                series["genres"] = series["genres"].str.split().str.join("|")
-            return _table(where, series, found.theirs, True, (*layout.said, *found.said))
-        if ending in json_files.JSON:
-            names = json_files.column_names(path)
-            found = find_columns(where, names, needed, optional, asked)
-            series = json_files.read_columns(path, found.theirs)
-            return _table(where, series, found.theirs, False, found.said)
-        names = _parquet_names(path)
-        found = find_columns(where, names, needed, optional, asked)
-        table = _read_parquet(path, found.theirs)
-        series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
-        return _table(where, series, found.theirs, False, found.said)
+        table = _open_file(Path(source), wanted, asked, separator, header)
+    else:
+        table = _open_in_memory(source, where)
+    found = find_columns(table.where, table.names, needed, optional, asked, table.hint)
+    series = table.columns(found.theirs)
+    if not len(next(iter(series.values()))):
+        raise ValueError(
+            f"{table.where} has no rows, expected at least one: check where it comes from"
+        )
+    frame = pd.DataFrame(series, copy=False)
+    return ReadTable(frame, found.theirs, table.is_text, (*table.said, *found.said))
+
+
+class _Opened(NamedTuple):
+    """A table of which only the names of the columns are known so far."""
+
+    where: str
+    names: list[str]
+    columns: Callable[[Mapping[str, str]], dict[str, pd.Series]]  # those that are named
+    is_text: bool = False
+    said: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def _open_file(
+    path: Path,
+    wanted: Sequence[str],
+    asked: Mapping[str, str],
+    separator: str | None,
+    header: bool | None,
+) -> _Opened:
+    ending = _checked_ending(path)
+    if ending in delimited_layouts.DELIMITED:
+        layout = delimited_layouts.find_layout(path, wanted, asked, separator, header)
+        columns = partial(delimited_files.read_columns, path, layout)
+        hint = "; if its first line is no header, add --no-header" if header is None else ""
+        return _Opened(str(path), layout.names, columns, True, layout.said, hint)
+    if ending in json_files.JSON:
+        names = json_files.column_names(path)
+        return _Opened(str(path), names, partial(json_files.read_columns, path))
+    return _Opened(
+        str(path),
+        _parquet_names(path),
+        lambda theirs: _columns(_read_parquet(path, theirs), theirs),
+    )
+
+
+def _open_in_memory(source: Source, where: str) -> _Opened:
     if isinstance(source, pd.DataFrame):
         names = [str(name) for name in source.columns]
-        found = find_columns(where, names, needed, optional, asked)
         frame = source.set_axis(names, axis=1).reset_index(drop=True)
-        series = {name: _own_column(frame[own]) for name, own in found.theirs.items()}
-        return _table(where, series, found.theirs, False, found.said)
+        return _Opened(
+            where,
+            names,
+            lambda theirs: {name: _own_column(frame[own]) for name, own in theirs.items()},
+        )
     if hasattr(source, "__arrow_c_stream__"):
         try:
             table = pa.table(source)
@@ -135,32 +164,27 @@ def read_table(
                 f"{where} holds what pyarrow cannot ({' '.join(str(error).split())[:100]}), "
                 "expected plain types: convert the column, or drop it"
             ) from error
-        found = find_columns(where, table.column_names, needed, optional, asked)
-        series = {name: from_arrow(table.column(own)) for name, own in found.theirs.items()}
-        return _table(where, series, found.theirs, False, found.said)
+        return _Opened(where, table.column_names, partial(_columns, table))
     raise TypeError(
         f"{where} is of type {type(source).__name__}, expected a DataFrame, another table that "
         "speaks Arrow, or the path of a file: pass one of these"
     )
 
 
-def _table(
-    where: str,
-    series: dict[str, pd.Series],
-    theirs: dict[str, str],
-    is_text: bool,
-    said: tuple[str, ...],
-) -> ReadTable:
-    if not len(next(iter(series.values()))):
-        raise ValueError(f"{where} has no rows, expected at least one: check where it comes from")
-    return ReadTable(pd.DataFrame(series, copy=False), dict(theirs), is_text, said)
+def _columns(table: pa.Table, theirs: Mapping[str, str]) -> dict[str, pd.Series]:
+    return {name: from_arrow(table.column(own)) for name, own in theirs.items()}
 
 
 def _checked_ending(path: Path) -> str:
     """Return the ending that tells a file's format, after a look at whether it is there."""
     ending, packing = endings(path)
-    if path.is_dir() and list(_parts(path)):
-        return ".parquet"
+    if path.is_dir():
+        if _parts(path):
+            return ".parquet"
+        raise ValueError(
+            f"{path} is a folder without Parquet files, expected a file, or a folder of parts that "
+            "end in .parquet: name one"
+        )
     if ending not in (*TEXT_ENDINGS, ".parquet") or (ending == ".parquet" and packing):
         raise ValueError(
             f"{path} ends in {ending + packing!r}, expected one of {', '.join(TEXT_ENDINGS)}, each "

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rqvae_lib.data import delimited_files, json_files, packed_files
+from rqvae_lib.data import delimited_files, delimited_layouts, json_files, packed_files
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.own_tables import read_items
 from rqvae_lib.data.table_files import ENDINGS, ReadTable, read_table
@@ -97,7 +97,7 @@ def test_every_format_gives_the_same_table(ending: str, tmp_path: Path) -> None:
         frame.to_parquet(path)
     elif kind in json_files.JSON:
         put(path, frame.to_json(orient="records", lines=True))
-    elif kind in delimited_files.ATOMIC:
+    elif kind in delimited_layouts.ATOMIC:
         header = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
         put(path, lines(FIVE, "\t", header))
     else:
@@ -149,6 +149,12 @@ def test_whatever_speaks_arrow_is_a_table() -> None:
         assert Dataset.from_tables(table).checksum == Dataset.from_tables(frame).checksum
     with pytest.raises(TypeError, match="interactions is of type list, expected a DataFrame"):
         read([1], where="interactions")
+
+
+def test_a_folder_of_other_files_is_no_table(tmp_path: Path) -> None:
+    put(tmp_path / "a.csv", "user_id,item_id\n1,2\n")
+    with pytest.raises(ValueError, match="is a folder without Parquet files, expected a file"):
+        read(tmp_path)
 
 
 def test_parts_with_categories_of_their_own_are_one_table(tmp_path: Path) -> None:
@@ -314,7 +320,7 @@ def test_a_delimiter_may_be_given(spelled: str, mark: str, tmp_path: Path) -> No
     assert values(read(path, separator=spelled)) == FIVE
 
 
-@pytest.mark.parametrize("separator", ["", "\n", '"', "→", 'a"'])
+@pytest.mark.parametrize("separator", ["", "\n", '"', "→", 'a"', "0", "x"])
 def test_what_cannot_separate_fields_is_refused(separator: str, tmp_path: Path) -> None:
     path = put(tmp_path / "a.txt", lines(FIVE, ","))
     with pytest.raises(ValueError, match=r"separator is .*, expected , ; \| ::"):

@@ -390,6 +390,8 @@ def test_any_table_is_split_without_a_leak(dataset: Dataset) -> None:
             history = split.everything.before(position)
             start = int(split.everything.offsets[user])
             assert history.tolist() == split.everything.items[start:position].tolist()
+            had = split.everything.items[position].item() in history.tolist()
+            assert split.had_before(torch.tensor([position])).tolist() == [had]
             assert all(times[place] <= times[position] for place in range(start, position))
         if split is not splits[0]:  # by time: all that is learned is older than all held out
             assert max(times[learned]) < min(times[list(held_out(split))])

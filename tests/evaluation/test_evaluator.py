@@ -87,18 +87,22 @@ class Scores:
 
 
 @pytest.mark.parametrize("split_name", ["leave-one-out", "timestamp"])
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size: int) -> None:
-    dataset = small_dataset()
+@pytest.mark.parametrize(
+    ("batch_size", "repeats"), [(1, False), (3, False), (64, False), (3, True)]
+)
+def test_metrics_equal_those_of_a_brute_force_ranker(
+    split_name: str, batch_size: int, repeats: bool
+) -> None:
+    dataset = small_dataset((lambda items: [item % 7 for item in items]) if repeats else list)
     split = split_by_name(dataset, split_name)
     model = Scores(dataset.num_items)
-    found = evaluate(model, split, split.test, batch_size=batch_size)
+    found = evaluate(model, split, split.test, batch_size=batch_size, allow_repeats=repeats)
     histories, targets = split.histories_and_targets(split.test)
     by_person: dict[int, list[float]] = {}
     for row, (history, target) in enumerate(zip(histories, targets.tolist(), strict=True)):
         scores = model.scores([history])[0]
         allowed = sorted(
-            set(range(dataset.num_items)) - set(history.tolist()),
+            set(range(dataset.num_items)) - (set() if repeats else set(history.tolist())),
             key=lambda item: -float(scores[item]),
         )
         assert [item for item in found.lists[row].tolist() if item >= 0] == allowed[:50]
@@ -109,6 +113,20 @@ def test_metrics_equal_those_of_a_brute_force_ranker(split_name: str, batch_size
         by_person.setdefault(person, []).append(gain)
     expected = [sum(gains) / len(gains) for _, gains in sorted(by_person.items())]
     assert found.of_people("NDCG", 5).tolist() == pytest.approx(expected)
+
+
+def test_a_search_that_allows_repeats_finds_what_was_had(decoder: DecoderOnly) -> None:
+    split = leave_one_out(small_dataset(lambda items: [item % 7 for item in items]))
+    for exact in (True, False):
+        without = evaluate(decoder, split, split.test, exact=exact, beams=90)
+        allowed = evaluate(decoder, split, split.test, exact=exact, beams=90, allow_repeats=True)
+        histories, _ = split.histories_and_targets(split.test)
+        for row, history in enumerate(histories):
+            assert not set(without.lists[row].tolist()) & set(history.tolist())
+        had = split.had_before(split.test)
+        assert had.any()
+        assert not (without.ranks[had] < 50).any()
+        assert (allowed.ranks[had] < 50).any()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ on it.
 Used by: datasets.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ INTERACTION_DTYPES = {
 def plain_ids(ids: pd.Series) -> NDArray[Any]:
     """Return a column of ids as an array of int64 or of Python strings."""
     return ids.to_numpy(np.int64 if ids.dtype == np.int64 else object)
+
+
+def items_checksum(items: pd.DataFrame) -> str:
+    """Return the sha256 (hex) of the contents of an items table, in row order."""
+    written = items.to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> None:

@@ -114,6 +114,26 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     return embeddings
 
 
+def encoder_of(path: Path | None, name: str = EMBEDDED[0]) -> str | None:
+    """Return the name of the sentence encoder that made a file of embeddings.
+
+    Args:
+        path: a file that `read_embeddings` accepts. None: the one that ships with a dataset.
+        name: that dataset.
+
+    Returns:
+        None if the file does not say it, as no .npy file does.
+    """
+    if path is None:
+        with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
+            return encoder_of(folder / "embeddings.safetensors")
+    if path.suffix == ".npy":
+        return None
+    with safe_open(path, framework="pt") as file:
+        model = (file.metadata() or {}).get("model")
+    return None if model is None else str(model)
+
+
 def _how_to_make(path: Path) -> str:
     """Return the advice for a bad file. It names the file only if that ends in .safetensors."""
     output = f" --output {path.name}" if path.suffix == ENDING else ""

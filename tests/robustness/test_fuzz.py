@@ -46,7 +46,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_there_is_a_target_for_each_format() -> None:
     formats = {"rqvae", "recommender", "state", "embeddings", "ids_csv", "ids_parquet"}
     formats |= {"movielens_1m", "movielens_100k", "movielens_csv", "amazon", "zip", "npy"}
-    formats |= {"own_csv", "own_parquet"}
+    formats |= {"own_csv", "own_parquet", "bundle"}
     assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}
 
 

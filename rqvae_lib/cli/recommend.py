@@ -1,9 +1,13 @@
 """The command that recommends: a history → items that a user has not had yet, with their titles.
 
+For all users, see `recommend_all`.
+
 Seen at work in: chapter 00.
 """
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,10 +39,49 @@ def recommend_command(
         str | None,
         typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
     ] = None,
+    all_users: Annotated[
+        bool, typer.Option("--all", help="Instead of --user: all users, into --output.")
+    ] = False,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of --user: those of a list, into --output (.txt with an id on each line, "
+            "or a table with the column user_id).",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --all or --users: the table to write (.parquet, .csv or .jsonl), a row for "
+            "each user and item. Users are done in parts, which stay if the command is killed.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the parts of a run that was killed; the output is the same, byte for "
+            "byte (on a CPU).",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one user's recommendations as JSON.")
+    ] = False,
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     model: Model = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Instead of --model and --items: a bundle's current recommender and items. "
+            "--user and --all need --interactions with it; --history does not.",
+            show_default=False,
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")] = NUM_ITEMS,
     beams: Annotated[
         int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
@@ -59,13 +102,26 @@ def recommend_command(
     device: Device = "cpu",
 ) -> None:
     """Recommend items that a user has not had yet, with their titles."""
-    if (user is None) == (history is None):
-        raise ValueError("pass either --user ID or --history ID,ID,…, not both")
+    whose = [user is not None, history is not None, all_users, users is not None]
+    if sum(whose) != 1:
+        raise ValueError(
+            "pass either --user ID, --history ID,ID,…, --all or --users FILE, and only one of them"
+        )
+    from rqvae_lib.cli.common import check_device, choose, shipped, typed
+
+    many = all_users or users is not None
+    unused = typed(context, *(("as_json",) if many else ("output", "resume")))
+    if unused:
+        raise ValueError(
+            f"{unused[0]} goes with {'--user or --history' if many else '--all or --users'}: leave "
+            "it out, or pass one of them"
+        )
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
-    from rqvae_lib.cli.common import check_device, choose, shipped, typed
+    from rqvae_lib.cli.recommend_all import check_destination, write_all
     from rqvae_lib.datasets.registry import load_dataset
     from rqvae_lib.generation.beam_search import check_search, recommend
+    from rqvae_lib.io.locks import only_process_in
 
     check_device(device)
     if not typed(context, "beams"):
@@ -76,28 +132,78 @@ def recommend_command(
             f"--max-per-prefix leaves items out, so {k} items need more than {beams} beams to "
             f"choose from: pass more, such as --beams {10 * k}"
         )
-    chosen = choose(model, RECOMMENDER_FILE)
-    recommender, card = load_recommender(shipped(chosen))
-    dataset = load_dataset(dataset_name, interactions=interactions, items=items)
-    check_items(f"the recommender ({chosen})", card, dataset)
+    destination = None
+    if many:
+        read = (interactions, items, dataset_name, model, bundle, users)
+        destination = check_destination(output, read)
+        context.with_resource(only_process_in(destination.parent))
+    if bundle is not None:
+        chosen, recommender, dataset = _of_bundle(bundle, interactions, context)
+    else:
+        chosen = choose(model, RECOMMENDER_FILE)
+        recommender, card = load_recommender(shipped(chosen))
+        dataset = load_dataset(dataset_name, interactions=interactions, items=items)
+        check_items(f"the recommender ({chosen})", card, dataset)
     allowed = _items_of(genre, dataset) if genre else None
+    search: dict[str, Any] = {
+        "k": k,
+        "beams": beams,
+        "allowed": allowed,
+        "temperature": temperature,
+        "max_per_prefix": max_per_prefix,
+    }
+    if destination is not None:
+        typer.echo(f"Using {chosen}.", err=True)
+        write_all(destination, recommender.to(device), dataset, users, resume, search)
+        return
     past = _history_of(user, history, dataset)
     typer.echo(f"Using {chosen}.", err=True)
     recommender = recommender.to(device)
-    found = recommend(
-        recommender,
-        [past],
-        k=k,
-        beams=beams,
-        allowed=allowed,
-        temperature=temperature,
-        max_per_prefix=max_per_prefix,
-    )
-    _print(past, found, recommender, dataset)
+    found = recommend(recommender, [past], **search)
+    if as_json:
+        _print_json(user, past, found, recommender, dataset)
+    else:
+        _print(past, found, recommender, dataset)
     count = int((found.items >= 0).sum())
     if count < k:
         why = "no others are left" if max_per_prefix is None else "more --beams may find others"
         typer.echo(f"Only {count} of {k}: {why}.", err=True)
+
+
+def _of_bundle(
+    folder: Path, interactions: Path | None, context: typer.Context
+) -> tuple[str, "Recommender", "Dataset"]:
+    """Return what a bundle is called, its recommender, and its items with who chose them."""
+    import pandas as pd
+
+    from rqvae_lib.checkpoints.bundle import ITEMS, load_bundle, version_folder
+    from rqvae_lib.cli.common import typed
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.tables import INTERACTION_DTYPES
+    from rqvae_lib.datasets.registry import load_dataset
+
+    unused = typed(context, "model", "items", "dataset_name")
+    if unused:
+        raise ValueError(f"{unused[0]} says what --bundle says already: leave one of them out")
+    bundle = load_bundle(folder)
+    if bundle.recommender is None:
+        raise ValueError(
+            f"{folder} holds IDs and no recommender: make a bundle with one (rqvae-lib bundle "
+            "--model FILE)"
+        )
+    name = f"version {bundle.version} of {folder}"
+    if interactions is not None:
+        items = version_folder(folder, bundle.version) / ITEMS
+        return name, bundle.recommender, load_dataset(interactions=interactions, items=items)
+    if not typed(context, "history"):
+        raise ValueError(
+            "--bundle holds items and no histories: pass --interactions FILE with it, or --history "
+            "ID,ID,… instead"
+        )
+    # A dataset has at least one interaction. Nobody asks for this user.
+    nobody = pd.DataFrame([[0, 0, 1, 0]], columns=list(INTERACTION_DTYPES))
+    dataset = Dataset(str(folder), bundle.items, nobody.astype(INTERACTION_DTYPES))
+    return name, bundle.recommender, dataset
 
 
 def _history_of(user: str | None, history: str | None, dataset: "Dataset") -> "Tensor":
@@ -124,6 +230,35 @@ def _print(
         if item >= 0:
             code = "-".join(map(str, recommender.ids.id_of(item)))
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _print_json(
+    user: str | None,
+    past: "Tensor",
+    found: "Recommendations",
+    recommender: "Recommender",
+    dataset: "Dataset",
+) -> None:
+    own_ids = dataset.items["item_id"].tolist()
+    ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
+    told = {
+        "user_id": user,
+        "history": [
+            {"item_id": own_ids[item], "title": dataset.titles[item]} for item in past.tolist()
+        ],
+        "recommendations": [
+            {
+                "rank": place,
+                "item_id": own_ids[item],
+                "title": dataset.titles[item],
+                "semantic_id": "-".join(map(str, recommender.ids.id_of(item))),
+                "probability": probability,
+            }
+            for place, (item, probability) in enumerate(ranked, 1)
+            if item >= 0
+        ],
+    }
+    typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
 
 
 def _items_of(genres: list[str], dataset: "Dataset") -> "Tensor":

@@ -22,6 +22,7 @@ import json
 import math
 import reprlib
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from io import BytesIO
@@ -38,6 +39,7 @@ from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.io.progress import is_live
 from rqvae_lib.ops.rows import check_finite
 
 ENDING = ".safetensors"
@@ -201,7 +203,7 @@ def encode_texts(
             without a download.
         batch_size: texts per batch. It affects the speed and the last digits of the vectors.
         device: "cpu", "cuda", "mps", or None for the encoder's default.
-        show_progress: whether to show a progress bar.
+        show_progress: whether to show a progress bar, in a terminal.
 
     Returns:
         shape (N, D), float32, on the CPU. The vectors of the default model have length 1; those of
@@ -232,7 +234,7 @@ def encode_texts(
     vectors = encoder.encode(
         list(texts),
         batch_size=batch_size,
-        show_progress_bar=show_progress,
+        show_progress_bar=show_progress and is_live(sys.stderr),
         convert_to_tensor=True,
     )
     embeddings: Tensor = vectors.float().cpu()  # (N, D)

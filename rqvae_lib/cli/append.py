@@ -1,6 +1,6 @@
 """The command that adds new items to a bundle, and says how healthy the catalogue is after it.
 
-Derived in: chapter 13.
+Seen at work in: chapter 13.
 """
 
 from pathlib import Path

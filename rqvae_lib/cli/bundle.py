@@ -1,6 +1,6 @@
 """The command that makes a bundle: a tokenizer, its IDs, the items and a recommender, together.
 
-Derived in: chapter 13.
+Seen at work in: chapter 13.
 """
 
 from pathlib import Path

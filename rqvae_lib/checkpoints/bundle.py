@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,6 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rqvae_lib import __version__
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_with_card
 from rqvae_lib.data.item_texts import display_title, known
 from rqvae_lib.data.own_tables import read_items
@@ -218,7 +218,7 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
             version=current + 1,
             parent=current,
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            library=__version__,
+            library=_library_version(),
             items=len(bundle.ids),
             new_items=len(bundle.ids) - older,
             trained_items=bundle.trained_items,
@@ -352,6 +352,13 @@ def _read_items(path: Path) -> _Items:
     if not bool((errors.isfinite() & (errors >= 0)).all()):
         raise ValueError(f"{path.name}, column {ERROR!r} holds a number below 0 or not finite")
     return _Items(frame, errors)
+
+
+def _library_version() -> str:
+    try:
+        return metadata.version("rqvae-lib")
+    except metadata.PackageNotFoundError:  # a checkout that is only on the path
+        return "not installed"
 
 
 def _described(path: Path) -> BundleFile:

@@ -30,110 +30,108 @@ if TYPE_CHECKING:
     from rqvae_lib.models.base import Recommender
 
 
+# Whose recommendations
+
+User = Annotated[
+    str | None, typer.Option(help="A user of the dataset (1 to 671 in the embedded one).")
+]
+History = Annotated[
+    str | None,
+    typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
+]
+AllUsers = Annotated[bool, typer.Option("--all", help="Instead of --user: all users.")]
+Users = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of --user: those of a list (.txt with an id on each line, or a table with "
+        "the column user_id).",
+    ),
+]
+Destination = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --all or --users: the table to write (.parquet, .csv or .jsonl), a row for each "
+        "user and item. Users are done in parts, which stay if the command is killed.",
+    ),
+]
+ResumeParts = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the parts of a run that was killed; the output is the same, byte for byte "
+        "(on a CPU).",
+    ),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one user's recommendations as JSON.")]
+
+# From what, and how
+
+Bundled = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Instead of --model and --items: a bundle's current recommender and items. --user, "
+        "--users and --all need --interactions with it; --history does not.",
+        show_default=False,
+    ),
+]
+Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")]
+Beams = Annotated[
+    int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
+]
+Genres = Annotated[
+    list[str] | None,
+    typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
+]
+Temperature = Annotated[
+    float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
+]
+MaxPerPrefix = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="At most this many items per first code; needs more beams than items."
+    ),
+]
+
+
 def recommend_command(
     context: typer.Context,
-    user: Annotated[
-        str | None, typer.Option(help="A user of the dataset (1 to 671 in the embedded one).")
-    ] = None,
-    history: Annotated[
-        str | None,
-        typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
-    ] = None,
-    all_users: Annotated[
-        bool, typer.Option("--all", help="Instead of --user: all users, into --output.")
-    ] = False,
-    users: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Instead of --user: those of a list, into --output (.txt with an id on each line, "
-            "or a table with the column user_id).",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="With --all or --users: the table to write (.parquet, .csv or .jsonl), a row for "
-            "each user and item. Users are done in parts, which stay if the command is killed.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the parts of a run that was killed; the output is the same, byte for "
-            "byte (on a CPU).",
-        ),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one user's recommendations as JSON.")
-    ] = False,
+    user: User = None,
+    history: History = None,
+    all_users: AllUsers = False,
+    users: Users = None,
+    output: Destination = None,
+    resume: ResumeParts = False,
+    as_json: AsJSON = False,
     dataset_name: DatasetName = None,
     interactions: Interactions = None,
     items: Items = None,
     model: Model = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Instead of --model and --items: a bundle's current recommender and items. "
-            "--user and --all need --interactions with it; --history does not.",
-            show_default=False,
-        ),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")] = NUM_ITEMS,
-    beams: Annotated[
-        int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
-    ] = NUM_BEAMS,
-    genre: Annotated[
-        list[str] | None,
-        typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
-    ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
-    ] = TEMPERATURE,
-    max_per_prefix: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="At most this many items per first code; needs more beams than items."
-        ),
-    ] = None,
+    bundle: Bundled = None,
+    k: Top = NUM_ITEMS,
+    beams: Beams = NUM_BEAMS,
+    genre: Genres = None,
+    temperature: Temperature = TEMPERATURE,
+    max_per_prefix: MaxPerPrefix = None,
     device: Device = "cpu",
 ) -> None:
     """Recommend items that a user has not had yet, with their titles."""
-    whose = [user is not None, history is not None, all_users, users is not None]
-    if sum(whose) != 1:
-        raise ValueError(
-            "pass either --user ID, --history ID,ID,…, --all or --users FILE, and only one of them"
-        )
-    from rqvae_lib.cli.common import check_device, choose, shipped, typed
-
-    many = all_users or users is not None
-    unused = typed(context, *(("as_json",) if many else ("output", "resume")))
-    if unused:
-        raise ValueError(
-            f"{unused[0]} goes with {'--user or --history' if many else '--all or --users'}: leave "
-            "it out, or pass one of them"
-        )
+    _check_whose(context)
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
+    from rqvae_lib.cli.common import check_device, choose, shipped, typed
     from rqvae_lib.cli.recommend_all import check_destination, write_all
     from rqvae_lib.datasets.registry import load_dataset
-    from rqvae_lib.generation.beam_search import check_search, recommend
     from rqvae_lib.io.locks import only_process_in
 
     check_device(device)
     if not typed(context, "beams"):
         beams = max(beams, k)
-    check_search(k, beams, temperature, max_per_prefix)
-    if max_per_prefix is not None and beams <= k:
-        raise ValueError(
-            f"--max-per-prefix leaves items out, so {k} items need more than {beams} beams to "
-            f"choose from: pass more, such as --beams {10 * k}"
-        )
+    _check_search(k, beams, temperature, max_per_prefix)
     destination = None
-    if many:
+    if all_users or users is not None:
         read = (interactions, items, dataset_name, model, bundle, users)
         destination = check_destination(output, read)
         context.with_resource(only_process_in(destination.parent))
@@ -144,29 +142,71 @@ def recommend_command(
         recommender, card = load_recommender(shipped(chosen))
         dataset = load_dataset(dataset_name, interactions=interactions, items=items)
         check_items(f"the recommender ({chosen})", card, dataset)
-    allowed = _items_of(genre, dataset) if genre else None
     search: dict[str, Any] = {
         "k": k,
         "beams": beams,
-        "allowed": allowed,
+        "allowed": _items_of(genre, dataset) if genre else None,
         "temperature": temperature,
         "max_per_prefix": max_per_prefix,
     }
-    if destination is not None:
-        typer.echo(f"Using {chosen}.", err=True)
-        write_all(destination, recommender.to(device), dataset, users, resume, search)
-        return
-    past = _history_of(user, history, dataset)
+    past = None if destination is not None else _history_of(user, history, dataset)
     typer.echo(f"Using {chosen}.", err=True)
     recommender = recommender.to(device)
+    if destination is not None:
+        write_all(destination, recommender, dataset, users, resume, search)
+    elif past is not None:
+        _recommend_to_one(user, past, recommender, dataset, search, as_json)
+
+
+def _check_whose(context: typer.Context) -> None:
+    """Refuse to recommend to nobody, or to two at once, and options of the other way."""
+    from rqvae_lib.cli.common import typed
+
+    ways = typed(context, "user", "history", "all_users", "users")
+    if len(ways) != 1:
+        raise ValueError(
+            "pass either --user ID, --history ID,ID,…, --all or --users FILE, and only one of them"
+        )
+    many = ways[0] in ("--all", "--users")
+    unused = typed(context, *(("as_json",) if many else ("output", "resume")))
+    if unused:
+        raise ValueError(
+            f"{unused[0]} goes with {'--user or --history' if many else '--all or --users'}: leave "
+            "it out, or pass one of them"
+        )
+
+
+def _check_search(k: int, beams: int, temperature: float, max_per_prefix: int | None) -> None:
+    from rqvae_lib.generation.beam_search import check_search
+
+    check_search(k, beams, temperature, max_per_prefix)
+    if max_per_prefix is not None and beams <= k:
+        raise ValueError(
+            f"--max-per-prefix leaves items out, so {k} items need more than {beams} beams to "
+            f"choose from: pass more, such as --beams {10 * k}"
+        )
+
+
+def _recommend_to_one(
+    user: str | None,
+    past: "Tensor",
+    recommender: "Recommender",
+    dataset: "Dataset",
+    search: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Print what is recommended after one history."""
+    from rqvae_lib.generation.beam_search import recommend
+
     found = recommend(recommender, [past], **search)
     if as_json:
         _print_json(user, past, found, recommender, dataset)
     else:
         _print(past, found, recommender, dataset)
-    count = int((found.items >= 0).sum())
+    count, k = int((found.items >= 0).sum()), search["k"]
     if count < k:
-        why = "no others are left" if max_per_prefix is None else "more --beams may find others"
+        limited = search["max_per_prefix"] is not None
+        why = "more --beams may find others" if limited else "no others are left"
         typer.echo(f"Only {count} of {k}: {why}.", err=True)
 
 

@@ -70,7 +70,6 @@ def bundle_command(
         typer.echo(f"Using {chosen}.", err=True)
         check_items(f"the recommender ({chosen})", card, dataset)
     vectors = vectors_for(found, dataset, embeddings)
-    own = vectors.text is None or embeddings is not None
     made = new_bundle(
         found.model,
         found.card,
@@ -78,7 +77,7 @@ def bundle_command(
         vectors.tensor,
         recommender=recommender,
         recommender_card=card,
-        encoder=None if vectors.text is None else encoder_of(embeddings if own else None),
+        encoder=None if vectors.text is None else encoder_of(embeddings, dataset.name),
     )
     written = write_bundle(bundle, made)
     typer.echo(f"Wrote version {written.version} of {bundle}: {len(made.ids):,} items.")

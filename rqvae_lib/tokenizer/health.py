@@ -9,7 +9,8 @@ A new item fits somewhat worse than the items that the tokenizer was trained on,
 the same kind, and the more so the longer the training was. The limits below leave room for that.
 They are rules of thumb. `book/studies/drift_study.py` chose them on the embedded movies. (The error
 of the rebuilt vector would be a worse measure: after 10,000 steps it is 1.4 times as large for
-movies that were held out at random, as much as for movies of another time after 1,000 steps.)
+movies that were held out at random, as much as for movies of another time after 1,000 steps.) Of a
+tokenizer that was trained much longer than that, hold out a sample yourself, to see what is usual.
 
 Source: the Gini coefficient: Gini, *Variabilità e mutabilità*, 1912; the other quantities as in
 `tokenizer.metrics`.

@@ -714,30 +714,31 @@ def show(health):
     print(f"{drift.items} new; quantization error {drift.error_ratio:.2f}")
     print(f"times the old, {drift.beyond_99:.0%} beyond its 99th percentile;")
     print(f"{drift.collision_rate:.0%} have the codes of an earlier product")
-    print("time to train again:", *health.retrain or ["no sign of it"])
+    for reason in health.retrain or ["no reason to train again"]:
+        print(textwrap.fill(f"→ {reason}", 78))
 
 
 show(after.health)
 
 # %% [markdown]
-# The newcomers are more crisps, soup and bread, and most have exactly the codes of an older product. They fit even
-# better than the old ones do on average. What if the shop began to rent out films? Here are a hundred movies, encoded
-# by the same encoder, that nobody will confuse with groceries:
+# The newcomers are more chips, soup and bread, and most have exactly the codes of an older product. They fit even better
+# than the old ones do on average. What if the shop began to sell movies? Here are a hundred of the book's other
+# catalogue, encoded by the same encoder:
 
 # %%
-films = load_dataset().items.head(100)
-films = films.assign(item_id=films["item_id"] + 10**9)  # ids of their own
-with_films = append_items(after, films, load_embeddings()[:100])
-show(with_films.health)
-assert with_films.health.retrain
+movies = load_dataset().items.head(100)
+movies = movies.assign(item_id=movies["item_id"] + 10**9)  # ids of their own
+with_movies = append_items(after, movies, load_embeddings()[:100])
+show(with_movies.health)
+assert with_movies.health.retrain
 assert not after.health.retrain
 
 # %% [markdown]
-# The rule speaks up. It is a rule of thumb: a new tokenizer is due if the error is over 1.45 times that of the
-# training's products, if more than 8 % of the new ones lie beyond the 99th percentile, or if a tenth more of them
-# collide; and it is silent about fewer than 50 products. The limits come from movies that were held out of a training
-# (`book/studies/drift_study.py`): those drawn at random stay below all of them, and documentaries, or the movies before
-# 1950, do not.
+# The rule speaks up. It is a rule of thumb: a new tokenizer is due if the mean error is over 1.45 times that of the
+# training's products, if more than 8 % of the new ones lie beyond the 99th percentile, or if the share of them that
+# collides is ten points higher; and it is silent about fewer than 50 products. The limits come from movies that were
+# held out of a training (`book/studies/drift_study.py`). Those drawn at random stay below all limits; documentaries and
+# the movies before 1950 do not.
 #
 # ### The old recommender on the new catalogue
 #
@@ -784,10 +785,10 @@ assert newcomer in listed.items[0].tolist()
 assert rank <= 50
 
 # %% [markdown]
-# A product that the recommender was never trained on stands in the list, between old ones, because of its codes. But
-# newcomers start low, as the first lines say. An old product of the same family has a vector of its own, in which the
-# training has put how well it sells, and a newcomer has zeros there. Once some people have bought it, a short training
-# on the grown catalogue will fill them. SASRec could not have offered it at all: it has a vector for each product and
+# A product that the recommender was never trained on is near the top of a list, because of its codes. But newcomers
+# start low, as the lines before say. An old product of the same family has a vector of its own, in which the training
+# has put how well it sells, and a newcomer has zeros there. Once some people have bought it, a training on the grown
+# catalogue can fill them. SASRec could not have offered it at all: it has a vector for each product and
 # nothing else, and `extend_catalogue` refuses it. (Whether such offers find the buyers, this page cannot say: our
 # recommender was trained on what the same households bought in autumn.)
 #

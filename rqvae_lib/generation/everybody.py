@@ -201,7 +201,7 @@ class _Catalogue:
         found = items.cpu().numpy()
         user, place = np.nonzero(found >= 0)  # in the order of users, then of ranks
         item = found[user, place]
-        probability = scores.double().exp().float().cpu().numpy()[user, place]
+        probability = scores.cpu().double().exp().float().numpy()[user, place]
         columns = [
             self.user_ids.take(pa.array(users[user])),
             pa.array(place + 1, pa.int32()),

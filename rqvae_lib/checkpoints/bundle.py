@@ -36,7 +36,6 @@ from torch import Tensor
 
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_with_card
 from rqvae_lib.data.item_texts import display_title, known
-from rqvae_lib.data.own_tables import read_items
 from rqvae_lib.data.tables import ITEM_DTYPES, check_columns, check_items, plain_ids
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.json_configs import config_from_json
@@ -343,15 +342,21 @@ def _write_files(place: Path, bundle: Bundle) -> list[str]:
 
 
 def _read_items(path: Path) -> _Items:
-    """Read the items and their errors, after the manifest vouched for the file."""
-    frame = read_items(path, {})
-    column = pq.read_table(path).column(ERROR).combine_chunks()
-    if not pa.types.is_float32(column.type) or column.null_count:
-        raise ValueError(f"{path.name}, column {ERROR!r} holds {column.type}, expected float32")
-    errors = torch.from_numpy(column.to_numpy().copy())
+    """Read the items as they were written, and their errors."""
+    table = pq.read_table(path)
+    if table.column_names != [*ITEM_DTYPES, ERROR]:
+        raise ValueError(f"{path.name} has the columns {', '.join(table.column_names)[:200]}")
+    dtypes = dict(ITEM_DTYPES)
+    if not pa.types.is_integer(table.schema.field("item_id").type):
+        dtypes["item_id"] = "string"
+    # Only the columns count, and not what pandas stored beside them.
+    frame = table.to_pandas(ignore_metadata=True)
+    items = frame[list(ITEM_DTYPES)].astype(dtypes)
+    check_table(items)
+    errors = torch.from_numpy(frame[ERROR].to_numpy(np.float32).copy())
     if not bool((errors.isfinite() & (errors >= 0)).all()):
         raise ValueError(f"{path.name}, column {ERROR!r} holds a number below 0 or not finite")
-    return _Items(frame, errors)
+    return _Items(items, errors)
 
 
 def _library_version() -> str:

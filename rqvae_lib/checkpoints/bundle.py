@@ -343,9 +343,16 @@ def _write_files(place: Path, bundle: Bundle) -> list[str]:
 
 def _read_items(path: Path) -> _Items:
     """Read the items as they were written, and their errors."""
-    table = pq.read_table(path)
-    if table.column_names != [*ITEM_DTYPES, ERROR]:
-        raise ValueError(f"{path.name} has the columns {', '.join(table.column_names)[:200]}")
+    with pq.ParquetFile(path) as file:
+        names = list(file.schema_arrow.names)
+        if names != [*ITEM_DTYPES, ERROR]:
+            raise ValueError(f"{path.name} has the columns {', '.join(names)[:200]}")
+        # Repeated values take almost no space, so a small file can unpack to more than the memory.
+        rows, size = file.metadata.num_rows, path.stat().st_size
+        if rows > size:
+            raise ValueError(f"{path.name} holds {rows:,} rows in {size:,} bytes")
+        table = file.read()
+        table.validate(full=True)  # checks, for example, that text is UTF-8
     dtypes = dict(ITEM_DTYPES)
     if not pa.types.is_integer(table.schema.field("item_id").type):
         dtypes["item_id"] = "string"
@@ -399,7 +406,12 @@ def _describing(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (LookupError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+    except (
+        *(LookupError, ArithmeticError, TypeError, ValueError, RecursionError, OSError),
+        pa.ArrowException,
+    ) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # without an errno, it is pyarrow's error about a damaged file
         raise CheckpointError(
             f"{path} is not the manifest of a bundle, or does not fit the files beside it "
             f"({short(error)}): restore it, or use another version"

@@ -15,11 +15,13 @@ from sphinx.application import Sphinx
 GLOSSARY = "book/glossary"
 # "The code below", "in rank order", "this chapter tries": the term only where it is stressed.
 EVERYDAY = {
+    "bundle",
     "code",
     "collapse",
     "coverage",
     "dead",
     "decoder",
+    "drift",
     "encoder",
     "estimator",
     "greedy",

@@ -146,9 +146,16 @@ def save_recommender(
             `round_to_half`.
         OSError: if the path cannot be written; an older file is then still whole.
     """
-    config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
     check_sizes(dataset, model=len(model.ids), split=split.num_items if split else None)
-    card = card_of(dataset, split=split, more=more)
+    save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
+
+
+def save_with_card(path: str | Path, model: Recommender, card: Card, *, half: bool = False) -> None:
+    """Write a generative recommender with a card that is known already, such as a loaded one.
+
+    Args, Raises: as `save_recommender`.
+    """
+    config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
     save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
 
 

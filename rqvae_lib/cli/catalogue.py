@@ -15,7 +15,7 @@ from rqvae_lib.cli.options import RQVAE_FILE
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import DEFAULT_CONTENT, Content, SplitName
 from rqvae_lib.data.splits import Split, split_by_name
-from rqvae_lib.embeddings.item_vectors import item_vectors
+from rqvae_lib.embeddings.item_vectors import ItemVectors, item_vectors
 from rqvae_lib.io.tensor_files import Card
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
@@ -92,6 +92,18 @@ def catalogue_of(
         config = RQVAEConfig(vectors.shape[1], codebook_size=codebook_size)
         untrained = new_rqvae(vectors, config, seed=seed)
         return untrained.to(device).tokenize(vectors.to(device))
+    known = vectors_for(tokenizer, dataset, embeddings, split)
+    return tokenizer.model.to(device).tokenize(known.tensor.to(device))
+
+
+def vectors_for(
+    tokenizer: Tokenizer, dataset: Dataset, embeddings: Path | None, split: Split | None = None
+) -> ItemVectors:
+    """Return what a tokenizer reads for a dataset's items, once it is known to fit them.
+
+    Args:
+        tokenizer, dataset, embeddings, split: as `catalogue_of`.
+    """
     typer.echo(f"Using {tokenizer.name}.", err=True)
     check = check_items if tokenizer.content == "text" else check_data
     check(f"the tokenizer ({tokenizer.name})", tokenizer.card, dataset)
@@ -99,4 +111,4 @@ def catalogue_of(
         split = split_by_name(dataset, tokenizer.split)
     known = item_vectors(dataset, tokenizer.content, embeddings, split)
     check_text(tokenizer.card, known, embeddings)
-    return tokenizer.model.to(device).tokenize(known.tensor.to(device))
+    return known

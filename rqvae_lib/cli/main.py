@@ -10,6 +10,8 @@
     rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
     rqvae-lib evaluate            all of them on the same targets
     rqvae-lib recommend --user 1  a history → items
+    rqvae-lib bundle              a tokenizer, its IDs and a recommender → a catalogue that can grow
+    rqvae-lib append              new items → IDs in that catalogue, where no old one moves
 
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
 
@@ -22,6 +24,8 @@ from typing import NoReturn
 
 import typer
 
+from rqvae_lib.cli.append import append_command
+from rqvae_lib.cli.bundle import bundle_command
 from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
 from rqvae_lib.cli.embed import embed_command
 from rqvae_lib.cli.evaluate import evaluate_command
@@ -54,6 +58,8 @@ app.command("train-decoder", hidden=True)(train_recommender_command)  # its form
 app.command("train-sasrec")(train_sasrec_command)
 app.command("evaluate")(evaluate_command)
 app.command("recommend")(recommend_command)
+app.command("bundle")(bundle_command)
+app.command("append")(append_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,18 +1,19 @@
 """The command that recommends: a history → items that a user has not had yet, with their titles.
 
+For all users, see `recommend_all`.
+
 Seen at work in: chapter 00.
 """
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.options import (
-    RECOMMENDER_FILE,
-    Device,
-    Model,
-)
+from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 
 if TYPE_CHECKING:
@@ -24,76 +25,217 @@ if TYPE_CHECKING:
     from rqvae_lib.models.base import Recommender
 
 
+# Whose recommendations
+
+User = Annotated[
+    str | None, typer.Option(help="A user of the dataset (1 to 671 in the embedded one).")
+]
+History = Annotated[
+    str | None,
+    typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
+]
+AllUsers = Annotated[bool, typer.Option("--all", help="Instead of --user: all users.")]
+Users = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of --user: those of a list (.txt with an id on each line, or a table with "
+        "the column user_id).",
+    ),
+]
+Destination = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --all or --users: the table to write (.parquet, .csv or .jsonl), a row for each "
+        "user and item. Users are done in parts, which stay if the command is killed.",
+    ),
+]
+ResumeParts = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the parts of a run that was killed; the output is the same, byte for byte "
+        "(on a CPU).",
+    ),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one user's recommendations as JSON.")]
+
+# From what, and how
+
+Bundled = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Instead of --model and --items: a bundle's current recommender and items. --user, "
+        "--users and --all need --interactions with it; --history does not.",
+        show_default=False,
+    ),
+]
+Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")]
+Beams = Annotated[
+    int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
+]
+Genres = Annotated[
+    list[str] | None,
+    typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
+]
+Temperature = Annotated[
+    float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
+]
+MaxPerPrefix = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="At most this many items per first code; needs more beams than items."
+    ),
+]
+
+
 @takes_data
 def recommend_command(
     context: typer.Context,
-    user: Annotated[
-        str | None, typer.Option(help="A user of the dataset (1 to 671 in the embedded one).")
-    ] = None,
-    history: Annotated[
-        str | None,
-        typer.Option(help="Instead of --user: the dataset's item ids, oldest first, as in 1,3114."),
-    ] = None,
+    user: User = None,
+    history: History = None,
+    all_users: AllUsers = False,
+    users: Users = None,
+    output: Destination = None,
+    resume: ResumeParts = False,
+    as_json: AsJSON = False,
     data: DataOptions = EMBEDDED_DATA,
     model: Model = None,
-    k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")] = NUM_ITEMS,
-    beams: Annotated[
-        int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
-    ] = NUM_BEAMS,
-    genre: Annotated[
-        list[str] | None,
-        typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
-    ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
-    ] = TEMPERATURE,
-    max_per_prefix: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="At most this many items per first code; needs more beams than items."
-        ),
-    ] = None,
+    bundle: Bundled = None,
+    k: Top = NUM_ITEMS,
+    beams: Beams = NUM_BEAMS,
+    genre: Genres = None,
+    temperature: Temperature = TEMPERATURE,
+    max_per_prefix: MaxPerPrefix = None,
     device: Device = "cpu",
 ) -> None:
     """Recommend items that a user has not had yet, with their titles."""
-    if (user is None) == (history is None):
-        raise ValueError("pass either --user ID or --history ID,ID,…, not both")
+    _check_whose(context)
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
     from rqvae_lib.cli.common import check_device, choose, shipped, typed
-    from rqvae_lib.generation.beam_search import check_search, recommend
+    from rqvae_lib.cli.recommend_all import check_destination, write_all
+    from rqvae_lib.io.locks import only_process_in
 
     check_device(device)
     if not typed(context, "beams"):
         beams = max(beams, k)
+    _check_search(k, beams, temperature, max_per_prefix)
+    destination = None
+    if all_users or users is not None:
+        read = (data.interactions, data.items, data.dataset_name, model, bundle, users)
+        destination = check_destination(output, read)
+        context.with_resource(only_process_in(destination.parent))
+    if bundle is not None:
+        chosen, recommender, dataset = _of_bundle(bundle, data, context)
+    else:
+        chosen = choose(model, RECOMMENDER_FILE)
+        recommender, card = load_recommender(shipped(chosen))
+        dataset = data.load()
+        check_items(f"the recommender ({chosen})", card, dataset)
+    search: dict[str, Any] = {
+        "k": k,
+        "beams": beams,
+        "allowed": _items_of(genre, dataset) if genre else None,
+        "temperature": temperature,
+        "max_per_prefix": max_per_prefix,
+    }
+    past = None if destination is not None else _history_of(user, history, dataset)
+    typer.echo(f"Using {chosen}.", err=True)
+    recommender = recommender.to(device)
+    if destination is not None:
+        write_all(destination, recommender, dataset, users, resume, search)
+    elif past is not None:
+        _recommend_to_one(user, past, recommender, dataset, search, as_json)
+
+
+def _check_whose(context: typer.Context) -> None:
+    """Refuse to recommend to nobody, or to two at once, and options of the other way."""
+    from rqvae_lib.cli.common import typed
+
+    ways = typed(context, "user", "history", "all_users", "users")
+    if len(ways) != 1:
+        raise ValueError(
+            "pass either --user ID, --history ID,ID,…, --all or --users FILE, and only one of them"
+        )
+    many = ways[0] in ("--all", "--users")
+    unused = typed(context, *(("as_json",) if many else ("output", "resume")))
+    if unused:
+        raise ValueError(
+            f"{unused[0]} goes with {'--user or --history' if many else '--all or --users'}: leave "
+            "it out, or pass one of them"
+        )
+
+
+def _check_search(k: int, beams: int, temperature: float, max_per_prefix: int | None) -> None:
+    from rqvae_lib.generation.beam_search import check_search
+
     check_search(k, beams, temperature, max_per_prefix)
     if max_per_prefix is not None and beams <= k:
         raise ValueError(
             f"--max-per-prefix leaves items out, so {k} items need more than {beams} beams to "
             f"choose from: pass more, such as --beams {10 * k}"
         )
-    chosen = choose(model, RECOMMENDER_FILE)
-    recommender, card = load_recommender(shipped(chosen))
-    dataset = data.load()
-    check_items(f"the recommender ({chosen})", card, dataset)
-    allowed = _items_of(genre, dataset) if genre else None
-    past = _history_of(user, history, dataset)
-    typer.echo(f"Using {chosen}.", err=True)
-    recommender = recommender.to(device)
-    found = recommend(
-        recommender,
-        [past],
-        k=k,
-        beams=beams,
-        allowed=allowed,
-        temperature=temperature,
-        max_per_prefix=max_per_prefix,
-    )
-    _print(past, found, recommender, dataset)
-    count = int((found.items >= 0).sum())
+
+
+def _recommend_to_one(
+    user: str | None,
+    past: "Tensor",
+    recommender: "Recommender",
+    dataset: "Dataset",
+    search: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Print what is recommended after one history."""
+    from rqvae_lib.generation.beam_search import recommend
+
+    found = recommend(recommender, [past], **search)
+    if as_json:
+        _print_json(user, past, found, recommender, dataset)
+    else:
+        _print(past, found, recommender, dataset)
+    count, k = int((found.items >= 0).sum()), search["k"]
     if count < k:
-        why = "no others are left" if max_per_prefix is None else "more --beams may find others"
+        limited = search["max_per_prefix"] is not None
+        why = "more --beams may find others" if limited else "no others are left"
         typer.echo(f"Only {count} of {k}: {why}.", err=True)
+
+
+def _of_bundle(
+    folder: Path, data: DataOptions, context: typer.Context
+) -> tuple[str, "Recommender", "Dataset"]:
+    """Return what a bundle is called, its recommender, and its items with who chose them."""
+    import pandas as pd
+
+    from rqvae_lib.checkpoints.bundle import ITEMS, load_bundle, version_folder
+    from rqvae_lib.cli.common import typed
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.tables import INTERACTION_DTYPES
+
+    unused = typed(context, "model", "items", "dataset_name")
+    if unused:
+        raise ValueError(f"{unused[0]} says what --bundle says already: leave one of them out")
+    bundle = load_bundle(folder)
+    if bundle.recommender is None:
+        raise ValueError(
+            f"{folder} holds IDs and no recommender: make a bundle with one (rqvae-lib bundle "
+            "--model FILE)"
+        )
+    name = f"version {bundle.version} of {folder}"
+    if data.interactions is not None:
+        own = replace(data, items=version_folder(folder, bundle.version) / ITEMS)
+        return name, bundle.recommender, own.load()
+    if not typed(context, "history"):
+        raise ValueError(
+            "--bundle holds items and no histories: pass --interactions FILE with it, or --history "
+            "ID,ID,… instead"
+        )
+    # A dataset has at least one interaction. Nobody asks for this user.
+    nobody = pd.DataFrame([[0, 0, 1, 0]], columns=list(INTERACTION_DTYPES))
+    dataset = Dataset(str(folder), bundle.items, nobody.astype(INTERACTION_DTYPES))
+    return name, bundle.recommender, dataset
 
 
 def _history_of(user: str | None, history: str | None, dataset: "Dataset") -> "Tensor":
@@ -120,6 +262,35 @@ def _print(
         if item >= 0:
             code = "-".join(map(str, recommender.ids.id_of(item)))
             typer.echo(f"{place:4d}  {probability:6.2%}  {code:<16} {dataset.titles[item]}")
+
+
+def _print_json(
+    user: str | None,
+    past: "Tensor",
+    found: "Recommendations",
+    recommender: "Recommender",
+    dataset: "Dataset",
+) -> None:
+    own_ids = dataset.items["item_id"].tolist()
+    ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
+    told = {
+        "user_id": user,
+        "history": [
+            {"item_id": own_ids[item], "title": dataset.titles[item]} for item in past.tolist()
+        ],
+        "recommendations": [
+            {
+                "rank": place,
+                "item_id": own_ids[item],
+                "title": dataset.titles[item],
+                "semantic_id": "-".join(map(str, recommender.ids.id_of(item))),
+                "probability": probability,
+            }
+            for place, (item, probability) in enumerate(ranked, 1)
+            if item >= 0
+        ],
+    }
+    typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
 
 
 def _items_of(genres: list[str], dataset: "Dataset") -> "Tensor":

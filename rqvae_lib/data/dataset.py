@@ -40,6 +40,7 @@ from rqvae_lib.data.tables import (
     check_columns,
     check_interactions,
     check_items,
+    items_checksum,
     plain_ids,
 )
 from rqvae_lib.data.ties import leaking_orders, sentence, ties
@@ -210,8 +211,7 @@ class Dataset:
         It does not change when interactions are added, so it identifies the data of a model that
         reads only the items.
         """
-        table = self.items.to_csv(index=False, lineterminator="\n")
-        return hashlib.sha256(table.encode()).hexdigest()
+        return items_checksum(self.items)
 
     def check_counts(self, expected: Counts | None, where: str) -> None:
         """Raise ValueError unless the dataset has its published size.

@@ -6,6 +6,7 @@ on it.
 Used by: datasets.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,12 @@ def wrong_row(
     return ValueError(
         f"{where}, row {row}, column {name!r}: found {shown}, expected {expected}: {advice}"
     )
+
+
+def items_checksum(items: pd.DataFrame) -> str:
+    """Return the sha256 (hex) of the contents of an items table, in row order."""
+    written = items.to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def check_columns(table: str, frame: pd.DataFrame, dtypes: dict[str, str]) -> None:

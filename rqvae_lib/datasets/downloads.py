@@ -22,6 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from rqvae_lib.data.dataset import Counts
 from rqvae_lib.datasets.archives import unpack_zip
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.io.progress import is_live, progress_of
 
 DATA_VARIABLE = "RQVAE_DATA"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -119,7 +120,7 @@ def download(
         attempts: the number of attempts. Each starts from the beginning, and a partial file is
             never kept.
         pause: seconds before the second attempt. The third waits twice as long, and so on.
-        progress: whether to show a progress bar.
+        progress: whether to show progress: a bar in a terminal, in a log a line now and then.
 
     Raises:
         ValueError: if the checksum differs from the published one, or from the one recorded at the
@@ -151,8 +152,12 @@ def _fetch(
     url: str, path: Path, timeout: float, attempts: int, pause: float, progress: bool
 ) -> None:
     """Download a URL to a path in at most `attempts` attempts."""
+    in_a_log = progress and not is_live(sys.stderr)  # a bar of pooch's own is for a terminal
     fetch = _pooch().HTTPDownloader(
-        progressbar=progress, chunk_size=2**16, timeout=timeout, hooks={"response": _check_response}
+        progressbar=progress_of(total=0, unit="B") if in_a_log else progress,
+        chunk_size=2**16,
+        timeout=timeout,
+        hooks={"response": _check_response},
     )
     for attempt in range(1, attempts + 1):
         try:

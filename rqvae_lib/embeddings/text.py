@@ -21,6 +21,7 @@ import hashlib
 import json
 import reprlib
 import shlex
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -36,6 +37,7 @@ from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.io.npy_files import read_npy
+from rqvae_lib.io.progress import is_live
 from rqvae_lib.ops.rows import check_finite
 
 ENDING = ".safetensors"
@@ -111,6 +113,26 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     return embeddings
 
 
+def encoder_of(path: Path | None, name: str = EMBEDDED[0]) -> str | None:
+    """Return the name of the sentence encoder that made a file of embeddings.
+
+    Args:
+        path: a file that `read_embeddings` accepts. None: the one that ships with a dataset.
+        name: that dataset.
+
+    Returns:
+        None if the file does not say it, as no .npy file does.
+    """
+    if path is None:
+        with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
+            return encoder_of(folder / "embeddings.safetensors")
+    if path.suffix == ".npy":
+        return None
+    with safe_open(path, framework="pt") as file:
+        model = (file.metadata() or {}).get("model")
+    return None if model is None else str(model)
+
+
 def _how_to_make(path: Path) -> str:
     """Return the advice for a bad file. It names the file only if that ends in .safetensors."""
     output = f" --output {path.name}" if path.suffix == ENDING else ""
@@ -149,7 +171,7 @@ def encode_texts(
             without a download.
         batch_size: texts per batch. It affects the speed and the last digits of the vectors.
         device: "cpu", "cuda", "mps", or None for the encoder's default.
-        show_progress: whether to show a progress bar.
+        show_progress: whether to show a progress bar, in a terminal.
 
     Returns:
         shape (N, D), float32, on the CPU. The vectors of the default model have length 1; those of
@@ -180,7 +202,7 @@ def encode_texts(
     vectors = encoder.encode(
         list(texts),
         batch_size=batch_size,
-        show_progress_bar=show_progress,
+        show_progress_bar=show_progress and is_live(sys.stderr),
         convert_to_tensor=True,
     )
     embeddings: Tensor = vectors.float().cpu()  # (N, D)

@@ -49,6 +49,8 @@ def _read(name: str, value: object, expected: Any) -> object:
         return config_from_json(expected, value)
     choices = get_args(expected) if get_origin(expected) is UnionType else (expected,)
     for choice in choices:
+        if is_dataclass(choice) and isinstance(choice, type) and isinstance(value, Mapping):
+            return config_from_json(choice, value)
         if get_origin(choice) is tuple and isinstance(value, list | tuple):
             return tuple(_read(name, part, get_args(choice)[0]) for part in value)
         if _fits(value, choice):

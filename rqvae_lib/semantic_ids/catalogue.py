@@ -166,10 +166,11 @@ class SemanticIDs:
         (`RQVAE.assign` on its vector), and the disambiguation code makes the ID unique.
 
         The new catalogue has another `sha256`. A recommender that was trained on the old catalogue
-        still works with the old one. `load_recommender` refuses it for the new one, because it has
-        never seen the new IDs. (If a collision group grew beyond the largest old group, the model
-        does not even have an output for the last code.) Train it on the new catalogue, at least
-        for a short time.
+        still works with the old one, and `load_recommender` refuses it for the new one.
+        `models.growth.extend_catalogue` makes of it a recommender of the new catalogue with the
+        same weights, and `semantic_ids.newcomers` says how new each new ID is to it. (If a
+        collision group grew beyond the largest old group, the old model does not even have an
+        output for the last code.) Training on the new catalogue makes it better, even a short one.
 
         Args:
             codes: shape (M, L), int64: the learned codes of the new items.

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from rqvae_lib.data.batches import Batches
+from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.seeding import seeded_step
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.state import Best, load_state, save_state
@@ -68,7 +68,7 @@ def train(
             with other inputs.
         state_path: where to save the state every `config.save_every` steps and at the end.
         resume: continue from `state_path`. If that training had finished, it is only loaded.
-        progress: show a progress bar on stderr.
+        progress: show progress on stderr: a bar in a terminal, in a log a line now and then.
 
     Returns:
         The log of the steps in this call. With `config.early_stop`, the model has the weights with
@@ -103,7 +103,7 @@ def train(
     lengths: list[Tensor] = []  # per step since the last entry: the loss, the gradient's length
     shown: dict[str, str] = {}
     model.train()
-    steps = tqdm(range(start, total), initial=start, total=total, disable=not progress, unit="step")
+    steps = progress_of(range(start, total), total=total, done=start, show=progress)
     for step in steps:
         if best and _is_over(config, best, step):
             break

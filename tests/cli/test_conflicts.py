@@ -157,8 +157,8 @@ CONFLICTS = [
     ("evaluate --output table.safetensors", "ends in '.safetensors': name a .csv file"),
     ("evaluate --device abacus", "--device abacus is not usable here"),
     # recommend
-    ("recommend", "pass either --user ID or --history"),
-    ("recommend --user 1 --history 1", "not both"),
+    ("recommend", "pass either --user ID, --history ID,ID,…, --all or --users FILE"),
+    ("recommend --user 1 --history 1", "and only one of them"),
     ("recommend --user 1 --top 10 --beams 5", "k is 10 and beams is 5"),
     ("recommend --user 1 --temperature 0", "temperature is 0"),
     ("recommend --user 1 --temperature nan", "temperature is nan"),

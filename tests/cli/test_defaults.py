@@ -16,6 +16,7 @@ from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import encode_texts
 from rqvae_lib.evaluation.evaluator import evaluate
 from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.everybody import recommend_to_all
 from rqvae_lib.models.configs import (
     CodeSequenceConfig,
     DecoderOnlyConfig,
@@ -132,8 +133,11 @@ SETTINGS: dict[str, dict[str, object]] = {
             name: default_of(recommend, name)
             for name in ("k", "beams", "temperature", "max_per_prefix")
         },
+        "resume": default_of(recommend_to_all, "resume"),
         "device": "cpu",
     },
+    "bundle": {},
+    "append": {},
 }
 SETTINGS["train-decoder"] = SETTINGS["train-recommender"]
 # What is the command line's own: which data and files, and what has no counterpart in Python.
@@ -141,6 +145,7 @@ OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
+    *("bundle", "all_users", "users", "as_json"),
 }
 
 
@@ -207,12 +212,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     shown = succeeds("--help", folder=tmp_path)
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
-        *("train-sasrec", "evaluate", "recommend", "inspect", "export"),
+        *("train-sasrec", "evaluate", "recommend", "inspect", "export", "bundle", "append"),
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 13
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

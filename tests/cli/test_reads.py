@@ -124,6 +124,10 @@ COMMANDS: dict[str, tuple[tuple[object, ...], set[str]]] = {
         ("--user", "user07", "--model", RECOMMENDER),
         {"hash items", "open recommender.safetensors"},
     ),
+    "recommend to all": (
+        ("--all", "--output", "all.parquet", "--model", RECOMMENDER),
+        {"hash data", "hash items", "open recommender.safetensors"},
+    ),
 }
 WITH_TEXTS = ("train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender")
 

@@ -31,6 +31,20 @@ class Settings:
             raise ValueError(f"size is {self.size}; it must be at least 1")
 
 
+@dataclass(frozen=True)
+class Outer:
+    parts: tuple[Inner, ...]
+    best: Inner | None = None
+
+
+def test_settings_within_lists_and_settings_that_may_be_missing() -> None:
+    found = config_from_json(Outer, {"parts": [{"width": 1}, {}], "best": {"width": 5}})
+    assert found == Outer((Inner(1), Inner()), Inner(5))
+    assert config_from_json(Outer, {"parts": [], "best": None}) == Outer(())
+    with pytest.raises(ValueError, match=r"^width is 'x'; expected a whole number"):
+        config_from_json(Outer, {"parts": [], "best": {"width": "x"}})
+
+
 def test_what_is_left_out_keeps_its_default() -> None:
     assert config_from_json(Settings, {"size": 4}) == Settings(4)
     found = config_from_json(

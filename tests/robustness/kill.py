@@ -25,8 +25,10 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from rqvae_lib.checkpoints.bundle import bundle_versions, load_bundle
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae
 from rqvae_lib.cli.main import main as main_of_the_library
 from rqvae_lib.io.tensor_files import load_checkpoint
@@ -175,9 +177,45 @@ def kill_export(name: str, kills: int, place: Path, chance: random.Random) -> Co
     return count
 
 
+NEW_ITEMS = "item_id,title,genres\n" + "".join(
+    f"{n},New movie {n},Drama\n" for n in range(900_000, 900_020)
+)
+
+
+def kill_append(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill an append to a bundle so many times; return how many of them came when."""
+    folder = place / name
+    folder.mkdir()
+    (folder / "items.csv").write_text(NEW_ITEMS, "utf-8")
+    vectors = np.random.default_rng(0).standard_normal((20, 384)).astype(np.float32)
+    np.save(folder / "vectors.npy", vectors)
+    command = "append bundle --items items.csv --embeddings vectors.npy"
+    run("bundle bundle --tokenizer pretrained --model pretrained", folder)
+    old = load_bundle(folder / "bundle")
+    shutil.copytree(folder / "bundle", folder / "before")
+    lasts = run(command, folder)
+    new = load_bundle(folder / "bundle")
+    assert (old.version, new.version) == (1, 2)
+    count: Counter[str] = Counter()
+    while count["writing"] + count["any"] < kills:
+        shutil.rmtree(folder / "bundle")
+        shutil.copytree(folder / "before", folder / "bundle")
+        (folder / "bundle/v0002").mkdir()  # where it will write, as after an earlier kill
+        count[kill(command, folder, folder / "bundle/v0002", lasts, chance)] += 1
+        found = load_bundle(folder / "bundle")  # which checks every file
+        assert found.ids.sha256 in (old.ids.sha256, new.ids.sha256), folder
+        assert found.ids.sha256 == (old, new)[found.version - 1].ids.sha256, folder
+        assert load_bundle(folder / "bundle", 1).ids.sha256 == old.ids.sha256
+        run(command, folder)  # the rest, or nothing
+        assert load_bundle(folder / "bundle").ids.sha256 == new.ids.sha256
+        assert bundle_versions(folder / "bundle") == [1, 2]
+    return count
+
+
 JOBS: dict[str, Callable[[str, int, Path, random.Random], Counter[str]]] = {
     **dict.fromkeys(TRAININGS, kill_training),
     **dict.fromkeys(("ids.csv", "ids.parquet"), kill_export),
+    "append": kill_append,
 }
 
 

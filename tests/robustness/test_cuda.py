@@ -31,6 +31,8 @@ from rqvae_lib.models.configs import (
     SASRecConfig,
     TransformerConfig,
 )
+from rqvae_lib.models.growth import extend_catalogue
+from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.training.config import TrainingConfig
@@ -122,6 +124,22 @@ def test_a_training_there_begins_as_it_does_here(
     assert losses("cuda") == pytest.approx(losses("cpu"), rel=2e-3)
     assert losses("cuda", state_path=tmp_path / "state") == pytest.approx(losses("cuda"), rel=1e-3)
     assert losses("cuda", state_path=tmp_path / "state", resume=True) == []
+
+
+@pytest.mark.parametrize("name", ["decoder-only", "rq-transformer"])
+def test_a_catalogue_grows_there_as_it_does_here(name: str) -> None:
+    model, _ = load_recommender(NAME)
+    if name == "rq-transformer":
+        torch.manual_seed(0)
+        model = new_recommender(RQTransformerConfig(), model.ids).eval()
+    ids = model.ids.with_new_items(model.ids.codes[:40].flip(1))
+    histories = [torch.tensor([3, 1, 4]), torch.tensor([len(ids) - 1])]
+    here = score_items(extend_catalogue(model, ids), histories)
+    grown = extend_catalogue(model.to("cuda"), ids)
+    assert grown.semantic_ids.device.type == "cuda"
+    there = score_items(grown, histories)
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"compile": True}])

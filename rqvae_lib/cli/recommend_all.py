@@ -1,0 +1,147 @@
+"""What `rqvae-lib recommend --all` does: recommendations for all users, or for those of a list.
+
+Seen at work in: chapter 13.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+
+from rqvae_lib.generation.everybody import check_output, is_output, recommend_to_all
+from rqvae_lib.io.atomic import check_writable
+
+if TYPE_CHECKING:
+    from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.models.base import Recommender
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+def check_destination(output: Path | None, inputs: Sequence[str | Path | None]) -> Path:
+    """Return where to write; refuse a missing name, a wrong ending, and a file that is read.
+
+    Args:
+        output: the file.
+        inputs: the files and folders that the command reads; None for what it does not.
+    """
+    if output is None:
+        raise ValueError(
+            "--all and --users write a file: name it as --output, such as "
+            "recommendations.parquet (.csv and .jsonl work too)"
+        )
+    check_output(output)
+    check_writable(output)
+    for path in (Path(given) for given in inputs if given is not None):
+        if not (path.exists() and output.exists()):
+            continue
+        within = path.is_dir() and output.parent.samefile(path) and not is_output(output)
+        if output.samefile(path) or within:
+            raise ValueError(
+                f"--output is {output}, which the command reads ({path}): name another file, or "
+                "another folder"
+            )
+    return output
+
+
+def write_all(
+    output: Path,
+    recommender: "Recommender",
+    dataset: "Dataset",
+    users: Path | None,
+    resume: bool,
+    search: dict[str, Any],
+) -> None:
+    """Recommend to all users or to those of a file, write the output, and say what was written."""
+    rows = None if users is None else rows_of_users(users, dataset)
+    done = recommend_to_all(output, recommender, dataset, users=rows, resume=resume, **search)
+    if done.resumed:
+        typer.echo(f"{done.resumed:,} users were done by an earlier run.", err=True)
+    typer.echo(f"Wrote {done.rows:,} recommendations for {done.users:,} users to {output}.")
+    missing = done.users * search["k"] - done.rows
+    if missing:
+        typer.echo(
+            f"{missing:,} fewer than {search['k']} for each: no others were left for some users.",
+            err=True,
+        )
+
+
+def rows_of_users(path: Path, dataset: "Dataset") -> NDArray[np.int64]:
+    """Return the users of a file as rows of `dataset.user_ids`, (U,), in the file's order.
+
+    Args:
+        path: a .txt file with an id on each line, or a .csv, .tsv or .parquet table with the column
+            user_id.
+        dataset: whose users they are.
+
+    Raises:
+        ValueError: if the file is no such list, or names a user twice or one who is not in the
+            data; the message names the row.
+        OSError: if the file cannot be read.
+    """
+    listed = _listed(path)
+    known = pd.Index([str(own) for own in dataset.user_ids])
+    rows = known.get_indexer(pd.Index(listed, dtype=object))
+    if not len(rows):
+        raise ValueError(f"{path} lists no users; expected at least one id: check the file")
+    if (rows < 0).any():
+        row = int((rows < 0).argmax())
+        raise _wrong(path, row, listed[row], f"one of the {len(known):,} users of {dataset.name}")
+    repeated = pd.Index(rows).duplicated()
+    if repeated.any():
+        row = int(repeated.argmax())
+        raise _wrong(path, row, listed[row], "each user once")
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the ids of a file as text."""
+    if path.suffix == ".txt":
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: convert the file") from error
+        return [line.strip() for line in lines if line.strip()]
+    if path.suffix not in (*SEPARATORS, ".parquet"):
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}; expected .txt with an id on each line, or .csv, .tsv "
+            "or .parquet with the column user_id: name such a file"
+        )
+    with path.open("rb"):  # what is not there is the system's own error
+        pass
+    try:
+        if path.suffix == ".parquet":
+            column = pq.ParquetFile(path).read(columns=["user_id"]).column("user_id")
+            return [str(value) for value in column.to_pylist()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=SEPARATORS[path.suffix],
+                dtype=str,
+                encoding="utf-8-sig",
+                index_col=False,
+                keep_default_na=False,
+            )
+        return [str(value) for value in frame["user_id"]]
+    except (ValueError, KeyError, OSError, pa.ArrowException, pd.errors.ParserWarning) as error:
+        raise ValueError(
+            f"{path} is not a table with the column user_id "
+            f"({' '.join(str(error).split())[:160]}): name the column so, or list the ids in a "
+            ".txt file"
+        ) from error
+
+
+def _wrong(path: Path, row: int, found: str, expected: str) -> ValueError:
+    shown = found if len(found) <= 60 else f"{found[:60]}…"
+    return ValueError(
+        f"{path}, row {row}, column 'user_id': found {shown!r}, expected {expected}: fix or drop "
+        "the row"
+    )

@@ -70,7 +70,8 @@ def read_arrivals(source: pd.DataFrame | str | Path, bundle: Bundle) -> Arrivals
     if (known["text"] == "").all():
         items["text"] = pd.Series([""] * len(items), dtype=known["text"].dtype)
     else:
-        items["text"] = items["text"].where(items["text"] != "", add_texts(items, "item")["text"])
+        made = add_texts(items, "item", articles_last=bundle.articles_last)["text"]
+        items["text"] = items["text"].where(items["text"] != "", made)
     rows = pd.Index(known["item_id"]).get_indexer(pd.Index(items["item_id"]))  # −1: new
     is_new = rows < 0
     before = known.iloc[rows[~is_new]].reset_index(drop=True)

@@ -74,15 +74,19 @@ class Bundle:
     recommender_card: Card | None = None
     encoder: str | None = None  # the sentence encoder of the items' texts; None: not known
     version: int = 0  # as it was loaded or written last; 0: never
+    articles_last: bool = False  # whether titles are written "Hobbit, The", as `Dataset` has it
 
     @cached_property
     def titles(self) -> list[str]:
         """The title to show for each item, as `Dataset.titles`."""
         columns = (self.items[name] for name in ("item_id", "title", "year"))
         return [
-            f"Untitled {item_id}" if pd.isna(title) else display_title(title, known(year))
+            f"Untitled {item_id}" if pd.isna(title) else self._shown(title, year)
             for item_id, title, year in zip(*columns, strict=True)
         ]
+
+    def _shown(self, title: str, year: int | None) -> str:
+        return display_title(title, known(year), articles_last=self.articles_last)
 
     @cached_property
     def health(self) -> CatalogueHealth:
@@ -116,6 +120,7 @@ class Manifest:
     encoder: str | None
     files: tuple[BundleFile, ...]
     health: CatalogueHealth | None = None
+    articles_last: bool = False
 
 
 def new_bundle(
@@ -127,6 +132,7 @@ def new_bundle(
     recommender: Recommender | None = None,
     recommender_card: Card | None = None,
     encoder: str | None = None,
+    articles_last: bool = False,
 ) -> Bundle:
     """Return a bundle of a tokenizer, the items that it was trained on, and a recommender.
 
@@ -138,6 +144,7 @@ def new_bundle(
         recommender: a generative recommender of the IDs that the tokenizer gives to these vectors.
         recommender_card: its card, as `load_recommender` returns it.
         encoder: the name of the sentence encoder that made the vectors, if it is known.
+        articles_last: whether titles are written "Hobbit, The", as `Dataset.articles_last`.
 
     Raises:
         ValueError: if there is not one vector per item, if the recommender has other IDs, or as
@@ -166,6 +173,7 @@ def new_bundle(
         recommender,
         None if recommender is None else (recommender_card or {}),
         encoder,
+        articles_last=articles_last,
     )
 
 
@@ -226,6 +234,7 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
             encoder=bundle.encoder,
             files=tuple(_described(place / name) for name in names),
             health=bundle.health,
+            articles_last=bundle.articles_last,
         )
         with write_atomically(place / MANIFEST) as temporary:
             written = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
@@ -310,6 +319,7 @@ def load_bundle(folder: str | Path, version: int | None = None) -> Bundle:
         recommender_card,
         manifest.encoder,
         manifest.version,
+        manifest.articles_last,
     )
 
 

@@ -70,6 +70,7 @@ def bundle_command(
         recommender=recommender,
         recommender_card=card,
         encoder=None if vectors.text is None else encoder_of(embeddings, dataset.name),
+        articles_last=dataset.articles_last,
     )
     written = write_bundle(bundle, made)
     typer.echo(f"Wrote version {written.version} of {bundle}: {len(made.ids):,} items.")

@@ -226,7 +226,8 @@ def _of_bundle(
     name = f"version {bundle.version} of {folder}"
     if data.interactions is not None:
         own = replace(data, items=version_folder(folder, bundle.version) / ITEMS)
-        return name, bundle.recommender, own.load()
+        dataset = replace(own.load(), articles_last=bundle.articles_last)
+        return name, bundle.recommender, dataset
     if not typed(context, "history"):
         raise ValueError(
             "--bundle holds items and no histories: pass --interactions FILE with it, or --history "
@@ -234,7 +235,12 @@ def _of_bundle(
         )
     # A dataset has at least one interaction. Nobody asks for this user.
     nobody = pd.DataFrame([[0, 0, 1, 0]], columns=list(INTERACTION_DTYPES))
-    dataset = Dataset(str(folder), bundle.items, nobody.astype(INTERACTION_DTYPES))
+    dataset = Dataset(
+        str(folder),
+        bundle.items,
+        nobody.astype(INTERACTION_DTYPES),
+        articles_last=bundle.articles_last,
+    )
     return name, bundle.recommender, dataset
 
 

@@ -193,8 +193,11 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
         ):
             warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
             found = ast.literal_eval(text.strip())
-            # Python also writes complex numbers, which no column can hold.
-            if isinstance(found, dict) and not any(isinstance(v, complex) for v in found.values()):
+            # Python also writes names that are no text, and complex numbers, which no column holds.
+            if isinstance(found, dict) and not any(
+                not isinstance(name, str) or isinstance(value, complex)
+                for name, value in found.items()
+            ):
                 return found
     raise _wrong(path, number, line)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -356,8 +357,9 @@ def test_a_missing_text_is_made_as_a_dataset_makes_it() -> None:
     table = pd.DataFrame(
         {"item_id": [7, 8], "title": ["Hobbit, The", None], "genres": ["Fantasy", None]}
     )
-    found = read_arrivals(table, bundle())
-    assert found.new["text"].tolist() == ["The Hobbit. Genres: Fantasy.", "An untitled item."]
+    for articles_last, title in ((False, "Hobbit, The"), (True, "The Hobbit")):
+        found = read_arrivals(table, replace(bundle(), articles_last=articles_last))
+        assert found.new["text"].tolist() == [f"{title}. Genres: Fantasy.", "An untitled item."]
     silent = bundle()
     silent.items["text"] = pd.Series([""] * OLD, dtype="string")
     assert read_arrivals(table, silent).new["text"].tolist() == ["", ""]

@@ -115,7 +115,7 @@ def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     (tmp_path / "all.parquet").unlink(missing_ok=True)
     table = pd.read_csv(tmp_path / "shop/interactions.csv")
-    many = pd.concat([table.assign(user_id=table["user_id"] + f"-{copy}") for copy in range(80)])
+    many = pd.concat([table.assign(user_id=table["user_id"] + f"-{copy}") for copy in range(300)])
     many.to_csv(tmp_path / "shop/interactions.csv", index=False)
     options = ("--dataset", "shop", "--model", "b/v0001/recommender.safetensors")
     process = process_of(*ALL, *options, folder=tmp_path)

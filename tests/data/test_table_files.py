@@ -204,6 +204,8 @@ def test_python_literals_are_read_and_never_executed(tmp_path: Path) -> None:
     assert items["genres"].tolist() == ["a|b|c/d"]
     with pytest.raises(ValueError, match="row 1: found"):
         read_items(put(tmp_path / "complex.json", good + "{'asin': 'C', 'year': 1+1j}"))
+    with pytest.raises(ValueError, match="expected an object in JSON, one a line"):
+        read_items(put(tmp_path / "names.json", good + "{'asin': 'C', None: 1999}"))
     bad = f"{{'asin': open({str(made)!r}, 'w')}}"
     with pytest.raises(ValueError, match=r"bad.json, row 1: found .*expected an object in JSON"):
         read_items(put(tmp_path / "bad.json", good + bad))

@@ -28,7 +28,7 @@ def append_command(
         typer.Option(
             metavar="FILE",
             help="A table with item_id and, if known, title, year, genres and text: text with any "
-            "delimiter, JSON lines or Parquet. Items that the bundle has already keep their IDs and "
+            "delimiter, JSON lines or Parquet. Items that the bundle has keep their IDs and "
             "rows.",
         ),
     ],

@@ -622,8 +622,9 @@ torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
 # %% [markdown]
 # How much work is saved? Seconds depend on the machine, tokens do not. A wrapper around the model counts every token
 # that it reads, and every code that it scores, while `recommend` searches. (`encode_history` checks the histories, puts
-# them side by side and hands them to `read_histories`. `recommend` takes these steps one by one, and tells `extend` at
-# which node of the trie each beam stands.)
+# them side by side and hands them to `read_histories`. `recommend` takes these steps one by one. It asks for the
+# log-probabilities of the children of each beam's node, which this model takes from the scores of all codes, and tells
+# `extend` at which node each beam stands.)
 
 
 # %%
@@ -643,6 +644,10 @@ class Counting:
         logits = self.model.next_code_logits(state)
         self.scores += logits.numel()
         return logits
+
+    def child_log_probabilities(self, state, children, temperature):
+        logits = self.next_code_logits(state) / temperature  # (B, K, size)
+        return logits.log_softmax(2).gather(2, children.codes)
 
     def extend(self, state, parents, codes, nodes=None):
         self.tokens += codes.numel()

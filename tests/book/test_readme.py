@@ -3,12 +3,14 @@
 import ast
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from torch import Tensor
 from typer.testing import CliRunner
 
 from rqvae_lib import (
@@ -16,6 +18,7 @@ from rqvae_lib import (
     RQVAE_TRAINING,
     Dataset,
     Split,
+    load_dataset,
     load_embeddings,
     load_recommender,
     load_rqvae,
@@ -71,8 +74,13 @@ def few_targets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ready_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The encoder is another test's; here it has read the texts already."""
-    monkeypatch.setattr(text, "encode_texts", lambda texts, *_, **__: load_embeddings())
+    """The encoder is another test's; here it has read the movies' texts already."""
+    rows = {own: row for row, own in enumerate(load_dataset().texts)}
+
+    def encode(texts: Sequence[str], *_: object, **__: object) -> Tensor:
+        return load_embeddings()[[rows.get(own, 0) for own in texts]]  # a new movie: as the first
+
+    monkeypatch.setattr(text, "encode_texts", encode)
 
 
 @pytest.fixture
@@ -144,6 +152,7 @@ def test_every_command_runs_as_it_is_shown(
     two_steps: None, few_targets: None, ready_vectors: None, in_tmp_path: Path
 ) -> None:
     """One after another in one folder, so that each finds what those before it left."""
+    (in_tmp_path / "new.csv").write_text("item_id,title,genres\n900001,A New Movie,Drama\n")
     for command in commands_in(README):
         _, name, *arguments = shlex.split(command)
         output = run(name, *arguments, *SMALLER.get(name, []))

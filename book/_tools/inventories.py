@@ -25,6 +25,7 @@ class Name(NamedTuple):
 PROJECTS = {
     "python": [
         Name("pathlib.Path", "library/pathlib.html"),
+        Name("_io.BufferedReader", "library/io.html", "io.BufferedReader"),
         Name("rqvae_lib.io.json_configs.T", "library/typing.html", "typing.TypeVar"),
         *(
             Name(f"collections.abc.{name}", "library/collections.abc.html")
@@ -46,8 +47,10 @@ PROJECTS = {
     "numpy": [
         Name("numpy.ndarray", "reference/generated/{}.html"),
         Name("numpy.dtype", "reference/generated/{}.html"),
-        Name("numpy.int64", "reference/arrays.scalars.html"),
-        Name("numpy.float64", "reference/arrays.scalars.html"),
+        *(
+            Name(f"numpy.{name}", "reference/arrays.scalars.html")
+            for name in ("bool", "int32", "int64", "integer", "float64")
+        ),
     ],
     "pandas": [
         Name("pandas.DataFrame", "reference/api/{}.html"),
@@ -57,7 +60,16 @@ PROJECTS = {
         Name(
             "scipy.sparse._csr.csr_array", "reference/generated/{}.html", "scipy.sparse.csr_array"
         ),
+        Name("sparse.csr_array", "reference/generated/{}.html", "scipy.sparse.csr_array"),
     ],
+    "pyarrow": [
+        Name(
+            "pyarrow.lib.ChunkedArray",
+            "python/generated/{}.html",
+            "pyarrow.ChunkedArray",
+        ),
+    ],
+    "tqdm": [Name("tqdm", "docs/tqdm/", "tqdm.tqdm")],
     "typer": [Name("typer.models.Context", "reference/context/", "typer.Context")],
     "matplotlib": [
         Name("Axes", "api/_as_gen/{}.html", "matplotlib.axes.Axes"),

@@ -16,7 +16,6 @@ from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys,
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
-    from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.semantic_ids.imports import ImportedIDs
 
 IDs = Annotated[
@@ -180,7 +179,7 @@ def ids_of_file(context: typer.Context, dataset: "Dataset | None") -> "ImportedI
     return found
 
 
-def card_of_ids(path: Path) -> "Card":
+def card_of_ids(path: Path) -> dict[str, Any]:
     """Return what a model's card says of the file that its IDs come from."""
     import hashlib
 

@@ -105,9 +105,9 @@ def export_ids(
             and counts from 1 otherwise; all others count from 0.
         keys: what names an item in the file: its id, or its row in the catalogue.
         token_style: of index-json, text-json and tokens, how tokens look: <a_12> ("lc-rec"),
-            <s_a_12> ("openonerec"), <L0_12> ("unigenrec"), C12 ("forge") or <|sid_12|> ("sid"). The
-            last two do not say their level, so they need offsets.
-        begin_end: of tokens and text-json, whether there are <|sid_begin|> and <|sid_end|> too.
+            <s_a_12> ("openonerec"), <L0_12> ("unigenrec"), C12 ("forge") or `<|sid_12|>` ("sid").
+            The last two do not say their level, so they need offsets.
+        begin_end: of tokens and text-json, whether there are `<|sid_begin|>` and `<|sid_end|>`.
         levels_first: of grid, whether the shape is (levels, items), as GRID has it, or
             (items, levels).
 

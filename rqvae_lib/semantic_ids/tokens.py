@@ -94,7 +94,7 @@ def read_tokens(tokens: Sequence[str], lengths: NDArray[np.int64]) -> ReadTokens
     Args:
         tokens: of all items, one item after another.
         lengths: how many each item has, (N,). An item may begin and end with a marker, such as
-            <|sid_begin|>.
+            `<|sid_begin|>`.
 
     Raises:
         WrongToken: for the first token that is none of ours, or names another level than its place.

@@ -813,10 +813,11 @@ assert rank <= 50
 #
 # ## The same by commands
 #
-# Once the tables are in good order, the pipeline needs no Python. The commands take only the library's names for
-# columns, and leave ties in the order of the rows. So we rename and shuffle first, and then save the tables, with the
-# vectors beside them. (Your vectors are written by the command further up. In a CSV, times are seconds since 1970 or
-# dates such as 2017-01-07 18:55:24.)
+# Once the tables are in good order, the pipeline needs no Python. The commands recognize well-known names of columns,
+# take others as `--columns user=household_id,item=product_id,time=bought_at`, and leave ties in the order of the rows.
+# So we shuffle first, rename while we are at it, which keeps the commands short, and then save the tables, with the
+# vectors beside them. (Your vectors are written by the command further up. `rqvae-lib inspect` says what your tables
+# hold, and what it takes each column for.)
 
 # %%
 names = {theirs: ours for ours, theirs in columns.items()}

@@ -215,8 +215,9 @@ class Transformer(nn.Module):
             The output of each history's last real token, (B, 1, D), and the memory.
         """
         mask = None  # if all histories are of one length, each token is real
-        # A compiled graph cannot ask; it reads one history at a time, without padding.
-        if not torch.compiler.is_compiling() and not (lengths == x.shape[1]).all():
+        # An exported graph cannot ask; it reads one history at a time, without padding.
+        exporting = torch.compiler.is_compiling() and torch.compiler.is_exporting()
+        if not (exporting and len(x) == 1) and not (lengths == x.shape[1]).all():
             positions = torch.arange(x.shape[1], device=x.device)
             mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
         *blocks, last = self.blocks

@@ -86,9 +86,13 @@ class CompiledSearch:
             Items and log-probabilities, each (1, k), as `recommend`.
 
         Raises:
-            ValueError: if `history` or `forbidden` names an item outside the catalogue, if more
-                than `max_forbidden` items are forbidden, or if a score is NaN.
+            ValueError: if `history` is not of integers, if it or `forbidden` names an item outside
+                the catalogue, if more than `max_forbidden` items are forbidden, or if a score is
+                NaN.
         """
+        if history.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"the history has type {history.dtype}; expected item rows, int64")
+        history = history.long()  # a compiled graph takes memory of any type for int64
         check_histories([history], self.model.trie.num_items)
         if forbidden is None:
             forbidden = history

@@ -1,19 +1,21 @@
-"""A tensor that is made from a model's weights, and kept until one of them changes.
+"""What is made from a model's weights, and kept until one of them changes.
 
-Some tensors depend on no user, only on the weights. A service that answers one request at a time
+Some results depend on no user, only on the weights. A service that answers one request at a time
 would spend most of its time making them again.
 
 Derived in: chapter 10.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+Result = TypeVar("Result")
 
-class Derived:
+
+class Derived(Generic[Result]):
     """A result that is computed at its first use, and again after a change of the weights.
 
     The weights are compared with a copy. torch also counts the changes of a tensor, but not all of
@@ -22,12 +24,12 @@ class Derived:
     """
 
     def __init__(self) -> None:
-        self._kept: _Kept | None = None
+        self._kept: _Kept[Result] | None = None
 
-    def __reduce__(self) -> tuple[type["Derived"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["Derived[Result]"], tuple[()]]:
         return Derived, ()  # a copy, or a file, of a model makes the result again
 
-    def of(self, weights: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    def of(self, weights: Sequence[Tensor], make: Callable[[], Result]) -> Result:
         """Return the result for the weights as they are now.
 
         Args:
@@ -45,11 +47,11 @@ class Derived:
         return kept.made
 
 
-class _Kept(NamedTuple):
+class _Kept(NamedTuple, Generic[Result]):
     """A result, and a copy of the weights that it was made from."""
 
     weights: list[Tensor]
-    made: Tensor
+    made: Result
 
 
 def _is_exporting() -> bool:

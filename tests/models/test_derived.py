@@ -13,7 +13,7 @@ class Doubling(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 3)
-        self.derived = Derived()
+        self.derived: Derived[Tensor] = Derived()
         self.made = 0
 
     def doubled(self) -> Tensor:

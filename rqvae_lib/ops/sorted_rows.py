@@ -42,7 +42,7 @@ class SortedRows:
                 packed |= table[:, column] if is_first else table[order, column]
             packed <<= row_width
             packed |= torch.arange(num_rows)
-            packed.numpy().sort()  # several times faster than torch's sort, which must be stable
+            packed.numpy().sort()  # in place; several times faster than torch's sort
             place = packed & ((1 << row_width) - 1)
             order = place if is_first else order[place]
         self.order = order

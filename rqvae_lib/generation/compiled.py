@@ -44,7 +44,8 @@ class CompiledSearch:
         max_forbidden: the largest number of different items that a call may forbid, at least 1.
 
     Raises:
-        ValueError: as `recommend`, or if `max_forbidden` is below 1.
+        ValueError: as `recommend`, or if `max_forbidden` is below 1, or if the model is not on the
+            CPU.
         RuntimeError: if there is no C++ compiler, or as torch's compiler.
     """
 
@@ -61,6 +62,9 @@ class CompiledSearch:
         check_search(k, beams, temperature, None)
         if max_forbidden < 1:
             raise ValueError(f"max_forbidden is {max_forbidden}; it must be at least 1")
+        device = model.semantic_ids.device
+        if device.type != "cpu":
+            raise ValueError(f"the model is on {device}; pass a copy of it on the CPU")
         if allowed is not None:
             check_rows(allowed, "allowed", model.trie)
         _check_compiler()

@@ -90,6 +90,11 @@ def test_a_window_of_one_width_is_compiled_too(window: int) -> None:
         torch.testing.assert_close(found.log_probabilities, expected.log_probabilities)
 
 
+def test_a_model_on_another_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="the model is on meta; pass a copy of it on the CPU"):
+        CompiledSearch(random_model(CONFIGS[0]).to("meta"))
+
+
 def test_a_missing_compiler_is_named_at_once() -> None:
     from torch._inductor import config
 

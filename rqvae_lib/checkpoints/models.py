@@ -353,8 +353,8 @@ def _filled(make: Callable[[], Model], tensors: Mapping[str, Tensor]) -> Model:
 class _WithoutDraws(TorchFunctionMode):
     """Leaves out the drawing of first weights.
 
-    Even for weights without memory, torch imports its compiler for it (seen in 2.13), which takes
-    longer than all the rest of a command.
+    To draw weights that have no memory, torch imports its compiler (seen in 2.13), and that takes
+    longer than the rest of a command.
     """
 
     def __torch_function__(

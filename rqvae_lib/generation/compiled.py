@@ -9,6 +9,7 @@ Source: torch.export and AOTInductor, https://docs.pytorch.org/docs/stable/torch
 Derived in: chapter 09.
 """
 
+import copy
 import tempfile
 import warnings
 from pathlib import Path
@@ -34,8 +35,8 @@ class CompiledSearch:
     """Recommends to one user per call, as `recommend` does, in a fraction of the time.
 
     Making it takes about a minute and needs a C++ compiler. The recommendations are those of
-    `recommend`, up to the rounding of the scores. The weights are compiled in, so a later change of
-    the model has no effect.
+    `recommend`, up to the rounding of the scores. The search has a copy of the model, so a later
+    change of the model has no effect on it.
 
     Args:
         model: as `recommend`, on the CPU.
@@ -43,8 +44,9 @@ class CompiledSearch:
         max_forbidden: the largest number of different items that a call may forbid, at least 1.
 
     Raises:
-        ValueError: as `recommend`, or if `max_forbidden` is below 1.
-        RuntimeError: as torch's compiler, if there is no C++ compiler.
+        ValueError: as `recommend`, or if `max_forbidden` is below 1, or if the model is not on the
+            CPU.
+        RuntimeError: if there is no C++ compiler, or as torch's compiler.
     """
 
     def __init__(
@@ -60,9 +62,14 @@ class CompiledSearch:
         check_search(k, beams, temperature, None)
         if max_forbidden < 1:
             raise ValueError(f"max_forbidden is {max_forbidden}; it must be at least 1")
+        device = model.semantic_ids.device
+        if device.type != "cpu":
+            raise ValueError(f"the model is on {device}; pass a copy of it on the CPU")
         if allowed is not None:
             check_rows(allowed, "allowed", model.trie)
-        self.model, self.k, self.max_forbidden = model, k, max_forbidden
+        _check_compiler()
+        self.model = model = copy.deepcopy(model).eval()
+        self.k, self.max_forbidden = k, max_forbidden
         self._allowed_before = count_allowed(model.trie, allowed)
         self._uncompiled = _Search(model, beams, temperature, self._allowed_before).eval()
         model.prepare()
@@ -83,9 +90,13 @@ class CompiledSearch:
             Items and log-probabilities, each (1, k), as `recommend`.
 
         Raises:
-            ValueError: if `history` or `forbidden` names an item outside the catalogue, if more
-                than `max_forbidden` items are forbidden, or if a score is NaN.
+            ValueError: if `history` is not of integers, if it or `forbidden` names an item outside
+                the catalogue, if more than `max_forbidden` items are forbidden, or if a score is
+                NaN.
         """
+        if history.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"the history has type {history.dtype}; expected item rows, int64")
+        history = history.long()  # a compiled graph takes memory of any type for int64
         check_histories([history], self.model.trie.num_items)
         if forbidden is None:
             forbidden = history
@@ -140,15 +151,30 @@ class _Search(nn.Module):
         return trie.items[leaves], scores
 
 
+def _check_compiler() -> None:
+    """Raise RuntimeError if there is no C++ compiler, before any work that would be in vain."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise RuntimeError(
+            "a CompiledSearch needs a C++ compiler, and none was found: install one, such as g++, "
+            "name it in the environment variable CXX, or use recommend"
+        ) from error
+
+
 @torch.no_grad()
 def _compiled(module: _Search, example: tuple[Tensor, Tensor, Tensor], window: int) -> nn.Module:
-    """Compile a search for histories of 2 to `window` items."""
+    """Compile a search for histories of 2 to `window` items, or of 1 if no more are read."""
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 
-    length = torch.export.Dim("length", min=2, max=window)
+    # A window of 1 or 2 items has one width only.
+    width = {1: torch.export.Dim("width", min=2, max=window)} if window > 2 else None
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", FutureWarning)  # from within torch
-        exported = torch.export.export(module, example, dynamic_shapes=({1: length}, None, None))
+        exported = torch.export.export(module, example, dynamic_shapes=(width, None, None))
         package = aoti_compile_and_package(exported, package_path=str(Path(folder) / "search.pt2"))
         compiled: nn.Module = aoti_load_package(package)
     return compiled

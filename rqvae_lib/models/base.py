@@ -49,6 +49,7 @@ class BeamState(NamedTuple):
     memory: Memory | None = None  # the cached history, and the codes that each beam wrote
     nodes: Tensor | None = None  # (B, K) int64, each beam's node of the trie; None: unknown
     contexts: Tensor | None = None  # (L, B, D), an RQ-Transformer's context of each level
+    vectors: list[Tensor] | None = None  # of each level's choices, (C, D), if a network makes them
 
 
 class Recommender(nn.Module):

@@ -1,63 +1,66 @@
-"""A tensor that is made from a model's weights, and kept until one of them changes.
+"""What is made from a model's weights, and kept until one of them changes.
 
-Some tensors depend on no user, only on the weights. A service that answers one request at a time
+Some results depend on no user, only on the weights. A service that answers one request at a time
 would spend most of its time making them again.
 
 Derived in: chapter 10.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import count
-from typing import Any
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-# torch counts the changes of a tensor, but not those of its fused optimizers (seen in 2.13). So the
-# steps of all optimizers are counted here.
-_numbers = count(1)
-_last_step = 0
+Result = TypeVar("Result")
 
 
-def _count_step(*_: Any) -> None:
-    global _last_step
-    _last_step = next(_numbers)
-
-
-register_optimizer_step_post_hook(_count_step)
-
-
-class Derived:
+class Derived(Generic[Result]):
     """A result that is computed at its first use, and again after a change of the weights.
 
-    A change is the step of any optimizer of torch, `load_state_dict`, a move to another device, a
-    conversion, any operation in place.
+    The weights are compared with a copy. torch also counts the changes of a tensor, but not all of
+    them: it misses those through `.data`, those through a NumPy array of the same memory and those
+    of its fused optimizers (seen in 2.13).
     """
 
     def __init__(self) -> None:
-        self._weights: list[tuple[Tensor, int]] = []
-        self._made: Tensor | None = None
-        self._step = 0
+        self._kept: _Kept[Result] | None = None
 
-    def of(self, weights: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    def __reduce__(self) -> tuple[type["Derived[Result]"], tuple[()]]:
+        return Derived, ()  # a copy, or a file, of a model makes the result again
+
+    def of(self, weights: Sequence[Tensor], make: Callable[[], Result]) -> Result:
         """Return the result for the weights as they are now.
 
         Args:
-            weights: what the result is made from.
-            make: computes it.
+            weights: what the result is made from, at least one tensor, all on one device.
+            make: computes it. It runs without gradients and without autocast, since the result is
+                also for later callers with other settings.
         """
-        if torch.compiler.is_compiling() and self._made is not None:
-            return self._made  # a compiled graph cannot ask; see `Recommender.prepare`
-        if self._made is None or not self._is_current(weights):
-            step, made = _last_step, make()
-            # Kept with the weights' memory, so that no other tensor can come to lie at its address.
-            self._weights = [(weight.detach(), weight._version) for weight in weights]
-            self._made, self._step = made, step
-        return self._made
+        kept = self._kept  # looked up once: another thread may replace it
+        if kept is not None and (_is_exporting() or _all_equal(kept.weights, weights)):
+            return kept.made
+        device = weights[0].device.type
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+            copies = [weight.clone() for weight in weights]
+            kept = self._kept = _Kept(copies, make())
+        return kept.made
 
-    def _is_current(self, weights: Sequence[Tensor]) -> bool:
-        return self._step == _last_step and all(
-            weight.data_ptr() == known.data_ptr() and weight._version == version
-            for weight, (known, version) in zip(weights, self._weights, strict=True)
-        )
+
+class _Kept(NamedTuple, Generic[Result]):
+    """A result, and a copy of the weights that it was made from."""
+
+    weights: list[Tensor]
+    made: Result
+
+
+def _is_exporting() -> bool:
+    """Return whether torch exports a graph, which cannot compare; see `Recommender.prepare`."""
+    return torch.compiler.is_compiling() and torch.compiler.is_exporting()
+
+
+def _all_equal(known: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
+    return all(
+        old.dtype == new.dtype and old.device == new.device and torch.equal(old, new)
+        for old, new in zip(known, weights, strict=True)
+    )

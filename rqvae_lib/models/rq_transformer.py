@@ -85,7 +85,7 @@ class RQTransformer(Recommender):
         self.transformer = Transformer(config.transformer)
         self.context_network = _two_layers(dim)
         self.context_norm = nn.LayerNorm(dim)
-        self._made = [Derived() for _ in self.sizes]
+        self._made: Derived[list[Tensor]] = Derived()
         self._levels = self._find_levels()
         draw_weights(self)
 
@@ -169,7 +169,8 @@ class RQTransformer(Recommender):
         hidden, _ = self.transformer.read(self._embed(items), lengths + 1)  # (B, 1, D)
         root = torch.zeros(len(items), 1, dtype=torch.int64, device=items.device)
         contexts = self._contexts(hidden[:, 0])
-        return BeamState(hidden, lengths, depth=0, nodes=root, contexts=contexts)
+        vectors = self._made_vectors()
+        return BeamState(hidden, lengths, 0, nodes=root, contexts=contexts, vectors=vectors)
 
     def next_code_logits(self, state: BeamState) -> Tensor:
         """Return the scores of the next level's codes, as `Recommender.next_code_logits`.
@@ -192,9 +193,7 @@ class RQTransformer(Recommender):
     @torch.no_grad()
     def prepare(self) -> None:
         """Compute the vectors that a network makes, as `Recommender.prepare`."""
-        if self.prefix_network is not None:
-            for level in range(len(self.sizes)):
-                self._vectors(level)
+        self._made_vectors()
 
     def child_log_probabilities(
         self, state: BeamState, children: Children, temperature: float = 1.0
@@ -207,36 +206,36 @@ class RQTransformer(Recommender):
         choices = self._choices(level)
         if not len(choices.item):  # nobody has siblings at this level
             return torch.zeros_like(children.nodes, dtype=state.hidden.dtype)
-        assert state.contexts is not None
-        context = state.contexts[level]  # (B, D)
         if level == 0:
             logits = self._choice_logits(state, level)[:, None]  # (B, 1, C): the root's children
         else:
             # An only child is −1 among the choices. Any finite score will do: its softmax is 1.
             rows = choices.of_node[children.nodes].clamp(min=0).flatten(1)  # (B, K·C)
             # Many beams have most choices among their children, and one product is cheaper then.
-            if len(context) * len(choices.item) < PRODUCTS_PER_LOOKUP * rows.numel():
+            if len(rows) * len(choices.item) < PRODUCTS_PER_LOOKUP * rows.numel():
                 logits = self._choice_logits(state, level).gather(1, rows)
             else:
-                logits = self._scored(level, context, rows, children.codes.flatten(1))
+                logits = self._scored(state, rows, children.codes.flatten(1))
             logits = logits.view_as(children.nodes)
         logits = logits.masked_fill(~children.valid, -torch.inf)
         return (logits / temperature).log_softmax(2)
 
-    def _scored(self, level: int, context: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
-        """Score some choices of a level.
+    def _scored(self, state: BeamState, rows: Tensor, codes: Tensor) -> Tensor:
+        """Score some choices of the next level for each user.
 
         Args:
-            level: from 1.
-            context: shape (B, D).
+            state: at depth 1 or more.
             rows: shape (B, M), int64, the choices.
             codes: shape (B, M), int64, their last codes.
 
         Returns:
             shape (B, M).
         """
-        if self.prefix_network is not None:
-            vectors = F.embedding(rows, self._vectors(level))  # (B, M, D)
+        assert state.contexts is not None
+        level = state.depth
+        context = state.contexts[level]  # (B, D)
+        if state.vectors is not None:
+            vectors = F.embedding(rows, state.vectors[level])  # (B, M, D)
             return torch.bmm(vectors, context[:, :, None])[..., 0]
         own = self._own_vectors()[level]
         assert own is not None
@@ -323,22 +322,31 @@ class RQTransformer(Recommender):
     def _choice_logits(self, state: BeamState, level: int) -> Tensor:
         """Score all choices of a level for each user: (B, C)."""
         assert state.contexts is not None
-        return state.contexts[level] @ self._vectors(level).T
+        if state.vectors is not None:
+            vectors = state.vectors[level]
+        else:
+            vectors = self._prefix_vectors(self._choices(level), level, self._own_vectors()[level])
+        return state.contexts[level] @ vectors.T
 
-    def _vectors(self, level: int) -> Tensor:
-        """Return the vectors of all choices of a level, (C, D).
+    def _made_vectors(self) -> list[Tensor] | None:
+        """Return the vectors of all choices of each level, (C, D), if a network makes them.
 
-        A network makes them for the whole catalogue, so they are kept until the weights change.
+        It makes them for the whole catalogue, so they are kept until the weights change.
         """
-        choices, own = self._choices(level), self._own_vectors()[level]
-        if self.prefix_network is None or torch.is_grad_enabled():
-            return self._prefix_vectors(choices, level, own)
+        if self.prefix_network is None:
+            return None
         weights = [
             self.code_embedding.weight,
             self.level_position.weight,
             *self.prefix_network.parameters(),
         ]
-        return self._made[level].of(weights, lambda: self._prefix_vectors(choices, level, own))
+        return self._made.of(
+            weights,
+            lambda: [
+                self._prefix_vectors(choices, level, None)
+                for level, choices in enumerate(self._levels)
+            ],
+        )
 
 
 def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]]:

@@ -128,8 +128,8 @@ class Block(nn.Module):
         else:
             rows = torch.arange(len(x), device=x.device)
             last, last_normed = (each[rows, lengths - 1][:, None] for each in (x, normed))
-        q = F.linear(last_normed, self.qkv.weight[:dim], self.qkv.bias[:dim])
-        kv = F.linear(normed, self.qkv.weight[dim:], self.qkv.bias[dim:])  # (B, T, 2 D)
+        q = self._part_of_qkv(last_normed, slice(dim))  # (B, 1, D)
+        kv = self._part_of_qkv(normed, slice(dim, None))  # (B, T, 2 D)
         heads = (*x.shape[:2], 2, self.num_heads, dim // self.num_heads)
         k, v = kv.view(heads).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
         q = q.view(len(x), self.num_heads, 1, dim // self.num_heads)
@@ -176,6 +176,13 @@ class Block(nn.Module):
         qkv: Tensor = self.qkv(self.attention_norm(x))
         return qkv.view(*x.shape[:2], 3, self.num_heads, -1)
 
+    def _part_of_qkv(self, normed: Tensor, part: slice) -> Tensor:
+        """Return some of the outputs of `qkv`, and compute only these."""
+        if type(self.qkv) is nn.Linear:
+            return F.linear(normed, self.qkv.weight[part], self.qkv.bias[part])
+        every: Tensor = self.qkv(normed)  # another layer was put there, such as a quantized one
+        return every[..., part]
+
     def _add_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
         added: Tensor = x + self.dropout(self.out(mixed))  # (B, T, D)
         return added
@@ -215,8 +222,9 @@ class Transformer(nn.Module):
             The output of each history's last real token, (B, 1, D), and the memory.
         """
         mask = None  # if all histories are of one length, each token is real
-        # A compiled graph cannot ask; it reads one history at a time, without padding.
-        if not torch.compiler.is_compiling() and not (lengths == x.shape[1]).all():
+        # An exported graph cannot ask; it reads one history at a time, without padding.
+        exporting = torch.compiler.is_compiling() and torch.compiler.is_exporting()
+        if not (exporting and len(x) == 1) and not (lengths == x.shape[1]).all():
             positions = torch.arange(x.shape[1], device=x.device)
             mask = (positions < lengths[:, None])[:, None, None]  # (B, 1, 1, T)
         *blocks, last = self.blocks

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 WORD = 63  # the bits of an int64, without its sign
+LARGEST = 2**31 - 1  # in a matrix: with a row's number behind it, it fits in a word
 
 
 class SortedRows:
     """The rows of a matrix, sorted by the first column, then the next. Equal rows stay in order.
 
     Args:
-        table: shape (N, L), int64, on the CPU, with numbers from 0 to 2³¹ − 1.
+        table: shape (N, L), int64, on the CPU, with numbers from 0 to `LARGEST`.
 
     Attributes:
         order: (N,) int64, the row of the matrix that comes at each place.
@@ -41,7 +42,7 @@ class SortedRows:
                 packed |= table[:, column] if is_first else table[order, column]
             packed <<= row_width
             packed |= torch.arange(num_rows)
-            packed.numpy().sort()  # several times faster than torch's sort, which must be stable
+            packed.numpy().sort()  # in place; several times faster than torch's sort
             place = packed & ((1 << row_width) - 1)
             order = place if is_first else order[place]
         self.order = order

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.sorted_rows import SortedRows
+from rqvae_lib.ops.sorted_rows import LARGEST, SortedRows
 
 
 class SemanticIDs:
@@ -35,11 +35,11 @@ class SemanticIDs:
         codes: shape (N, L), int64: the learned codes, row i for item i, level 1 first. Rows may
             repeat; this class adds the disambiguation code.
         codebook_sizes: K of each level, length L, or one K for all levels. The codes of a level are
-            from 0 to K − 1.
+            from 0 to K − 1, and none is above 2³¹ − 1.
 
     Raises:
-        ValueError: if codes are not an int64 matrix (N, L) with L ≥ 1, or a code is not from 0 to
-            K − 1.
+        ValueError: if codes are not an int64 matrix (N, L) with L ≥ 1, or a code is out of
+            range.
 
     Attributes:
         ids: (N, L + 1) int64, the codes followed by the disambiguation code. Every row is unique.
@@ -58,12 +58,13 @@ class SemanticIDs:
                 f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
                 f"matrix of one row per item and {len(sizes)} columns, at least one"
             )
-        if len(codes) and ((codes.amin(0) < 0) | (codes.amax(0) >= torch.tensor(sizes))).any():
-            outside = ((codes < 0) | (codes >= torch.tensor(sizes))).nonzero()
+        largest = torch.tensor([min(size - 1, LARGEST) for size in sizes])
+        if len(codes) and ((codes.amin(0) < 0) | (codes.amax(0) > largest)).any():
+            outside = ((codes < 0) | (codes > largest)).nonzero()
             row, level = outside[0].tolist()
             raise ValueError(
                 f"item {row} has code {int(codes[row, level])} at level {level + 1}; expected a "
-                f"code of the codebook, 0 to {sizes[level] - 1}: pass the right codebook_sizes"
+                f"code of the codebook, 0 to {int(largest[level])}: pass the right codebook_sizes"
             )
         rows = SortedRows(codes)
         self.order = rows.order  # of the IDs too: of equal codes the earlier item comes first
@@ -210,11 +211,19 @@ def disambiguate(codes: Tensor) -> Tensor:
     """Count the equal rows before each row. This number is the code that makes the row unique.
 
     Args:
-        codes: shape (N, L), int64, on the CPU.
+        codes: shape (N, L), int64, on the CPU, from 0 to 2³¹ − 1.
 
     Returns:
         shape (N,), int64: 0 for the first row with some codes, 1 for the second, and so on.
+
+    Raises:
+        ValueError: if a code is out of range.
     """
+    if codes.numel() and not 0 <= codes.min() <= codes.max() <= LARGEST:
+        raise ValueError(
+            f"the codes are from {int(codes.min())} to {int(codes.max())}; expected numbers from 0 "
+            f"to {LARGEST}: number the values that occur, as torch.unique's inverse does"
+        )
     return _number_duplicates(SortedRows(codes))
 
 

@@ -448,9 +448,7 @@ class Counted(NamedTuple):
 
 def count_collisions(found: Codes) -> Counted:
     """Count the items whose whole ID, with its digit, is that of an earlier item."""
-    whole = found.codes
-    if found.digits is not None:
-        whole = np.column_stack([whole, found.digits])
+    whole = with_digit_as_level(found).codes
     repeated = disambiguate(torch.from_numpy(whole)).numpy() > 0
     return Counted(int((~repeated).sum()), repeated)
 

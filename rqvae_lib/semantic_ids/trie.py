@@ -62,7 +62,8 @@ class Trie(nn.Module):
         if not len(ids):
             raise ValueError("the catalogue holds no item: a trie needs at least one ID")
         rows = SortedRows(ids.ids)
-        leaf_of = torch.empty(len(ids), dtype=torch.int32)  # scattered in a cache twice as large
+        # Written in random order, which is quicker in 32 bits: more of it is in the cache.
+        leaf_of = torch.empty(len(ids), dtype=torch.int32)
         leaf_of[rows.order] = torch.arange(len(ids), dtype=torch.int32)
         self._keep("items", rows.order)
         self._keep("leaf_of", leaf_of.long())

@@ -196,6 +196,16 @@ def test_any_tensors_come_back_even_views_and_scalars(tmp_path: Path) -> None:
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
 
 
+def test_a_model_is_loaded_without_torchs_compiler() -> None:
+    """To import the compiler takes seconds."""
+    program = (
+        "import sys; from rqvae_lib.checkpoints.models import load_model; "
+        "load_model('movielens-small-2016-rq-transformer'); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
 def test_the_same_model_is_the_same_bytes_in_another_process_too(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -152,6 +152,20 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(model(x), model(x))
 
 
+def test_another_layer_may_take_the_place_of_a_linear_one() -> None:
+    """As `torch.ao.quantization.quantize_dynamic` puts one there, which has no such weights."""
+    model = random_transformer()
+    x, lengths = torch.randn(2, 5, CONFIG.dim), torch.tensor([5, 3])
+    expected, memory = model.read(x, lengths)
+    for block in model.blocks:
+        linear = block.qkv
+        block.qkv = nn.Identity()
+        block.qkv.forward = linear.forward
+    found, other = model.read(x, lengths)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(other.history, memory.history)
+
+
 def test_a_block_drops_what_attention_adds_and_what_the_mlp_adds() -> None:
     block, x = random_transformer().blocks[0], tokens(2, 5)
     dropped = record_dropout(block)

@@ -1,6 +1,7 @@
 """The compiled search against the search that it was compiled from. It needs a C++ compiler."""
 
 import shutil
+import time
 
 import pytest
 import torch
@@ -51,7 +52,9 @@ def histories() -> list[Tensor]:
 def test_a_compiled_search_recommends_the_same(config: HistoryModelConfig) -> None:
     model = random_model(config)
     options = {"k": 5, "beams": 20, "temperature": 0.8, "allowed": ALLOWED}
-    compiled = CompiledSearch(model, **options, max_forbidden=40)
+    compiled = CompiledSearch(model.train(), **options, max_forbidden=40)
+    assert model.training
+    model.eval()
     for history in histories():
         for forbidden in (None, torch.tensor([0, 2, 2, 4])):
             found = compiled(history, forbidden=forbidden)
@@ -61,6 +64,10 @@ def test_a_compiled_search_recommends_the_same(config: HistoryModelConfig) -> No
             torch.testing.assert_close(
                 found.log_probabilities, expected.log_probabilities, rtol=1e-5, atol=1e-5
             )
+    short = compiled(histories()[4].int(), forbidden=ALLOWED[:3].int())
+    assert torch.equal(short.items, compiled(histories()[4], forbidden=ALLOWED[:3]).items)
+    with pytest.raises(ValueError, match=r"type torch.float32; expected item rows, int64"):
+        compiled(torch.tensor([3.0, 4.0]), forbidden=torch.tensor([3]))
     with pytest.raises(ValueError, match="150 items are forbidden, expected at most 40: make a"):
         compiled(histories()[3], forbidden=ALLOWED)
     with pytest.raises(ValueError, match="history 0 names items 300 to 300"):
@@ -69,4 +76,33 @@ def test_a_compiled_search_recommends_the_same(config: HistoryModelConfig) -> No
         compiled(torch.tensor([3]), forbidden=torch.tensor([-1]))
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
-    assert not compiled(histories()[4]).log_probabilities.isnan().any()  # the weights are its own
+    for history in histories():  # the short ones, which are not compiled, included
+        assert not compiled(history).log_probabilities.isnan().any()  # the weights are its own
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_window_of_one_width_is_compiled_too(window: int) -> None:
+    model = random_model(RQTransformerConfig(SMALL, max_items=window + 1))
+    compiled = CompiledSearch(model, k=5, beams=20)
+    for history in histories()[:4]:
+        found, expected = compiled(history), recommend(model, [history], k=5, beams=20)
+        assert torch.equal(found.items, expected.items)
+        torch.testing.assert_close(found.log_probabilities, expected.log_probabilities)
+
+
+def test_a_model_on_another_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="the model is on meta; pass a copy of it on the CPU"):
+        CompiledSearch(random_model(CONFIGS[0]).to("meta"))
+
+
+def test_a_missing_compiler_is_named_at_once() -> None:
+    from torch._inductor import config
+
+    model = random_model(CONFIGS[0])
+    start = time.monotonic()
+    with (
+        config.patch({"cpp.cxx": (None, "/no/such/compiler")}),
+        pytest.raises(RuntimeError, match="needs a C\\+\\+ compiler, and none was found: install"),
+    ):
+        CompiledSearch(model)
+    assert time.monotonic() - start < 5

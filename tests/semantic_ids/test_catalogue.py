@@ -276,6 +276,22 @@ def test_a_code_outside_its_codebook_is_named(bad: int, level: int) -> None:
         SemanticIDs(codes, [3, 2])
 
 
+def test_a_code_above_31_bits_is_refused() -> None:
+    """A trie holds codes in 32 bits, and rows are sorted as packed integers."""
+    codes = torch.tensor([[2**31 - 1, 0], [5, 2**31 - 1], [5, 0]])
+    ids = SemanticIDs(codes, 2**62)
+    assert ids.order.tolist() == [2, 1, 0]
+    codes[1, 1] += 1
+    with pytest.raises(ValueError, match=r"item 1 has code 2147483648 .* 0 to 2147483647: pass"):
+        SemanticIDs(codes, 2**62)
+
+
+@pytest.mark.parametrize("code", [-1, 2**31])
+def test_codes_that_cannot_be_disambiguated_are_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=f"codes are from {min(code, 0)} to {max(code, 2)}; expec"):
+        disambiguate(torch.tensor([[0, 2], [code, 1]]))
+
+
 def test_an_empty_catalogue_has_no_ids_and_still_a_name() -> None:
     ids = SemanticIDs(torch.zeros(0, 2, dtype=torch.int64), [3, 2])
     assert len(ids) == 0

@@ -568,6 +568,14 @@ def test_a_kept_digit_that_only_some_items_have_is_0_for_the_others(tmp_path: Pa
     assert kept.ids.sizes == (1, 6, 3, 1)
 
 
+def test_items_without_a_digit_are_told_apart_by_their_codes(tmp_path: Path) -> None:
+    written = {"a": [0, 1, 2], "b": [3, 4, 5], "c": [6, 7, 1], "d": [3, 4, 5, 1], "e": [2, 2, 2]}
+    path = put(tmp_path, "x.json", json.dumps(written))
+    found = import_ids(path, collisions="refuse")
+    assert found.ids.ids[:, -1].tolist() == [0, 0, 0, 1, 0]
+    assert "5 distinct IDs of 5 items" in found.said
+
+
 # Which item is which
 
 

@@ -210,7 +210,7 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
         if current != bundle.version:
             advice = "append to that, or name a new folder"
             if bundle.version:
-                advice = "load the current version, and append to that"
+                advice = "load the current version, and append to that (on the command line: again)"
             raise ValueError(
                 f"{folder} has the current version {current}, but this bundle comes from version "
                 f"{bundle.version}: {advice}"

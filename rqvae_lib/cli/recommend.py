@@ -278,9 +278,10 @@ def _print_json(
     dataset: "Dataset",
 ) -> None:
     own_ids = dataset.items["item_id"].tolist()
+    own = None if user is None else _own_ids("--user", [user], dataset.interactions["user_id"])[0]
     ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
     told = {
-        "user_id": user,
+        "user_id": own,
         "history": [
             {"item_id": own_ids[item], "title": dataset.titles[item]} for item in past.tolist()
         ],

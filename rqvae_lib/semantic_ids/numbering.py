@@ -450,7 +450,8 @@ def count_collisions(found: Codes) -> Counted:
     """Count the items whose whole ID, with its digit, is that of an earlier item."""
     whole = found.codes
     if found.digits is not None:
-        whole = np.column_stack([whole, found.digits])
+        # From 0 on, as rows to compare must be: a missing digit is −1.
+        whole = np.column_stack([whole, found.digits + 1])
     repeated = disambiguate(torch.from_numpy(whole)).numpy() > 0
     return Counted(int((~repeated).sum()), repeated)
 

@@ -46,7 +46,7 @@ def test_everybody_gets_what_they_get_alone(made: Path) -> None:
     done = run(*ALL, "--dataset", "shop", folder=made)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Wrote 90 recommendations for 30 users to all.parquet.\n"
-    assert "30 of 30 user (100%)" in done.stderr
+    assert "30 of 30 users (100%)" in done.stderr
     assert not (made / "all.parquet.parts").exists()
     found = pd.read_parquet(made / "all.parquet")
     for user in ("user00", "user17", "user29"):
@@ -108,6 +108,16 @@ def test_a_bundle_recommends_its_new_item_and_knows_it_in_a_history(made: Path) 
     place = made / "b/v0002"
     files = ("--model", place / "recommender.safetensors", "--items", place / "items.parquet")
     assert of_one(made, "user04", *files, *data[2:], "-k", 79) == one
+
+
+def test_json_has_the_users_id_as_the_data_have_it(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    table = pd.read_csv(tmp_path / "shop/interactions.csv")
+    table["user_id"] = table["user_id"].str.removeprefix("user").astype(int)
+    table.to_csv(tmp_path / "shop/interactions.csv", index=False)
+    options = ("--dataset", "shop", "--model", "b/v0001/recommender.safetensors", "--json")
+    told = json.loads(succeeds("recommend", "--user", "04", *options, folder=tmp_path))
+    assert told["user_id"] == 4
 
 
 def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:

@@ -120,6 +120,13 @@ def test_json_has_the_users_id_as_the_data_have_it(made: Path, tmp_path: Path) -
     assert told["user_id"] == 4
 
 
+def test_no_item_of_a_bundle_may_be_left_out(made: Path) -> None:
+    """Else a row of the data would be another item than that row of the recommender."""
+    data = ("--bundle", "b", "--interactions", "shop/interactions.csv")
+    said = fails("recommend", "--user", "user04", *data, "--k-core", 2, folder=made)
+    assert "items of version 2 of b are left, and its recommender needs all of them" in said
+
+
 def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:
     """Killed as no program can catch, once the first part is there."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
@@ -169,6 +176,9 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "users.dat ends in '.dat'": ("--users", "users.dat", "--output", "a.csv"),
     "--model says what --bundle says already": (
         *("--history", "item01", "--bundle", "b", "--model", "pretrained"),
+    ),
+    "--min-rating is about --interactions": (
+        *("--history", "item01", "--bundle", "b", "--min-rating", 3),
     ),
     "--bundle holds items and no histories": ("--user", "user01", "--bundle", "b"),
     "ids holds IDs and no recommender": ("--history", "item01", "--bundle", "ids"),

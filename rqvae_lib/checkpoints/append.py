@@ -11,6 +11,7 @@ An item that left the shop keeps its row and its ID, which no other item may get
 Derived in: chapter 13.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +35,14 @@ class Arrivals(NamedTuple):
     """A table of items, seen from a bundle."""
 
     items: pd.DataFrame  # all rows, with the columns and dtypes of `Dataset.items`
-    is_new: NDArray[np.bool_]  # (M,), the rows whose item the bundle does not have
-    changed: int  # rows of known items that differ from the bundle's
+    known: NDArray[np.int64]  # (M,), the item of the bundle that a row has, −1 for a new one
+    is_changed: NDArray[np.bool_]  # (M,), the rows of known items that differ from the bundle's
     said: tuple[str, ...]  # which column was taken for what
+
+    @property
+    def is_new(self) -> NDArray[np.bool_]:
+        """Whether the bundle does not have the item of a row, (M,)."""
+        return self.known < 0
 
     @property
     def new(self) -> pd.DataFrame:
@@ -44,27 +50,37 @@ class Arrivals(NamedTuple):
         return self.items[self.is_new].reset_index(drop=True)
 
 
-def read_arrivals(source: pd.DataFrame | str | Path, bundle: Bundle) -> Arrivals:
+def read_arrivals(
+    source: pd.DataFrame | str | Path,
+    bundle: Bundle,
+    *,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+) -> Arrivals:
     """Read a table of items, of which some or all may be new to a bundle.
 
     Args:
         source: a DataFrame, or a file, with item_id and, if known, title, year, genres and text, as
             `Dataset.from_tables` reads it.
         bundle: the catalogue to compare with.
+        columns, separator, header: as `Dataset.from_tables`.
 
     Raises:
         ValueError: if the table is not as described, or if its ids are text and the bundle's are
             numbers.
         OSError: if the file cannot be read.
     """
-    items, said = read_items(source)
+    items, said = read_items(source, columns, separator, header)
     known = bundle.items
     if items["item_id"].dtype != known["item_id"].dtype:
         where = source if isinstance(source, str | Path) else "the table"
         if known["item_id"].dtype == np.int64:
+            is_number = items["item_id"].str.fullmatch("0|[1-9][0-9]*").to_numpy(bool)
+            row = int(is_number.argmin())  # if all are, they are too large for a number
             raise ValueError(
-                f"{where}, row 0, column 'item_id': found {items['item_id'][0]!r}, expected a "
-                "whole number of 0 or more, as all ids of the bundle are: give new items such ids"
+                f"{where}, row {row}: found the id {items['item_id'][row]!r}, expected a whole "
+                "number of 0 or more, as all ids of the bundle are: give new items such ids"
             )
         items["item_id"] = items["item_id"].astype(known["item_id"].dtype)
     if (known["text"] == "").all():
@@ -73,12 +89,13 @@ def read_arrivals(source: pd.DataFrame | str | Path, bundle: Bundle) -> Arrivals
         made = add_texts(items, "item", articles_last=bundle.articles_last)["text"]
         items["text"] = items["text"].where(items["text"] != "", made)
     rows = pd.Index(known["item_id"]).get_indexer(pd.Index(items["item_id"]))  # −1: new
-    is_new = rows < 0
-    before = known.iloc[rows[~is_new]].reset_index(drop=True)
-    after = items[~is_new].reset_index(drop=True)
+    is_known = rows >= 0
+    before = known.iloc[rows[is_known]].reset_index(drop=True)
+    after = items[is_known].reset_index(drop=True)
     same = (before == after) | (before.isna() & after.isna())
-    changed = int((~same.fillna(False).astype(bool).all(axis=1)).sum())
-    return Arrivals(items, is_new, changed, said)
+    is_changed = np.zeros(len(items), dtype=bool)
+    is_changed[is_known] = ~same.fillna(False).astype(bool).all(axis=1).to_numpy()
+    return Arrivals(items, np.asarray(rows, dtype=np.int64), is_changed, said)
 
 
 def append_items(bundle: Bundle, items: pd.DataFrame, vectors: Tensor) -> Bundle:

@@ -210,7 +210,7 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
         if current != bundle.version:
             advice = "append to that, or name a new folder"
             if bundle.version:
-                advice = "load the current version, and append to that"
+                advice = "load the current version, and append to that (on the command line: again)"
             raise ValueError(
                 f"{folder} has the current version {current}, but this bundle comes from version "
                 f"{bundle.version}: {advice}"
@@ -256,10 +256,11 @@ def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
     versions = bundle_versions(folder)
     chosen = max(versions, default=0) if version is None else version
     if chosen not in versions:
-        which = "no version" if version is None else f"no version {version}"
-        having = f"only {', '.join(map(str, versions))}" if versions else "and no other"
+        found = "no bundle"
+        if versions:
+            found = f"no version {version} of a bundle, only {', '.join(map(str, versions))}"
         raise FileNotFoundError(
-            f"{folder} holds {which} of a bundle, {having}: name the folder of a bundle, or make "
+            f"{folder} holds {found}: name the folder of a bundle, or make "
             "one with rqvae-lib bundle"
         )
     path = version_folder(folder, chosen) / MANIFEST

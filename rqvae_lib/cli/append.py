@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rqvae_lib.cli.bundle import BundleFolder
+from rqvae_lib.cli.data_options import Columns, Header, Separator, parse_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,9 @@ def append_command(
             show_default=False,
         ),
     ] = None,
+    columns: Columns = None,
+    separator: Separator = None,
+    header: Header = None,
 ) -> None:
     """Give new items IDs, as the next version of a bundle. No published ID moves.
 
@@ -56,7 +60,8 @@ def append_command(
             pass
     before = load_bundle(bundle)
     check_content(before.tokenizer_card)
-    arrivals = read_arrivals(items, before)
+    theirs = None if columns is None else parse_columns(columns)
+    arrivals = read_arrivals(items, before, columns=theirs, separator=separator, header=header)
     for note in arrivals.said:
         typer.echo(note, err=True)
     _say_known(arrivals, items)
@@ -81,9 +86,10 @@ def _say_known(arrivals: "Arrivals", path: Path) -> None:
     known = int((~arrivals.is_new).sum())
     if known:
         typer.echo(f"{known:,} items of {path} are known and keep their IDs.", err=True)
-    if arrivals.changed:
+    changed = int(arrivals.is_changed.sum())
+    if changed:
         typer.echo(
-            f"The rows of {arrivals.changed:,} of them have changed; the bundle keeps those that "
+            f"The rows of {changed:,} of them have changed; the bundle keeps those that "
             "their IDs were made from.",
             err=True,
         )
@@ -116,9 +122,8 @@ def _read(before: "Bundle", arrivals: "Arrivals", path: Path, embeddings: Path) 
     of_table = [str(text) for text in arrivals.items["text"]]
     of_old = [str(text) for text in before.items["text"]]
     of_all = of_old + [str(text) for text in arrivals.new["text"]]
-    is_new = torch.from_numpy(arrivals.is_new)
     try:
-        vectors = read_embeddings(embeddings, of_table)[is_new]
+        vectors = read_embeddings(embeddings, of_table)
     except ValueError as reason:
         try:
             every = read_embeddings(embeddings, of_all)  # (N + M, D)
@@ -132,6 +137,7 @@ def _read(before: "Bundle", arrivals: "Arrivals", path: Path, embeddings: Path) 
         trained = every[: before.trained_items]
         check_text(before.tokenizer_card, ItemVectors(trained, text=trained), embeddings)
         return every[len(of_old) :]
+    _check_order(before, arrivals, vectors, embeddings)
     encoder = encoder_of(embeddings)
     if encoder is None or before.encoder is None:
         typer.echo(
@@ -145,7 +151,32 @@ def _read(before: "Bundle", arrivals: "Arrivals", path: Path, embeddings: Path) 
             f"{before.encoder!r}: use the same encoder (rqvae-lib embed --model), or train a new "
             "tokenizer"
         )
-    return vectors
+    return vectors[torch.from_numpy(arrivals.is_new)]
+
+
+def _check_order(before: "Bundle", arrivals: "Arrivals", vectors: "Tensor", file: Path) -> None:
+    """Refuse vectors that give the known items of the table other codes than they have.
+
+    An array does not say which row is which item, and an ID can never be taken back.
+    """
+    import torch
+
+    is_same = torch.from_numpy(~arrivals.is_new & ~arrivals.is_changed)
+    if not is_same.any() or vectors.shape[1] != before.tokenizer.config.input_dim:
+        return
+    alike = _share_alike(before, torch.from_numpy(arrivals.known)[is_same], vectors[is_same])
+    if alike < ALIKE:
+        raise ValueError(
+            f"{file} gives only {alike:.0%} of {int(is_same.sum()):,} known items their first code "
+            f"again, expected {ALIKE:.0%} or more: its rows must be in the order of the table, and "
+            "its encoder that of the bundle"
+        )
+
+
+def _share_alike(before: "Bundle", rows: "Tensor", vectors: "Tensor") -> float:
+    """Return how many of the bundle's items get their first code again from these vectors."""
+    again = before.tokenizer.assign(vectors)[:, 0]
+    return float((again == before.ids.codes[rows, 0]).double().mean())
 
 
 def _encode(before: "Bundle", arrivals: "Arrivals") -> "Tensor":
@@ -167,8 +198,7 @@ def _encode(before: "Bundle", arrivals: "Arrivals") -> "Tensor":
     # Through float16, as a file of embeddings holds them.
     found = encode_texts(texts, before.encoder, show_progress=True).half().float()
     if found.shape[1] == before.tokenizer.config.input_dim:
-        again = before.tokenizer.assign(found[: len(probes)])[:, 0]
-        alike = float((again == before.ids.codes[probes, 0]).double().mean())
+        alike = _share_alike(before, probes, found[: len(probes)])
         if alike < ALIKE:
             raise ValueError(
                 f"the encoder {before.encoder!r} gives only {alike:.0%} of {len(probes)} old items "

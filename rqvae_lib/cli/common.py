@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,6 +90,32 @@ def check_resumable(state: Path) -> None:
             f"{state} does not exist, so there is nothing to resume: leave --resume out, or name "
             "the folder of the training as --output"
         )
+
+
+def check_not_read(
+    output: Path,
+    inputs: Iterable[str | Path | None],
+    is_output: Callable[[Path], bool] = lambda _: False,
+) -> None:
+    """Refuse to write over a file that the command reads.
+
+    Args:
+        output: the file to write. Links to an input count as that input.
+        inputs: the files and folders that the command reads; None for what it does not. In a
+            folder, any file may be read, so one that is there already is refused.
+        is_output: whether a file that is there was written by this command, which never reads it.
+    """
+    if not output.exists():
+        return
+    for path in (Path(given) for given in inputs if given is not None):
+        if not path.exists():
+            continue
+        within = path.is_dir() and output.parent.samefile(path) and not is_output(output)
+        if output.samefile(path) or within:
+            raise ValueError(
+                f"--output is {output}, which the command reads ({path}): name another file, or "
+                "another folder"
+            )
 
 
 @contextmanager

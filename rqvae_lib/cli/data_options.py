@@ -30,6 +30,31 @@ def _option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, rich_help_panel=PANEL, show_default=False, **settings)
 
 
+Columns = Annotated[
+    str | None,
+    _option(
+        metavar="NAME=COLUMN,…",
+        help="What your tables call their columns, as in user=reviewerID,item=parent_asin,"
+        "time=timestamp. Well-known names are recognized, and what was taken for what is said.",
+    ),
+]
+Separator = Annotated[
+    str | None,
+    _option(
+        metavar="TEXT",
+        help="What stands between the fields of a text file, such as ';' or 'tab'. Found out "
+        "by default.",
+    ),
+]
+Header = Annotated[
+    bool | None,
+    _option(
+        "--header/--no-header",
+        help="Whether the first line of a text file names the columns. Found out by default.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """Which data a command reads, and what it leaves out of them."""
@@ -60,29 +85,9 @@ class DataOptions:
             "genres and text.",
         ),
     ] = None
-    columns: Annotated[
-        str | None,
-        _option(
-            metavar="NAME=COLUMN,…",
-            help="What your tables call their columns, as in user=reviewerID,item=parent_asin,"
-            "time=timestamp. Well-known names are recognized, and what was taken for what is said.",
-        ),
-    ] = None
-    separator: Annotated[
-        str | None,
-        _option(
-            metavar="TEXT",
-            help="What stands between the fields of a text file, such as ';' or 'tab'. Found out "
-            "by default.",
-        ),
-    ] = None
-    header: Annotated[
-        bool | None,
-        _option(
-            "--header/--no-header",
-            help="Whether the first line of a text file names the columns. Found out by default.",
-        ),
-    ] = None
+    columns: Columns = None
+    separator: Separator = None
+    header: Header = None
     time_unit: Annotated[
         str | None,
         _option(

@@ -10,7 +10,7 @@ import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import takes_ids
-from rqvae_lib.cli.options import Device, Embeddings, Seed, Tokenizer
+from rqvae_lib.cli.options import RQVAE_FILE, Device, Embeddings, Seed, Tokenizer
 from rqvae_lib.semantic_ids import config
 from rqvae_lib.training.config import TrainingConfig
 
@@ -137,7 +137,7 @@ def export_command(
 
 def _check_options(context: typer.Context, data: DataOptions) -> None:
     """Refuse options that the format does not have, and to write over a file that is read."""
-    from rqvae_lib.cli.common import typed
+    from rqvae_lib.cli.common import check_not_read, choose, typed
 
     given = context.params
     for option, formats in ONLY_FOR.items():
@@ -149,14 +149,9 @@ def _check_options(context: typer.Context, data: DataOptions) -> None:
             )
     if given["format"] == "tokens" and typed(context, "keys"):
         raise ValueError("--keys is not for tokens, which name no items: leave it out")
-    output = given["output"]
-    read = {name: given[name] for name in ("ids", "tokenizer", "embeddings")}
-    read |= {"interactions": data.interactions, "items": data.items}
-    for name, path in read.items():
-        if path is not None and Path(path).resolve() == output.resolve():
-            raise ValueError(
-                f"--output is {output}, which --{name} reads: name another file for the result"
-            )
+    tokenizer = None if given["ids"] else choose(given["tokenizer"], RQVAE_FILE)
+    read = (given["ids"], tokenizer, given["embeddings"])
+    check_not_read(given["output"], (*read, data.interactions, data.items, data.dataset_name))
 
 
 def _of_tokenizer(

@@ -227,11 +227,22 @@ def _of_bundle(
     if data.interactions is not None:
         own = replace(data, items=version_folder(folder, bundle.version) / ITEMS)
         dataset = replace(own.load(), articles_last=bundle.articles_last)
+        if dataset.items["item_id"].tolist() != bundle.items["item_id"].tolist():
+            raise ValueError(
+                f"after {' '.join(data.words())}, {dataset.num_items:,} of the "
+                f"{len(bundle.items):,} items of {name} are left, and its recommender needs all "
+                "of them: leave --k-core out"
+            )
         return name, bundle.recommender, dataset
     if not typed(context, "history"):
         raise ValueError(
             "--bundle holds items and no histories: pass --interactions FILE with it, or --history "
             "ID,ID,… instead"
+        )
+    if data.words():
+        raise ValueError(
+            f"{data.words()[0]} is about --interactions, which is not there, and would change "
+            "nothing: leave it out"
         )
     # A dataset has at least one interaction. Nobody asks for this user.
     nobody = pd.DataFrame([[0, 0, 1, 0]], columns=list(INTERACTION_DTYPES))
@@ -278,9 +289,10 @@ def _print_json(
     dataset: "Dataset",
 ) -> None:
     own_ids = dataset.items["item_id"].tolist()
+    own = None if user is None else _own_ids("--user", [user], dataset.interactions["user_id"])[0]
     ranked = zip(found.items[0].tolist(), found.log_probabilities[0].exp().tolist(), strict=True)
     told = {
-        "user_id": user,
+        "user_id": own,
         "history": [
             {"item_id": own_ids[item], "title": dataset.titles[item]} for item in past.tolist()
         ],

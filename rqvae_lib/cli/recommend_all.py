@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
+from rqvae_lib.cli.common import check_not_read
 from rqvae_lib.generation.everybody import check_output, is_output, recommend_to_all
 from rqvae_lib.io.atomic import check_writable
 
@@ -39,15 +40,7 @@ def check_destination(output: Path | None, inputs: Sequence[str | Path | None]) 
         )
     check_output(output)
     check_writable(output)
-    for path in (Path(given) for given in inputs if given is not None):
-        if not (path.exists() and output.exists()):
-            continue
-        within = path.is_dir() and output.parent.samefile(path) and not is_output(output)
-        if output.samefile(path) or within:
-            raise ValueError(
-                f"--output is {output}, which the command reads ({path}): name another file, or "
-                "another folder"
-            )
+    check_not_read(output, inputs, is_output)
     return output
 
 

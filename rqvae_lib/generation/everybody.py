@@ -16,7 +16,7 @@ import hashlib
 import json
 import reprlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,6 +230,11 @@ class _Parts:
                     "in Python, --resume on the command line), or delete the folder"
                 )
             _check_same_run(description, run)
+        elif any(self.has(number) for number in range(self.count)):
+            raise ValueError(
+                f"{self.folder} holds parts of a run, but no {RUN_FILE} that says of which: delete "
+                "the folder"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(self.folder, older_than=0.0)
         with write_atomically(description) as temporary:
@@ -254,7 +259,8 @@ class _Parts:
         for number in range(self.count):
             self._part(number).unlink()
         (self.folder / RUN_FILE).unlink()
-        self.folder.rmdir()
+        with suppress(OSError):  # somebody else's file is in it
+            self.folder.rmdir()
         return rows
 
     def _part(self, number: int) -> Path:

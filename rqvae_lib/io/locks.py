@@ -44,7 +44,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
     except Timeout:
         raise BlockingIOError(
             f"{folder} is in use by {_holder(path)}: wait until it has ended, or choose another "
-            "folder with --output"
+            "folder"
         ) from None
     try:
         with suppress(OSError):  # Windows refuses to write a locked file, and the disk may be full

@@ -32,7 +32,7 @@ def progress_of(
         steps: to iterate over; without them, call `update` and `close`.
         total: the whole amount of work.
         done: how much of it was done before.
-        unit: what is counted.
+        unit: what is counted, in the singular.
         show: False for no output at all.
     """
     stream = sys.stderr
@@ -69,7 +69,7 @@ class Lines:
     ) -> None:
         self.total: float | None = total
         self._steps = steps
-        self._unit = unit
+        self._units = unit if unit == "B" else f"{unit}s"
         self._stream = stream
         self._clock = clock
         self._before = self._done = self._said = float(done)
@@ -108,13 +108,13 @@ class Lines:
     def _say(self) -> None:
         self._last, self._said = self._clock(), self._done
         seconds = self._last - self._began
-        parts = [f"{self._done:,.0f} {self._unit}"]
+        parts = [f"{self._done:,.0f} {self._units}"]
         if self.total:
-            parts = [f"{self._done:,.0f} of {self.total:,.0f} {self._unit}"]
+            parts = [f"{self._done:,.0f} of {self.total:,.0f} {self._units}"]
             parts[0] += f" ({self._done / self.total:.0%})"
         parts.append(_duration(seconds))
         if seconds > 0:
-            parts.append(f"{(self._done - self._before) / seconds:,.3g} {self._unit}/s")
+            parts.append(f"{(self._done - self._before) / seconds:,.3g} {self._units}/s")
         parts += [f"{name} {value}" for name, value in self._shown.items()]
         self._stream.write(", ".join(parts) + "\n")
         self._stream.flush()

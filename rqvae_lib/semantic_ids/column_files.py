@@ -25,7 +25,7 @@ from rqvae_lib.semantic_ids.tokens import WrongToken, read_tokens, split_tokens
 ITEM_COLUMNS = ("item_id", "pid", "base62_string", "iid")
 LISTS = ("codes", "token_ids", "codebook", "sid", "semantic_id")  # all levels in one column
 LEVEL = re.compile(r"(?:codebook_lv|code_|level_)([0-9]{1,3})")
-OWN = ("item_id", "title", "code_1")  # how the tables of `write_ids` begin
+OWN = ("item_id", "title"), ("disambiguation", "semantic_id")  # around the codes of `write_ids`
 KNOWN = (
     "a column of ids (" + ", ".join(ITEM_COLUMNS) + ") and either codebook_lv1, codebook_lv2, … "
     "or one of " + ", ".join(LISTS)
@@ -60,7 +60,10 @@ def columns_of(path: Path) -> list[str]:
 
 def is_own(columns: list[str]) -> bool:
     """Tell whether a table's columns are those that `write_ids` writes."""
-    return tuple(columns[: len(OWN)]) == OWN and "disambiguation" in columns
+    before, after = OWN
+    num_levels = len(columns) - len(before) - len(after)
+    codes = (f"code_{level}" for level in range(1, num_levels + 1))
+    return num_levels > 0 and columns == [*before, *codes, *after]
 
 
 def read_columns(path: Path) -> tuple[WrittenIDs, str]:
@@ -84,6 +87,12 @@ def read_columns(path: Path) -> tuple[WrittenIDs, str]:
         some = ", ".join(found)
         raise ValueError(
             f"{path} has the columns {shown(some, 120)}, expected {KNOWN}: rename them"
+        )
+    numbered = [int(LEVEL.fullmatch(name)[1]) for name in levels]  # type: ignore[index]
+    if levels and numbered not in (first := [*range(len(levels))], [one + 1 for one in first]):
+        raise ValueError(
+            f"{path} has the columns {shown(', '.join(levels), 120)}, expected one for each level, "
+            "numbered from 0 or 1 without a gap: add what is missing, or rename them"
         )
     if len(levels) > MANY_LEVELS:
         raise ValueError(
@@ -260,18 +269,20 @@ def _one_column(
 
 
 def _of_texts(path: Path, texts: list[str], where: str) -> tuple[Numbers, bool]:
-    """Return the numbers of texts such as "17,4,203", "17-4-203" or "<s_a_17><s_b_4>"."""
-    first = texts[0].strip()
-    if re.fullmatch(r"[0-9]+([,\-|][0-9]+)*", first):
-        found = re.search(r"[,\-|]", first)
-        separator = found[0] if found else ","
-        whole = re.compile(rf"[0-9]{{1,10}}(?:{re.escape(separator)}[0-9]{{1,10}})*")
-        for row, text in enumerate(texts):
-            if not whole.fullmatch(text.strip()):
+    """Return the numbers of texts such as "17,4,203", "[17, 4, 203]" or "<s_a_17><s_b_4>"."""
+    bare = [text.strip().removeprefix("[").removesuffix("]").strip() for text in texts]
+    if re.fullmatch(r"[0-9]+(?:\s*[,\-|\s]\s*[0-9]+)*", bare[0]):
+        found = re.search(r"[0-9]\s*([,\-|])", bare[0])
+        between = rf"\s*{re.escape(found[1])}\s*" if found else r"\s+"
+        whole = re.compile(rf"[0-9]{{1,10}}(?:{between}[0-9]{{1,10}})*")
+        for row, text in enumerate(bare):
+            if not whole.fullmatch(text):
+                separator = found[1] if found else " "
                 expected = f"codes with {separator!r} between them"
-                raise wrong(str(path), f"row {row}", where, text, expected)
-        lengths = np.array([text.count(separator) + 1 for text in texts], dtype=np.int64)
-        numbers = np.array(separator.join(texts).split(separator), dtype=object).astype(np.int64)
+                raise wrong(str(path), f"row {row}", where, texts[row], expected)
+        parts = [re.findall("[0-9]+", text) for text in bare]
+        lengths = np.array([len(one) for one in parts], dtype=np.int64)
+        numbers = np.array([int(one) for row in parts for one in row], dtype=np.int64)
         return ragged(numbers, lengths), False
     try:
         tokens, lengths = split_tokens(texts)

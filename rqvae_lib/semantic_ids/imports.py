@@ -104,9 +104,16 @@ def import_ids(
     wanted = None if item_ids is None else of_one_type(item_ids)
     if wanted is not None and not len(wanted):
         raise ValueError(f"item_ids is empty, so {path} has no item to read: pass the items' ids")
+    _check_used(path, wanted, levels_first, keys, surplus)
     strict = wanted if surplus == "refuse" else None
     written, titles, about = _read(path, levels_first, wanted, strict)
-    if titles is not None:  # this library's own table: from 0, without offsets, with a digit
+    if titles is not None:
+        if base or offsets or collision_digit is False:
+            raise ValueError(
+                f"{path} is a table of this library, with codes from 0, without offsets, and with "
+                "a collision digit: leave base, offsets and collision_digit out (--ids-base, "
+                "--ids-offsets, --ids-collision-digit)"
+            )
         base, offsets, collision_digit = 0, False, True
     check_keys(written)
     found = interpret(
@@ -121,6 +128,32 @@ def import_ids(
     ids, about_collisions = _catalogue(written, found, collisions, rows)
     said = (*about, *found.said, *matched, *about_collisions)
     return ImportedIDs(ids, own, _some(titles, rows), said)
+
+
+def _check_used(
+    path: Path,
+    wanted: NDArray[Any] | None,
+    levels_first: bool | None,
+    keys: Keys | None,
+    surplus: Surplus,
+) -> None:
+    """Refuse arguments that would change nothing."""
+    is_array = path.suffix in ENDINGS["grid"]
+    if levels_first is not None and not is_array:
+        raise ValueError(
+            f"{path} is not an array ({', '.join(ENDINGS['grid'])}), so it has no orientation: "
+            "leave levels_first out (--ids-levels-first)"
+        )
+    if keys == "items" and is_array:
+        raise ValueError(
+            f"{path} is an array, which has no item ids: leave keys out (--ids-keys), and keep its "
+            "rows in the catalogue's order"
+        )
+    if wanted is None and (keys is not None or surplus != SURPLUS):
+        raise ValueError(
+            f"without item_ids, all items of {path} are read as they are: leave keys and surplus "
+            "out (--ids-keys, --ids-surplus), or name a dataset to compare with"
+        )
 
 
 def check_readable(path: str | Path) -> None:

@@ -180,7 +180,7 @@ def test_what_is_no_bundle_is_not_one(tmp_path: Path) -> None:
     (tmp_path / "v1" / "manifest.json").write_text("{}")
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert bundle_versions(folder) == []
-        with pytest.raises(FileNotFoundError, match="holds no version of a bundle, and no other"):
+        with pytest.raises(FileNotFoundError, match="holds no bundle: name"):
             load_bundle(folder)
     write_bundle(tmp_path, bundle())
     with pytest.raises(FileNotFoundError, match="holds no version 7 of a bundle, only 1"):
@@ -339,7 +339,7 @@ def test_arrivals_are_told_from_known_items(tmp_path: Path) -> None:
     for source in (table, tmp_path / "items.csv"):
         found = read_arrivals(source, bundle())
         assert found.is_new.tolist() == [False, False, False, True, True, False]
-        assert found.changed == 1
+        assert found.is_changed.sum() == 1
         pd.testing.assert_frame_equal(found.new, items_of(40, 2))
         assert append_items(bundle(), found.new, vectors_of(40, 2)).items.shape == (32, 5)
 
@@ -349,8 +349,8 @@ def test_ids_are_of_the_bundles_type() -> None:
     found = read_arrivals(items_of(28, 4), text)  # numbers, where the bundle has text
     assert found.is_new.tolist() == [False, False, True, True]
     assert found.items["item_id"].tolist() == ["128", "129", "130", "131"]
-    with pytest.raises(ValueError, match="column 'item_id': found 'x1', expected a whole number"):
-        read_arrivals(pd.DataFrame({"item_id": ["x1"]}), bundle())
+    with pytest.raises(ValueError, match="row 1: found the id '007', expected a whole number"):
+        read_arrivals(pd.DataFrame({"item_id": ["1001", "007"]}), bundle())
 
 
 def test_a_missing_text_is_made_as_a_dataset_makes_it() -> None:

@@ -121,6 +121,34 @@ def test_vectors_of_the_whole_catalogue_are_compared_with_the_trainings(
     assert "was trained on other text embeddings" in fails(*APPEND, folder=folder)
 
 
+def test_vectors_in_another_order_than_the_table_are_refused(folder: Path, shop: Path) -> None:
+    """With as many rows as the table, but in the bundle's order, they are taken for that."""
+    table = pd.concat([pd.read_csv(shop / "items.csv"), pd.read_csv(folder / "new.csv")])
+    vectors = read_embeddings(shop / "vectors.safetensors", load_dataset(shop).texts)
+    every = np.concatenate([vectors.numpy(), np.load(folder / "new.npy")])
+    order = np.random.default_rng(2).permutation(len(table))
+    table.iloc[order].to_csv(folder / "mixed.csv", index=False)
+    np.save(folder / "mixed.npy", every[order])
+    np.save(folder / "bundle.npy", every)
+    append = ("append", "b", "--items", "mixed.csv", "--embeddings")
+    said = fails(*append, "bundle.npy", folder=folder)
+    assert "known items their first code again" in said
+    assert "its rows must be in the order of the table" in said
+    assert bundle_versions(folder / "b") == [1]
+    succeeds(*append, "mixed.npy", folder=folder)
+    added = load_bundle(folder / "b").items["item_id"][90:].tolist()
+    assert added == [own for own in table.iloc[order]["item_id"] if own in set(added)]
+
+
+def test_a_table_with_names_of_its_own_is_appended(folder: Path) -> None:
+    table = pd.read_csv(folder / "new.csv")
+    table.columns = ["my article", "label"]
+    table.to_csv(folder / "new.csv", index=False, sep=";")
+    names = "item=my article,title=label"
+    succeeds(*APPEND, "--columns", names, "--separator", ";", folder=folder)
+    assert load_bundle(folder / "b").items["title"].tolist()[-6:] == NEW
+
+
 def test_another_encoder_is_refused(folder: Path) -> None:
     vectors = torch.from_numpy(np.load(folder / "new.npy"))
     texts = [f"{title}." for title in NEW]
@@ -177,7 +205,7 @@ def test_what_cannot_be_bundled_or_appended_is_refused(
     said = fails("bundle", "c", *data, *vectors, "--tokenizer", "random", folder=folder)
     assert "'random', which is not kept in any file" in said
     said = fails("append", "c", "--items", "new.csv", folder=folder)
-    assert "c holds no version of a bundle" in said
+    assert "c holds no bundle" in said
     assert not (folder / "c").exists()
     np.save(folder / "new.npy", np.zeros((6, 5), np.float32))
     assert "gives vectors of 5 numbers, but the bundle's tokenizer reads 8" in fails(

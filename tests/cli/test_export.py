@@ -152,8 +152,8 @@ CONFLICTS = [
     ("train-recommender --ids-base 1", "--ids-base says how to read a file of IDs: name one"),
     ("train-recommender --no-ids-offsets", "--ids-offsets says how to read a file of IDs"),
     ("export --format csv --output x.json", "ends in '.json': name a .csv file for csv"),
-    ("export --format index-json --output x.json --ids x.json", "--output is x.json, which --ids"),
-    ("export --format grid --output x.npy --embeddings x.npy", "x.npy, which --embeddings reads"),
+    ("export --format index-json --output x.json --ids x.json", "--output is x.json, which the"),
+    ("export --format grid --output x.npy --embeddings x.npy", "x.npy, which the command reads"),
     ("export --format csv --output y.csv --ids x.json --seed 1", "so --seed would change nothing"),
     (
         "export --format csv --output y.csv --begin-end",
@@ -184,6 +184,39 @@ def test_what_cannot_work_is_refused_before_the_data(
     )
     assert says in fails(*arguments.split(), folder=tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        ("inference-rqvae", "shop/items.csv"),
+        ("export --format csv", "shop/items.csv"),
+        ("export --format grid", "runs/rqvae.safetensors"),  # the tokenizer that is the default
+        ("export --format csv --ids runs/semantic_ids.csv", "linked.csv"),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    arguments: str, output: str, shop: Path, table: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    shutil.copytree(table.parent, tmp_path / "runs")
+    (tmp_path / "linked.csv").hardlink_to(tmp_path / "runs/semantic_ids.csv")
+    data = () if "--ids" in arguments else ("--embeddings", "shop/vectors.safetensors")
+    words = (*arguments.split(), "--dataset", "shop", *data)
+    before = (tmp_path / output).read_bytes()
+    said = fails(*words, "--output", output, folder=tmp_path)
+    assert f"--output is {output}, which the command reads" in said
+    assert (tmp_path / output).read_bytes() == before
+
+
+def test_a_table_of_ids_beside_the_data_may_be_written_again(
+    shop: Path, table: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    shutil.copytree(table.parent, tmp_path / "runs")
+    data = ("--dataset", "shop", "--embeddings", "shop/vectors.safetensors")
+    for _ in range(2):
+        succeeds("inference-rqvae", *data, "--output", "shop/ids.csv", folder=tmp_path)
 
 
 def test_a_bad_file_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_everybody_gets_what_they_get_alone(made: Path) -> None:
     done = run(*ALL, "--dataset", "shop", folder=made)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Wrote 90 recommendations for 30 users to all.parquet.\n"
-    assert "30 of 30 user (100%)" in done.stderr
+    assert "30 of 30 users (100%)" in done.stderr
     assert not (made / "all.parquet.parts").exists()
     found = pd.read_parquet(made / "all.parquet")
     for user in ("user00", "user17", "user29"):
@@ -110,6 +110,23 @@ def test_a_bundle_recommends_its_new_item_and_knows_it_in_a_history(made: Path) 
     assert of_one(made, "user04", *files, *data[2:], "-k", 79) == one
 
 
+def test_json_has_the_users_id_as_the_data_have_it(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    table = pd.read_csv(tmp_path / "shop/interactions.csv")
+    table["user_id"] = table["user_id"].str.removeprefix("user").astype(int)
+    table.to_csv(tmp_path / "shop/interactions.csv", index=False)
+    options = ("--dataset", "shop", "--model", "b/v0001/recommender.safetensors", "--json")
+    told = json.loads(succeeds("recommend", "--user", "04", *options, folder=tmp_path))
+    assert told["user_id"] == 4
+
+
+def test_no_item_of_a_bundle_may_be_left_out(made: Path) -> None:
+    """Else a row of the data would be another item than that row of the recommender."""
+    data = ("--bundle", "b", "--interactions", "shop/interactions.csv")
+    said = fails("recommend", "--user", "user04", *data, "--k-core", 2, folder=made)
+    assert "items of version 2 of b are left, and its recommender needs all of them" in said
+
+
 def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:
     """Killed as no program can catch, once the first part is there."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
@@ -159,6 +176,9 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "users.dat ends in '.dat'": ("--users", "users.dat", "--output", "a.csv"),
     "--model says what --bundle says already": (
         *("--history", "item01", "--bundle", "b", "--model", "pretrained"),
+    ),
+    "--min-rating is about --interactions": (
+        *("--history", "item01", "--bundle", "b", "--min-rating", 3),
     ),
     "--bundle holds items and no histories": ("--user", "user01", "--bundle", "b"),
     "ids holds IDs and no recommender": ("--history", "item01", "--bundle", "ids"),

@@ -183,6 +183,27 @@ def test_parts_of_another_run_are_refused(
     assert write(path, model, data, resume=True).resumed == 40
 
 
+def test_parts_of_an_unknown_run_are_never_taken(
+    tmp_path: Path, model: Recommender, data: Dataset
+) -> None:
+    folder = everybody.parts_of(tmp_path / "all.csv")
+    folder.mkdir()
+    (folder / "000000.parquet").write_bytes(b"of a run that nobody knows")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=r"holds parts of a run, but no run\.json"):
+            write(tmp_path / "all.csv", model, data, resume=resume)
+
+
+def test_a_strange_file_among_the_parts_stays_and_does_no_harm(
+    tmp_path: Path, model: Recommender, data: Dataset
+) -> None:
+    folder = everybody.parts_of(tmp_path / "all.csv")
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    assert write(tmp_path / "all.csv", model, data).rows == 200
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path, model: Recommender, data: Dataset) -> None:
     with pytest.raises(ValueError, match=r"ends in '\.txt'"):
         write(tmp_path / "all.txt", model, data)

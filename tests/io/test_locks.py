@@ -43,7 +43,7 @@ def test_the_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> 
                 pytest.fail("both hold it")
             said = str(caught.value)
             assert said.startswith(f"{folder} is in use by process {process.pid} on ")
-            assert "wait until it has ended, or choose another folder with --output" in said
+            assert "wait until it has ended, or choose another folder" in said
     finally:
         process.communicate()
     assert process.returncode == 0

@@ -35,21 +35,21 @@ def followed(total: int, seconds_each: float, **options: object) -> list[str]:
 
 
 def test_a_short_work_is_one_line() -> None:
-    assert followed(500, 0.01) == ["500 of 500 step (100%), 0:05, 100 step/s"]
+    assert followed(500, 0.01) == ["500 of 500 steps (100%), 0:05, 100 steps/s"]
 
 
 def test_a_long_work_is_a_line_every_half_minute() -> None:
     lines = followed(300, 1.0)
     assert len(lines) == 10
-    assert lines[0] == "30 of 300 step (10%), 0:30, 1 step/s"
-    assert lines[-1] == "300 of 300 step (100%), 5:00, 1 step/s"
+    assert lines[0] == "30 of 300 steps (10%), 0:30, 1 steps/s"
+    assert lines[-1] == "300 of 300 steps (100%), 5:00, 1 steps/s"
 
 
 def test_a_very_long_work_is_a_hundred_lines() -> None:
     lines = followed(20_000, 2.0)
     assert len(lines) == 100
-    assert lines[0] == "200 of 20,000 step (1%), 6:40, 0.5 step/s"
-    assert lines[-1].startswith("20,000 of 20,000 step (100%), 11:06:40")
+    assert lines[0] == "200 of 20,000 steps (1%), 6:40, 0.5 steps/s"
+    assert lines[-1].startswith("20,000 of 20,000 steps (100%), 11:06:40")
 
 
 def test_what_was_done_before_does_not_make_it_faster() -> None:
@@ -58,7 +58,7 @@ def test_what_was_done_before_does_not_make_it_faster() -> None:
     for _ in lines:
         clock.now += 0.1
         lines.set_postfix({"loss": "1.234", "utilization": "0.5"})
-    expected = "1,000 of 1,000 step (100%), 0:10, 10 step/s, loss 1.234, utilization 0.5\n"
+    expected = "1,000 of 1,000 steps (100%), 0:10, 10 steps/s, loss 1.234, utilization 0.5\n"
     assert stream.getvalue() == expected
 
 
@@ -67,7 +67,7 @@ def test_a_loop_that_is_left_early_says_how_far_it_came() -> None:
     for step in Lines(range(100), total=100, stream=stream):
         if step == 40:
             break
-    assert stream.getvalue().startswith("40 of 100 step (40%)")
+    assert stream.getvalue().startswith("40 of 100 steps (40%)")
     stream = io.StringIO()
     for _ in Lines(range(0), total=0, stream=stream):
         pass

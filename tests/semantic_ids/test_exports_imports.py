@@ -539,7 +539,53 @@ def test_our_own_table_is_read_too_with_its_titles(ending: str, tmp_path: Path) 
         import_ids(path)
 
 
+def test_a_table_of_ours_with_one_more_column_is_read_as_any_table(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    IDS.to_frame(OWN, list("abcde")).assign(price=3).to_csv(path, index=False)
+    found = import_ids(path, OWN, codebook_sizes=[3, 2])
+    assert found.ids.sha256 == IDS.sha256
+    assert "not read: 'title, disambiguation, semantic_id, price'" in found.said[0]
+
+
+@pytest.mark.parametrize("between", [", ", ",", " ", "  "])
+def test_lists_that_pandas_wrote_into_a_csv_are_read(between: str, tmp_path: Path) -> None:
+    lists = [f"[{between.join(map(str, row))}]" for row in IDS.codes.tolist()]
+    pd.DataFrame({"pid": OWN, "codes": lists}).to_csv(tmp_path / "x.csv", index=False)
+    found = import_ids(tmp_path / "x.csv", OWN, codebook_sizes=[3, 2], collision_digit=False)
+    assert found.ids.sha256 == IDS.sha256
+
+
+USELESS: list[tuple[str, dict[str, Any], str]] = [
+    ("own.csv", {"base": 1}, "codes from 0, without offsets, and with a collision digit"),
+    ("own.csv", {"offsets": True}, "codes from 0, without offsets, and with a collision digit"),
+    ("own.csv", {"collision_digit": False}, "leave base, offsets and collision_digit out"),
+    ("x.json", {"levels_first": False}, "x.json is not an array"),
+    ("x.npy", {"keys": "items", "item_ids": OWN}, "x.npy is an array, which has no item ids"),
+    ("x.json", {"keys": "rows"}, "without item_ids, all items of"),
+    ("x.json", {"surplus": "drop"}, "without item_ids, all items of"),
+]
+
+
+@pytest.mark.parametrize(("name", "how", "says"), USELESS)
+def test_an_argument_that_would_change_nothing_is_refused(
+    name: str, how: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    write_ids(tmp_path / "own.csv", IDS.to_frame(OWN, list("abcde")))
+    export_ids(tmp_path / "x.json", IDS, OWN, format="index-json")
+    export_ids(tmp_path / "x.npy", IDS, OWN, format="grid")
+    with pytest.raises(ValueError, match=says):
+        import_ids(tmp_path / name, **how)
+
+
 # Collisions
+
+
+def test_items_without_a_digit_are_not_taken_for_repeated(tmp_path: Path) -> None:
+    """Only the items that collide have a digit, and another item comes before and after them."""
+    rows = {"a": [0, 0, 0], "b": [0, 0, 1], "c": [0, 1], "d": [1, 0, 0], "e": [1, 0, 1]}
+    (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = import_ids(tmp_path / "x.json", collisions="refuse")
+    assert "5 distinct IDs of 5 items" in found.said
 
 
 def test_collisions_are_counted_and_told_apart_or_kept_or_refused(tmp_path: Path) -> None:
@@ -743,6 +789,11 @@ BAD = {
         "x.csv",
         "item_id,codebook_lv1\n1,2.0\n",
         "row 0, column 'codebook_lv1': found '2.0', expected a code",
+    ),
+    "a level that is missing": (
+        "x.csv",
+        "item_id,codebook_lv1,codebook_lv3\n1,2,0\n2,0,0\n",
+        "'codebook_lv1, codebook_lv3', expected one for each level, numbered from 0 or 1",
     ),
     "a row too long": ("x.csv", "item_id,codebook_lv1\n1,2\n3,4,5\n", "is not a table of IDs"),
     "no id": ("x.csv", "item_id,codebook_lv1\n ,2\n", "row 0, column 'item_id': found ''"),

@@ -86,7 +86,7 @@ def read_times(
     check_time_unit(time_unit)
     missing = column.isna().to_numpy(bool)
     if missing.any():
-        raise wrong_row(where, int(missing.argmax()), name, "nothing", "a time")
+        raise wrong_row(where, int(missing.argmax()), name, None, "a time")
     del missing
     reader = _Reader(column, where, name, time_unit)
     values = _as_arrow(column)
@@ -252,7 +252,7 @@ class _Reader(NamedTuple):
         low, high = bounds[unit]
         row = int(((values < low) | (values >= high)).argmax())
         other = _readings(values[row])
-        like = f", and this looks like {WORDS[other]}" if other else ""
+        like = f", and this looks like {WORDS[other].split(',')[0]}" if other else ""
         most = "numbers that are an order" if unit == "order" else f"{WORDS[unit]} since 1970"
         return self.wrong(row, f"{most}, as in most rows{like}", OVERRULE)
 
@@ -262,6 +262,7 @@ class _Reader(NamedTuple):
             with suppress(pa.ArrowInvalid):
                 return pc.cast(values, kind)
         text = pd.Series(values.to_numpy(zero_copy_only=False), dtype=object)
+        text = text.str.replace(r" ?(?:UTC|GMT)$", "Z", regex=True)  # as BigQuery writes
         dates = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
         if dates.isna().any():
             row = int(dates.isna().to_numpy().argmax())

@@ -195,18 +195,27 @@ def _splits(dataset: "Dataset") -> list[Line]:
 def _next_commands(dataset: "Dataset", data: DataOptions) -> list[str]:
     """Return what to type next, with the same data options."""
     from rqvae_lib.data.names import EMBEDDED
+    from rqvae_lib.tokenizer.config import RQVAEConfig
 
     options = data.words()
     if dataset.name in EMBEDDED:
         return [shlex.join(["rqvae-lib", "train-rqvae", *options])]
+    if dataset.num_items < RQVAEConfig.codebook_size:  # which train-rqvae would refuse
+        train = ["train-rqvae", *options, "--codebook-size", str(_half(dataset.num_items))]
+    else:
+        train = ["train-rqvae", *options]
     if dataset.has_texts:
         file = "embeddings.safetensors"
         return [
             shlex.join(["rqvae-lib", "embed", *options, "--output", file]),
-            shlex.join(["rqvae-lib", "train-rqvae", *options, "--embeddings", file]),
+            shlex.join(["rqvae-lib", *train, "--embeddings", file]),
         ]
-    collaborative = ["--content", "collaborative"]
-    return [shlex.join(["rqvae-lib", "train-rqvae", *options, *collaborative])]
+    return [shlex.join(["rqvae-lib", *train, "--content", "collaborative"])]
+
+
+def _half(items: int) -> int:
+    """Return a size for the codebooks of few items: a power of two, at most half of them."""
+    return int(2 ** max(0, items.bit_length() - 2))
 
 
 def _share(part: int, total: int) -> str:

@@ -36,6 +36,7 @@ END = 7_258_118_400  # seconds: the year 2200, the end of what a date may be
 SMALL = 10**8  # numbers below it are in no unit a date after 1990: they are an order
 LARGEST_ORDER = 2**63 // MICROSECONDS - 1
 OVERRULE = "name the unit with --time-unit (in Python time_unit), or fix or drop the row"
+RENAME = "leave --time-unit (in Python time_unit) out, name another unit, or fix or drop the row"
 DATE = "a date such as 2020-12-03 18:55:24"
 _PIECE = 2**20  # rows that are converted at a time
 _IN_NAMES = {
@@ -160,7 +161,11 @@ class _Reader(NamedTuple):
         if values.max() >= largest:
             row = int((values >= largest).argmax())
             limit = "below 9·10¹²" if unit == "order" else "before the year 2200"
-            raise self.wrong(row, f"{WORDS[unit].split(',')[0]} {limit}", OVERRULE)
+            raise self.wrong(
+                row,
+                f"{WORDS[unit].split(',')[0]} {limit}",
+                OVERRULE if self.time_unit is None else RENAME,
+            )
         microseconds = _scaled(values, PER_SECOND[unit])
         keys = microseconds if unit in ("s", "ms", "us") and values.dtype.kind != "f" else values
         said = f"taken as {WORDS[unit]}: {self._span(microseconds, unit)}"

@@ -89,8 +89,17 @@ def test_the_next_command_runs_as_it_is_printed(tmp_path: Path) -> None:
     assert program == "rqvae-lib"
     assert words == [
         *("train-rqvae", "--interactions", file, "--min-interactions", "2"),
-        *("--content", "collaborative"),
+        *("--codebook-size", "1", "--content", "collaborative"),
     ]
+
+
+def test_the_next_command_works_for_few_items(tmp_path: Path) -> None:
+    rows = [(user, (user + step) % 12) for user in range(20) for step in range(6)]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(tmp_path / "log.csv", index=False)
+    said = succeeds("inspect", "log.csv", folder=tmp_path)
+    _, *words = shlex.split(said.rstrip().splitlines()[-1])
+    assert words[-4:] == ["--codebook-size", "4", "--content", "collaborative"]
+    succeeds(*words, "--residual-kmeans", folder=tmp_path)
 
 
 def test_a_folder_is_a_dataset(tmp_path: Path) -> None:

@@ -265,6 +265,12 @@ def test_a_moment_without_needless_zeros() -> None:
     assert moment(10 * SECOND) == "1970-01-01 00:00:10"
 
 
+def test_a_unit_that_was_named_is_not_advised_again() -> None:
+    written = pd.Series([1589594419059], name="ts")
+    with pytest.raises(ValueError, match=r"leave --time-unit .* out, name another unit"):
+        read_times(written, "the table", "s")
+
+
 def test_text_that_ends_in_utc_is_a_date() -> None:
     written = pd.Series(["2019-10-01 00:00:00 UTC", "2019-10-01 00:00:00.5 GMT"], name="event_time")
     times = read_times(written, "the table")

@@ -61,11 +61,12 @@ class DataOptions:
         ),
     ] = None
     columns: Annotated[
-        str | None,
+        list[str] | None,
         _option(
             metavar="NAME=COLUMN,…",
             help="What your tables call their columns, as in user=reviewerID,item=parent_asin,"
-            "time=timestamp. Well-known names are recognized, and what was taken for what is said.",
+            "time=timestamp; may be given again. Well-known names are recognized, and what was "
+            "taken for what is said.",
         ),
     ] = None
     separator: Annotated[
@@ -127,7 +128,7 @@ class DataOptions:
         from rqvae_lib.datasets import registry
 
         how: dict[str, Any] = {name: getattr(self, name) for name in OF_TABLES}
-        how["columns"] = None if self.columns is None else parse_columns(self.columns)
+        how["columns"] = parse_columns(",".join(self.columns)) if self.columns else None
         how = {name: value for name, value in how.items() if value is not None}
         filters = {name: getattr(self, name) for name in FILTERS}
         if self.repeats == "refuse" and self.min_rating is None:
@@ -146,6 +147,8 @@ class DataOptions:
             option = OPTION_NAMES[name]
             if isinstance(value, bool):
                 found.append(option if value else option.replace("--", "--no-"))
+            elif isinstance(value, list):
+                found += [option, ",".join(value)]
             elif value is not None:
                 found += [option, str(value)]
         return found
@@ -163,15 +166,20 @@ def parse_columns(text: str) -> dict[str, str]:
     """Return what `--columns user=reviewerID,item=asin` says, as a mapping.
 
     Raises:
-        ValueError: if a part has no "=".
+        ValueError: if a part has no "=", or a name comes twice.
     """
-    found = {}
+    found: dict[str, str] = {}
     for part in text.split(","):
         name, equals, theirs = part.partition("=")
         if not equals:
             raise ValueError(
                 f"--columns is {text!r}, expected pairs such as user=reviewerID,item=asin, but "
                 f"{part!r} is none: write the library's name, '=', and your column's name"
+            )
+        if name.strip() in found:
+            raise ValueError(
+                f"--columns is {text!r}, expected each name once, but {name.strip()!r} comes "
+                "twice: leave one out"
             )
         found[name.strip()] = theirs.strip()
     return found

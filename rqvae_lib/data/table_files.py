@@ -144,7 +144,7 @@ def _open_file(
     if ending in delimited_layouts.DELIMITED:
         layout = delimited_layouts.find_layout(path, wanted, asked, separator, header)
         columns = partial(delimited_files.read_columns, path, layout)
-        hint = _hint(layout, header)
+        hint = _hint(layout, separator, header)
         return _Opened(str(path), layout.names, columns, True, layout.said, hint)
     if ending in json_files.JSON:
         names = json_files.column_names(path)
@@ -156,10 +156,13 @@ def _open_file(
     )
 
 
-def _hint(layout: delimited_layouts.Layout, header: bool | None) -> str:
+def _hint(layout: delimited_layouts.Layout, separator: str | None, header: bool | None) -> str:
     """Return what else may help where a column is not found."""
     if len(layout.names) == 1:
-        return delimited_layouts.ONE_FIELD
+        left_out = (
+            f"; {separator!r} separates nothing in it: leave --separator out, or name another"
+        )
+        return delimited_layouts.ONE_FIELD if separator is None else left_out
     without_header = layout.names == [str(number + 1) for number in range(len(layout.names))]
     if header is None and not without_header:
         return "; if its first line is no header, add --no-header"

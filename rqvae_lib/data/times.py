@@ -277,7 +277,8 @@ class _Reader(NamedTuple):
                 "name another format with --time-unit (in Python time_unit), as in '%d.%m.%Y', or "
                 "fix or drop the row",
             )
-        return _chunked(pa.array(dates))
+        named = text.str.contains(r"[T ]\d.*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$", regex=True)
+        return _chunked(pa.array(dates if named.any() else dates.dt.tz_localize(None)))
 
     def _formatted(self, values: pa.ChunkedArray) -> Times:
         text = pd.Series(values.to_numpy(zero_copy_only=False), dtype=object)

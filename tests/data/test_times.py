@@ -271,6 +271,16 @@ def test_a_unit_that_was_named_is_not_advised_again() -> None:
         read_times(written, "the table", "s")
 
 
+@pytest.mark.parametrize("written", ["2020/01/02 10:00:00", "2020-1-2", "20200102T100000"])
+def test_text_without_a_zone_is_said_to_have_none(written: str) -> None:
+    said = read_times(pd.Series([written], name="time"), "the table").said
+    assert "in UTC, since they name no zone" in said
+    zoned = (
+        read_times(pd.Series([written + " 10:00:00+02"]), "the table") if "-" in written else None
+    )
+    assert zoned is None or "name no zone" not in zoned.said
+
+
 def test_text_that_ends_in_utc_is_a_date() -> None:
     written = pd.Series(["2019-10-01 00:00:00 UTC", "2019-10-01 00:00:00.5 GMT"], name="event_time")
     times = read_times(written, "the table")

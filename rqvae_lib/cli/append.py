@@ -60,7 +60,7 @@ def append_command(
             pass
     before = load_bundle(bundle)
     check_content(before.tokenizer_card)
-    theirs = None if columns is None else parse_columns(columns)
+    theirs = parse_columns(columns)
     arrivals = read_arrivals(items, before, columns=theirs, separator=separator, header=header)
     for note in arrivals.said:
         typer.echo(note, err=True)

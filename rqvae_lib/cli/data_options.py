@@ -31,11 +31,12 @@ def _option(*names: str, **settings: Any) -> Any:
 
 
 Columns = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         metavar="NAME=COLUMN,…",
         help="What your tables call their columns, as in user=reviewerID,item=parent_asin,"
-        "time=timestamp. Well-known names are recognized, and what was taken for what is said.",
+        "time=timestamp; may be given again. Well-known names are recognized, and what was taken "
+        "for what is said.",
     ),
 ]
 Separator = Annotated[
@@ -132,7 +133,7 @@ class DataOptions:
         from rqvae_lib.datasets import registry
 
         how: dict[str, Any] = {name: getattr(self, name) for name in OF_TABLES}
-        how["columns"] = None if self.columns is None else parse_columns(self.columns)
+        how["columns"] = parse_columns(self.columns)
         how = {name: value for name, value in how.items() if value is not None}
         filters = {name: getattr(self, name) for name in FILTERS}
         if self.repeats == "refuse" and self.min_rating is None:
@@ -151,6 +152,8 @@ class DataOptions:
             option = OPTION_NAMES[name]
             if isinstance(value, bool):
                 found.append(option if value else option.replace("--", "--no-"))
+            elif isinstance(value, list):
+                found += [option, ",".join(value)]
             elif value is not None:
                 found += [option, str(value)]
         return found
@@ -164,19 +167,29 @@ OPTION_NAMES = {
 }
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """Return what `--columns user=reviewerID,item=asin` says, as a mapping.
+def parse_columns(given: list[str] | None) -> dict[str, str] | None:
+    """Return what `--columns user=reviewerID,item=asin` says, as a mapping; None if not given.
+
+    Args:
+        given: the option's values; it may be given again.
 
     Raises:
-        ValueError: if a part has no "=".
+        ValueError: if a part has no "=", or a name comes twice.
     """
-    found = {}
+    if not given:
+        return None
+    text, found = ",".join(given), {}
     for part in text.split(","):
         name, equals, theirs = part.partition("=")
         if not equals:
             raise ValueError(
                 f"--columns is {text!r}, expected pairs such as user=reviewerID,item=asin, but "
                 f"{part!r} is none: write the library's name, '=', and your column's name"
+            )
+        if name.strip() in found:
+            raise ValueError(
+                f"--columns is {text!r}, expected each name once, but {name.strip()!r} comes "
+                "twice: leave one out"
             )
         found[name.strip()] = theirs.strip()
     return found

@@ -24,8 +24,8 @@ def inspect_command(
         list[Path] | None,
         typer.Argument(
             metavar="[INTERACTIONS] [ITEMS]",
-            help="A table of interactions and, if there is one, a table of the items; or a folder. "
-            "The same as --interactions and --items, or --dataset.",
+            help="A table of interactions and, if there is one, a table of the items; or a dataset "
+            "by its name or folder. The same as --interactions and --items, or --dataset.",
             show_default=False,
         ),
     ] = None,
@@ -72,12 +72,20 @@ def _with_files(data: DataOptions, files: list[Path]) -> DataOptions:
             f"{len(files)} files were named, expected one of interactions and at most one of items"
         )
     first, *rest = files
-    # A folder may be a table in parts, too.
-    if first.is_dir() and not rest and not any(first.rglob("*.parquet")):
-        return replace(data, dataset_name=str(first))
-    if first.is_dir() and not rest and any(first.glob("interactions.*")):
+    if not rest and _is_dataset(first):
         return replace(data, dataset_name=str(first))
     return replace(data, interactions=first, items=next(iter(rest), None))
+
+
+def _is_dataset(path: Path) -> bool:
+    """Return whether --dataset would read this, and not --interactions."""
+    from rqvae_lib.datasets.folders import holds_a_dataset
+    from rqvae_lib.datasets.registry import NAMES
+
+    if not path.is_dir():
+        return str(path) in NAMES and not path.exists()
+    # A folder may be a table in parts, too.
+    return holds_a_dataset(path) or not any(path.rglob("*.parquet"))
 
 
 def _sizes(dataset: "Dataset") -> list[Line]:
@@ -187,18 +195,27 @@ def _splits(dataset: "Dataset") -> list[Line]:
 def _next_commands(dataset: "Dataset", data: DataOptions) -> list[str]:
     """Return what to type next, with the same data options."""
     from rqvae_lib.data.names import EMBEDDED
+    from rqvae_lib.tokenizer.config import RQVAEConfig
 
     options = data.words()
     if dataset.name in EMBEDDED:
         return [shlex.join(["rqvae-lib", "train-rqvae", *options])]
+    if dataset.num_items < RQVAEConfig.codebook_size:  # which train-rqvae would refuse
+        train = ["train-rqvae", *options, "--codebook-size", str(_half(dataset.num_items))]
+    else:
+        train = ["train-rqvae", *options]
     if dataset.has_texts:
         file = "embeddings.safetensors"
         return [
             shlex.join(["rqvae-lib", "embed", *options, "--output", file]),
-            shlex.join(["rqvae-lib", "train-rqvae", *options, "--embeddings", file]),
+            shlex.join(["rqvae-lib", *train, "--embeddings", file]),
         ]
-    collaborative = ["--content", "collaborative"]
-    return [shlex.join(["rqvae-lib", "train-rqvae", *options, *collaborative])]
+    return [shlex.join(["rqvae-lib", *train, "--content", "collaborative"])]
+
+
+def _half(items: int) -> int:
+    """Return a size for the codebooks of few items: a power of two, at most half of them."""
+    return int(2 ** max(0, items.bit_length() - 2))
 
 
 def _share(part: int, total: int) -> str:

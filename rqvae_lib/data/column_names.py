@@ -88,7 +88,8 @@ def asked_columns(
     asked: dict[str, str] = {}
     keys: dict[str, str] = {}
     # Names for one table come last, so that they win.
-    for key, theirs in sorted((columns or {}).items(), key=lambda pair: "." in pair[0]):
+    given = {key: str(theirs) for key, theirs in (columns or {}).items()}  # 1 is as good as "1"
+    for key, theirs in sorted(given.items(), key=lambda pair: "." in pair[0]):
         own, _, short = key.rpartition(".")
         name = SHORT.get(short, short)
         if ("." in key and own not in TABLES) or name not in (*NAMES, *also):

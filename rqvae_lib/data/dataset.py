@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rqvae_lib.data.doubtful_ids import doubtful_ids
 from rqvae_lib.data.item_texts import add_texts, display_title, known
 from rqvae_lib.data.names import Repeats
-from rqvae_lib.data.own_tables import called, read_interactions, read_items
+from rqvae_lib.data.own_tables import called, check_options, read_interactions, read_items
 from rqvae_lib.data.repeats import (
     check_repeats,
     find_repeats,
@@ -290,8 +291,10 @@ class Dataset:
         check_repeats(repeats)
         where = called(interactions, "interactions")
         how = (columns, separator, header)
+        check_options(interactions, items, *how)
         met, keys, notes = read_interactions(interactions, *how, time_unit)
         met_items = numbered(met.pop("item_id"))
+        notes += doubtful_ids(met_items, "item_id", where)
         if items is None:
             listed, _ = read_items(pd.DataFrame({"item_id": met_items.ids}))
             rows = met_items.codes
@@ -306,6 +309,7 @@ class Dataset:
             made = add_texts(listed, "item")["text"]
             listed["text"] = listed["text"].where(listed["text"] != "", made)
         users = numbered(met.pop("user_id"))
+        notes += doubtful_ids(users, "user_id", where)
         order = time_order(users.codes, users.offsets, keys)
         del keys
         table = _sorted(users, rows, met, order)

@@ -31,6 +31,10 @@ USUAL = {".csv": ",", ".tsv": "\t"} | dict.fromkeys(ATOMIC, "\t")
 DELIMITED = (*USUAL, ".txt", ".dat")
 SAMPLE_BYTES = 2**20
 SAMPLE_ROWS = 20
+ONE_FIELD = (
+    "; each line is one field: if something separates fields in it, say what with --separator, "
+    "such as --separator space"
+)
 
 
 class Layout(NamedTuple):
@@ -233,7 +237,7 @@ def _find_header(
             f"{path} has no header: its first line is {shown}, with no known name; expected to be "
             "told which column is which, by numbers from 1: for example --columns "
             f"{','.join(columns[: len(first)])} (in Python columns={{{pairs}}}); if it is a "
-            "header, add --header"
+            f"header, add --header{ONE_FIELD if len(first) == 1 else ''}"
         )
     return False, [f"{path} has no header: its first line is {shown}, with no known name"]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.column_names import asked_columns
 from rqvae_lib.data.item_texts import item_text, known
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
-from rqvae_lib.data.table_files import ReadTable, Source, read_table
+from rqvae_lib.data.table_files import ReadTable, Source, is_delimited, read_table
 from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
 from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
@@ -70,6 +70,31 @@ def read_interactions(
     times = _times(read, where, time_unit)
     table["timestamp"] = pd.Series(times.microseconds, copy=False)
     return Met(table, times.keys, _with_times(read, where, times.said))
+
+
+def check_options(
+    interactions: Source,
+    items: Source | None,
+    columns: Mapping[str, str] | None,
+    separator: str | None,
+    header: bool | None,
+) -> None:
+    """Refuse an option that would change nothing about how two tables are read."""
+    if not any(is_delimited(source) for source in (interactions, items) if source is not None):
+        for name, value in (("separator", separator), ("header", header)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} (--{name}) is for text files with a delimiter, such as .csv, and "
+                    f"would change nothing about {called(interactions, 'interactions')}: leave it "
+                    "out"
+                )
+    if items is None:
+        for key in columns or {}:
+            if key.startswith("items.") or key in ITEM_DTYPES.keys() - {"item_id"}:
+                raise ValueError(
+                    f"columns (--columns) has the key {key!r}, which is for a table of items, but "
+                    "there is none: leave it out, or name the table with --items (in Python items)"
+                )
 
 
 def _times(read: ReadTable, where: str, time_unit: str | None) -> Times:
@@ -357,7 +382,7 @@ def _check_present(column: pd.Series, where: str, expected: str) -> None:
     missing = column.isna().to_numpy(bool)
     if missing.any():
         row = int(column.index[int(missing.argmax())])
-        raise wrong_row(where, row, str(column.name), "nothing", expected)
+        raise wrong_row(where, row, str(column.name), None, expected)
 
 
 def _all(column: pd.Series) -> NDArray[np.bool_]:

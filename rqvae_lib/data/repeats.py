@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.row_order import user_blocks
 
-_KEPT = ("and all are kept as events", "and are kept, too")
+_KEPT = ("kept as events", "kept, too")
 
 
 class Repeated(NamedTuple):
@@ -111,11 +111,14 @@ def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
     what = _rows(count, "repeats a user and an item", "repeat a user and an item")
     if repeats != "keep":
         return (f"{what}: only the {repeats} of each is kept",)
-    said = f"{what}, {_KEPT[0]}; --repeats first keeps the first of each"
+    all_are = "is" if count == 1 else "all are"
+    said = f"{what}, and {all_are} {_KEPT[0]}; --repeats first keeps the first of each"
     if not found.exact:
         return (said,)
     copies = _rows(found.exact, "has", "have")
-    return (said, f"{copies} the user, item, time and rating of an earlier row, {_KEPT[1]}")
+    are = "is" if found.exact == 1 else "are"
+    copies += f" the user, item, time and rating of an earlier row, and {are} {_KEPT[1]}"
+    return (said, copies)
 
 
 def without_kept(notes: tuple[str, ...]) -> tuple[str, ...]:

@@ -261,7 +261,7 @@ def global_timestamp(
             raise ValueError(
                 f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions "
                 f"share {moments:,} times, and those of one time stay together; "
-                "choose other shares"
+                "choose another split, or in Python other shares"
             )
     return Split(
         _kept(everything, in_train),

@@ -113,6 +113,15 @@ def read_table(
     return ReadTable(frame, found.theirs, table.is_text, (*table.said, *found.said))
 
 
+def is_delimited(source: Source) -> bool:
+    """Return whether a source is a text file with a delimiter, to judge by its ending."""
+    return (
+        isinstance(source, str | Path)
+        and endings(Path(source))[0] in delimited_layouts.DELIMITED
+        and not Path(source).is_dir()
+    )
+
+
 class _Opened(NamedTuple):
     """A table of which only the names of the columns are known so far."""
 
@@ -135,7 +144,7 @@ def _open_file(
     if ending in delimited_layouts.DELIMITED:
         layout = delimited_layouts.find_layout(path, wanted, asked, separator, header)
         columns = partial(delimited_files.read_columns, path, layout)
-        hint = "; if its first line is no header, add --no-header" if header is None else ""
+        hint = _hint(layout, separator, header)
         return _Opened(str(path), layout.names, columns, True, layout.said, hint)
     if ending in json_files.JSON:
         names = json_files.column_names(path)
@@ -145,6 +154,19 @@ def _open_file(
         _parquet_names(path),
         lambda theirs: _columns(_read_parquet(path, theirs), theirs),
     )
+
+
+def _hint(layout: delimited_layouts.Layout, separator: str | None, header: bool | None) -> str:
+    """Return what else may help where a column is not found."""
+    if len(layout.names) == 1:
+        left_out = (
+            f"; {separator!r} separates nothing in it: leave --separator out, or name another"
+        )
+        return delimited_layouts.ONE_FIELD if separator is None else left_out
+    without_header = layout.names == [str(number + 1) for number in range(len(layout.names))]
+    if header is None and not without_header:
+        return "; if its first line is no header, add --no-header"
+    return ""
 
 
 def _open_in_memory(source: Source, where: str) -> _Opened:
@@ -178,6 +200,8 @@ def _columns(table: pa.Table, theirs: Mapping[str, str]) -> dict[str, pd.Series]
 def _checked_ending(path: Path) -> str:
     """Return the ending that tells a file's format, after a look at whether it is there."""
     ending, packing = endings(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
     if path.is_dir():
         if _parts(path):
             return ".parquet"
@@ -190,8 +214,6 @@ def _checked_ending(path: Path) -> str:
             f"{path} ends in {ending + packing!r}, expected one of {', '.join(TEXT_ENDINGS)}, each "
             "also with .gz or .zst, or .parquet: name such a file"
         )
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty, expected a table: check where it comes from")
     return ending

@@ -57,11 +57,12 @@ def wrong_row(
         where: the table: its file, or what messages call it.
         row: its row, from 0 and without the header.
         name: the column, as the file calls it.
-        found: the value.
+        found: the value, None if it is missing.
         expected: what would be right.
         advice: what to do.
     """
     shown = repr(found.item() if isinstance(found, np.generic) else found)  # 5, not np.int64(5)
+    shown = "nothing" if found is None else shown
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     name = name if len(name) <= 60 else f"{name[:60]}…"
     return ValueError(

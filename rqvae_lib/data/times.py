@@ -36,6 +36,7 @@ END = 7_258_118_400  # seconds: the year 2200, the end of what a date may be
 SMALL = 10**8  # numbers below it are in no unit a date after 1990: they are an order
 LARGEST_ORDER = 2**63 // MICROSECONDS - 1
 OVERRULE = "name the unit with --time-unit (in Python time_unit), or fix or drop the row"
+RENAME = "leave --time-unit (in Python time_unit) out, name another unit, or fix or drop the row"
 DATE = "a date such as 2020-12-03 18:55:24"
 _PIECE = 2**20  # rows that are converted at a time
 _IN_NAMES = {
@@ -86,7 +87,7 @@ def read_times(
     check_time_unit(time_unit)
     missing = column.isna().to_numpy(bool)
     if missing.any():
-        raise wrong_row(where, int(missing.argmax()), name, "nothing", "a time")
+        raise wrong_row(where, int(missing.argmax()), name, None, "a time")
     del missing
     reader = _Reader(column, where, name, time_unit)
     values = _as_arrow(column)
@@ -160,7 +161,11 @@ class _Reader(NamedTuple):
         if values.max() >= largest:
             row = int((values >= largest).argmax())
             limit = "below 9·10¹²" if unit == "order" else "before the year 2200"
-            raise self.wrong(row, f"{WORDS[unit].split(',')[0]} {limit}", OVERRULE)
+            raise self.wrong(
+                row,
+                f"{WORDS[unit].split(',')[0]} {limit}",
+                OVERRULE if self.time_unit is None else RENAME,
+            )
         microseconds = _scaled(values, PER_SECOND[unit])
         keys = microseconds if unit in ("s", "ms", "us") and values.dtype.kind != "f" else values
         said = f"taken as {WORDS[unit]}: {self._span(microseconds, unit)}"
@@ -252,7 +257,7 @@ class _Reader(NamedTuple):
         low, high = bounds[unit]
         row = int(((values < low) | (values >= high)).argmax())
         other = _readings(values[row])
-        like = f", and this looks like {WORDS[other]}" if other else ""
+        like = f", and this looks like {WORDS[other].split(',')[0]}" if other else ""
         most = "numbers that are an order" if unit == "order" else f"{WORDS[unit]} since 1970"
         return self.wrong(row, f"{most}, as in most rows{like}", OVERRULE)
 
@@ -262,6 +267,7 @@ class _Reader(NamedTuple):
             with suppress(pa.ArrowInvalid):
                 return pc.cast(values, kind)
         text = pd.Series(values.to_numpy(zero_copy_only=False), dtype=object)
+        text = text.str.replace(r" ?(?:UTC|GMT)$", "Z", regex=True)  # as BigQuery writes
         dates = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
         if dates.isna().any():
             row = int(dates.isna().to_numpy().argmax())
@@ -271,7 +277,8 @@ class _Reader(NamedTuple):
                 "name another format with --time-unit (in Python time_unit), as in '%d.%m.%Y', or "
                 "fix or drop the row",
             )
-        return _chunked(pa.array(dates))
+        named = text.str.contains(r"[T ]\d.*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$", regex=True)
+        return _chunked(pa.array(dates if named.any() else dates.dt.tz_localize(None)))
 
     def _formatted(self, values: pa.ChunkedArray) -> Times:
         text = pd.Series(values.to_numpy(zero_copy_only=False), dtype=object)

@@ -105,15 +105,15 @@ def read_amazon_2023(folder: str | Path) -> Dataset:
                 "expected each part once: move the others away"
             )
         paths = sorted(paths, key=lambda path: PARTS.index(str(_part(path))))
-        notes.append(
-            f"{', '.join(path.name for path in paths)} are put together; the splits are the "
-            "library's own"
-        )
-        if absent:
+        if len(paths) > 1:
             notes.append(
-                f"there is no {category}.{absent[0]}.csv, so what it holds is missing in the "
-                "histories"
+                f"{', '.join(path.name for path in paths)} are put together; the splits are the "
+                "library's own"
             )
+        if absent:
+            names = " and no ".join(f"{category}.{part}.csv" for part in absent)
+            what = "it holds" if len(absent) == 1 else "they hold"
+            notes.append(f"there is no {names}, so what {what} is missing in the histories")
     events = pd.concat([_events(path) for path in paths], ignore_index=True)
     metadata = metadata_of(folder, category)
     items = None

@@ -59,6 +59,11 @@ KINDS = (
 )
 
 
+def holds_a_dataset(folder: Path) -> bool:
+    """Return whether a folder holds tables named interactions, or a publisher's files."""
+    return any(folder.glob("interactions.*")) or any(kind.find(folder) for kind in KINDS)
+
+
 def refuse_options(name: str, how: Mapping[str, Any]) -> None:
     """Refuse options that say how to read tables where a dataset is read in its own way."""
     if how:

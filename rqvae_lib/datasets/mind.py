@@ -82,11 +82,12 @@ def read_mind(folder: str | Path) -> Dataset:
     )
     if events.empty:
         raise ValueError(f"{path} has no clicks, expected at least one: {AGAIN}")
-    notes = [
-        f"{counted(len(clicks), 'click')} of {counted(len(rows), 'impression')}",
-        f"{counted(len(earlier), 'earlier click')} of the users' histories, which have no times: "
-        "put before the user's impressions, at the time of the first of them",
-    ]
+    notes = [f"{counted(len(clicks), 'click')} of {counted(len(rows), 'impression')}"]
+    if len(earlier):
+        notes.append(
+            f"{counted(len(earlier), 'earlier click')} of the users' histories, which have no "
+            "times: put before the user's impressions, at the time of the first of them"
+        )
     if differ:
         notes.append(
             f"{counted(differ, 'user')} with several histories: the one of the first time counts"

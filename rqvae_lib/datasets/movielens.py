@@ -25,8 +25,10 @@ from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.item_texts import add_texts
 from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.tables import INTERACTION_DTYPES, ITEM_DTYPES
+from rqvae_lib.data.ties import leaking_orders, sentence, ties
 from rqvae_lib.data.times import MICROSECONDS
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_folder
+from rqvae_lib.datasets.published import counted
 from rqvae_lib.datasets.text_files import (
     check_there,
     columns_of_numbers,
@@ -355,7 +357,8 @@ def _dataset(
 
     ratings["timestamp"] = ratings["timestamp"] * MICROSECONDS  # the files have seconds
     users = numbered(pd.Series(ratings["user"]))
-    order = time_order(users.codes, users.offsets, ratings["timestamp"])
+    offsets = users.offsets
+    order = time_order(users.codes, offsets, ratings["timestamp"])
     del users
     columns = {}
     for column, source in zip(
@@ -364,7 +367,14 @@ def _dataset(
         columns[column] = ratings.pop(source)[order].astype(INTERACTION_DTYPES[column], copy=False)
     interactions = pd.DataFrame(columns, copy=False)
     items = add_texts(items[rated].reset_index(drop=True), articles_last=True)
-    return Dataset(name, items, interactions, articles_last=True)
+    notes = []
+    if not rated.all():
+        unrated = counted(int((~rated).sum()), "movie")
+        notes.append(f"{unrated} of {movies_path.name} that nobody rated: left out")
+    # 20M, 25M and 32M are sorted by user and movie.
+    if orders := leaking_orders(interactions, items, ties(interactions, offsets)):
+        notes.append(sentence(orders, str(ratings_path)))
+    return Dataset(name, items, interactions, articles_last=True, notes=tuple(notes))
 
 
 def _items(

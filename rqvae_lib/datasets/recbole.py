@@ -131,7 +131,6 @@ def _name_of(folder: Path, paths: list[Path]) -> str:
 def _events(paths: list[Path]) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Return the interactions, the fields that the columns were, and what to say about them."""
     fields = _fields(paths[0])
-    sequence = next((name for name in fields if name.endswith("_list:token_seq")), None)
     chosen = {ours: theirs for ours in _NAMES if (theirs := _field(fields, ours))}
     for ours in ("user_id", "item_id"):
         if ours not in chosen:
@@ -140,7 +139,9 @@ def _events(paths: list[Path]) -> tuple[pd.DataFrame, dict[str, str], list[str]]
                 f"expected one of {', '.join(_NAMES[ours][:4])}, … with :token for the "
                 f"{ours.removesuffix('_id')}: rename a field"
             )
-    if sequence:
+    # A sequence of items is named after the field of the item. There may be others, as of tags.
+    sequence = f"{chosen['item_id'].rpartition(':')[0]}_list:token_seq"
+    if sequence in fields:
         events, notes = _histories(paths, chosen, sequence)
         return events, {"user_id": chosen["user_id"], "item_id": chosen["item_id"]}, notes
     if "timestamp" not in chosen:

@@ -82,7 +82,7 @@ REFUSED = [
     (("--columns", "user"), "--columns is 'user', expected pairs such as user=reviewerID"),
     (("--columns", "person=visitor"), "columns has the key 'person', expected keys among"),
     ((*NAMED, "--time-unit", "hours"), "time_unit is 'hours', expected one of s, ms, us"),
-    ((*NAMED, "--time-unit", "s"), "expected seconds before the year 2200: name the unit with"),
+    ((*NAMED, "--time-unit", "s"), "expected seconds before the year 2200: leave --time-unit"),
     ((*NAMED, "--repeats", "refuse"), "each pair once, since repeats is 'refuse'"),
     ((*NAMED, "--min-rating", 6), "has no rating of 6 or more, the highest is 5: choose a lower"),
     ((*NAMED, "--min-interactions", 99), "has no user with 99 interactions, the most active has"),
@@ -117,7 +117,17 @@ def test_a_repeat_is_named_by_its_row_if_nothing_was_dropped_before(clicks: Path
 
 
 def test_a_column_may_hold_an_equals_sign() -> None:
-    assert parse_columns("user=a=b, item = c ,time=") == {"user": "a=b", "item": "c", "time": ""}
+    assert parse_columns(["user=a=b, item = c ,time="]) == {"user": "a=b", "item": "c", "time": ""}
+
+
+def test_columns_may_be_named_one_by_one_but_none_twice(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,buyer,item,sku\n1,7,5,6\n1,8,5,9\n")
+    both = ("--columns", "user=buyer", "--columns", "item=sku")
+    said = succeeds("inspect", "log.csv", *both, folder=tmp_path)
+    assert "--columns user=buyer,item=sku" in said.splitlines()[-1]
+    assert "users                                     2" in said
+    with pytest.raises(ValueError, match="'user' comes twice"):
+        parse_columns(["user=a,user=b"])
 
 
 def test_words_are_what_was_typed() -> None:

@@ -89,8 +89,17 @@ def test_the_next_command_runs_as_it_is_printed(tmp_path: Path) -> None:
     assert program == "rqvae-lib"
     assert words == [
         *("train-rqvae", "--interactions", file, "--min-interactions", "2"),
-        *("--content", "collaborative"),
+        *("--codebook-size", "1", "--content", "collaborative"),
     ]
+
+
+def test_the_next_command_works_for_few_items(tmp_path: Path) -> None:
+    rows = [(user, (user + step) % 12) for user in range(20) for step in range(6)]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(tmp_path / "log.csv", index=False)
+    said = succeeds("inspect", "log.csv", folder=tmp_path)
+    _, *words = shlex.split(said.rstrip().splitlines()[-1])
+    assert words[-4:] == ["--codebook-size", "4", "--content", "collaborative"]
+    succeeds(*words, "--residual-kmeans", folder=tmp_path)
 
 
 def test_a_folder_is_a_dataset(tmp_path: Path) -> None:
@@ -116,3 +125,23 @@ def test_all_rows_at_one_time_leave_nothing_for_a_split_in_time(tmp_path: Path) 
     small(tmp_path, timestamp=7)
     page = page_of(succeeds("inspect", "log.csv", folder=tmp_path))
     assert "training gets no interaction" in page["--split timestamp"]
+
+
+def test_a_publishers_parquet_is_read_by_its_own_reader(tmp_path: Path) -> None:
+    events = {
+        "uid": [1, 1, 2],
+        "timestamp": [0, 5, 5],
+        "item_id": [7, 8, 7],
+        "event_type": ["listen", "like", "listen"],
+    }
+    folder = tmp_path / "yambda"
+    folder.mkdir()
+    pd.DataFrame(events).to_parquet(folder / "multi_event.parquet")
+    page = page_of(succeeds("inspect", folder, folder=tmp_path))
+    assert page["interactions"] == "2"  # the like is no listen
+
+
+def test_a_name_is_a_dataset(tmp_path: Path) -> None:
+    said = succeeds("inspect", "movielens-small-2016", folder=tmp_path)
+    assert page_of(said)["interactions"] == "100,004"
+    assert "nowhere does not exist" in fails("inspect", "nowhere", folder=tmp_path)

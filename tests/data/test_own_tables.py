@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -147,7 +148,7 @@ def test_what_is_harmless_changes_nothing_in_own_tables(
 USERS = [7, 9, 7, 7]
 BAD_INTERACTIONS = [
     ({"item_id": None}, "interactions has no column 'item_id', only 'user_id"),
-    ({"user_id": [1, None, 2, 3]}, "row 1, column 'user_id': found 'nothing', expected an id"),
+    ({"user_id": [1, None, 2, 3]}, "row 1, column 'user_id': found nothing, expected an id"),
     ({"user_id": [1, -4, 2, 3]}, "row 1, column 'user_id': found -4, expected an id of 0 or more"),
     ({"user_id": [1, 2.5, 2, 3]}, "row 1, column 'user_id': found 2.5, expected a whole number"),
     ({"user_id": [1, np.inf, 2, 3]}, "row 1, column 'user_id': found inf"),
@@ -155,12 +156,12 @@ BAD_INTERACTIONS = [
     ({"user_id": [True, False, True, True]}, "row 0, column 'user_id': found True"),
     ({"item_id": ["007", " ", "a", "b"]}, "row 1, column 'item_id': found '', expected an id"),
     ({"item_id": ["007", "b", "a", "zz"]}, "interactions, row 3: item_id 'zz' is not in items"),
-    ({"rating": [1, np.nan, 2, 3]}, "row 1, column 'rating': found 'nothing', expected a number"),
+    ({"rating": [1, np.nan, 2, 3]}, "row 1, column 'rating': found nothing, expected a number"),
     ({"rating": [1, np.inf, 2, 3]}, "row 1, column 'rating': found inf, expected a finite number"),
     ({"rating": [1, -np.inf, 2, 3]}, "row 1, column 'rating': found -inf"),
     ({"rating": [1, 1e300, 2, 3]}, "row 1, column 'rating': found 1e+300, expected a number up"),
     ({"rating": ["1", "good", "2", "3"]}, "row 1, column 'rating': found 'good'"),
-    ({"timestamp": [1, None, 2, 3]}, "row 1, column 'timestamp': found 'nothing'"),
+    ({"timestamp": [1, None, 2, 3]}, "row 1, column 'timestamp': found nothing"),
     ({"timestamp": [1, -1, 2, 3]}, "row 1, column 'timestamp': found -1, expected a time of 0 or"),
     ({"timestamp": [300000000] * 4}, "row 0, column 'timestamp': found 300000000, expected a time"),
     (
@@ -172,7 +173,7 @@ BAD_INTERACTIONS = [
 BAD_ITEMS = [
     ({"item_id": None}, "items has no column 'item_id'"),
     ({"item_id": ["b", "a", "007", "b"]}, "items, row 3, column 'item_id': found 'b', expected an"),
-    ({"item_id": ["b", None, "007", "a"]}, "items, row 1, column 'item_id': found 'nothing'"),
+    ({"item_id": ["b", None, "007", "a"]}, "items, row 1, column 'item_id': found nothing"),
     ({"title": ["B", 5, "x", "y"]}, "items, row 1, column 'title': found 5, expected text"),
     ({"year": [1999, 99999, 1999, 1999]}, "items, row 1, column 'year': found 99999, expected a"),
     ({"year": [1999, 2000.5, 1999, 1999]}, "items, row 1, column 'year': found 2000.5"),
@@ -265,3 +266,32 @@ def test_a_column_that_comes_twice_is_refused_in_files_too(ending: str, tmp_path
         path.write_text("\n".join([mark.join(["user_id", "item_id", "item_id"]), mark.join("123")]))
     with pytest.raises(ValueError, match="has the column 'item_id' twice, expected it once"):
         Dataset.from_tables(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"separator": ";"}, "separator (--separator) is for text files with a delimiter"),
+        ({"header": False}, "header (--header) is for text files with a delimiter"),
+        ({"columns": {"title": "name"}}, "has the key 'title', which is for a table of items"),
+        ({"columns": {"items.item": "sku"}}, "has the key 'items.item'"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    options: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2]})
+    table.to_parquet(tmp_path / "log.parquet")
+    for source in (table, tmp_path / "log.parquet"):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            Dataset.from_tables(source, **options)
+
+
+def test_places_of_columns_may_be_numbers(tmp_path: Path) -> None:
+    (tmp_path / "log.tsv").write_text("7\t2010-10-19T23:55:27Z\t5\n7\t2010-10-18T00:00:00Z\t6\n")
+    places: dict[str, Any] = {"user": 1, "item": 3, "time": 2}
+    dataset = Dataset.from_tables(tmp_path / "log.tsv", columns=places)
+    assert dataset.items["item_id"][dataset.user_history(7)].tolist() == [6, 5]
+    frame = pd.DataFrame([[7, 5], [7, 6]])  # whose columns are 0 and 1
+    places = {"user": 0, "item": 1}
+    assert Dataset.from_tables(frame, columns=places).user_ids.tolist() == [7]

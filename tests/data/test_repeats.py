@@ -50,7 +50,7 @@ def test_repeats_are_kept_or_dropped(rows: list[Row], repeats: Repeats) -> None:
     said = " ".join(data.notes)
     assert (f"{again} row" in said and " a user and an item" in said) == (again > 0)
     if again:
-        assert ("and all are kept" in said) == (repeats == "keep")
+        assert ("kept as events" in said) == (repeats == "keep")
         assert (f"{exact} row" in said and "rating of an earlier row" in said) == (
             repeats == "keep" and exact > 0
         )

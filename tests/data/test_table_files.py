@@ -531,9 +531,9 @@ def test_categories_that_no_row_has_do_not_count() -> None:
 
 BAD_IDS = [
     (pd.Categorical(["a", "b", " ", "b"]), "row 2, column 'sku': found '', expected an id"),
-    (pd.Categorical(["a", None, "a", "a"]), "row 1, column 'sku': found 'nothing'"),
+    (pd.Categorical(["a", None, "a", "a"]), "row 1, column 'sku': found nothing"),
     (pd.Categorical([5, 6, -1, 5]), "row 2, column 'sku': found -1, expected an id of 0 or more"),
-    (pd.array([1, None, 2, 3], "Int64"), "row 1, column 'sku': found 'nothing', expected an id"),
+    (pd.array([1, None, 2, 3], "Int64"), "row 1, column 'sku': found nothing, expected an id"),
     ([Decimal(1), Decimal("1.5")] * 2, "row 1, column 'sku': found Decimal('1.5'), expected a wh"),
     ([2**64, 1, 2, 3], "row 0, column 'sku': found 18446744073709551616, expected an id of 64"),
     ([UUID(int=5), "a", "b", "c"], "row 1, column 'sku': found 'a', expected ids of one type"),
@@ -584,7 +584,7 @@ BAD = [
     ("a.json", b'{"a":' * 10**5, 'a.json, row 0: found \'{"a":'),
     ("a.json", b'{"user": 1, "item": 2}\n[3]\n', "a.json, row 1: found '[3]', expected an object"),
     ("a.json", b'{"user": 1, "item": 2}\n\xff\n', "a.json, row 1 is not UTF-8 text"),
-    ("a.jsonl", b'{"user": 1, "item": 2}\n{"user": 3}\n', "row 1, column 'item': found 'nothing'"),
+    ("a.jsonl", b'{"user": 1, "item": 2}\n{"user": 3}\n', "row 1, column 'item': found nothing"),
     ("a.jsonl", b'{"user": 1, "item": 2}\n{"user": 3, "item": "4"}\n', "row 1, column 'item': fo"),
     ("a.jsonl", b'{"user": 1, "item": {"a": 2}}\n', "row 0, column 'item': found {'a': 2}, expec"),
     ("a.jsonl", b'{"user": 1, "item": true}\n', "row 0, column 'item': found True, expected"),
@@ -676,7 +676,9 @@ def test_a_random_table_comes_back(rows: list[tuple[Any, ...]], ending: str) -> 
         if ending == ".parquet":
             frame.to_parquet(path)
         elif ending == ".jsonl":
-            frame.to_json(path, orient="records", lines=True, double_precision=15)
+            # pandas' to_json would round to 15 decimals
+            rows_of_json = [json.dumps(row) for row in frame.to_dict("records")]
+            path.write_text("\n".join(rows_of_json), encoding="utf-8")
         else:
             frame.to_csv(path, index=False, sep={".tsv": "\t", ".txt": ";"}.get(ending, ","))
         separator = {".txt": ";", ".tsv": "\t"}.get(ending, ",")
@@ -711,3 +713,12 @@ def test_a_delimiter_that_is_found_is_the_right_one(rows: list[tuple[str, ...]],
         found = read(put(Path(folder) / "a.txt", text)).frame
     assert found["user_id"].astype(str).tolist() == [row[0] for row in rows]
     assert found["item_id"].astype(str).tolist() == [row[1] for row in rows]
+
+
+def test_advice_fits_a_file_whose_separator_is_not_found(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("1 10 5\n1 11 4\n")
+    for columns in ({"user_id": "1", "item_id": "2"}, None):
+        with pytest.raises(ValueError, match="say what with --separator") as caught:
+            read_table(path, needed=("user_id", "item_id"), optional=(), columns=columns)
+        assert "add --no-header" not in str(caught.value)

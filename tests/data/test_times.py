@@ -121,7 +121,7 @@ REFUSED = [
     ([1_500_000_000, -1], "row 1, column 'time': found -1, expected a time of 0 or more"),
     ([1.5e9, np.inf], "row 1, column 'time': found inf"),
     ([1.5e9, -np.inf], "row 1, column 'time': found -inf"),
-    ([1.5e9, np.nan], "row 1, column 'time': found 'nothing', expected a time"),
+    ([1.5e9, np.nan], "row 1, column 'time': found nothing, expected a time"),
     ([True, False], "row 0, column 'time': found True, expected a number or a date such as"),
     (
         [1_500_000_000, "2020-01-01"],
@@ -263,3 +263,25 @@ def test_a_moment_without_needless_zeros() -> None:
     assert moment(0) == "1970-01-01 00:00:00"
     assert moment(1_500_000) == "1970-01-01 00:00:01.5"
     assert moment(10 * SECOND) == "1970-01-01 00:00:10"
+
+
+def test_a_unit_that_was_named_is_not_advised_again() -> None:
+    written = pd.Series([1589594419059], name="ts")
+    with pytest.raises(ValueError, match=r"leave --time-unit .* out, name another unit"):
+        read_times(written, "the table", "s")
+
+
+@pytest.mark.parametrize("written", ["2020/01/02 10:00:00", "2020-1-2", "20200102T100000"])
+def test_text_without_a_zone_is_said_to_have_none(written: str) -> None:
+    said = read_times(pd.Series([written], name="time"), "the table").said
+    assert "in UTC, since they name no zone" in said
+    zoned = read_times(pd.Series(["2020-1-2 10:00:00+02"], name="time"), "the table")
+    assert zoned.said == "taken as dates: 2020-01-02 … 2020-01-02"
+
+
+def test_text_that_ends_in_utc_is_a_date() -> None:
+    written = pd.Series(["2019-10-01 00:00:00 UTC", "2019-10-01 00:00:00.5 GMT"], name="event_time")
+    times = read_times(written, "the table")
+    expected = pd.to_datetime(["2019-10-01T00:00:00Z", "2019-10-01T00:00:00.5Z"], format="ISO8601")
+    assert times.microseconds.tolist() == (expected.as_unit("us").asi8).tolist()
+    assert times.said == "taken as dates: 2019-10-01 … 2019-10-01"  # it names a zone

@@ -222,3 +222,12 @@ def test_a_bad_file_gets_its_sentence(
     with pytest.raises(ValueError, match=re.escape(says)) as caught:
         load_dataset(folder)
     assert str(folder / name) in str(caught.value)
+
+
+def test_all_absent_parts_of_a_benchmark_are_said(tmp_path: Path) -> None:
+    (tmp_path / "Beauty.valid.csv").write_text(
+        "user_id,parent_asin,rating,timestamp\nAE1,B0P0000003,4.0,1628643414042\n"
+    )
+    data = load_dataset(tmp_path)
+    said(data, "there is no Beauty.train.csv and no Beauty.test.csv, so what they hold")
+    assert not any("put together" in note for note in data.notes)

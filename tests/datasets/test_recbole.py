@@ -160,3 +160,12 @@ def test_the_ml_100k_that_recbole_brings(tmp_path: Path) -> None:
     assert (len(data.interactions), data.num_users, data.num_items) == (100_000, 943, 1_682)
     assert data.titles[:2] == ["Toy Story (1995)", "GoldenEye (1995)"]
     said(data, "2 values of 'release_year:token' in ml-100k.item that cannot be a year")
+
+
+def test_a_sequence_of_something_else_is_no_history(tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_text(
+        "user_id:token\titem_id:token\ttag_list:token_seq\ttimestamp:float\n"
+        "1\t7\trock pop\t2\n1\t8\tjazz\t1\n"
+    )
+    dataset = load_dataset(tmp_path)
+    assert dataset.items["item_id"][dataset.user_history(1)].tolist() == [8, 7]

@@ -11,6 +11,7 @@ Used by: `read_table`.
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -29,19 +30,39 @@ MAX_LINE_BYTES = 2**24
 MAX_LITERAL_BYTES = 2**20  # Python's parser takes a hundred times the memory
 MAX_LIST_BYTES = 2**30  # of a file that is one list: it is parsed as a whole
 FIRST_LINES = 100
+_KEY = re.compile(rb"""(?<!\\)["']([^"'\\]{1,64})["']\s*:""")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the keys of the first objects, in the order in which they come.
+    """Return the keys of all objects, in the order in which they come.
 
     Raises:
-        ValueError: if the file is empty, or one of its first lines is not an object.
+        ValueError: if the file is empty, or a line that was read is not an object.
     """
     names: dict[str, None] = {}
-    for row in _first_rows(path):
+    for row in _rows(path) if _is_list(path) or _has_later_keys(path) else _first_rows(path):
         names |= dict.fromkeys(row)
     return list(names)
+
+
+def _has_later_keys(path: Path) -> bool:
+    """Return whether a line behind the first ones may have a key that they do not have.
+
+    The text is searched, not parsed, so keys within values count too.
+    """
+    known: set[bytes] = set()
+    with open_unpacked(path) as file:
+        for _ in range(FIRST_LINES):
+            known.update(_KEY.findall(file.readline(MAX_LINE_BYTES)))
+        rest = b""
+        while block := file.read(2**22):
+            *whole, rest = (rest + block).rsplit(b"\n", 1)
+            if whole and not known.issuperset(_KEY.findall(whole[0])):
+                return True
+            if len(rest) > MAX_LINE_BYTES:  # too long a line, which is refused where it is read
+                return False
+        return not known.issuperset(_KEY.findall(rest))
 
 
 def read_columns(path: Path, theirs: Mapping[str, str]) -> dict[str, pd.Series]:

@@ -722,3 +722,16 @@ def test_advice_fits_a_file_whose_separator_is_not_found(tmp_path: Path) -> None
         with pytest.raises(ValueError, match="say what with --separator") as caught:
             read_table(path, needed=("user_id", "item_id"), optional=(), columns=columns)
         assert "add --no-header" not in str(caught.value)
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_key_of_later_objects_is_a_column(tmp_path: Path, quote: str) -> None:
+    rows = [{"user": n, "item": n % 7, "more": {"a": 1}} for n in range(200)]
+    for row in rows[150:]:
+        row["rating"] = 5
+    text = "\n".join(map(json.dumps, rows)).replace('"', quote)
+    path = put(tmp_path / "log.jsonl", text)
+    assert json_files.column_names(path) == ["user", "item", "more", "rating"]
+    read = read_table(path, needed=("user_id", "item_id"), optional=("rating",))
+    assert read.column("rating").isna().sum() == 150
+    assert (read.column("rating")[150:] == 5).all()

@@ -28,8 +28,8 @@ Format = Annotated[
         help="'index-json': LC-Rec, LETTER, MiniOneRec, torch-rechub (.json). 'grid': GRID "
         "(.npy or .safetensors). 'catalogue-jsonl': NVIDIA (.jsonl). 'sem-ids': RPG, ActionPiece "
         "(.sem_ids or .json). 'text-json': one text for each item (.json). 'parquet': OpenOneRec. "
-        "'csv': FORGE. 'records': xLLM (.bin). 'tokens': the vocabulary, as .txt or as a file for "
-        "Hugging Face tokenizers, .json.",
+        "'csv': FORGE. 'item-to-sid': TorchEasyRec (.csv or .parquet). 'records': xLLM (.bin). "
+        "'tokens': the vocabulary, as .txt or as a file for Hugging Face tokenizers, .json.",
         show_default=False,
     ),
 ]

@@ -311,11 +311,45 @@ def write_lists(
         pq.write_table(table, temporary)
 
 
+def write_item_to_sid(
+    path: Path,
+    item_ids: NDArray[Any],
+    table: NDArray[np.int64],
+    with_offsets: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> None:
+    """Write TorchEasyRec's table: a row for each item, with its codes and its place among equals.
+
+    Args:
+        path: a .csv file, where the codes of an item are joined by commas, or a .parquet file with
+            lists.
+        item_ids: (N,).
+        table, with_offsets: (N, L), the codes, and the codes with each level's offset.
+        places: (N,), the number of earlier items with the same codes.
+    """
+    columns: dict[str, Any] = {"item_id": item_ids}
+    named = {"origin_codebook": table, "codebook": table, "offset_codebook": with_offsets}
+    for name, codes in named.items():
+        rows = codes.tolist()
+        columns[name] = [",".join(map(str, row)) for row in rows] if path.suffix == ".csv" else rows
+    columns["index"] = places
+    if path.suffix == ".csv":
+        _write_csv(path, pd.DataFrame(columns), item_ids)
+        return
+    columns["item_id"] = item_ids.tolist()
+    with write_atomically(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
 def write_levels(path: Path, item_ids: NDArray[Any], table: NDArray[np.int64]) -> None:
     """Write a .csv table with the columns item_id, codebook_lv1, codebook_lv2, …"""
     names = [f"codebook_lv{level}" for level in range(1, table.shape[1] + 1)]
     frame = pd.DataFrame(table, columns=names)
     frame.insert(0, "item_id", item_ids)
+    _write_csv(path, frame, item_ids)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame, item_ids: NDArray[Any]) -> None:
     # Python's csv does not quote a lone carriage return, where readers would end the row.
     returns = item_ids.dtype == object and any("\r" in one for one in item_ids)
     with write_atomically(path) as temporary:

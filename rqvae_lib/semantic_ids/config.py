@@ -13,6 +13,7 @@ Format = Literal[
     "text-json",
     "parquet",
     "csv",
+    "item-to-sid",
     "records",
     "tokens",
 ]
@@ -30,6 +31,7 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "text-json": (".json",),
     "parquet": (".parquet",),
     "csv": (".csv",),
+    "item-to-sid": (".csv", ".parquet"),
     "tokens": (".txt", ".json"),
     "records": (".bin",),
 }
@@ -39,5 +41,6 @@ DIGIT: Digit = "all"
 KEYS: Keys = "items"
 STYLE: Style = "lc-rec"
 LEVELS_FIRST = True  # of an array
+AS_MANY = ("grid", "csv", "item-to-sid", "records")  # have as many numbers for each item
 COLLISIONS: Collisions = "disambiguate"
 SURPLUS: Surplus = "refuse"

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rqvae_lib.semantic_ids.array_files import RECORD_LEVELS, write_array, write_records
-from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.column_files import write_levels
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs, disambiguate
+from rqvae_lib.semantic_ids.column_files import write_item_to_sid, write_levels
 from rqvae_lib.semantic_ids.column_files import write_lists as write_parquet
 from rqvae_lib.semantic_ids.config import (
+    AS_MANY,
     BASE,
     DIGIT,
     ENDINGS,
@@ -58,7 +60,7 @@ def check_export(
         raise ValueError(
             f"{path} ends in {Path(path).suffix!r}: name a {' or '.join(endings)} file for {format}"
         )
-    if collision_digit == "colliding" and format in ("grid", "csv", "records"):
+    if collision_digit == "colliding" and format in AS_MANY:
         raise ValueError(
             f"{format} has as many numbers for each item, so no item can have one more: pass "
             "collision_digit 'all' or 'none' (--collision-digit)"
@@ -95,8 +97,8 @@ def export_ids(
         format: "index-json" (LC-Rec, LETTER, MiniOneRec, torch-rechub), "grid" (GRID, an array),
             "catalogue-jsonl" (NVIDIA), "sem-ids" (RPG, ActionPiece), "text-json" (one text of
             tokens for each item, as UniGenRec's codebook.json), "parquet" (OpenOneRec), "csv"
-            (FORGE), "records" (xLLM), or "tokens": the vocabulary, as .txt or as a file for Hugging
-            Face `tokenizers`.
+            (FORGE), "item-to-sid" (TorchEasyRec), "records" (xLLM), or "tokens": the vocabulary, as
+            .txt or as a file for Hugging Face `tokenizers`.
         titles: N titles. Only catalogue-jsonl keeps them.
         base: the number of a level's first code, 0 or 1.
         offsets: whether the sizes of the levels before it are added to each number.
@@ -158,6 +160,10 @@ def export_ids(
             write_parquet(path, named, numbers, flat(numbers))
         case "csv":
             write_levels(path, named, numbers.table)
+        case "item-to-sid":
+            with_offsets = written_numbers(ids, base=base, offsets=True, digit=collision_digit)
+            places = disambiguate(torch.from_numpy(numbers.table)).numpy()
+            write_item_to_sid(path, named, numbers.table, with_offsets.table, places)
         case "records":
             write_records(path, named, numbers.table)
         case "grid":

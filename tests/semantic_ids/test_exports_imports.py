@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from rqvae_lib.semantic_ids.array_files import python_for_grid
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.config import ENDINGS, Format
+from rqvae_lib.semantic_ids.config import AS_MANY, ENDINGS, Format
 from rqvae_lib.semantic_ids.exports import check_export, export_ids
 from rqvae_lib.semantic_ids.files import write_ids
 from rqvae_lib.semantic_ids.imports import import_ids
@@ -452,6 +452,17 @@ def test_lines_lists_and_tables(tmp_path: Path) -> None:
     assert table == {"pid": OWN.tolist(), "codes": CODES.tolist()}
     text = exported(tmp_path / "x.csv", format="csv", collision_digit="none")
     assert text.splitlines()[:2] == ["item_id,codebook_lv1,codebook_lv2", "10,2,1"]
+    how: dict[str, Any] = {"format": "item-to-sid", "collision_digit": "none"}
+    first, *rows = exported(tmp_path / "y.csv", **how).splitlines()
+    assert first == "item_id,origin_codebook,codebook,offset_codebook,index"
+    assert rows[0] == '10,"2,1","2,1","2,4",0'  # level 2 begins behind the three codes of level 1
+    assert [row[-1] for row in rows] == ["0", "0", "1", "0", "2"]
+    export_ids(tmp_path / "y.parquet", IDS, OWN, **how)
+    table = pq.read_table(tmp_path / "y.parquet").to_pydict()
+    assert table["item_id"] == OWN.tolist()
+    assert table["codebook"] == table["origin_codebook"] == CODES.tolist()
+    assert table["offset_codebook"] == [[first, second + 3] for first, second in CODES.tolist()]
+    assert table["index"] == [0, 0, 1, 0, 2]
 
 
 def test_records_are_twenty_bytes_each(tmp_path: Path) -> None:
@@ -952,9 +963,7 @@ def test_any_catalogue_comes_back(
     format: Format, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     ids, own = data.draw(catalogues())
-    digits = (
-        ["all", "none"] if format in ("grid", "csv", "records") else ["all", "colliding", "none"]
-    )
+    digits = ["all", "none"] if format in AS_MANY else ["all", "colliding", "none"]
     how = {
         "base": data.draw(st.sampled_from([0, 1])),
         "offsets": data.draw(st.booleans()),

@@ -23,7 +23,6 @@ def inspect_command(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[INTERACTIONS] [ITEMS]",
             help="A table of interactions and, if there is one, a table of the items; or a dataset "
             "by its name or folder. The same as --interactions and --items, or --dataset.",
             show_default=False,

@@ -39,7 +39,7 @@ Users = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Instead of --user: those of a list (.txt with an id on each line, or a table with "
+        help="Instead of --user: those of a list (.txt with an id on each line, or any table with "
         "the column user_id).",
     ),
 ]

@@ -3,27 +3,24 @@
 Seen at work in: chapter 13.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
 from rqvae_lib.cli.common import check_not_read
+from rqvae_lib.data.table_files import read_table
+from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.generation.everybody import check_output, is_output, recommend_to_all
 from rqvae_lib.io.atomic import check_writable
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.models.base import Recommender
-
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 def check_destination(output: Path | None, inputs: Sequence[str | Path | None]) -> Path:
@@ -70,8 +67,8 @@ def rows_of_users(path: Path, dataset: "Dataset") -> NDArray[np.int64]:
     """Return the users of a file as rows of `dataset.user_ids`, (U,), in the file's order.
 
     Args:
-        path: a .txt file with an id on each line, or a .csv, .tsv or .parquet table with the column
-            user_id.
+        path: a .txt file with an id on each line, or a table that `read_table` reads, with a column
+            of users.
         dataset: whose users they are.
 
     Raises:
@@ -81,60 +78,33 @@ def rows_of_users(path: Path, dataset: "Dataset") -> NDArray[np.int64]:
     """
     listed = _listed(path)
     known = pd.Index([str(own) for own in dataset.user_ids])
-    rows = known.get_indexer(pd.Index(listed, dtype=object))
+    rows = known.get_indexer(pd.Index(listed.astype(str), dtype=object))
     if not len(rows):
         raise ValueError(f"{path} lists no users; expected at least one id: check the file")
-    if (rows < 0).any():
-        row = int((rows < 0).argmax())
-        raise _wrong(path, row, listed[row], f"one of the {len(known):,} users of {dataset.name}")
-    repeated = pd.Index(rows).duplicated()
-    if repeated.any():
-        row = int(repeated.argmax())
-        raise _wrong(path, row, listed[row], "each user once")
+    expected = f"one of the {len(known):,} users of {dataset.name}", "each user once"
+    for wrong, right in zip((rows < 0, pd.Index(rows).duplicated()), expected, strict=True):
+        if wrong.any():
+            row = int(wrong.argmax())
+            found = None if pd.isna(listed.iloc[row]) else listed.iloc[row]
+            raise wrong_row(str(path), row, str(listed.name), found, right)
     return np.asarray(rows, dtype=np.int64)
 
 
-def _listed(path: Path) -> list[str]:
-    """Return the ids of a file as text."""
-    if path.suffix == ".txt":
+def _listed(path: Path) -> "pd.Series":
+    """Return the ids of a file, under the name of their column."""
+    if path.suffix != ".txt":
         try:
-            lines = path.read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: convert the file") from error
-        return [line.strip() for line in lines if line.strip()]
-    if path.suffix not in (*SEPARATORS, ".parquet"):
-        raise ValueError(
-            f"{path} ends in {path.suffix!r}; expected .txt with an id on each line, or .csv, .tsv "
-            "or .parquet with the column user_id: name such a file"
-        )
-    with path.open("rb"):  # what is not there is the system's own error
-        pass
+            return read_table(path, needed=("user_id",), optional=()).column("user_id")
+        except ValueError as error:
+            # The reader's advice is about the tables of the data, which have options of their own.
+            reason, _, _ = str(error).partition("; ")
+            raise ValueError(
+                f"{path} is not a table with the column user_id ({reason}): name the column so, or "
+                "list the ids in a .txt file"
+            ) from error
     try:
-        if path.suffix == ".parquet":
-            column = pq.ParquetFile(path).read(columns=["user_id"]).column("user_id")
-            return [str(value) for value in column.to_pylist()]
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=SEPARATORS[path.suffix],
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                keep_default_na=False,
-            )
-        return [str(value) for value in frame["user_id"]]
-    except (ValueError, KeyError, OSError, pa.ArrowException, pd.errors.ParserWarning) as error:
-        raise ValueError(
-            f"{path} is not a table with the column user_id "
-            f"({' '.join(str(error).split())[:160]}): name the column so, or list the ids in a "
-            ".txt file"
-        ) from error
-
-
-def _wrong(path: Path, row: int, found: str, expected: str) -> ValueError:
-    shown = found if len(found) <= 60 else f"{found[:60]}…"
-    return ValueError(
-        f"{path}, row {row}, column 'user_id': found {shown!r}, expected {expected}: fix or drop "
-        "the row"
-    )
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: convert the file") from error
+    ids = [line.strip() for line in lines if line.strip()]
+    return pd.Series(ids, name="user_id", dtype="string")

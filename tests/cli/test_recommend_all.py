@@ -60,13 +60,15 @@ def test_everybody_gets_what_they_get_alone(made: Path) -> None:
     assert (made / "all.parquet").read_bytes() == again
 
 
-@pytest.mark.parametrize("name", ["users.txt", "users.csv", "users.parquet"])
+@pytest.mark.parametrize("name", ["users.txt", "users.csv", "users.parquet", "users.jsonl"])
 def test_a_list_of_users(made: Path, name: str) -> None:
     listed = pd.DataFrame({"note": ["a", "b"], "user_id": ["user21", "user03"]})
     if name.endswith(".txt"):
         (made / name).write_text("user21\n\nuser03\n")
     elif name.endswith(".csv"):
-        listed.to_csv(made / name, index=False)
+        listed.rename(columns={"user_id": "userId"}).to_csv(made / name, sep=";", index=False)
+    elif name.endswith(".jsonl"):
+        listed.to_json(made / name, orient="records", lines=True)
     else:
         listed.to_parquet(made / name)
     options = ("--users", name, "--output", "some.csv", "--dataset", "shop", "-k", 2)
@@ -173,7 +175,10 @@ REFUSED: dict[str, tuple[object, ...]] = {
     ),
     "empty.txt lists no users": ("--users", "empty.txt", "--output", "a.csv"),
     "is not a table with the column user_id": ("--users", "other.csv", "--output", "a.csv"),
-    "users.dat ends in '.dat'": ("--users", "users.dat", "--output", "a.csv"),
+    "users.dat has no header": ("--users", "users.dat", "--output", "a.csv"),
+    "gap.csv, row 1, column 'user_id': found nothing": (
+        *("--users", "gap.csv", "--output", "a.csv"),
+    ),
     "--model says what --bundle says already": (
         *("--history", "item01", "--bundle", "b", "--model", "pretrained"),
     ),
@@ -188,8 +193,9 @@ LISTS = {
     "bad.csv": "user_id\nuser01\nnobody\n",
     "twice.txt": "user01\nuser01\n",
     "empty.txt": "\n",
-    "other.csv": "user\nuser01\n",
+    "other.csv": "name\nuser01\n",
     "users.dat": "user01\n",
+    "gap.csv": "user_id,note\nuser01,a\n,b\n",
 }
 
 

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_with_card
-from rqvae_lib.data.item_texts import display_title, known
+from rqvae_lib.data.item_texts import display_titles
 from rqvae_lib.data.tables import ITEM_DTYPES, check_columns, check_items, plain_ids
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.json_configs import config_from_json
@@ -79,14 +79,7 @@ class Bundle:
     @cached_property
     def titles(self) -> list[str]:
         """The title to show for each item, as `Dataset.titles`."""
-        columns = (self.items[name] for name in ("item_id", "title", "year"))
-        return [
-            f"Untitled {item_id}" if pd.isna(title) else self._shown(title, year)
-            for item_id, title, year in zip(*columns, strict=True)
-        ]
-
-    def _shown(self, title: str, year: int | None) -> str:
-        return display_title(title, known(year), articles_last=self.articles_last)
+        return display_titles(self.items, articles_last=self.articles_last)
 
     @cached_property
     def health(self) -> CatalogueHealth:

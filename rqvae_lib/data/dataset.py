@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rqvae_lib.data.doubtful_ids import doubtful_ids
-from rqvae_lib.data.item_texts import add_texts, display_title, known
+from rqvae_lib.data.item_texts import add_texts, display_titles, known
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, check_options, read_interactions, read_items
 from rqvae_lib.data.repeats import (
@@ -122,13 +122,7 @@ class Dataset:
 
         A title does not identify an item: two movies are called "Hamlet (2000)".
         """
-        columns = (self.items[name] for name in ("item_id", "title", "year"))
-        return [
-            f"Untitled {item_id}"
-            if pd.isna(title)
-            else display_title(title, known(year), articles_last=self.articles_last)
-            for item_id, title, year in zip(*columns, strict=True)
-        ]
+        return display_titles(self.items, articles_last=self.articles_last)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -36,6 +36,22 @@ _ARTICLES = "The|An|A|Les|Le|La|L'|Los|Las|Lo|El|Il|I|Der|Die|Das|Den|Det|De|Une
 _MOVED_ARTICLE = re.compile(rf"((?:a\.k\.a\. )?)([^()]+), ({_ARTICLES})(?= *(?:[():]|$))")
 
 
+def display_titles(items: pd.DataFrame, *, articles_last: bool = False) -> list[str]:
+    """Return the title to show for each item, such as "The Deer Hunter (1978)".
+
+    Args:
+        items: a table with the columns item_id, title and year.
+        articles_last: as `display_title`.
+    """
+    columns = (items[name] for name in ("item_id", "title", "year"))
+    return [
+        f"Untitled {item_id}"
+        if pd.isna(title)
+        else display_title(title, known(year), articles_last=articles_last)
+        for item_id, title, year in zip(*columns, strict=True)
+    ]
+
+
 def display_title(title: str, year: int | None, *, articles_last: bool = False) -> str:
     """Return a title as people write it, and its year: ("Heat", 1995) → "Heat (1995)".
 

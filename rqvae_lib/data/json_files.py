@@ -9,10 +9,8 @@ follow. Otherwise each line is parsed by Python, which also finds the bad line i
 Used by: `read_table`.
 """
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +21,11 @@ import pyarrow as pa
 import pyarrow.json as pajson
 
 from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.literals import parsed, whole_text
 from rqvae_lib.data.packed_files import open_unpacked
 
 JSON = (".json", ".jsonl", ".ndjson")
 MAX_LINE_BYTES = 2**24
-MAX_LITERAL_BYTES = 2**20  # Python's parser takes a hundred times the memory
 MAX_LIST_BYTES = 2**30  # of a file that is one list: it is parsed as a whole
 FIRST_LINES = 100
 _KEY = re.compile(rb"""(?<!\\)["']([^"'\\]{1,64})["']\s*:""")
@@ -132,16 +130,7 @@ def _series(values: list[Any]) -> pd.Series:
     if kinds and kinds <= {int, float}:
         with suppress(OverflowError):
             return pd.Series(values, dtype="float64")
-    return pd.Series([_without_surrogates(value) for value in values], dtype=object)
-
-
-def _without_surrogates(value: Any) -> Any:
-    """Replace half characters such as "\\ud800", which no text file can hold."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_without_surrogates(inner) for inner in value]
-    return value
+    return pd.Series([whole_text(value) for value in values], dtype=object)
 
 
 def _is_list(path: Path) -> bool:
@@ -205,21 +194,12 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
             f"{path}, row {number} is not UTF-8 text ({error.reason} at byte {error.start} of its "
             "line), expected UTF-8: convert the file"
         ) from error
-    with suppress(ValueError, RecursionError):
-        return json.loads(text)
-    if len(line) <= MAX_LITERAL_BYTES:
-        with (
-            warnings.catch_warnings(),
-            suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError),
-        ):
-            warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
-            found = ast.literal_eval(text.strip())
-            # Python also writes names that are no text, and complex numbers, which no column holds.
-            if isinstance(found, dict) and not any(
-                not isinstance(name, str) or isinstance(value, complex)
-                for name, value in found.items()
-            ):
-                return found
+    found = parsed(text)
+    # Python also writes names that are no text, and complex numbers, which no column holds.
+    if isinstance(found, dict) and not any(
+        not isinstance(name, str) or isinstance(value, complex) for name, value in found.items()
+    ):
+        return found
     raise _wrong(path, number, line)
 
 

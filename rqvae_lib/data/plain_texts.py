@@ -7,17 +7,15 @@ entity of HTML is touched: "a < b", "<3" and "List<String>" stay. Tags go first,
 Used by: own tables, loaders of published data.
 """
 
-import ast
 import html
-import json
 import re
-import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from rqvae_lib.data.literals import parsed
 
 MAX_LIST_TEXT = 2**16  # characters of a list that is written in a cell
 
@@ -99,17 +97,8 @@ def _without(text: str, begins: re.Pattern[str], ends: re.Pattern[str]) -> str:
 
 def _parsed(text: str) -> Any:
     text = text.strip()
-    if not (text.startswith("[") and text.endswith("]")) or len(text) > MAX_LIST_TEXT:
-        return None
-    with suppress(ValueError, RecursionError):
-        return json.loads(text)
-    with (
-        warnings.catch_warnings(),
-        suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError),
-    ):
-        warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
-        return ast.literal_eval(text)
-    return None
+    is_list = text.startswith("[") and text.endswith("]") and len(text) <= MAX_LIST_TEXT
+    return parsed(text) if is_list else None
 
 
 def _flat(cells: Any) -> Iterator[str | None]:

@@ -17,7 +17,7 @@ import pandas as pd
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.datasets.downloads import Entry, Remote, fetch_files
 from rqvae_lib.datasets.json_lines import field_wrong, object_of
-from rqvae_lib.datasets.literals import lines_quietly, literal_of
+from rqvae_lib.datasets.literals import literal_of
 from rqvae_lib.datasets.published import product_row, product_table
 from rqvae_lib.datasets.text_files import AGAIN, lines
 
@@ -209,7 +209,7 @@ def _is_plain(value: object) -> bool:
 def _read_metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, object]]:
     """Return a row of the items table for each wanted product, by asin."""
     products: dict[str, dict[str, object]] = {}
-    for number, line in lines_quietly(path):
+    for number, line in lines(path):
         # A line may mention other products too, so this finds too many lines but never too few.
         if wanted.isdisjoint(_PRODUCT.findall(line)):
             continue

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.json as pajson
 
+from rqvae_lib.data.literals import whole_text
 from rqvae_lib.datasets.text_files import AGAIN, check_there, lines
 
 TYPES = {
@@ -119,7 +120,7 @@ def _line_by_line(path: Path, kinds: Mapping[str, str], optional: Mapping[str, s
                 continue
             if not _is(kind, value):
                 raise field_wrong(path, number, name, value, _SPELLED[kind])
-            columns[name].append(_whole(value))
+            columns[name].append(whole_text(value))
     return pa.table(
         {name: pa.array(columns[name], type=TYPES[kind]) for name, kind in every.items()}
     )
@@ -135,12 +136,3 @@ def _is(kind: str, value: object) -> bool:
     if kind == "int64":
         return isinstance(value, int) and -(2**63) <= value < 2**63
     return isinstance(value, int | float) and abs(value) < 1e300 and math.isfinite(value)
-
-
-def _whole(value: Any) -> Any:
-    """Return a text without halves of surrogate pairs, which cannot be written as UTF-8."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_whole(text) for text in value]
-    return value

@@ -22,7 +22,7 @@ import pandas as pd
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.datasets.json_lines import field_wrong
-from rqvae_lib.datasets.literals import lines_quietly, literal_of
+from rqvae_lib.datasets.literals import literal_of
 from rqvae_lib.datasets.published import (
     Published,
     as_dataset,
@@ -32,7 +32,7 @@ from rqvae_lib.datasets.published import (
     product_table,
     year_in,
 )
-from rqvae_lib.datasets.text_files import AGAIN
+from rqvae_lib.datasets.text_files import AGAIN, lines
 
 REVIEWS = ("steam_reviews.json.gz", "steam_reviews.json", "steam_new.json")
 GAMES = ("steam_games.json.gz", "steam_games.json")
@@ -79,7 +79,7 @@ def _reviews(path: Path) -> pd.DataFrame:
     games: list[str] = []
     days: list[date] = []
     known: dict[str, date] = {}
-    for number, line in lines_quietly(path):
+    for number, line in lines(path):
         review = literal_of(path, number, line, "a review")
         user, game, day = (review.get(name) for name in ("username", "product_id", "date"))
         for name, value in (("username", user), ("product_id", game)):
@@ -111,7 +111,7 @@ def _reviews(path: Path) -> pd.DataFrame:
 def _games(path: Path) -> tuple[pd.DataFrame, list[str]]:
     rows: list[dict[str, object]] = []
     nameless = 0
-    for number, line in lines_quietly(path):
+    for number, line in lines(path):
         game = literal_of(path, number, line, "a game")
         game_id = game.get("id")
         if game_id is None:

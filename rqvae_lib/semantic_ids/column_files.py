@@ -8,7 +8,6 @@ Used by: the export and the import of IDs.
 
 import csv
 import re
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.semantic_ids.files import read_text_csv
 from rqvae_lib.semantic_ids.numbering import LARGEST, Numbers, WrittenIDs, ragged, shown, wrong
 from rqvae_lib.semantic_ids.tokens import WrongToken, read_tokens, split_tokens
 
@@ -124,16 +124,8 @@ def _damaged(path: Path, error: Exception) -> Exception:
 
 def _read_csv(path: Path) -> pa.Table:
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
-            frame = pd.read_csv(
-                file,
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                keep_default_na=False,
-                low_memory=False,
-            )
+        with path.open("rb") as file:
+            frame = read_text_csv(file)
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise _damaged(path, error) from error
     return pa.Table.from_pandas(frame, preserve_index=False)

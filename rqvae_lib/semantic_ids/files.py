@@ -141,7 +141,7 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
                 frame = pd.DataFrame()
                 if found == names:
                     file.seek(0)
-                    frame = _read_csv(file)
+                    frame = read_text_csv(file)
                     found = list(frame.columns)  # a quotation mark inside a name is part of it
         except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -180,7 +180,12 @@ def _read_parquet(file: BinaryIO, names: list[str]) -> tuple[list[str], pd.DataF
         return found, table.to_pandas(ignore_metadata=True)
 
 
-def _read_csv(file: BinaryIO) -> pd.DataFrame:
+def read_text_csv(file: BinaryIO) -> pd.DataFrame:
+    """Read a CSV in UTF-8 with all fields as text.
+
+    Raises:
+        ValueError, pandas.errors.ParserWarning: if it is none, or a row is too long.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
         return pd.read_csv(

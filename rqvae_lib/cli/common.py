@@ -3,9 +3,7 @@
 Seen at work in: chapter 00.
 """
 
-import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from rqvae_lib.data.names import NUM_TARGETS, Content, SplitName
 from rqvae_lib.data.splits import Split, split_by_name
 from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.locks import only_process_in
+from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 
 def command_line() -> str:
@@ -130,10 +129,9 @@ def claim_csv(path: Path) -> Iterator[None]:
 
 def check_compiler() -> None:
     """Refuse to compile where there is no C++ compiler, which torch.compile needs on a CPU."""
-    names = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
-    if not any(name and shutil.which(name) for name in names):
+    if not has_cpp_compiler():
         raise ValueError(
-            "--compile needs a C++ compiler, and none was found (g++, clang++, c++, cl): install "
+            f"--compile needs a C++ compiler, and none was found ({', '.join(COMPILERS)}): install "
             "one, name it in the variable CXX, or leave --compile out"
         )
 

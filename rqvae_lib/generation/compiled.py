@@ -6,7 +6,7 @@ of the trie, as one graph, and its compiler turns the graph into a native librar
 a minute, so it is done when the search is made and not at the first request.
 
 Source: torch.export and AOTInductor, https://docs.pytorch.org/docs/stable/torch.compiler_aot_inductor.html
-Derived in: chapter 09.
+Used by: services that answer one request at a time.
 """
 
 import copy
@@ -29,6 +29,7 @@ from rqvae_lib.generation.beam_search import (
 )
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import Recommender, check_histories
+from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 
 class CompiledSearch:
@@ -67,7 +68,12 @@ class CompiledSearch:
             raise ValueError(f"the model is on {device}; pass a copy of it on the CPU")
         if allowed is not None:
             check_rows(allowed, "allowed", model.trie)
-        _check_compiler()
+        if not has_cpp_compiler():
+            raise RuntimeError(
+                "a CompiledSearch needs a C++ compiler, and none was found "
+                f"({', '.join(COMPILERS)}): install one, name it in the variable CXX, or use "
+                "recommend"
+            )
         self.model = model = copy.deepcopy(model).eval()
         self.k, self.max_forbidden = k, max_forbidden
         self._allowed_before = count_allowed(model.trie, allowed)
@@ -149,20 +155,6 @@ class _Search(nn.Module):
         blocked = BlockedPrefixes(trie, forbidden, self.allowed_before)
         scores, leaves = search(self.model, state, blocked, self.beams, self.temperature)
         return trie.items[leaves], scores
-
-
-def _check_compiler() -> None:
-    """Raise RuntimeError if there is no C++ compiler, before any work that would be in vain."""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise RuntimeError(
-            "a CompiledSearch needs a C++ compiler, and none was found: install one, such as g++, "
-            "name it in the environment variable CXX, or use recommend"
-        ) from error
 
 
 @torch.no_grad()

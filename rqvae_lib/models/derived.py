@@ -3,7 +3,7 @@
 Some results depend on no user, only on the weights. A service that answers one request at a time
 would spend most of its time making them again.
 
-Derived in: chapter 10.
+Used by: the RQ-Transformer.
 """
 
 from collections.abc import Callable, Sequence

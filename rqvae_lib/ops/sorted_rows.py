@@ -5,7 +5,7 @@ them its number, are packed into the bits of one integer. A plain sort of these 
 the rows, keeps equal rows in order, and says where each row came from. If 63 bits are too few for
 all columns, the last ones are sorted first, and then those before them.
 
-Derived in: chapter 06.
+Used by: the catalogue of IDs and its trie.
 """
 
 from functools import cached_property

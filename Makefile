@@ -29,7 +29,7 @@ SEED := 0
 KILLS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help book linkcheck notebooks check test fuzz kill lab bench lock clean
+.PHONY: help book linkcheck notebooks check test matrix wheel fuzz kill lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,13 @@ test: check  ## everything: check, every notebook once, the book and its pages, 
 	@echo "== test: notebooks (nbval), the built book, studies, robustness"
 	$(PYTEST) $(SLOW) notebooks --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=600 --nbval-kernel-startup-timeout=120 --durations=20
+
+matrix: .venv  ## the packages' tests with the lowest versions that pyproject.toml allows, then with the newest
+	$(BIN)/python tests/matrix.py lowest $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) --jobs $(JOBS)
+	$(BIN)/python tests/matrix.py newest $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) --jobs $(JOBS)
+
+wheel: .venv  ## build the wheel into dist, and try it with its dependencies in an empty environment
+	$(BIN)/python tests/matrix.py wheel $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 fuzz: .venv  ## spoil files of every format, SECONDS=300 for each, and see that the readers refuse them well
 	@echo "== fuzz: tests/robustness/fuzz/fuzz_*.py, $(SECONDS) seconds each"

@@ -54,8 +54,12 @@ def test_a_shipped_tokenizer_gives_the_codes_that_it_gave(name: str) -> None:
 @pytest.mark.parametrize("name", shipped_models(DATASET))
 def test_a_shipped_model_recommends_what_it_recommended(name: str) -> None:
     was, now = json.loads(RECORDED.read_text("utf-8"))[name], recommendations(name)
-    assert now["items"] == was["items"]
     assert now["scores"] == pytest.approx(was["scores"], abs=2e-3)
+    last = min(was["scores"])
+    for item, score in zip(was["items"], was["scores"], strict=True):
+        # Another processor rounds otherwise: near ties may change places, also at the end of the list.
+        found = dict(zip(now["items"], now["scores"], strict=True)).get(item, last)
+        assert found == pytest.approx(score, abs=2e-3), item
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ kill: .venv  ## kill the commands that write KILLS=50 times, and see that every 
 
 lab: .venv  ## read and run the chapters in JupyterLab
 	@echo "== lab: JupyterLab on notebooks/ (stop it with Ctrl-C)"
-	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS) \
+		--LabApp.app_settings_dir=$(CURDIR)/book/_tools/lab  # which asks nobody about news
 
 bench: .venv/bench  ## measure the library against its peers (installs them), about eight minutes
 	@echo "== bench: tests/benchmarks -> book/_speed.md"

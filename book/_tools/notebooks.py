@@ -9,10 +9,10 @@ Each notebook starts with the code of first_cell.py, which fetches library and r
 are missing, from the repository that _config.yml names. It is no part of the .py, so no chapter can
 lack it or change it, and no part of the key, so a new address executes nothing.
 
-Beside each notebook lies its key, NN_name.key: one line for each thing that its outputs depend on
-(its own code, the library modules that it imports, the data files), with a hash. While the key is
+Each notebook has a key, .keys/NN_name.key: one line for each thing that its outputs depend on (its
+own code, the library modules that it imports, the data files), with a hash. While the key is
 current nothing is executed, so a second `make notebooks` changes no byte. A failing cell leaves
-every file as it was.
+every file as it was. The folder's name begins with a dot, so that a reader's list of files has chapters only.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from figures import number_figures
 from imports import imported_modules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,9 +97,11 @@ def read_source(path: Path) -> NotebookNode:
     """Read a py:percent file as a notebook without outputs; the same text gives the same notebook.
 
     Cell ids come from the cell's text, so an edit changes one id; a counter tells equal ones apart.
-    The first code cell is `first_cell`.
+    The first code cell is `first_cell`; figures are numbered and have their captions below them.
     """
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    number = re.match(r"\d\d", path.name)  # the template has none
+    number_figures(notebook, chapter=int(number[0]) if number else 0)
     kinds = [cell.cell_type for cell in notebook.cells]
     notebook.cells.insert(
         kinds.index("code") if "code" in kinds else len(kinds), first_cell(path.parents[1])
@@ -243,10 +246,16 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode
     return notebook
 
 
+def key_file(root: Path, name: str) -> Path:
+    """Where the key of a notebook lies."""
+    return root / "notebooks" / ".keys" / f"{name}.key"
+
+
 def stale_reasons(root: Path, name: str) -> list[str]:
     """Why the outputs of notebooks/`name`.ipynb cannot be trusted; empty when they are current."""
     folder = root / "notebooks"
-    missing = [file for file in (f"{name}.ipynb", f"{name}.key") if not (folder / file).is_file()]
+    files = (folder / f"{name}.ipynb", key_file(root, name))
+    missing = [path.relative_to(folder).as_posix() for path in files if not path.is_file()]
     if missing:
         return [f"there is no notebooks/{file}" for file in missing]
     try:
@@ -256,7 +265,7 @@ def stale_reasons(root: Path, name: str) -> list[str]:
     notebook = with_outputs(read_source(folder / f"{name}.py"), executed)
     if notebook is None:
         return ["the code cells of the .py and the .ipynb differ"]
-    old = parse_key((folder / f"{name}.key").read_text(encoding="utf-8"))
+    old = parse_key(key_file(root, name).read_text(encoding="utf-8"))
     new = make_key(root, notebook)
     return (
         [f"{what} changed" for what in new if what in old and new[what] != old[what]]
@@ -354,7 +363,8 @@ def make(root: Path, name: str, force: bool = False) -> None:
     print(f"{name}: executing, because {'; '.join(reasons) or 'FORCE is set'} …", flush=True)
     seconds = execute(root, notebook, name)
     write(path, as_text(notebook))
-    write(path.with_suffix(".key"), format_key(name, make_key(root, notebook)))
+    key_file(root, name).parent.mkdir(exist_ok=True)
+    write(key_file(root, name), format_key(name, make_key(root, notebook)))
     record_time(root, name, seconds)
     print(f"{name}: ran in {seconds:.1f} s")
 

@@ -126,7 +126,7 @@ def _read_csv(path: Path) -> pa.Table:
     try:
         with path.open("rb") as file:
             frame = read_text_csv(file)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     return pa.Table.from_pandas(frame, preserve_index=False)
 

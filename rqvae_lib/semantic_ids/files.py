@@ -143,7 +143,7 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
                     file.seek(0)
                     frame = read_text_csv(file)
                     found = list(frame.columns)  # a quotation mark inside a name is part of it
-        except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # without an errno, it is pyarrow's error about a damaged file
             reason = error
@@ -184,18 +184,21 @@ def read_text_csv(file: BinaryIO) -> pd.DataFrame:
     """Read a CSV in UTF-8 with all fields as text.
 
     Raises:
-        ValueError, pandas.errors.ParserWarning: if it is none, or a row is too long.
+        ValueError: if it is none, or a row is too long.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a row is too long
-        return pd.read_csv(
-            file,
-            dtype=str,
-            encoding="utf-8-sig",
-            index_col=False,
-            keep_default_na=False,
-            low_memory=False,
-        )
+        try:
+            return pd.read_csv(
+                file,
+                dtype=str,
+                encoding="utf-8-sig",
+                index_col=False,
+                keep_default_na=False,
+                low_memory=False,
+            )
+        except pd.errors.ParserWarning as warning:
+            raise ValueError(str(warning)) from None
 
 
 def _check_columns(path: Path, found: list[str], expected: list[str]) -> None:

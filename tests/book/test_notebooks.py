@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -41,9 +42,26 @@ def test_there_is_a_notebook() -> None:
 
 
 def test_sources_notebooks_and_keys_come_together() -> None:
-    for suffix in (".ipynb", ".key"):
-        assert sorted(path.stem for path in FOLDER.glob(f"*{suffix}")) == NAMES
+    for pattern in ("*.ipynb", ".keys/*.key"):
+        assert sorted(path.stem for path in FOLDER.glob(pattern)) == NAMES
     assert sorted(path.stem for path in FOLDER.glob("*.py")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_jupyterlab_shows_every_figures_caption_and_number(name: str) -> None:
+    """It knows neither captions in metadata nor references that Sphinx makes of them."""
+    cells = published(name).cells
+    assert not any("{numref}" in cell.source for cell in cells)
+    captions = []
+    for cell, below in pairwise(cells):
+        figure = cell.metadata.get("mystnb", {}).get("figure")
+        if figure:
+            number = ".".join([name[:2].lstrip("0"), str(len(captions) + 1)]).lstrip(".")
+            assert below.source == f"({figure['name']})=\n**Fig. {number}.** {figure['caption']}"
+            assert below.metadata["tags"] == ["remove-cell"]  # the page has it in the figure
+            captions.append((figure["name"], number))
+    for number, target in re.findall(r"\[Fig\. ([\d.]+)\]\(#([\w-]+)\)", str(cells)):
+        assert (target, number) in captions
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,8 @@ lack it or change it, and no part of the key, so a new address executes nothing.
 Each notebook has a key, .keys/NN_name.key: one line for each thing that its outputs depend on (its
 own code, the library modules that it imports, the data files), with a hash. While the key is
 current nothing is executed, so a second `make notebooks` changes no byte. A failing cell leaves
-every file as it was. The folder's name begins with a dot, so that a reader's list of files has chapters only.
+every file as it was. The folder's name begins with a dot, so that a reader's list of files has
+chapters only.
 """
 
 import argparse

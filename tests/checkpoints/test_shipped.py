@@ -57,7 +57,7 @@ def test_a_shipped_model_recommends_what_it_recommended(name: str) -> None:
     assert now["scores"] == pytest.approx(was["scores"], abs=2e-3)
     last = min(was["scores"])
     for item, score in zip(was["items"], was["scores"], strict=True):
-        # Another processor rounds otherwise: near ties may change places, also at the end of the list.
+        # Another processor rounds otherwise: near ties may change places, also at the list's end.
         found = dict(zip(now["items"], now["scores"], strict=True)).get(item, last)
         assert found == pytest.approx(score, abs=2e-3), item
 

@@ -135,6 +135,6 @@ def leading_singular_vectors(
     eigenvalues, within = np.linalg.eigh(basis.T @ (matrix @ basis))
     order = np.argsort(-np.abs(eigenvalues), kind="stable")[:num]
     values, vectors = np.abs(eigenvalues[order]), basis @ within[:, order]
-    values[values < 1e-9 * max(values[0], 1)] = 0
+    values[values < 1e-9 * values[0]] = 0
     largest = vectors[np.abs(vectors).argmax(0), np.arange(num)]
     return vectors * np.where(largest < 0, -1.0, 1.0), values

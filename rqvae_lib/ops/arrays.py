@@ -42,8 +42,8 @@ def as_vectors(
     tensor = x if isinstance(x, Tensor) else _from_numpy(_matrix(x, name))
     if tensor.ndim == 1 and len(tensor):
         raise ValueError(
-            f"{name} is one vector of {len(tensor):,} numbers; expected a matrix with one row per "
-            f"item: pass {name}[None]"
+            f"{name} is one vector, of shape {tuple(tensor.shape)}; expected a matrix with one row "
+            f"per item: pass {name}[None]"
         )
     if tensor.ndim != 2 or tensor.dtype == torch.bool or tensor.is_complex():
         raise ValueError(

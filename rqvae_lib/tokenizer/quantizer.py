@@ -132,7 +132,7 @@ class ResidualQuantizer(nn.Module):
         if self.training and self.estimator == "gumbel":
             return self._mix(z)
         residual, summed = z, torch.zeros_like(z)
-        loss = z.new_zeros(len(z))
+        loss = torch.zeros_like(z[:, 0])  # a size in Python would be recorded in a trace
         reached, codes = [], []  # the input of each level, (B, D), and its codes, (B,)
         for codebook in self.codebooks:
             reached.append(residual.detach())

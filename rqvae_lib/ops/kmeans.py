@@ -65,7 +65,8 @@ def nearest(x: Array, centroids: Array) -> Tensor:
 
 def is_recorded() -> bool:
     """Return whether `torch.export`, `torch.compile` or `torch.jit.trace` records what is done."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    tracing: bool = torch._C._get_tracing_state() is not None
+    return tracing or torch.compiler.is_compiling()
 
 
 def _argmin(scores: Tensor) -> Tensor:

@@ -44,10 +44,6 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 
 
-# Where numbers are of these sizes, their squares and the sums of these stay within float32.
-ORDINARY = (2.0**-30, 2.0**30)
-
-
 class RQVAEOutput(NamedTuple):
     """What the RQ-VAE makes of a batch of B embeddings, and its loss."""
 
@@ -198,17 +194,18 @@ class RQVAE(nn.Module):
                 f"{len(embeddings)} items cannot fill codebooks of {self.config.codebook_size} "
                 "codewords: use a smaller codebook_size"
             )
-        unit = scale_of(embeddings)
-        if ORDINARY[0] <= float(unit) <= ORDINARY[1]:
-            unit = torch.ones_like(unit)
-        else:
+        unit = _unit_of(embeddings)
+        if unit != 1:
             embeddings = embeddings / unit
         low, high = embeddings.aminmax(dim=0)
         mean, spread = embeddings.mean(0), embeddings.std(0, correction=0)
-        # A constant feature carries no information; spread 1 keeps it at zero. Rounding may leave
-        # it a little spread, which is small beside its values.
-        constant = spread <= 1e-6 * torch.maximum(low.abs(), high.abs())
-        self.mean.copy_(torch.where(low == high, low, mean) * unit)
+        # A constant feature carries no information; a spread of one unit keeps it at zero. Rounding
+        # may leave it a little spread, which is small beside its own values or other features.
+        varied = spread[spread > 0]
+        usual = varied.median() if len(varied) else spread.new_zeros(())
+        constant = spread <= 1e-6 * torch.maximum(usual, torch.maximum(low.abs(), high.abs()))
+        exact = torch.where(low == high, low + 0.0, mean)  # + 0.0: no −0.0
+        self.mean.copy_(exact * unit)
         self.std.copy_(torch.where(constant, torch.ones_like(spread), spread) * unit)
 
     @torch.no_grad()
@@ -357,6 +354,15 @@ def _refuse_recording(method: str) -> None:
             f"RQVAE.{method} reads a catalogue in blocks, so an export or a trace of it would hold "
             "for this number of rows only: export or trace Coder(rqvae), of tokenizer.rqvae"
         )
+
+
+def _unit_of(embeddings: Tensor) -> float:
+    """Return a power of two near the size of the embeddings: 1 for numbers up to about a hundred.
+
+    It goes in steps of 2¹⁶, so that it is 1 for embeddings in any usual unit.
+    """
+    _, exponent = math.frexp(float(scale_of(embeddings)))
+    return math.ldexp(1.0, 16 * ((exponent + 8) // 16))
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:

@@ -48,7 +48,8 @@ class SemanticIDs:
     """
 
     def __init__(self, codes: Array, codebook_sizes: int | Sequence[int]) -> None:
-        codes = as_rows(codes, "codes", ndim=None).cpu()  # a catalogue is searched, hashed and written on the CPU
+        # A catalogue is searched, hashed and written on the CPU.
+        codes = as_rows(codes, "codes", ndim=None).cpu()
         if isinstance(codebook_sizes, int | np.integer):
             codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain ints, because the sha256 depends on how the sizes are printed.

@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.estimators import (
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
-from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices

@@ -222,8 +222,8 @@ def save_embeddings(
     """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
 
     If float16, which holds numbers from about 1e-7 to 65,504, cannot hold some feature to three
-    digits, they are written as float32. The same arguments give the same bytes. The file is written atomically: an interrupted run
-    leaves the old file, or none.
+    digits, they are written as float32. The same arguments give the same bytes. The file is
+    written atomically: an interrupted run leaves the old file, or none.
 
     Args:
         path: the file to write. Its folder is created if needed.

@@ -59,8 +59,9 @@ def score_items(
     trie = model.trie
     device = trie.items.device
     histories = as_histories(histories)
-    items = torch.arange(trie.num_items) if items is None else as_rows(items, "items")
-    items = items.to(device)
+    if items is None:
+        items = torch.arange(trie.num_items, device=device)
+    items = as_rows(items, "items").to(device)
     check_histories(histories, trie.num_items)
     check_rows(items, "to be scored", trie)
     leaves = trie.leaf_of[items]  # (S,)

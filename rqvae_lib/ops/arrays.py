@@ -148,6 +148,9 @@ def _whole(x: Any, name: str) -> NDArray[Any]:
     array = _array(x, name)
     if not array.size:
         return np.empty(array.shape, np.int64)
+    if array.dtype.kind in "iu" and isinstance(x, list) and bool in set(map(type, x)):
+        array = array.astype(object)  # [1, True], which NumPy takes for [1, 1]
+        array[0] = True
     if array.dtype == object and all(_is_whole(one) for one in array.flat):
         try:
             array = array.astype(np.int64)

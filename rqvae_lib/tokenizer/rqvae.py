@@ -357,12 +357,13 @@ def _refuse_recording(method: str) -> None:
 
 
 def _unit_of(embeddings: Tensor) -> float:
-    """Return a power of two near the size of the embeddings: 1 for numbers up to about a hundred.
+    """Return a power of two that is not far above the largest number.
 
-    It goes in steps of 2¹⁶, so that it is 1 for embeddings in any usual unit.
+    It goes in steps of 2³², so that it is 1 for embeddings in any usual unit: those whose largest
+    number is between .004 and 8 million.
     """
     _, exponent = math.frexp(float(scale_of(embeddings)))
-    return math.ldexp(1.0, 16 * ((exponent + 8) // 16))
+    return math.ldexp(1.0, 32 * ((exponent + 7) // 32))
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:

@@ -29,7 +29,8 @@ def as_vectors(
         x: shape (N, D), numbers of any type: a tensor, an array, a list of rows, or a column whose
             cells are rows.
         name: what messages call it.
-        dtype: of the result. None: float64 stays, and everything else becomes float32.
+        dtype: of the result. None: arrays of float64 stay such, and everything else becomes
+            float32, also numbers of Python.
         width: the D that is expected, if any.
 
     Returns:
@@ -55,7 +56,8 @@ def as_vectors(
             f"{name} have shape {tuple(tensor.shape)}; expected rows of {width} numbers: pass the "
             "same kind of vectors as before"
         )
-    wanted = dtype or (torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+    double = tensor.dtype == torch.float64 and not _is_python(x)
+    wanted = dtype or (torch.float64 if double else torch.float32)
     found = tensor.to(wanted)
     if tensor.dtype == torch.float64 and wanted != torch.float64 and tensor.numel():
         _check_range(tensor, found, name)
@@ -199,6 +201,11 @@ def _check_range(before: Tensor, after: Tensor, name: str) -> None:
             f"{str(after.dtype).removeprefix('torch.')} cannot hold; expected numbers from about "
             "1e-30 to 1e30: use another unit"
         )
+
+
+def _is_python(x: Any) -> bool:
+    """Return whether numbers are in lists of lists, or in tuples."""
+    return isinstance(x, list | tuple) and len(x) > 0 and isinstance(x[0], list | tuple)
 
 
 def _is_iterable(x: Any) -> bool:

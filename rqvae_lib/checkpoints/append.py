@@ -76,12 +76,14 @@ def read_arrivals(
     if items["item_id"].dtype != known["item_id"].dtype:
         where = source if isinstance(source, str | Path) else "the table"
         if known["item_id"].dtype == np.int64:
-            is_number = items["item_id"].str.fullmatch("0|[1-9][0-9]*").to_numpy(bool)
-            row = int(is_number.argmin())  # if all are, they are too large for a number
-            raise ValueError(
-                f"{where}, row {row}: found the id {items['item_id'][row]!r}, expected a whole "
-                "number of 0 or more, as all ids of the bundle are: give new items such ids"
-            )
+            # As text, 18 digits at most, so that it fits in 64 bits.
+            is_number = items["item_id"].str.fullmatch("0|[1-9][0-9]{0,17}").to_numpy(bool)
+            if not is_number.all():
+                row = int(is_number.argmin())
+                raise ValueError(
+                    f"{where}, row {row}: found the id {items['item_id'][row]!r}, expected a whole "
+                    "number of 0 or more, as all ids of the bundle are: give new items such ids"
+                )
         items["item_id"] = items["item_id"].astype(known["item_id"].dtype)
     if (known["text"] == "").all():
         items["text"] = pd.Series([""] * len(items), dtype=known["text"].dtype)

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.ops.arrays import Array, as_row, as_rows
 from rqvae_lib.ops.sorted_rows import LARGEST, SortedRows
 
@@ -204,16 +205,19 @@ class SemanticIDs:
         """Return the table that `rqvae-lib inference-rqvae` writes, one row per item.
 
         Args:
-            item_ids: the dataset's own item ids, (N,), int64 or strings.
+            item_ids: the dataset's own item ids, (N,): all whole numbers or all text.
             titles: N titles.
 
         Returns:
             The columns item_id, title, code_1 … code_L, disambiguation and semantic_id
             ("17-4-203-0").
+
+        Raises:
+            ValueError: if the item ids are of several types, or neither numbers nor text.
         """
         columns = [*(f"code_{level}" for level in range(1, len(self.sizes))), "disambiguation"]
         frame = pd.DataFrame(self.ids.numpy(), columns=columns)
-        frame.insert(0, "item_id", item_ids)
+        frame.insert(0, "item_id", of_one_type(item_ids))
         frame.insert(1, "title", list(titles))
         frame["semantic_id"] = ["-".join(map(str, row)) for row in self.ids.tolist()]
         return frame

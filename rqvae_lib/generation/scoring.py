@@ -61,7 +61,8 @@ def score_items(
     histories = as_histories(histories)
     if items is None:
         items = torch.arange(trie.num_items, device=device)
-    items = as_rows(items, "items").to(device)
+    else:
+        items = as_rows(items, "items").to(device)
     check_histories(histories, trie.num_items)
     check_rows(items, "to be scored", trie)
     leaves = trie.leaf_of[items]  # (S,)

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rqvae_lib.checkpoints.bundle import Bundle, check_table
 from rqvae_lib.data.item_texts import add_texts
@@ -28,6 +27,7 @@ from rqvae_lib.data.own_tables import read_items
 from rqvae_lib.data.tables import items_checksum, plain_ids
 from rqvae_lib.io.tensor_files import Card
 from rqvae_lib.models.growth import extend_catalogue
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.tokenizer.health import quantization_errors
 
 
@@ -76,12 +76,14 @@ def read_arrivals(
     if items["item_id"].dtype != known["item_id"].dtype:
         where = source if isinstance(source, str | Path) else "the table"
         if known["item_id"].dtype == np.int64:
-            is_number = items["item_id"].str.fullmatch("0|[1-9][0-9]*").to_numpy(bool)
-            row = int(is_number.argmin())  # if all are, they are too large for a number
-            raise ValueError(
-                f"{where}, row {row}: found the id {items['item_id'][row]!r}, expected a whole "
-                "number of 0 or more, as all ids of the bundle are: give new items such ids"
-            )
+            # As text, 18 digits at most, so that it fits in 64 bits.
+            is_number = items["item_id"].str.fullmatch("0|[1-9][0-9]{0,17}").to_numpy(bool)
+            if not is_number.all():
+                row = int(is_number.argmin())
+                raise ValueError(
+                    f"{where}, row {row}: found the id {items['item_id'][row]!r}, expected a whole "
+                    "number of 0 or more, as all ids of the bundle are: give new items such ids"
+                )
         items["item_id"] = items["item_id"].astype(known["item_id"].dtype)
     if (known["text"] == "").all():
         items["text"] = pd.Series([""] * len(items), dtype=known["text"].dtype)
@@ -98,13 +100,13 @@ def read_arrivals(
     return Arrivals(items, np.asarray(rows, dtype=np.int64), is_changed, said)
 
 
-def append_items(bundle: Bundle, items: pd.DataFrame, vectors: Tensor) -> Bundle:
+def append_items(bundle: Bundle, items: pd.DataFrame, vectors: Array) -> Bundle:
     """Return a bundle with new items at the end. Nothing is written: see `write_bundle`.
 
     Args:
         bundle: the catalogue, as it is published.
         items: M ≥ 1 new items, with the columns and dtypes of `Dataset.items`.
-        vectors: shape (M, D), float32, made as those of the bundle's items were.
+        vectors: shape (M, D), numbers, made as those of the bundle's items were.
 
     Returns:
         The larger bundle. Its first rows are those of `bundle`. The recommender has the same
@@ -117,6 +119,7 @@ def append_items(bundle: Bundle, items: pd.DataFrame, vectors: Tensor) -> Bundle
     """
     check_content(bundle.tokenizer_card)
     check_table(items)
+    vectors = as_vectors(vectors, "vectors")
     if len(vectors) != len(items):
         raise ValueError(
             f"there are {len(items):,} new items and {len(vectors):,} vectors; expected one vector "

@@ -42,6 +42,7 @@ from rqvae_lib.io.json_configs import config_from_json
 from rqvae_lib.io.locks import only_process_in
 from rqvae_lib.io.tensor_files import Card, CheckpointError, save_checkpoint, short
 from rqvae_lib.models.base import Recommender
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.files import read_ids, write_ids
 from rqvae_lib.tokenizer.health import CatalogueHealth, catalogue_health, quantization_errors
@@ -120,7 +121,7 @@ def new_bundle(
     tokenizer: RQVAE,
     tokenizer_card: Card,
     items: pd.DataFrame,
-    vectors: Tensor,
+    vectors: Array,
     *,
     recommender: Recommender | None = None,
     recommender_card: Card | None = None,
@@ -133,7 +134,7 @@ def new_bundle(
         tokenizer: a trained RQ-VAE, on the CPU.
         tokenizer_card: its card, as `load_rqvae` returns it.
         items: `Dataset.items`, N rows.
-        vectors: shape (N, D), float32, what the tokenizer reads for each item.
+        vectors: shape (N, D), numbers, what the tokenizer reads for each item.
         recommender: a generative recommender of the IDs that the tokenizer gives to these vectors.
         recommender_card: its card, as `load_recommender` returns it.
         encoder: the name of the sentence encoder that made the vectors, if it is known.
@@ -144,6 +145,7 @@ def new_bundle(
             `RQVAE.assign`.
     """
     check_table(items)
+    vectors = as_vectors(vectors, "vectors")
     if len(vectors) != len(items):
         raise ValueError(
             f"there are {len(items):,} items and {len(vectors):,} vectors; expected one vector per "

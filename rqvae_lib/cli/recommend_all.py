@@ -13,6 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 from rqvae_lib.cli.common import check_not_read
+from rqvae_lib.data.own_tables import read_id_column
 from rqvae_lib.data.table_files import read_table
 from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.generation.everybody import check_output, is_output, recommend_to_all
@@ -77,6 +78,8 @@ def rows_of_users(path: Path, dataset: "Dataset") -> NDArray[np.int64]:
         OSError: if the file cannot be read.
     """
     listed = _listed(path)
+    if len(listed) and listed.notna().all():
+        listed = read_id_column(listed, str(path))
     known = pd.Index([str(own) for own in dataset.user_ids])
     rows = known.get_indexer(pd.Index(listed.astype(str), dtype=object))
     if not len(rows):

@@ -26,6 +26,7 @@ from rqvae_lib.data.doubtful_ids import doubtful_ids
 from rqvae_lib.data.item_texts import add_texts, display_titles, known
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, check_options, read_interactions, read_items
+from rqvae_lib.data.plain_ids import plain_id
 from rqvae_lib.data.repeats import (
     check_repeats,
     find_repeats,
@@ -133,17 +134,30 @@ class Dataset:
         """Turn the source's item ids into item indices.
 
         Args:
-            item_ids: ids as in the `item_id` column, shape (n,), in any order. Repeats are allowed.
+            item_ids: ids as in the `item_id` column, shape (n,), in any order: a list, an array or
+                a column. Repeats are allowed. As in own tables, a UUID is its text and a whole
+                float or decimal a whole number.
 
         Returns:
             The item indices, shape (n,), int64, in the order of `item_ids`.
 
         Raises:
-            ValueError: if an id is not in the items table, or `item_ids` is not one-dimensional.
+            ValueError: if an id is not in the items table, or `item_ids` is not one-dimensional or
+                a mask.
         """
         asked = np.asarray(item_ids, dtype=object)
         if asked.ndim != 1:
-            raise ValueError(f"item_ids is {item_ids!r}; expected a list of ids, such as [1, 2]")
+            raise ValueError(
+                f"item_ids is {_shown(item_ids)}; expected a list of ids, such as [1, 2]"
+            )
+        kinds = set(map(type, asked))
+        if kinds - {int, str}:
+            asked = np.array([plain_id(one) for one in asked] + [None], dtype=object)[:-1]
+        if bool in kinds or np.bool_ in kinds:
+            raise ValueError(
+                "item_ids holds True or False; expected ids, such as [1, 2]: of a mask, pass "
+                "dataset.items['item_id'][mask]"
+            )
         wanted = pd.Index(asked)  # (n,)
         rows = _positions(self.items["item_id"].astype(object), wanted)  # (n,)
         if (rows < 0).any():
@@ -165,8 +179,13 @@ class Dataset:
             Item indices, shape (length of the history,), int64.
 
         Raises:
-            ValueError: if the user has no interaction in the dataset.
+            ValueError: if the user has no interaction in the dataset, or it is no single id.
         """
+        user_id = plain_id(user_id)
+        if not pd.api.types.is_scalar(user_id) or isinstance(user_id, bool):
+            raise ValueError(
+                f"user_id is {_shown(user_id)}; expected one id, such as {_shown(self.user_ids[0])}"
+            )
         (row,) = _positions(
             pd.Series(self.user_ids, dtype=object), pd.Index([user_id], dtype=object)
         )

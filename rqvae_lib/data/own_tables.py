@@ -7,9 +7,7 @@ in it. Rows are counted from 0, without the header, as in pandas.
 Used by: `Dataset.from_tables`. Derived in: chapter 13.
 """
 
-import uuid
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +17,10 @@ from numpy.typing import NDArray
 
 from rqvae_lib.data.column_names import asked_columns
 from rqvae_lib.data.item_texts import item_text, known
+from rqvae_lib.data.plain_ids import AS_TEXT, plain_id
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
 from rqvae_lib.data.table_files import ReadTable, Source, is_delimited, read_table
-from rqvae_lib.data.tables import ITEM_DTYPES, wrong_row
+from rqvae_lib.data.tables import FIX, ITEM_DTYPES, wrong_row
 from rqvae_lib.data.times import MICROSECONDS, Times, read_times
 
 MAX_TEXT = 2**20  # characters in one field
@@ -152,7 +151,7 @@ def read_items(
         header=header,
         where=where,
     )
-    ids = _ids(read.column("item_id"), where)
+    ids = read_id_column(read.column("item_id"), where)
     repeated = ids.duplicated().to_numpy()
     if repeated.any():
         raise _wrong_at(ids, repeated, where, "an id that no earlier row has")
@@ -173,11 +172,11 @@ def called(source: object, otherwise: str) -> str:
     return str(source) if isinstance(source, str | Path) else otherwise
 
 
-def _ids(column: pd.Series, where: str) -> pd.Series:
+def read_id_column(column: pd.Series, where: str) -> pd.Series:
     """Return ids as int64 or as strings. None may be missing.
 
     The same ids come out whatever held them: integers, whole floats and whole decimals are
-    numbers; text, categories of text and UUIDs are strings.
+    numbers; text, categories of text, UTF-8 bytes and UUIDs are strings.
 
     Args:
         column: the ids, under the name that messages use. Its index counts the rows.
@@ -202,7 +201,7 @@ def _ids(column: pd.Series, where: str) -> pd.Series:
             raise _wrong_at(column, bad, where, "a whole number or text")
         return _not_negative(column.astype("int64"), where)
     if not pd.api.types.is_string_dtype(column.dtype):
-        raise _wrong_at(column, _all(column), where, "a whole number or text")
+        raise _wrong_at(column, _all(column), where, "a whole number or text", AS_TEXT)
     text = column.astype("string")
     blank = (text.str.strip() == "").to_numpy(bool)
     if blank.any():
@@ -212,9 +211,9 @@ def _ids(column: pd.Series, where: str) -> pd.Series:
 
 
 def _coded_ids(column: pd.Series, where: str) -> pd.Series:
-    """Return ids as `_ids`, but categories as categories, which take far less memory."""
+    """Return ids as `read_id_column`, but categories as categories, which take far less memory."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
-        return _ids(column, where)
+        return read_id_column(column, where)
     _check_present(column, where, "an id")
     places, distinct = _distinct_ids(column, where)
     return pd.Series(pd.Categorical.from_codes(places, categories=pd.Index(distinct)), copy=False)
@@ -231,7 +230,9 @@ def _distinct_ids(column: pd.Series, where: str) -> tuple[NDArray[np.int32], pd.
     codes = column.cat.codes.to_numpy()  # (n,)
     first = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())  # rows of first appearance
     seen = column.cat.categories.take(codes[first])
-    distinct = _ids(pd.Series(seen, index=column.index[first], name=str(column.name)), where)
+    distinct = read_id_column(
+        pd.Series(seen, index=column.index[first], name=str(column.name)), where
+    )
     places = np.zeros(len(column.cat.categories), np.int32)
     places[codes[first]] = np.arange(len(first))
     return places[codes], distinct
@@ -240,21 +241,18 @@ def _distinct_ids(column: pd.Series, where: str) -> tuple[NDArray[np.int32], pd.
 def _objects_as_ids(column: pd.Series, where: str) -> pd.Series:
     """Return ids that are Python objects in a column of one dtype."""
     kinds = column.map(type)
-    kind = kinds.iloc[0]
-    other = (kinds != kind).to_numpy(bool)
+    if not kinds.isin([int, str]).all():
+        plain = [plain_id(value) for value in column]
+        column = pd.Series(plain, index=column.index, name=column.name, dtype=object)
+        kinds = column.map(type)
+    other = (~kinds.isin([int, str])).to_numpy(bool)
     if other.any():
-        raise _wrong_at(column, other, where, "ids of one type, such as all text")
-    if issubclass(kind, str):
+        raise _wrong_at(column, other, where, "a whole number or text", AS_TEXT)
+    mixed = (kinds != kinds.iloc[0]).to_numpy(bool)
+    if mixed.any():
+        raise _wrong_at(column, mixed, where, "ids of one type, such as all text", AS_TEXT)
+    if kinds.iloc[0] is str:
         return column.astype("string")
-    if issubclass(kind, uuid.UUID):
-        return column.map(str).astype("string")
-    if issubclass(kind, Decimal):
-        bad = ~column.map(lambda value: value.is_finite() and value % 1 == 0).to_numpy(bool)
-        if bad.any():
-            raise _wrong_at(column, bad, where, "a whole number or text")
-        column = column.map(int)
-    elif not issubclass(kind, int | np.integer) or issubclass(kind, bool):
-        raise _wrong_at(column, _all(column), where, "ids of one type, such as all text")
     large = column.map(lambda value: not -(2**63) <= value < 2**63).to_numpy(bool)
     if large.any():
         raise _wrong_at(column, large, where, "an id of 64 bits")
@@ -273,6 +271,7 @@ def _ratings(column: pd.Series | None, where: str, length: int) -> pd.Series:
     ratings = np.ones(length, dtype=np.float32)
     if column is not None:
         _check_present(column, where, "a number")
+        _check_kind(column, where, "mMc", "a number")
         for start in range(0, length, _PIECE):
             piece = column.iloc[start : start + _PIECE]
             numbers = pd.to_numeric(piece, errors="coerce").to_numpy(np.float64)
@@ -290,6 +289,7 @@ def _years(column: pd.Series | None, where: str, length: int) -> pd.Series:
     """Return years as Int16, <NA> where they are missing."""
     if column is None:
         return pd.Series([pd.NA] * length, dtype="Int16")
+    _check_kind(column, where, "mMcb", "a year, or nothing")
     numbers = pd.to_numeric(column, errors="coerce").astype("Float64")
     bad = (numbers.isna() & column.notna()) | (numbers % 1 != 0) | (numbers.abs() > 9999)
     wrong = bad.fillna(False).to_numpy(bool)
@@ -352,9 +352,33 @@ def _strings(column: pd.Series, where: str) -> pd.Series:
         other = (column.notna() & (~column.map(type).isin([str]))).to_numpy(bool)
         if other.any():
             raise _wrong_at(column, other, where, "text")
-    text = column.astype("string")
+    text = _without_point(column).astype("string")
     _check_length(text, where)
     return text
+
+
+def _without_point(column: pd.Series) -> pd.Series:
+    """Return whole numbers as such, which pandas holds as floats where others are missing."""
+    values = _kind_of_values(column)
+    if values.kind != "f":
+        return column
+    numbers = column.astype("Float64")
+    whole = bool((numbers.isna() | (numbers % 1 == 0) & (numbers.abs() <= 2**53)).all())
+    return numbers.astype("Int64") if whole else column
+
+
+def _kind_of_values(column: pd.Series) -> Any:
+    """Return the dtype of a column's values, or of its categories."""
+    kind = column.dtype
+    return kind.categories.dtype if isinstance(kind, pd.CategoricalDtype) else kind
+
+
+def _check_kind(column: pd.Series, where: str, kinds: str, expected: str) -> None:
+    """Refuse a column of other kinds, such as times, that pandas would count as numbers."""
+    if _kind_of_values(column).kind in kinds:
+        present = column.notna().to_numpy(bool)
+        if present.any():
+            raise _wrong_at(column, present, where, expected, "name another column, or convert it")
 
 
 def _with_description(table: pd.DataFrame, described: pd.Series) -> list[str]:
@@ -389,8 +413,10 @@ def _all(column: pd.Series) -> NDArray[np.bool_]:
     return np.ones(len(column), dtype=np.bool_)
 
 
-def _wrong_at(column: pd.Series, wrong: NDArray[np.bool_], where: str, expected: str) -> ValueError:
+def _wrong_at(
+    column: pd.Series, wrong: NDArray[np.bool_], where: str, expected: str, advice: str = FIX
+) -> ValueError:
     """Return an error about the first wrong row of a column, whose index counts the rows."""
     place = int(wrong.argmax())
     row = int(column.index[place])
-    return wrong_row(where, row, str(column.name), column.iloc[place], expected)
+    return wrong_row(where, row, str(column.name), column.iloc[place], expected, advice)

@@ -23,22 +23,32 @@ from torch import Tensor
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.repeats import met_before
+from rqvae_lib.ops.arrays import Array, as_row, as_rows
 
 SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
 
 
 @dataclass(frozen=True)
 class Histories:
-    """All users' items in one flat array, and where each user's part begins."""
+    """All users' items in one flat array, and where each user's part begins.
+
+    Raises:
+        ValueError: if items or offsets are not vectors of whole numbers.
+    """
 
     items: Tensor  # (E,) int64, the items of user 0 in time order, then those of user 1, …
     offsets: Tensor  # (U + 1,) int64, user u owns items[offsets[u] : offsets[u + 1]]
+
+    def __post_init__(self) -> None:
+        for name in ("items", "offsets"):  # arrays of NumPy become tensors
+            object.__setattr__(self, name, as_rows(getattr(self, name), name))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, user: int) -> Tensor:
         """Return one user's items in time order: (T,) int64."""
+        user = as_row(user, "user")
         if not -len(self) <= user < len(self):
             raise IndexError(
                 f"user {user} of {len(self)} does not exist; expected a row from 0 to "
@@ -68,15 +78,33 @@ class Histories:
                 f"{len(self.items)}, the number of their items: make the offsets again"
             )
 
-    def user_of(self, positions: Tensor) -> Tensor:
-        """Return the user of each position in `items`: int64, the shape of `positions`."""
-        return torch.searchsorted(self.offsets, positions, right=True) - 1
+    def user_of(self, positions: Array) -> Tensor:
+        """Return the user of each position in `items`: int64, the shape of `positions`.
+
+        Raises:
+            ValueError: if a position is not in `items`.
+        """
+        return torch.searchsorted(self.offsets, self._positions(positions), right=True) - 1
+
+    def _positions(self, positions: Array) -> Tensor:
+        """Return positions in `items` as int64, or raise ValueError if one of them is not."""
+        found = as_rows(positions, "positions", ndim=None)
+        if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < len(self.items):
+            raise ValueError(
+                f"the positions are from {int(found.min())} to {int(found.max())}; expected places "
+                f"in all histories, 0 to {len(self.items) - 1}: pass split.validation or split.test"
+            )
+        return found
 
     def before(self, position: int) -> Tensor:
         """Return the same user's items before a position in `items`: (T,) int64.
 
         If the position is a target, this is its history.
+
+        Raises:
+            ValueError: if the position is not in `items`.
         """
+        position = as_row(position, "position")
         user = int(self.user_of(torch.tensor(position)))
         return self.items[self.offsets[user] : position]
 
@@ -104,7 +132,7 @@ class Split:
         self.train.check_items(self.num_items)
         return torch.bincount(self.train.items, minlength=self.num_items).float()
 
-    def histories_and_targets(self, positions: Tensor) -> tuple[list[Tensor], Tensor]:
+    def histories_and_targets(self, positions: Array) -> tuple[list[Tensor], Tensor]:
         """Return the history before each held-out position, and the item at it.
 
         Args:
@@ -112,11 +140,17 @@ class Split:
 
         Returns:
             M histories, (T,) int64 with a T of their own, and the target items, (M,) int64.
-        """
-        histories = [self.everything.before(int(position)) for position in positions]
-        return histories, self.everything.items[positions]
 
-    def had_before(self, positions: Tensor) -> Tensor:
+        Raises:
+            ValueError: if a position is not in `everything`.
+        """
+        positions = as_rows(positions, "positions")
+        starts = self.everything.offsets[self.everything.user_of(positions)]  # (M,)
+        items = self.everything.items
+        ranges = zip(starts.tolist(), positions.tolist(), strict=True)
+        return [items[start:position] for start, position in ranges], items[positions]
+
+    def had_before(self, positions: Array) -> Tensor:
         """Return whether the item at each held-out position is in its own history.
 
         Such a target cannot be hit by a model that recommends nothing from the history.
@@ -126,7 +160,11 @@ class Split:
 
         Returns:
             (M,) bool.
+
+        Raises:
+            ValueError: if a position is not in `everything`.
         """
+        positions = self.everything._positions(positions)
         again = met_before(self.everything.items.numpy(), self.everything.offsets.numpy())
         return torch.from_numpy(again)[positions]
 

@@ -187,6 +187,11 @@ def _open_in_memory(source: Source, where: str) -> _Opened:
                 "expected plain types: convert the column, or drop it"
             ) from error
         return _Opened(where, table.column_names, partial(_columns, table))
+    if hasattr(source, "collect"):
+        raise TypeError(
+            f"{where} is of type {type(source).__name__}, a table that is not computed yet, "
+            "expected its rows: pass .collect() of it"
+        )
     raise TypeError(
         f"{where} is of type {type(source).__name__}, expected a DataFrame, another table that "
         "speaks Arrow, or the path of a file: pass one of these"

@@ -30,6 +30,9 @@ INTERACTION_DTYPES = {
 }
 
 
+FIX = "fix or drop the row"
+
+
 def plain_ids(ids: pd.Series) -> NDArray[Any]:
     """Return a column of ids as an array of int64 or of Python strings."""
     return ids.to_numpy(np.int64 if ids.dtype == np.int64 else object)
@@ -49,7 +52,7 @@ def wrong_row(
     name: str,
     found: object,
     expected: str,
-    advice: str = "fix or drop the row",
+    advice: str = FIX,
 ) -> ValueError:
     """Return what to raise for the first wrong value of a column.
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
 
 if TYPE_CHECKING:  # its import takes as long as a recommendation, which does not need it
@@ -29,14 +30,14 @@ if TYPE_CHECKING:  # its import takes as long as a recommendation, which does no
 
 
 def collaborative_vectors(
-    histories: Histories, num_items: int, *, dim: int = 64, window: int = 10
+    histories: HistoryLists, num_items: int, *, dim: int = 64, window: int = 10
 ) -> Tensor:
     """Give similar vectors to items that occur with the same other items.
 
     The result is deterministic: the same histories give the same vectors.
 
     Args:
-        histories: the training histories of a split.
+        histories: the training histories of a split; or lists of item rows.
         num_items: N, the size of the catalogue.
         dim: numbers per vector, from 1 to N − 1.
         window: two items of a history occur together if they are at most this many places apart;
@@ -53,6 +54,7 @@ def collaborative_vectors(
         raise ValueError(f"dim is {dim}; for {num_items} items it must be 1 to {num_items - 1}")
     if window < 1:
         raise ValueError(f"window is {window}; it must be at least 1")
+    histories = as_flat_histories(histories)
     histories.check_items(num_items)
     information = positive_pmi(cooccurrences(histories, num_items, window))
     left, values = leading_singular_vectors(information, dim)
@@ -100,7 +102,7 @@ def positive_pmi(counts: "sparse.csr_array") -> "sparse.csr_array":
     total = entries.data.sum()
     of_item = np.asarray(counts.sum(1)).ravel()  # (N,)
     information = np.log(entries.data * total / (of_item[entries.row] * of_item[entries.col]))
-    kept = information > 0
+    kept = information > 1e-12  # nats; by chance alone, rounding leaves it a little above 0
     return sparse.csr_array(
         (information[kept], (entries.row[kept], entries.col[kept])), shape=counts.shape
     )
@@ -135,6 +137,6 @@ def leading_singular_vectors(
     eigenvalues, within = np.linalg.eigh(basis.T @ (matrix @ basis))
     order = np.argsort(-np.abs(eigenvalues), kind="stable")[:num]
     values, vectors = np.abs(eigenvalues[order]), basis @ within[:, order]
-    values[values < 1e-9 * max(values[0], 1)] = 0
+    values[values < 1e-9 * values[0]] = 0
     largest = vectors[np.abs(vectors).argmax(0), np.arange(num)]
     return vectors * np.where(largest < 0, -1.0, 1.0), values

@@ -19,6 +19,7 @@ from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.embeddings.text import load_embeddings, read_embeddings
 from rqvae_lib.io.tensor_files import tensors_sha256
+from rqvae_lib.ops.arrays import as_vectors
 
 DIM = 64  # of collaborative vectors, if there are more items than that
 
@@ -31,6 +32,10 @@ class ItemVectors:
     content: Content = "text"
     text: Tensor | None = None  # (N, D'), float32, the part that comes from texts; None: no part
     split: str | None = None  # the split whose training part the vectors use; None: no split
+
+    def __post_init__(self) -> None:
+        tensor = as_vectors(self.tensor, "the vectors", dtype=torch.float32)
+        object.__setattr__(self, "tensor", tensor)
 
     @cached_property
     def text_sha256(self) -> str:

@@ -38,6 +38,7 @@ from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.io.npy_files import read_npy
 from rqvae_lib.io.progress import is_live
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite
 
 ENDING = ".safetensors"
@@ -212,7 +213,7 @@ def encode_texts(
 
 def save_embeddings(
     path: str | Path,
-    embeddings: Tensor,
+    embeddings: Array,
     texts: Sequence[str],
     model: str,
     dataset: str = EMBEDDED[0],
@@ -220,12 +221,13 @@ def save_embeddings(
 ) -> None:
     """Write vectors as float16 in safetensors, with the texts' sha256 in the header.
 
-    The same arguments give the same bytes. The file is written atomically: an interrupted run
-    leaves the old file, or none.
+    If float16, which holds numbers from about 1e-7 to 65,504, cannot hold some feature to three
+    digits, they are written as float32. The same arguments give the same bytes. The file is
+    written atomically: an interrupted run leaves the old file, or none.
 
     Args:
         path: the file to write. Its folder is created if needed.
-        embeddings: shape (N, D), any floating point dtype and device.
+        embeddings: shape (N, D), numbers, on any device.
         texts: the N texts that were encoded, in the same order.
         model: the encoder's name.
         dataset: the name of the dataset that the texts belong to.
@@ -234,17 +236,19 @@ def save_embeddings(
 
     Raises:
         ValueError: if the file's name does not end in .safetensors, if there is not one row per
-            text, or if a number is not finite in float16, which ends at 65,504.
+            text, or if a number is not finite.
         OSError: if the file cannot be written.
     """
     check_embeddings_path(Path(path))
-    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+    embeddings = as_vectors(embeddings, "embeddings", dtype=torch.float32).detach().cpu()
+    if len(embeddings) != len(texts):
         raise ValueError(
             f"embeddings have the shape {tuple(embeddings.shape)}, expected one row for each of "
             f"{len(texts):,} texts: encode the same texts that you save"
         )
-    half = embeddings.to("cpu", torch.float16).contiguous()
-    check_finite(half, "the embeddings as float16")
+    check_finite(embeddings, "the embeddings")
+    half = embeddings.half()
+    stored = (half if _holds(half, embeddings) else embeddings).contiguous()
     header = {
         "model": model,
         "dataset": dataset,
@@ -256,9 +260,19 @@ def save_embeddings(
             ]
         ),
     }
-    content = _sort_header(save({"embeddings": half}, metadata=header))
+    content = _sort_header(save({"embeddings": stored}, metadata=header))
     with write_atomically(Path(path)) as temporary:
         temporary.write_bytes(content)
+
+
+def _holds(half: Tensor, embeddings: Tensor) -> bool:
+    """Return whether float16 holds each feature of embeddings (N, D) to about three digits."""
+    size = embeddings.abs().amax(0)  # (D,)
+    # As a rule, its rounding is 2⁻¹¹ of a number. Below 6e-5 its numbers have fewer digits, and
+    # none are left if all that a feature says lies there.
+    varied = embeddings.amax(0) > embeddings.amin(0)
+    lost = (half.float() - embeddings).abs().amax(0) > size * 2.0**-10
+    return not bool((lost & varied).any())
 
 
 def check_embeddings_path(path: Path) -> None:

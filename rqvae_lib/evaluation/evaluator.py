@@ -34,6 +34,7 @@ from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.config import NUM_BEAMS
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.base import Recommender, ScoresItems
+from rqvae_lib.ops.arrays import Array, as_rows
 
 METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
@@ -131,7 +132,7 @@ def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
 def evaluate(
     model: Recommender | ScoresItems,
     split: Split,
-    positions: Tensor,
+    positions: Array,
     *,
     exact: bool | None = None,
     beams: int = NUM_BEAMS,
@@ -158,6 +159,7 @@ def evaluate(
             the split's N items, if a score is NaN, if beams are asked of a model that only scores,
             or as `generation.beam_search.recommend`.
     """
+    positions = as_rows(positions, "positions")
     if not len(positions):
         raise ValueError(
             "there are no held-out positions to evaluate: no user has enough interactions for "

@@ -20,8 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
+from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.semantic_ids.trie import Trie
 
 # Divided by less, scores may overflow float32; divided by more, they differ by less than their
@@ -39,12 +41,12 @@ class Recommendations(NamedTuple):
 @torch.no_grad()
 def recommend(
     model: Recommender,
-    histories: Sequence[Tensor],
+    histories: HistoryLists,
     *,
     k: int = NUM_ITEMS,
     beams: int = NUM_BEAMS,
-    forbidden: Sequence[Tensor] | None = None,
-    allowed: Tensor | None = None,
+    forbidden: HistoryLists | None = None,
+    allowed: Array | None = None,
     temperature: float = TEMPERATURE,
     max_per_prefix: int | None = None,
     batch_size: int = 64,
@@ -53,14 +55,16 @@ def recommend(
 
     Args:
         model: a generative recommender, in evaluation mode. It has its catalogue and trie.
-        histories: B tensors of item rows, int64, in time order; may be empty.
+        histories: B lists of item rows, in time order, which may be empty: tensors, arrays such as
+            `Dataset.user_history` returns, or lists; or a `Histories`, such as a split's `train`.
         k: the number of items to recommend, at least 1.
         beams: the number of prefixes kept at each level, at least k. More beams come closer to the
             exact ranking; as many beams as the catalogue has items give it exactly.
-        forbidden: B tensors of item rows, int64: the items never to recommend to each user. By
-            default those of the history.
-        allowed: item rows, int64, in any order: the only items to recommend to any user, such as a
-            genre or the items in stock. By default the whole catalogue.
+        forbidden: B lists of item rows: the items never to recommend to each user. By default those
+            of the history.
+        allowed: item rows, such as `Dataset.item_index` returns, in any order: the only items to
+            recommend to any user, such as a genre or the items in stock. By default the whole
+            catalogue.
         temperature: from 1e-6 to 1e6. Every code's scores are divided by it before the softmax.
             Below 1, the probabilities of each code become sharper; above 1, flatter. This also
             changes the ranking: near 0, an earlier code outweighs all later ones. The
@@ -78,15 +82,17 @@ def recommend(
     Raises:
         ValueError: if k < 1 or beams < k; if `temperature` or `max_per_prefix` is out of range; if
             there is not one list of forbidden items per user; if `batch_size` is below 1; if a
-            history, a list of forbidden items or `allowed` names an item outside the catalogue; or
-            if a score is NaN.
+            history, a list of forbidden items or `allowed` holds something else than item rows, or
+            names an item outside the catalogue; or if a score is NaN.
     """
     check_search(k, beams, temperature, max_per_prefix)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     trie = model.trie
+    histories = as_histories(histories)
     check_histories(histories, trie.num_items)
     if forbidden is not None:
+        forbidden = as_histories(forbidden, "forbidden")
         if len(forbidden) != len(histories):
             raise ValueError(
                 f"there are {len(histories)} histories and {len(forbidden)} lists of forbidden "
@@ -95,6 +101,7 @@ def recommend(
         for own in forbidden:
             check_rows(own, "forbidden", trie)
     if allowed is not None:
+        allowed = as_rows(allowed, "allowed")
         check_rows(allowed, "allowed", trie)
     allowed_before = count_allowed(trie, allowed)
     found = []

@@ -29,6 +29,7 @@ from rqvae_lib.generation.beam_search import (
 )
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import Recommender, check_histories
+from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 
@@ -57,7 +58,7 @@ class CompiledSearch:
         k: int = NUM_ITEMS,
         beams: int = NUM_BEAMS,
         temperature: float = TEMPERATURE,
-        allowed: Tensor | None = None,
+        allowed: Array | None = None,
         max_forbidden: int = 4096,
     ) -> None:
         check_search(k, beams, temperature, None)
@@ -67,6 +68,7 @@ class CompiledSearch:
         if device.type != "cpu":
             raise ValueError(f"the model is on {device}; pass a copy of it on the CPU")
         if allowed is not None:
+            allowed = as_rows(allowed, "allowed")
             check_rows(allowed, "allowed", model.trie)
         if not has_cpp_compiler():
             raise RuntimeError(
@@ -85,12 +87,12 @@ class CompiledSearch:
         )
 
     @torch.no_grad()
-    def __call__(self, history: Tensor, *, forbidden: Tensor | None = None) -> Recommendations:
+    def __call__(self, history: Array, *, forbidden: Array | None = None) -> Recommendations:
         """Recommend k items to one user.
 
         Args:
-            history: item rows, (T,) int64, in time order; may be empty.
-            forbidden: item rows, (S,) int64, never to recommend; by default those of the history.
+            history: item rows, (T,), in time order; may be empty.
+            forbidden: item rows, (S,), never to recommend; by default those of the history.
 
         Returns:
             Items and log-probabilities, each (1, k), as `recommend`.
@@ -100,13 +102,12 @@ class CompiledSearch:
                 the catalogue, if more than `max_forbidden` items are forbidden, or if a score is
                 NaN.
         """
-        if history.dtype not in (torch.int32, torch.int64):
-            raise ValueError(f"the history has type {history.dtype}; expected item rows, int64")
-        history = history.long()  # a compiled graph takes memory of any type for int64
+        history = as_rows(history, "history")  # a compiled graph takes any memory for int64
         check_histories([history], self.model.trie.num_items)
         if forbidden is None:
             forbidden = history
         else:
+            forbidden = as_rows(forbidden, "forbidden")
             check_rows(forbidden, "forbidden", self.model.trie)
         inputs = self._inputs(history, forbidden)
         # An exported graph is for two items or more: torch specializes on the sizes 0 and 1.

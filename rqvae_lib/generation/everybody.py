@@ -36,6 +36,7 @@ from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
+from rqvae_lib.ops.arrays import Array, as_rows
 
 FORMAT = "rqvae-lib recommendations 1"
 ENDINGS = (".parquet", ".csv", ".jsonl")
@@ -57,10 +58,10 @@ def recommend_to_all(
     model: Recommender,
     dataset: Dataset,
     *,
-    users: NDArray[np.int64] | None = None,
+    users: Array | None = None,
     k: int = NUM_ITEMS,
     beams: int = NUM_BEAMS,
-    allowed: Tensor | None = None,
+    allowed: Array | None = None,
     temperature: float = TEMPERATURE,
     max_per_prefix: int | None = None,
     batch_size: int = 64,
@@ -79,7 +80,7 @@ def recommend_to_all(
             folder of the same name with ".parts" at its end.
         model: a generative recommender, in evaluation mode.
         dataset: the users' histories, and the model's items.
-        users: rows of `dataset.user_ids`, (U,), int64. None: all users.
+        users: rows of `dataset.user_ids`, (U,). None: all users.
         k, beams, allowed, temperature, max_per_prefix, batch_size: as `recommend`. Nobody is
             recommended what is in their history.
         users_per_part: users in a part, at least 1.
@@ -102,7 +103,13 @@ def recommend_to_all(
             f"the model recommends from {len(model.ids):,} items, but {dataset.name} has "
             f"{dataset.num_items:,}: pass the data of the model's items"
         )
-    chosen = np.arange(dataset.num_users) if users is None else np.asarray(users, np.int64)
+    chosen = np.arange(dataset.num_users) if users is None else as_rows(users, "users").numpy()
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < dataset.num_users:
+        raise ValueError(
+            f"users are from {chosen.min()} to {chosen.max()}; expected rows of dataset.user_ids, "
+            f"0 to {dataset.num_users - 1}: find them there"
+        )
+    allowed = None if allowed is None else as_rows(allowed, "allowed")
     settings = {
         "k": k,
         "beams": beams,

@@ -17,15 +17,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.beam_search import check_rows, refuse_nan
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
+from rqvae_lib.ops.arrays import Array, as_rows
 
 
 @torch.no_grad()
 def score_items(
     model: Recommender,
-    histories: Sequence[Tensor],
-    items: Tensor | None = None,
+    histories: HistoryLists,
+    items: Array | None = None,
     *,
     chunk_size: int = 1024,
     batch_size: int = 16,
@@ -34,8 +36,8 @@ def score_items(
 
     Args:
         model: a generative recommender, in evaluation mode. It has its catalogue and trie.
-        histories: B tensors of item rows, int64, in time order; may be empty.
-        items: shape (S,), int64, the items to score; by default all N, in catalogue order. The
+        histories: as `recommend`.
+        items: item rows, (S,), the items to score; by default all N, in catalogue order. The
             model reads only the prefixes of these items.
         chunk_size: the number of prefixes per user and level in memory at a time, at least 1. It
             affects the memory, not the result.
@@ -56,7 +58,11 @@ def score_items(
         )
     trie = model.trie
     device = trie.items.device
-    items = torch.arange(trie.num_items, device=device) if items is None else items.to(device)
+    histories = as_histories(histories)
+    if items is None:
+        items = torch.arange(trie.num_items, device=device)
+    else:
+        items = as_rows(items, "items").to(device)
     check_histories(histories, trie.num_items)
     check_rows(items, "to be scored", trie)
     leaves = trie.leaf_of[items]  # (S,)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.data.batches import PADDING
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.models.configs import HistoryModelConfig
 from rqvae_lib.models.transformer import Memory
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
@@ -154,18 +155,20 @@ class Recommender(nn.Module):
         """
         raise NotImplementedError
 
-    def encode_history(self, histories: Sequence[Tensor]) -> BeamState:
+    def encode_history(self, histories: HistoryLists) -> BeamState:
         """Check histories, pad the last W − 1 items of each to a batch, and read the batch.
 
         Args:
-            histories: B ≥ 1 tensors of item rows, int64, in time order; may be empty.
+            histories: B ≥ 1 lists of item rows, as `recommend`.
 
         Returns:
             As `read_histories`.
 
         Raises:
-            ValueError: if a history names an item outside the catalogue.
+            ValueError: if a history holds something else than item rows, or names an item outside
+                the catalogue.
         """
+        histories = as_histories(histories)
         check_histories(histories, len(self.semantic_ids))
         return self.read_histories(*self.pad_histories(histories))
 

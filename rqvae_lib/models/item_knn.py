@@ -10,7 +10,6 @@ up with networks: Ferrari Dacrema, Cremonesi and Jannach, RecSys 2019, arXiv 190
 Derived in: chapter 11.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
 
@@ -42,7 +42,7 @@ class ItemKNN:
 
     def __init__(
         self,
-        train: Histories,
+        train: HistoryLists,
         num_items: int,
         *,
         num_neighbors: int = 100,
@@ -56,17 +56,18 @@ class ItemKNN:
         ):
             if not value >= least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")
+        train = as_flat_histories(train, "train")
         train.check_items(num_items)
         self.num_items = num_items
         self.last = last
         self.shrinkage = shrinkage
         self.similarity = _similarities(train, num_items, num_neighbors, shrinkage)
 
-    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+    def scores(self, histories: HistoryLists) -> Tensor:
         """Score every item for each user.
 
         Args:
-            histories: B tensors of item rows, int64, in time order. An empty one gives scores of 0.
+            histories: B lists of item rows, as `recommend`. An empty one gives scores of 0.
 
         Returns:
             shape (B, N), float32.
@@ -74,6 +75,7 @@ class ItemKNN:
         Raises:
             ValueError: if a history names an item outside the catalogue.
         """
+        histories = as_histories(histories)
         check_histories(histories, self.num_items)
         heard = [history[-self.last :] if self.last else history for history in histories]
         offsets = np.cumsum([0, *map(len, heard)])

@@ -6,26 +6,34 @@ It is the floor of every comparison, and the floor is not low.
 Derived in: chapter 11; seen at work in chapter 00.
 """
 
-from collections.abc import Sequence
-
+import numpy as np
+import torch
 from torch import Tensor
+
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
+from rqvae_lib.ops.arrays import Array
 
 
 class Popularity:
     """A model that recommends the same popular items to every user.
 
     Args:
-        counts: shape (N,), float32, the number of training interactions of each item, as
+        counts: shape (N,), numbers, the number of training interactions of each item, as
             `Split.popularity`.
     """
 
-    def __init__(self, counts: Tensor) -> None:
+    def __init__(self, counts: Array) -> None:
+        if not isinstance(counts, Tensor):
+            counts = torch.from_numpy(np.array(counts, dtype=np.float32))
         self.counts = counts
 
-    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+    def scores(self, histories: HistoryLists) -> Tensor:
         """Return the same scores for each of B users: (B, N), float32.
 
         Args:
-            histories: B tensors of item rows. They are not read.
+            histories: B lists of item rows, as `recommend`. They are only counted.
+
+        Raises:
+            ValueError: if it is one history instead of a list of them.
         """
-        return self.counts.expand(len(histories), -1)
+        return self.counts.expand(len(as_histories(histories)), -1)

@@ -13,13 +13,12 @@ Source: Kang and McAuley, SASRec, arXiv 1808.09781; full cross-entropy: Klenitsk
 Derived in: chapter 11.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqvae_lib.data.batches import PADDING
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
@@ -61,12 +60,11 @@ class SASRec(nn.Module):
         return F.cross_entropy(self._logits(hidden[real]), items[real])
 
     @torch.no_grad()
-    def scores(self, histories: Sequence[Tensor]) -> Tensor:
+    def scores(self, histories: HistoryLists) -> Tensor:
         """Score every item for each user.
 
         Args:
-            histories: B tensors of item rows, int64, in time order; may be empty. The last W − 1
-                items of each are read.
+            histories: B lists of item rows, as `recommend`. The last W − 1 items of each are read.
 
         Returns:
             shape (B, N), float32: logits. Larger is better.
@@ -75,6 +73,7 @@ class SASRec(nn.Module):
             ValueError: if a history names an item outside the catalogue.
         """
         device = self.bias.device
+        histories = as_histories(histories)
         if not histories:
             return torch.empty(0, self.config.num_items, device=device)
         check_histories(histories, self.config.num_items)

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rqvae_lib.ops.scale import scale_of
+
 
 def straight_through(z: Tensor, quantized: Tensor) -> Tensor:
     """Return the value of `quantized` with the gradient of z.
@@ -54,9 +56,12 @@ def rotation_trick(z: Tensor, quantized: Tensor) -> Tensor:
     """
     target = quantized.detach()
     with torch.no_grad():
-        length = z.norm(dim=1, keepdim=True)  # (B, 1)
-        stretch = torch.where(length > 1e-6, target.norm(dim=1, keepdim=True) / length, 0)
-        u, v = F.normalize(z, eps=1e-6), F.normalize(target, eps=1e-6)  # (B, D)
+        scale, of_target = scale_of(z, 1), scale_of(target, 1)  # (B, 1)
+        scaled, scaled_target = z / scale, target / of_target  # longer than 0.4, or exactly 0
+        length = scaled.norm(dim=1, keepdim=True)  # (B, 1)
+        ratio = scaled_target.norm(dim=1, keepdim=True) / length
+        stretch = torch.where(length > 0, ratio * (of_target / scale), 0)
+        u, v = F.normalize(scaled, eps=1e-6), F.normalize(scaled_target, eps=1e-6)  # (B, D)
         w = F.normalize(u + v, eps=1e-6)
     rotated = z - 2 * w * (w * z).sum(1, keepdim=True) + 2 * v * (u * z).sum(1, keepdim=True)
     passed: Tensor = target + stretch * (rotated - rotated.detach())

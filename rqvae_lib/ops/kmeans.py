@@ -8,6 +8,8 @@ Two ideas make it fast. First, ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖�
 centroid, so one matrix product finds the nearest one. Second, the rows are processed in blocks of
 about a thousand, so this product stays in the processor's cache.
 
+The unit of the vectors does not matter: they are divided by their scale before anything is squared.
+
 Source: Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 1982; Arthur and
 Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; its use for codebooks:
 Zeghidour et al., "SoundStream", arXiv 2107.03312, §III-C.
@@ -19,33 +21,52 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite, row_blocks
+from rqvae_lib.ops.scale import scale_of
 
 
 class KMeansResult(NamedTuple):
     """What `kmeans` returns."""
 
-    centroids: Tensor  # (K, D), the dtype of x
+    centroids: Tensor  # (K, D), float32, or float64 if x is
     codes: Tensor  # (N,) int64, each row's nearest centroid
     inertia: float  # sum over rows of the squared distance to the nearest centroid
 
 
-def nearest(x: Tensor, centroids: Tensor) -> Tensor:
+def nearest(x: Array, centroids: Array) -> Tensor:
     """Find the nearest centroid of each row, by L2 distance.
 
     Args:
-        x: vectors, shape (N, D), float32 or float64.
-        centroids: shape (K, D), same dtype and device.
+        x: vectors, shape (N, D), numbers. All but float64 are computed with in float32.
+        centroids: shape (K, D), on the same device.
 
     Returns:
         The codes, shape (N,), int64. Ties go to the lower code.
+
+    Raises:
+        ValueError: if one of them is not a matrix of numbers.
     """
+    x = as_vectors(x, "x")
+    centroids = as_vectors(centroids, "centroids", dtype=x.dtype)
+    # All scores are divided by the square of the centroids' scale, which no argmin notices.
+    scale = scale_of(centroids)
+    centroids = centroids / scale
     half_norms = centroids.square().sum(1) / 2  # (K,)
+    centroids = centroids / scale
+    if is_recorded():  # a loop over blocks and NumPy's result would be recorded for this x alone
+        return torch.addmm(half_norms, x, centroids.T, alpha=-1).argmin(1)
     codes = x.new_empty(len(x), dtype=torch.int64)
     for rows in row_blocks(len(x)):
         scores = torch.addmm(half_norms, x[rows], centroids.T, alpha=-1)  # (block, K)
         codes[rows] = _argmin(scores)
     return codes
+
+
+def is_recorded() -> bool:
+    """Return whether `torch.export`, `torch.compile` or `torch.jit.trace` records what is done."""
+    tracing: bool = torch._C._get_tracing_state() is not None
+    return tracing or torch.compiler.is_compiling()
 
 
 def _argmin(scores: Tensor) -> Tensor:
@@ -56,13 +77,13 @@ def _argmin(scores: Tensor) -> Tensor:
 
 
 def kmeans(
-    x: Tensor,
+    x: Array,
     num_clusters: int,
     *,
     generator: torch.Generator | None = None,
     num_iterations: int = 10,
     num_candidates: int = 1,
-    initial_centroids: Tensor | None = None,
+    initial_centroids: Array | None = None,
 ) -> KMeansResult:
     """Run Lloyd's algorithm from a k-means++ start.
 
@@ -70,7 +91,7 @@ def kmeans(
     helps most.
 
     Args:
-        x: vectors, shape (N, D), floating point, finite.
+        x: vectors, shape (N, D), finite numbers. All but float64 are computed with in float32.
         num_clusters: K, from 1 to N.
         generator: source of the draws for the k-means++ start, on the device of x. The same state
             gives the same result. Not needed with `initial_centroids`, because nothing else is
@@ -78,30 +99,34 @@ def kmeans(
         num_iterations: Lloyd steps, at least 0. Ten are enough for a start that training will
             change anyway.
         num_candidates: as in `kmeans_plus_plus`.
-        initial_centroids: shape (K, D), the dtype of x, finite. They replace the k-means++ start.
+        initial_centroids: shape (K, D), finite. They replace the k-means++ start.
 
     Returns:
         The centroids, the codes and the inertia. The codes belong to the returned centroids.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix of floating point numbers; if num_clusters is
-            not from 1 to N; if num_iterations or num_candidates is too low; if there is neither a
-            generator nor initial centroids; or if the initial centroids have another shape or
-            dtype or are not finite.
+        ValueError: if x is not a finite (N, D) matrix of numbers; if num_clusters is not from 1 to
+            N; if num_iterations or num_candidates is too low; if there is neither a generator nor
+            initial centroids; or if the initial centroids have another shape or are not finite.
     """
+    x = as_vectors(x, "x")
     _check(x, num_clusters)
     if num_iterations < 0:
         raise ValueError(f"num_iterations is {num_iterations}; it must be at least 0")
+    start = None
     if initial_centroids is not None:
-        _check_start(initial_centroids, x, num_clusters)
-    if initial_centroids is None and generator is None:
+        start = as_vectors(initial_centroids, "initial_centroids", dtype=x.dtype).to(x.device)
+        _check_start(start, x, num_clusters)
+    if start is None and generator is None:
         raise ValueError(
             "k-means got neither a generator, to draw its start, nor initial_centroids: pass one"
         )
     center = x.mean(0)  # (D,); near the origin, products of floats lose the least precision
     x = x - center
-    if initial_centroids is not None:
-        centroids = initial_centroids - center
+    scale = scale_of(x) if start is None else torch.maximum(scale_of(x), scale_of(start - center))
+    x.div_(scale)
+    if start is not None:
+        centroids = (start - center) / scale
     else:
         assert generator is not None
         centroids = kmeans_plus_plus(
@@ -119,7 +144,7 @@ def kmeans(
         centroids = means
     codes = nearest(x, centroids)
     inertia = _squared_distances(x, centroids, codes).sum(dtype=torch.float64)
-    return KMeansResult(centroids + center, codes, float(inertia))
+    return KMeansResult(centroids * scale + center, codes, float(inertia) * float(scale) ** 2)
 
 
 def _squared_distances(x: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
@@ -131,7 +156,7 @@ def _squared_distances(x: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
 
 
 def kmeans_plus_plus(
-    x: Tensor, num_clusters: int, *, generator: torch.Generator, num_candidates: int = 1
+    x: Array, num_clusters: int, *, generator: torch.Generator, num_candidates: int = 1
 ) -> Tensor:
     """Choose starting centroids among the rows, each far from those already chosen.
 
@@ -140,7 +165,7 @@ def kmeans_plus_plus(
     centroid, the next one is drawn uniformly.
 
     Args:
-        x: vectors, shape (N, D), floating point, finite.
+        x: vectors, shape (N, D), as `kmeans`.
         num_clusters: K, from 1 to N.
         generator: source of the draws, on the device of x.
         num_candidates: C ≥ 1, the rows drawn for each centroid. The one that lowers the sum of
@@ -152,15 +177,17 @@ def kmeans_plus_plus(
         The centroids, shape (K, D), each a copy of a row.
 
     Raises:
-        ValueError: if x is not a finite (N, D) matrix of floating point numbers, if num_clusters is
-            not from 1 to N, or if num_candidates is below 1.
+        ValueError: if x is not a finite (N, D) matrix of numbers, if num_clusters is not from 1 to
+            N, or if num_candidates is below 1.
     """
+    x = as_vectors(x, "x")
     _check(x, num_clusters)
     if num_candidates < 1:
         raise ValueError(f"num_candidates is {num_candidates}; it must be at least 1")
     # Draw by inverting the cumulative sum, because `multinomial` refuses more than 2²⁴ rows.
     shape = (num_clusters, num_candidates)
     draws = torch.rand(shape, generator=generator, device=x.device, dtype=torch.float64)
+    rows, x = x, x / scale_of(x)  # a row is drawn by distances, whose unit does not matter
     row_norms = x.square().sum(1, keepdim=True)  # (N, 1)
     candidates = (draws[0, :1] * len(x)).long()  # (1,)
     # (N,), to the nearest chosen row
@@ -179,7 +206,7 @@ def kmeans_plus_plus(
         best = remaining.sum(0).argmin()
         chosen[i] = candidates[best]
         distances = remaining[:, best]
-    return x[chosen]
+    return rows[chosen]
 
 
 def _squared_distances_to(x: Tensor, row_norms: Tensor, rows: Tensor) -> Tensor:
@@ -199,10 +226,6 @@ def _squared_distances_to(x: Tensor, row_norms: Tensor, rows: Tensor) -> Tensor:
 
 
 def _check(x: Tensor, num_clusters: int) -> None:
-    if x.ndim != 2:
-        raise ValueError(f"x has shape {tuple(x.shape)}; k-means needs a matrix of (rows, numbers)")
-    if not x.is_floating_point():
-        raise ValueError(f"x has type {x.dtype}; k-means needs floating point numbers: x.float()")
     if not 1 <= num_clusters <= len(x):
         raise ValueError(
             f"num_clusters is {num_clusters}, but x has {len(x)} rows; expected at least 1 cluster "
@@ -212,15 +235,10 @@ def _check(x: Tensor, num_clusters: int) -> None:
 
 
 def _check_start(centroids: Tensor, x: Tensor, num_clusters: int) -> None:
-    """Raise ValueError unless the initial centroids are finite, (K, D), and of the dtype of x."""
+    """Raise ValueError unless the initial centroids are finite and (K, D)."""
     if centroids.shape != (num_clusters, x.shape[1]):
         raise ValueError(
             f"initial_centroids have shape {tuple(centroids.shape)}; expected "
             f"{(num_clusters, x.shape[1])}: pass one vector per cluster, as wide as a row of x"
-        )
-    if centroids.dtype != x.dtype:
-        raise ValueError(
-            f"initial_centroids have type {centroids.dtype} and x has {x.dtype}; expected the same "
-            "type: pass initial_centroids.to(x)"
         )
     check_finite(centroids, "initial_centroids")

@@ -14,25 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite, row_blocks
+from rqvae_lib.ops.scale import scale_of
 
 
 class Neighbors(NamedTuple):
     """The k nearest other rows of each row."""
 
     indices: Tensor  # (N, k) int64, nearest first, never the row itself
-    distances: Tensor  # (N, k), the dtype of x, ascending
+    distances: Tensor  # (N, k), ascending; float32, or float64 if x is
 
 
 @torch.no_grad()
-def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
+def nearest_neighbors(x: Array, k: int) -> Neighbors:
     """Find the k nearest other rows of each row by Euclidean distance, comparing all pairs.
 
     The result is exact up to rounding: two rows may swap places if their distances differ by less
-    than the dtype can resolve at the spread of the data. A shift of all rows does not matter.
+    than the dtype can resolve at the spread of the data. A shift of all rows does not matter, nor
+    does their unit.
 
     Args:
-        x: shape (N, D), float32 or float64.
+        x: shape (N, D), numbers. All but float64 are computed with in float32.
         k: at least 1, below N.
 
     Returns:
@@ -41,21 +44,22 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
     Raises:
         ValueError: if x is not a finite matrix, or k does not fit its rows.
     """
+    x = as_vectors(x, "x")
     _check(x, "x", k)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     distances = x.new_empty(len(x), k)
-    centered, lengths = _centered(x)
+    centered, lengths, scale = _centered(x)
     for rows in row_blocks(len(x)):
         near = _distances(centered, lengths, rows).topk(k, largest=False).indices  # (B, k)
         # The matrix product rounds, so equal rows get a distance above 0: measure again.
-        exact = (x[rows, None] - x[near]).norm(dim=2)  # (B, k)
+        exact = (x[rows, None] - x[near]).div_(scale).norm(dim=2) * scale  # (B, k)
         distances[rows], order = exact.sort(dim=1, stable=True)
         indices[rows] = near.gather(1, order)
     return Neighbors(indices, distances)
 
 
 @torch.no_grad()
-def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
+def trustworthiness(x: Array, points: Array, k: int = 15) -> float:
     """Measure how many of the neighbors on a map are true neighbors.
 
     A neighbor on the map that is not among the true k nearest is an intruder. Its cost is the
@@ -63,7 +67,7 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     about 0.
 
     Args:
-        x: the vectors, shape (N, D), float32 or float64.
+        x: the vectors, shape (N, D), as `nearest_neighbors`.
         points: their positions on a map, shape (N, 2) or any other width.
         k: the number of neighbors to look at, at least 1 and below N / 2.
 
@@ -74,6 +78,7 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
         ValueError: if x and points differ in their number of rows or are not finite matrices, or if
             k is out of range.
     """
+    x, points = as_vectors(x, "x"), as_vectors(points, "points")
     if len(x) != len(points):
         raise ValueError(
             f"x has {len(x)} rows and points has {len(points)}: pass one point per vector"
@@ -84,7 +89,7 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
             f"k is {k}, but it must be below half of the {len(x)} rows: use a smaller k"
         )
     on_map = nearest_neighbors(points.double(), k).indices  # (N, k)
-    centered, lengths = _centered(x)
+    centered, lengths, _ = _centered(x)
     behind = 0.0  # ranks behind the k-th neighbor, summed over all intruders
     for rows in row_blocks(len(x), block_rows=256):
         distances = _distances(centered, lengths, rows)  # (B, N)
@@ -99,14 +104,16 @@ def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     return 1 - 2 * behind / (n * k * (2 * n - 3 * k - 1))
 
 
-def _centered(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Center x (N, D) on the origin, where `_distances` rounds least.
+def _centered(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Center x (N, D) on the origin, where `_distances` rounds least, and divide it by its scale.
 
     Returns:
-        The centered rows, shape (N, D), and their squared lengths, (N,).
+        The rows, shape (N, D), their squared lengths, (N,), and the scale, ().
     """
     centered = x - x.mean(0)
-    return centered, centered.square().sum(1)
+    scale = scale_of(centered)
+    centered.div_(scale)
+    return centered, centered.square().sum(1), scale
 
 
 def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:
@@ -126,11 +133,6 @@ def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:
 
 
 def _check(x: Tensor, name: str, k: int) -> None:
-    if x.ndim != 2 or not x.is_floating_point():
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)} and type {x.dtype}; expected a matrix of floating "
-            "point numbers, one row per item"
-        )
     if not 1 <= k < len(x):
         raise ValueError(
             f"k is {k}, but each of the {len(x)} rows has {max(len(x) - 1, 0)} neighbors: choose k "

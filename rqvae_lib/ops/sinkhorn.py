@@ -17,9 +17,11 @@ import math
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_vectors
+
 
 def transport_plan(
-    costs: Tensor, *, epsilon: float = 0.01, num_iterations: int = 200, tolerance: float = 1e-6
+    costs: Array, *, epsilon: float = 0.01, num_iterations: int = 200, tolerance: float = 1e-6
 ) -> Tensor:
     """Distribute rows over columns at low cost, with an equal share for each column.
 
@@ -40,7 +42,8 @@ def transport_plan(
         ValueError: if costs are not a finite matrix with at least one row and one column, if
             epsilon is not finite and above 0, or if num_iterations is below 1.
     """
-    if costs.ndim != 2 or 0 in costs.shape or not costs.isfinite().all():
+    costs = as_vectors(costs, "costs", dtype=torch.float64)
+    if 0 in costs.shape or not costs.isfinite().all():
         raise ValueError(
             f"costs have shape {tuple(costs.shape)}; expected a finite matrix with at least one "
             "row and one column: look for a NaN where they were computed"
@@ -49,7 +52,6 @@ def transport_plan(
         raise ValueError(f"epsilon is {epsilon}; it must be finite and above 0, such as 0.01")
     if num_iterations < 1:
         raise ValueError(f"num_iterations is {num_iterations}; it must be at least 1")
-    costs = costs.double()
     num_rows, num_columns = costs.shape
     spread = (costs.max() - costs.min()).clamp(min=torch.finfo(costs.dtype).tiny)
     scores = (costs.min() - costs) / spread / epsilon  # (N, K), −C/ε

@@ -18,13 +18,14 @@ Derived in: chapter 06; seen at work in chapter 00.
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from operator import index
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from rqvae_lib.data.plain_ids import of_one_type
+from rqvae_lib.ops.arrays import Array, as_row, as_rows
 from rqvae_lib.ops.sorted_rows import LARGEST, SortedRows
 
 
@@ -32,14 +33,14 @@ class SemanticIDs:
     """One unique tuple of codes for each item of a catalogue.
 
     Args:
-        codes: shape (N, L), int64: the learned codes, row i for item i, level 1 first. Rows may
-            repeat; this class adds the disambiguation code.
+        codes: shape (N, L), whole numbers: the learned codes, row i for item i, level 1 first. Rows
+            may repeat; this class adds the disambiguation code.
         codebook_sizes: K of each level, length L, or one K for all levels. The codes of a level are
             from 0 to K − 1, and none is above 2³¹ − 1.
 
     Raises:
-        ValueError: if codes are not an int64 matrix (N, L) with L ≥ 1, or a code is out of
-            range.
+        ValueError: if codes are not a matrix (N, L) of whole numbers with L ≥ 1, or a code is out
+            of range.
 
     Attributes:
         ids: (N, L + 1) int64, the codes followed by the disambiguation code. Every row is unique.
@@ -47,16 +48,17 @@ class SemanticIDs:
         sizes: length L + 1, the number of values at each position.
     """
 
-    def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
-        codes = codes.cpu()  # a catalogue is searched, hashed and written on the CPU
+    def __init__(self, codes: Array, codebook_sizes: int | Sequence[int]) -> None:
+        # A catalogue is searched, hashed and written on the CPU.
+        codes = as_rows(codes, "codes", ndim=None).cpu()
         if isinstance(codebook_sizes, int | np.integer):
             codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain ints, because the sha256 depends on how the sizes are printed.
-        sizes = tuple(index(size) for size in codebook_sizes)
-        if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.shape[1] == len(sizes) > 0:
+        sizes = tuple(as_row(size, "a codebook size") for size in codebook_sizes)
+        if codes.ndim != 2 or not codes.shape[1] == len(sizes) > 0:
             raise ValueError(
-                f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
-                f"matrix of one row per item and {len(sizes)} columns, at least one"
+                f"codes have shape {tuple(codes.shape)}; expected a matrix of one row per item and "
+                f"{len(sizes)} columns, at least one"
             )
         largest = torch.tensor([min(size - 1, LARGEST) for size in sizes])
         if len(codes) and ((codes.amin(0) < 0) | (codes.amax(0) > largest)).any():
@@ -120,7 +122,9 @@ class SemanticIDs:
         start, end = 0, len(self)
         for column, code in zip(self._sorted_columns, prefix, strict=False):
             candidates = column[start:end]
-            wanted = np.int64(index(code))  # the column's dtype, or NumPy would cast the column
+            if not 0 <= code <= LARGEST:
+                return 0, 0
+            wanted = np.int64(code)  # the column's dtype, or NumPy would cast the column
             end = start + int(candidates.searchsorted(wanted, "right"))
             start = start + int(candidates.searchsorted(wanted, "left"))
         return start, end
@@ -134,6 +138,7 @@ class SemanticIDs:
         Raises:
             ValueError: if the catalogue has no such row.
         """
+        item = as_row(item, "item")
         if not 0 <= item < len(self):
             raise ValueError(
                 f"item is {item}; expected a row of this catalogue, 0 to {len(self) - 1}: turn the "
@@ -141,26 +146,35 @@ class SemanticIDs:
             )
         return tuple(self.ids[item].tolist())
 
-    def item_of(self, semantic_id: Sequence[int]) -> int | None:
-        """Return the item, a row, with an ID of L + 1 numbers, or None if no item has this ID."""
-        if len(semantic_id) != len(self.sizes):
+    def item_of(self, semantic_id: Sequence[int] | Array) -> int | None:
+        """Return the item, a row, with an ID of L + 1 numbers, or None if no item has this ID.
+
+        Raises:
+            ValueError: if the ID is not a list of whole numbers.
+        """
+        codes = _listed(semantic_id, "semantic_id")
+        if len(codes) != len(self.sizes):
             return None
-        start, end = self._range(semantic_id)
+        start, end = self._range(codes)
         return int(self.order[start]) if start < end else None
 
-    def with_prefix(self, prefix: Sequence[int]) -> Tensor:
+    def with_prefix(self, prefix: Sequence[int] | Array) -> Tensor:
         """Return the items whose IDs start with these codes, in catalogue order: (M,) int64.
 
         For the L learned codes of an item, these are the item itself and all items that collide
         with it.
+
+        Raises:
+            ValueError: if the prefix is not a list of whole numbers.
         """
-        if len(prefix) > len(self.sizes):
+        codes = _listed(prefix, "prefix")
+        if len(codes) > len(self.sizes):
             return torch.empty(0, dtype=torch.int64)
-        start, end = self._range(prefix)
+        start, end = self._range(codes)
         items, _ = self.order[start:end].sort()
         return items
 
-    def with_new_items(self, codes: Tensor) -> "SemanticIDs":
+    def with_new_items(self, codes: Array) -> "SemanticIDs":
         """Return a larger catalogue: the old items with their old IDs, then the new items.
 
         The tokenizer needs no training for a new item: it computes the item's codes
@@ -174,17 +188,16 @@ class SemanticIDs:
         output for the last code.) Training on the new catalogue makes it better, even a short one.
 
         Args:
-            codes: shape (M, L), int64: the learned codes of the new items.
+            codes: shape (M, L), whole numbers: the learned codes of the new items.
 
         Raises:
             ValueError: as `SemanticIDs`. A row in a message counts all items, the old ones first.
         """
-        codes = codes.cpu()
-        if codes.ndim != 2 or codes.dtype != torch.int64 or codes.shape[1] != len(self.sizes) - 1:
+        codes = as_rows(codes, "codes", ndim=None).cpu()
+        if codes.ndim != 2 or codes.shape[1] != len(self.sizes) - 1:
             raise ValueError(
-                f"the new items' codes have shape {tuple(codes.shape)} and type {codes.dtype}; "
-                f"expected an int64 matrix of {len(self.sizes) - 1} columns: pass the result of "
-                "the same tokenizer's assign"
+                f"the new items' codes have shape {tuple(codes.shape)}; expected a matrix of "
+                f"{len(self.sizes) - 1} columns: pass the result of the same tokenizer's assign"
             )
         return SemanticIDs(torch.cat([self.codes, codes]), self.sizes[:-1])
 
@@ -192,26 +205,37 @@ class SemanticIDs:
         """Return the table that `rqvae-lib inference-rqvae` writes, one row per item.
 
         Args:
-            item_ids: the dataset's own item ids, (N,), int64 or strings.
+            item_ids: the dataset's own item ids, (N,): all whole numbers or all text.
             titles: N titles.
 
         Returns:
             The columns item_id, title, code_1 … code_L, disambiguation and semantic_id
             ("17-4-203-0").
+
+        Raises:
+            ValueError: if the item ids are of several types, or neither numbers nor text.
         """
         columns = [*(f"code_{level}" for level in range(1, len(self.sizes))), "disambiguation"]
         frame = pd.DataFrame(self.ids.numpy(), columns=columns)
-        frame.insert(0, "item_id", item_ids)
+        frame.insert(0, "item_id", of_one_type(item_ids))
         frame.insert(1, "title", list(titles))
         frame["semantic_id"] = ["-".join(map(str, row)) for row in self.ids.tolist()]
         return frame
 
 
-def disambiguate(codes: Tensor) -> Tensor:
+def _listed(codes: Sequence[int] | Array, name: str) -> list[int]:
+    """Return the codes of an ID or of a prefix as ints."""
+    if isinstance(codes, list | tuple) and all(type(code) is int for code in codes):
+        return list(codes)  # by far the most common, and a look-up should take no time
+    listed: list[int] = as_rows(codes, name).tolist()
+    return listed
+
+
+def disambiguate(codes: Array) -> Tensor:
     """Count the equal rows before each row. This number is the code that makes the row unique.
 
     Args:
-        codes: shape (N, L), int64, on the CPU, from 0 to 2³¹ − 1.
+        codes: shape (N, L), whole numbers from 0 to 2³¹ − 1.
 
     Returns:
         shape (N,), int64: 0 for the first row with some codes, 1 for the second, and so on.
@@ -219,6 +243,7 @@ def disambiguate(codes: Tensor) -> Tensor:
     Raises:
         ValueError: if a code is out of range.
     """
+    codes = as_rows(codes, "codes", ndim=2).cpu()
     if codes.numel() and not 0 <= codes.min() <= codes.max() <= LARGEST:
         raise ValueError(
             f"the codes are from {int(codes.min())} to {int(codes.max())}; expected numbers from 0 "

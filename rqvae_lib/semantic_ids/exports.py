@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.semantic_ids.array_files import RECORD_LEVELS, write_array, write_records
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs, disambiguate
 from rqvae_lib.semantic_ids.column_files import write_item_to_sid, write_levels
@@ -31,7 +32,6 @@ from rqvae_lib.semantic_ids.config import (
     Keys,
     Style,
 )
-from rqvae_lib.semantic_ids.files import of_one_type
 from rqvae_lib.semantic_ids.json_files import write_index, write_lines, write_texts
 from rqvae_lib.semantic_ids.json_files import write_lists as write_json
 from rqvae_lib.semantic_ids.numbering import colliding, flat, shown, written_numbers

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
@@ -231,24 +232,6 @@ def _integers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
             whole = np.array([-(2**63) <= int(field) < 2**63 for field in text])
     row = int((~whole).argmax())
     raise _wrong(path, row, name, column[row], "a whole number")
-
-
-def of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArray[Any]:
-    """Return the ids that a caller passed as an array of int64 or of Python strings.
-
-    Raises:
-        ValueError: if some are text and others numbers, or one is neither.
-    """
-    listed = np.asarray(item_ids, dtype=object)
-    if all(isinstance(one, str) for one in listed):
-        return listed
-    for row, one in enumerate(listed):
-        if isinstance(one, bool) or not isinstance(one, int | np.integer):
-            raise ValueError(
-                f"item_ids[{row}] is {_short(one)!r}, expected all whole numbers or all text: "
-                "pass the item_id column of dataset.items"
-            )
-    return listed.astype(np.int64)
 
 
 def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> NDArray[Any]:

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.semantic_ids.array_files import python_for_pickle, read_array, read_records
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.column_files import columns_of, is_own, read_columns
 from rqvae_lib.semantic_ids.config import COLLISIONS, ENDINGS, SURPLUS, Collisions, Keys, Surplus
-from rqvae_lib.semantic_ids.files import of_one_type, read_ids
+from rqvae_lib.semantic_ids.files import read_ids
 from rqvae_lib.semantic_ids.json_files import read_lines, read_object
 from rqvae_lib.semantic_ids.matching import check_keys, match_items
 from rqvae_lib.semantic_ids.numbering import (

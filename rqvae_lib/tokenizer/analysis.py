@@ -17,8 +17,10 @@ import math
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_rows
 
-def prefix_groups(codes: Tensor, length: int) -> Tensor:
+
+def prefix_groups(codes: Array, length: int) -> Tensor:
     """Number the groups of items that share their first codes.
 
     Args:
@@ -33,7 +35,7 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
         ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, if
             a code is below 0, or if length is out of range.
     """
-    _check_codes(codes)
+    codes = _checked_codes(codes)
     if not 0 <= length <= codes.shape[1]:
         raise ValueError(
             f"length is {length}; items with {codes.shape[1]} codes have prefixes of 0 to "
@@ -45,7 +47,7 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
     return groups
 
 
-def expected_collision_rate(codes: Tensor) -> float:
+def expected_collision_rate(codes: Array) -> float:
     """Return the expected collision rate of random codes that use each codebook in the same way.
 
     Each of N items draws its code at each level independently, with the shares of the codes in
@@ -63,7 +65,7 @@ def expected_collision_rate(codes: Tensor) -> float:
         ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, or
             a code is below 0.
     """
-    _check_codes(codes)
+    codes = _checked_codes(codes)
     num_items = len(codes)
     # The possible probabilities of a tuple, times N^L, are products of one count per level. Counts
     # repeat, so there are few products, and it is enough to count the tuples of each.
@@ -80,7 +82,7 @@ def expected_collision_rate(codes: Tensor) -> float:
     return 1 - float((tuples * drawn).sum()) / num_items
 
 
-def conditional_entropies(codes: Tensor) -> Tensor:
+def conditional_entropies(codes: Array) -> Tensor:
     """Return the entropy of each code, given the codes before it.
 
     This is the joint entropy of the first l codes minus that of the first l - 1. The values add up
@@ -98,14 +100,14 @@ def conditional_entropies(codes: Tensor) -> Tensor:
         ValueError: if codes are not an int64 matrix (N, L) with at least one row and one column, or
             a code is below 0.
     """
-    _check_codes(codes)
+    codes = _checked_codes(codes)
     # The groups that a level does not split are summed in the same order, so the difference is
     # exactly 0.
     joint = [entropy(prefix_groups(codes, length)) for length in range(codes.shape[1] + 1)]
     return torch.tensor(joint, dtype=torch.float64).diff()
 
 
-def entropy(labels: Tensor) -> float:
+def entropy(labels: Array) -> float:
     """Return the entropy, in nats, of the label of an item drawn at random.
 
     Args:
@@ -114,11 +116,11 @@ def entropy(labels: Tensor) -> float:
     Raises:
         ValueError: if labels are not a vector of at least one integer.
     """
-    _check_labels("labels", labels, None)
+    labels = _checked_labels("labels", labels, None)
     return _entropy(torch.unique(labels, return_counts=True)[1])
 
 
-def purity(groups: Tensor, labels: Tensor) -> float:
+def purity(groups: Array, labels: Array) -> float:
     """Return the share of items that have the most common label of their group.
 
     A group of one is always pure, and a small group nearly so. Compare the result with the purity
@@ -137,10 +139,10 @@ def purity(groups: Tensor, labels: Tensor) -> float:
     pairs, counts = _contingency(groups, labels)
     best = torch.zeros(int(pairs[:, 0].max()) + 1, dtype=torch.int64)
     best.scatter_reduce_(0, pairs[:, 0], counts, "amax")
-    return int(best.sum()) / len(groups)
+    return int(best.sum()) / int(counts.sum())
 
 
-def pair_precision(groups: Tensor, labels: Tensor) -> float:
+def pair_precision(groups: Array, labels: Array) -> float:
     """Return the share of pairs with the same label, among pairs of items in the same group.
 
     Groups of one have no pairs, and small groups get no advantage. Its baseline does not depend on
@@ -156,12 +158,13 @@ def pair_precision(groups: Tensor, labels: Tensor) -> float:
         ValueError: as `purity`.
     """
     _, together = _contingency(groups, labels)
+    groups = _checked_labels("groups", groups, None)
     _, sizes = torch.unique(groups, return_counts=True)
     alike, pairs = (int((n * (n - 1)).sum()) for n in (together, sizes))
     return alike / pairs if pairs else math.nan
 
 
-def normalized_mutual_information(groups: Tensor, labels: Tensor) -> float:
+def normalized_mutual_information(groups: Array, labels: Array) -> float:
     """Return the mutual information of groups and labels, divided by the mean of their entropies.
 
     Like purity, it rises when groups get smaller, whatever they contain. Compare it with the value
@@ -185,9 +188,10 @@ def normalized_mutual_information(groups: Tensor, labels: Tensor) -> float:
     return min(1.0, max(0.0, of_both - _entropy(together)) / (of_both / 2))
 
 
-def _check_codes(codes: Tensor) -> None:
-    """Raise ValueError unless codes are a non-empty int64 matrix of numbers that are ≥ 0."""
-    if codes.ndim != 2 or codes.dtype != torch.int64 or not codes.numel():
+def _checked_codes(codes: Array) -> Tensor:
+    """Return codes as int64, or raise ValueError unless they are a non-empty matrix of ≥ 0."""
+    codes = as_rows(codes, "codes", ndim=None)
+    if codes.ndim != 2 or not codes.numel():
         raise ValueError(
             f"codes have shape {tuple(codes.shape)} and type {codes.dtype}; expected an int64 "
             "matrix with one row per item and one column per level, at least one of each"
@@ -198,11 +202,15 @@ def _check_codes(codes: Tensor) -> None:
             f"item {row} has code {int(codes[row, level])} at level {level + 1}; expected 0 or "
             "more: pass the codes that a tokenizer assigned"
         )
+    return codes
 
 
-def _check_labels(name: str, labels: Tensor, length: int | None) -> None:
-    """Raise ValueError unless labels are a non-empty vector of integers, of this length if any."""
-    if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
+def _checked_labels(name: str, labels: Array, length: int | None) -> Tensor:
+    """Return labels, or raise ValueError unless they are some integers, of this length if any."""
+    if str(getattr(labels, "dtype", "")) in ("bool", "torch.bool"):
+        labels = labels * 1  # type: ignore[operator]  # a yes or no is a label like others
+    labels = as_rows(labels, name, ndim=None)
+    if labels.ndim != 1 or not len(labels):
         raise ValueError(
             f"{name} have shape {tuple(labels.shape)} and type {labels.dtype}; expected a vector "
             "of integers, one per item: number the values, as pandas.factorize does"
@@ -212,17 +220,18 @@ def _check_labels(name: str, labels: Tensor, length: int | None) -> None:
             f"there are {length} entries in groups but {len(labels)} {name}; expected one of each "
             "per item: drop the items without a label from both"
         )
+    return labels
 
 
-def _contingency(groups: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _contingency(groups: Array, labels: Array) -> tuple[Tensor, Tensor]:
     """Count how often each pair of a group and a label occurs.
 
     Returns:
         The pairs that occur, (P, 2) int64, with groups and labels numbered from 0; and how often
         each occurs, (P,) int64.
     """
-    _check_labels("groups", groups, None)
-    _check_labels("labels", labels, len(groups))
+    groups = _checked_labels("groups", groups, None)
+    labels = _checked_labels("labels", labels, len(groups))
     numbered = [torch.unique(column, return_inverse=True)[1] for column in (groups, labels)]
     pairs, counts = torch.unique(torch.stack(numbered, 1), dim=0, return_counts=True)
     return pairs, counts

@@ -27,7 +27,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.rows import check_finite
+from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.ops.sinkhorn import transport_plan
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.quantizer import sum_of_codewords
@@ -45,13 +47,13 @@ class Resolved(NamedTuple):
     added_error: Tensor
 
 
-def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -> Resolved:
+def resolve(latents: Array, codes: Array, codebooks: Tensor, remedy: Remedy) -> Resolved:
     """Apply a remedy to the collisions of a catalogue.
 
     Args:
-        latents: shape (N, D), float32 or float64: the result of `RQVAE.encode` for the item
-            vectors.
-        codes: shape (N, L), int64: the result of `RQVAE.assign` for the same vectors.
+        latents: shape (N, D), numbers, of which all but float64 are computed with in float32: the
+            result of `RQVAE.encode` for the item vectors.
+        codes: shape (N, L), whole numbers: the result of `RQVAE.assign` for the same vectors.
         codebooks: shape (L, K, D): `RQVAE.quantizer.codebooks`. They are converted to the dtype of
             the latents.
         remedy: `keep_codes`, `balance_last_level` or `take_nearest_free`, or a functools.partial of
@@ -61,15 +63,11 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
         The catalogue, the moved items and the added error, all on the CPU.
 
     Raises:
-        ValueError: if the shapes do not match, if latents have another dtype or are not finite, or
-            if a code is outside its codebook.
+        ValueError: if the shapes do not match, if latents are not finite, or if a code is outside
+            its codebook.
     """
-    if latents.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"latents have type {latents.dtype}; expected float32 or float64, to tell near "
-            "codewords apart: pass latents.float()"
-        )
-    latents, codes = latents.detach().cpu(), codes.cpu()
+    latents = as_vectors(latents, "latents").detach().cpu()
+    codes = as_rows(codes, "codes", ndim=2).cpu()
     codebooks = codebooks.detach().cpu().to(latents.dtype)
     if codebooks.ndim != 3:
         raise ValueError(
@@ -85,10 +83,13 @@ def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -
     check_finite(latents, "latents")
     SemanticIDs(codes, [size] * num_levels)  # raises ValueError for codes outside the codebooks
     resolved = remedy(latents, codes, codebooks)  # (N, L)
+    scale = torch.maximum(scale_of(latents), scale_of(codebooks))
+    latents, codebooks = latents / scale, codebooks / scale
+    added = _errors(latents, resolved, codebooks) - _errors(latents, codes, codebooks)
     return Resolved(
         SemanticIDs(resolved, [size] * num_levels),
         (resolved != codes).any(1),
-        _errors(latents, resolved, codebooks) - _errors(latents, codes, codebooks),
+        added * scale * scale,
     )
 
 
@@ -221,7 +222,12 @@ def _colliding(codes: Tensor, codebooks: Tensor) -> Tensor:
 
 
 def _squared_distances(x: Tensor, codebook: Tensor) -> Tensor:
-    """Return the squared distances (N, K) between vectors (N, D) and codewords (K, D)."""
+    """Return the squared distances (N, K) between vectors (N, D) and codewords (K, D), up to scale.
+
+    They are divided by the square of the larger scale of both, so they only compare.
+    """
+    scale = torch.maximum(scale_of(x), scale_of(codebook))
+    x, codebook = x / scale, codebook / scale
     norms = x.square().sum(1, keepdim=True) + codebook.square().sum(1)  # (N, K)
     return norms.addmm_(x, codebook.T, alpha=-2)
 

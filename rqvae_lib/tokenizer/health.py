@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
@@ -90,12 +91,12 @@ def catalogue_health(ids: SemanticIDs, errors: Tensor, trained: int) -> Catalogu
 
 
 @torch.no_grad()
-def quantization_errors(model: RQVAE, vectors: Tensor, codes: Tensor) -> Tensor:
+def quantization_errors(model: RQVAE, vectors: Array, codes: Array) -> Tensor:
     """Return how far each item's codewords are from what they stand for.
 
     Args:
         model: the tokenizer.
-        vectors: shape (N, input_dim), float32.
+        vectors: shape (N, input_dim), numbers.
         codes: the result of `model.assign` for them, (N, L) int64.
 
     Returns:
@@ -104,6 +105,7 @@ def quantization_errors(model: RQVAE, vectors: Tensor, codes: Tensor) -> Tensor:
     Raises:
         ValueError: as `RQVAE.encode`.
     """
+    vectors, codes = as_vectors(vectors, "vectors"), as_rows(codes, "codes", ndim=2)
     errors = torch.empty(len(vectors))
     for rows in row_blocks(len(vectors)):
         latents = model.encode(vectors[rows])  # (block, D)
@@ -112,7 +114,7 @@ def quantization_errors(model: RQVAE, vectors: Tensor, codes: Tensor) -> Tensor:
     return errors
 
 
-def gini(counts: Tensor) -> float:
+def gini(counts: Array) -> float:
     """Return the Gini coefficient of counts: how unevenly items are spread over codewords.
 
     It is the mean difference between two counts, over all ordered pairs, divided by twice the mean.
@@ -123,7 +125,7 @@ def gini(counts: Tensor) -> float:
     Returns:
         0 if all counts are equal, 1 − 1/K if one codeword has all items; 0 without items.
     """
-    ordered = counts.double().sort()[0]  # (K,)
+    ordered = as_rows(counts, "counts").double().sort()[0]  # (K,)
     total = float(ordered.sum())
     if total == 0:
         return 0.0

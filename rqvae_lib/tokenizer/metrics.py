@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -46,12 +47,12 @@ class TokenizerMetrics:
 
 
 @torch.no_grad()
-def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
+def tokenizer_metrics(model: RQVAE, embeddings: Array) -> TokenizerMetrics:
     """Measure a tokenizer on a whole catalogue.
 
     Args:
         model: in evaluation or training mode. It is not changed.
-        embeddings: shape (N, input_dim), float32, on the model's device.
+        embeddings: shape (N, input_dim), numbers, on the model's device.
 
     Raises:
         ValueError: as `RQVAE.encode`.
@@ -68,11 +69,11 @@ def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
     )
 
 
-def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
+def code_usage(codes: Array, codebook_size: int) -> CodeUsage:
     """Measure how much of each level's codebook is used. A collapse shows here first.
 
     Args:
-        codes: shape (N, L), int64, each in [0, codebook_size).
+        codes: shape (N, L), whole numbers, each in [0, codebook_size).
         codebook_size: K, the number of codewords per level.
 
     Returns:
@@ -80,10 +81,17 @@ def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
         near 1. K codewords in equal use have the perplexity K.
 
     Raises:
-        ValueError: if there are no rows.
+        ValueError: if there are no rows, or codes are not a matrix of such numbers.
     """
+    codes = as_rows(codes, "codes", ndim=2)
     if not len(codes):
         raise ValueError("codes has no rows; expected one per item: pass the codes of a catalogue")
+    if not 0 <= int(codes.min()) <= int(codes.max()) < codebook_size:
+        raise ValueError(
+            f"the codes are from {int(codes.min())} to {int(codes.max())}; expected 0 to "
+            f"{codebook_size - 1}: leave out the disambiguation code, or pass the right "
+            "codebook_size"
+        )
     counts = torch.stack([torch.bincount(level, minlength=codebook_size) for level in codes.T])
     shares = counts / len(codes)  # (L, K)
     entropy = -torch.special.xlogy(shares, shares).sum(1)  # (L,), nats

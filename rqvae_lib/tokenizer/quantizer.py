@@ -27,12 +27,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.estimators import (
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
+from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
 
 
@@ -132,7 +134,7 @@ class ResidualQuantizer(nn.Module):
         if self.training and self.estimator == "gumbel":
             return self._mix(z)
         residual, summed = z, torch.zeros_like(z)
-        loss = z.new_zeros(len(z))
+        loss = torch.zeros_like(z[:, 0])  # a size in Python would be recorded in a trace
         reached, codes = [], []  # the input of each level, (B, D), and its codes, (B,)
         for codebook in self.codebooks:
             reached.append(residual.detach())
@@ -170,16 +172,23 @@ class ResidualQuantizer(nn.Module):
         return quantized
 
     @torch.no_grad()
-    def encode(self, z: Tensor) -> Tensor:
-        """Return the codes of vectors (B, D), the nearest codeword at each level: (B, L) int64."""
-        residual, codes = z, []
+    def encode(self, z: Array) -> Tensor:
+        """Return the codes of vectors (B, D), the nearest codeword at each level: (B, L) int64.
+
+        Raises:
+            ValueError: if z is not a matrix of numbers as wide as a codeword.
+        """
+        residual, codes = self._read(z), []
         for codebook in self.codebooks:
             level_codes = nearest(residual, codebook)
             residual = residual - F.embedding(level_codes, codebook)
             codes.append(level_codes)
         return torch.stack(codes, 1)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def _read(self, z: Array) -> Tensor:
+        return as_vectors(z, "z", dtype=self.codebooks.dtype, width=self.codebooks.shape[2])
+
+    def decode(self, codes: Array) -> Tensor:
         """Return the sum of the codewords.
 
         Args:
@@ -189,8 +198,10 @@ class ResidualQuantizer(nn.Module):
             The vectors, shape (B, D).
 
         Raises:
-            ValueError: if there are more codes than levels.
+            ValueError: if codes are not a matrix of whole numbers, or there are more codes than
+                levels.
         """
+        codes = as_rows(codes, "codes", ndim=2)
         if codes.shape[1] > len(self.codebooks):
             raise ValueError(
                 f"codes have {codes.shape[1]} columns, but there are {len(self.codebooks)} levels: "
@@ -199,7 +210,7 @@ class ResidualQuantizer(nn.Module):
         return sum_of_codewords(codes, self.codebooks)
 
     @torch.no_grad()
-    def residual_norms(self, z: Tensor) -> Tensor:
+    def residual_norms(self, z: Array) -> Tensor:
         """Return the mean length of each level's input, and of the residual after the last level.
 
         Args:
@@ -208,14 +219,16 @@ class ResidualQuantizer(nn.Module):
         Returns:
             shape (L + 1,). A level that does not reduce the length has learned nothing.
         """
+        z = self._read(z)
         codes = self.encode(z)
         left = [z - self.decode(codes[:, :level]) for level in range(codes.shape[1] + 1)]
-        return torch.stack([residual.norm(dim=1).mean() for residual in left])
+        scale = scale_of(z)
+        return torch.stack([(residual / scale).norm(dim=1).mean() for residual in left]) * scale
 
     @torch.no_grad()
     def init_codebooks(
         self,
-        z: Tensor,
+        z: Array,
         *,
         generator: torch.Generator,
         num_iterations: int = 10,
@@ -235,7 +248,7 @@ class ResidualQuantizer(nn.Module):
             ValueError: as `kmeans`, for fewer vectors than codewords, or a number that is not
                 finite.
         """
-        residual = z
+        residual = self._read(z)
         for codebook in self.codebooks:
             result = kmeans(
                 residual,

@@ -7,8 +7,20 @@ ID.
 
 Each input feature is standardized. Sentence embeddings have a large common mean, and without
 standardization most of the reconstruction would go into it, and not into what distinguishes items.
-Losses are summed over features, not averaged, so that the weight of reconstruction relative to
-commitment does not shrink as embeddings get wider.
+So the unit of the embeddings does not matter: in another unit, they get the same codes. Losses are
+summed over features, not averaged, so that the weight of reconstruction relative to commitment does
+not shrink as embeddings get wider.
+
+A trained RQ-VAE can leave Python. `forward` in evaluation mode does the same with each row, so
+`torch.export` and `torch.jit.trace` record it for batches of any size, and `Coder` is a module that
+does nothing else but turn embeddings into codes:
+
+    program = torch.export.export(
+        Coder(rqvae), (embeddings,), dynamic_shapes=({0: torch.export.Dim("rows")},)
+    )
+
+The methods that read a whole catalogue in blocks, `assign`, `encode` and `tokenize`, cannot be
+recorded and say so.
 
 Source: Rajput et al., TIGER, arXiv 2305.05065, §3.1 and §4 (encoder 512-256-128, latent 32, ReLU,
 3 levels of 256 codewords, β = 0.25).
@@ -23,7 +35,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
+from rqvae_lib.ops.kmeans import is_recorded
 from rqvae_lib.ops.rows import BLOCK_ROWS, check_finite, row_blocks
+from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
@@ -80,15 +95,21 @@ class RQVAE(nn.Module):
         self.register_buffer("mean", torch.zeros(config.input_dim))
         self.register_buffer("std", torch.ones(config.input_dim))
 
-    def forward(self, embeddings: Tensor) -> RQVAEOutput:
+    def forward(self, embeddings: Array) -> RQVAEOutput:
         """Encode, quantize and decode embeddings, and compute the loss.
 
         Args:
-            embeddings: shape (B, input_dim), float32, not standardized.
+            embeddings: shape (B, input_dim), numbers, not standardized.
 
         Raises:
             ValueError: as `standardize`.
+            RuntimeError: if it is exported or traced in training mode, which changes the codebooks.
         """
+        if self.training and is_recorded() and not torch.compiler.is_dynamo_compiling():
+            raise RuntimeError(
+                "an RQ-VAE in training mode moves its codewords at each call, which an export or a "
+                "trace cannot record: call .eval() first"
+            )
         x = self.standardize(embeddings)
         latents = self.encoder(x).float()  # (B, D); under autocast, only the MLPs run in bf16
         with torch.autocast(latents.device.type, enabled=False):
@@ -104,14 +125,14 @@ class RQVAE(nn.Module):
             quantization_loss,
         )
 
-    def autoencoder_loss(self, embeddings: Tensor) -> Tensor:
+    def autoencoder_loss(self, embeddings: Array) -> Tensor:
         """Return the reconstruction loss () without the quantizer between encoder and decoder.
 
         A random encoder maps all items to nearly the same place, where k-means finds little
         structure. A few hundred steps on this loss before the codebooks start spread the items out.
 
         Args:
-            embeddings: shape (B, input_dim), float32.
+            embeddings: shape (B, input_dim), numbers.
 
         Raises:
             ValueError: as `standardize`.
@@ -121,32 +142,31 @@ class RQVAE(nn.Module):
         loss: Tensor = (rebuilt - x).square().sum(1).mean()
         return loss
 
-    def standardize(self, embeddings: Tensor) -> Tensor:
+    def standardize(self, embeddings: Array) -> Tensor:
         """Return embeddings (B, input_dim) with mean 0 and spread 1 in each feature.
 
         Raises:
-            ValueError: if embeddings have another dtype or width than this RQ-VAE reads.
+            ValueError: if embeddings are not a matrix of numbers of the width that this RQ-VAE
+                reads.
         """
-        self._check(embeddings)
+        embeddings = self._read(embeddings)
         return (embeddings - self.mean).div_(self.std)
 
-    def _check(self, embeddings: Tensor) -> None:
-        if embeddings.dtype != self.mean.dtype:
+    def _read(self, embeddings: Array) -> Tensor:
+        """Return embeddings as a tensor (N, input_dim) of the model's dtype."""
+        found = as_vectors(embeddings, "embeddings", dtype=self.mean.dtype)
+        if found.shape[1] != self.config.input_dim:
             raise ValueError(
-                f"embeddings are {embeddings.dtype}; this RQ-VAE reads {self.mean.dtype}: convert "
-                "them with .float()"
-            )
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.config.input_dim:
-            raise ValueError(
-                f"embeddings have shape {tuple(embeddings.shape)}; this RQ-VAE reads rows of "
+                f"embeddings have shape {tuple(found.shape)}; this RQ-VAE reads rows of "
                 f"{self.config.input_dim} numbers: use the encoder that it was trained on"
             )
+        return found
 
-    def fit_to_data(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
+    def fit_to_data(self, embeddings: Array, *, generator: torch.Generator) -> None:
         """Measure the standardization and start the codebooks, on the whole catalogue.
 
         Args:
-            embeddings: shape (N, input_dim), float32, N ≥ K.
+            embeddings: shape (N, input_dim), numbers, N ≥ K.
             generator: source of the draws for the k-means++ starts, on the device of embeddings.
 
         Raises:
@@ -157,34 +177,43 @@ class RQVAE(nn.Module):
         self.init_codebooks(embeddings, generator=generator)
 
     @torch.no_grad()
-    def fit_standardization(self, embeddings: Tensor) -> None:
+    def fit_standardization(self, embeddings: Array) -> None:
         """Measure the mean and the spread of each feature on the whole catalogue.
 
         Args:
-            embeddings: shape (N, input_dim), float32, N ≥ K. Too few rows are refused now, before
+            embeddings: shape (N, input_dim), numbers, N ≥ K. Too few rows are refused now, before
                 any training, because they could not fill the codebooks later.
 
         Raises:
             ValueError: as `fit_to_data`.
         """
-        self._check(embeddings)
+        embeddings = self._read(embeddings)
         check_finite(embeddings, "embeddings")
         if len(embeddings) < self.config.codebook_size:
             raise ValueError(
                 f"{len(embeddings)} items cannot fill codebooks of {self.config.codebook_size} "
                 "codewords: use a smaller codebook_size"
             )
-        self.mean.copy_(embeddings.mean(0))
-        # A constant feature carries no information; spread 1 keeps it at zero.
-        spread = embeddings.std(0, correction=0)
-        self.std.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+        unit = _unit_of(embeddings)
+        if unit != 1:
+            embeddings = embeddings / unit
+        low, high = embeddings.aminmax(dim=0)
+        mean, spread = embeddings.mean(0), embeddings.std(0, correction=0)
+        # A constant feature carries no information; a spread of one unit keeps it at zero. Rounding
+        # may leave it a little spread, which is small beside its own values or other features.
+        varied = spread[spread > 0]
+        usual = varied.median() if len(varied) else spread.new_zeros(())
+        constant = spread <= 1e-6 * torch.maximum(usual, torch.maximum(low.abs(), high.abs()))
+        exact = torch.where(low == high, low + 0.0, mean)  # + 0.0: no −0.0
+        self.mean.copy_(exact * unit)
+        self.std.copy_(torch.where(constant, torch.ones_like(spread), spread) * unit)
 
     @torch.no_grad()
-    def init_codebooks(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
+    def init_codebooks(self, embeddings: Array, *, generator: torch.Generator) -> None:
         """Start the codebooks with k-means on the latents of the current encoder.
 
         Args:
-            embeddings: the whole catalogue, shape (N, input_dim), float32, N ≥ K.
+            embeddings: the whole catalogue, shape (N, input_dim), numbers, N ≥ K.
             generator: source of the draws for the k-means++ starts, on the device of embeddings.
 
         Raises:
@@ -201,13 +230,15 @@ class RQVAE(nn.Module):
         )
 
     @torch.no_grad()
-    def encode(self, embeddings: Tensor) -> Tensor:
+    def encode(self, embeddings: Array) -> Tensor:
         """Return the latents (N, D) of embeddings (N, input_dim), before quantization.
 
         Raises:
             ValueError: as `standardize`, or if embeddings are not finite.
+            RuntimeError: if it is exported or traced; see `Coder`.
         """
-        self._check(embeddings)
+        _refuse_recording("encode")
+        embeddings = self._read(embeddings)
         latents = self.mean.new_empty(len(embeddings), self.config.latent_dim)
         for rows, block in self._latent_blocks(embeddings):
             latents[rows] = block
@@ -226,18 +257,16 @@ class RQVAE(nn.Module):
             yield rows, self.encoder(x)
 
     @torch.no_grad()
-    def assign(self, embeddings: Tensor) -> Tensor:
+    def assign(self, embeddings: Array) -> Tensor:
         """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
 
         Raises:
             ValueError: as `encode`, or if the codebooks were never fitted to a catalogue.
+            RuntimeError: if it is exported or traced; see `Coder`.
         """
-        if not self.quantizer.initialized:
-            raise ValueError(
-                "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
-                "fit_to_data first, or load a trained RQ-VAE"
-            )
-        self._check(embeddings)
+        _refuse_recording("assign")
+        self._check_fitted()
+        embeddings = self._read(embeddings)
         codes = torch.empty(
             len(embeddings), self.config.num_levels, dtype=torch.int64, device=embeddings.device
         )
@@ -245,14 +274,22 @@ class RQVAE(nn.Module):
             codes[rows] = self.quantizer.encode(latents)
         return codes
 
-    def tokenize(self, embeddings: Tensor) -> SemanticIDs:
+    def _check_fitted(self) -> None:
+        if not self.quantizer.initialized:
+            raise ValueError(
+                "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
+                "fit_to_data first, or load a trained RQ-VAE"
+            )
+
+    def tokenize(self, embeddings: Array) -> SemanticIDs:
         """Return the catalogue of semantic IDs of the items with these embeddings (N, input_dim).
 
         Row i is item i. A disambiguation code tells apart items with the same codes.
 
         Raises:
-            ValueError: as `assign`.
+            ValueError, RuntimeError: as `assign`.
         """
+        _refuse_recording("tokenize")
         return SemanticIDs(self.assign(embeddings), self.sizes)
 
     @property
@@ -261,26 +298,72 @@ class RQVAE(nn.Module):
         return (self.config.codebook_size,) * self.config.num_levels
 
     @torch.no_grad()
-    def variance_lost(self, embeddings: Tensor, codes: Tensor) -> float:
+    def variance_lost(self, embeddings: Array, codes: Array) -> float:
         """Return the share of the embeddings' variance that is lost when codes replace them.
 
         It is measured on standardized embeddings, around the mean that `fit_to_data` found.
 
         Args:
-            embeddings: shape (N, input_dim), float32.
+            embeddings: shape (N, input_dim), numbers.
             codes: the result of `assign` for them, (N, L) int64, or its first columns, (N, l).
 
         Returns:
             0 is perfect. 1 is no better than always predicting the mean.
+
+        Raises:
+            ValueError: as `standardize`, or if codes are not a matrix of whole numbers.
         """
+        embeddings, codes = self._read(embeddings), as_rows(codes, "codes", ndim=2)
         lost = total = 0.0
         for rows in row_blocks(len(embeddings)):
             x = self.standardize(embeddings[rows])
             rebuilt = self.decoder(self.quantizer.decode(codes[rows]))
             lost += float((rebuilt - x).square().sum())
             total += float(x.square().sum())
-        # If all items are equal, their only variance is rounding.
+        # If all items are equal, their only variance is rounding. (x has no unit.)
         return lost / total if total > 1e-6 * len(embeddings) else 0.0
+
+
+class Coder(nn.Module):
+    """Embeddings (B, input_dim) → codes (B, L), as a module to export or to trace.
+
+    The codes are those of `RQVAE.assign`. A number that is not finite is not refused.
+
+    Args:
+        rqvae: a trained RQ-VAE. It is shared, not copied.
+
+    Raises:
+        ValueError: if its codebooks were never fitted to a catalogue.
+    """
+
+    def __init__(self, rqvae: RQVAE) -> None:
+        super().__init__()
+        rqvae._check_fitted()
+        self.rqvae = rqvae
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the codes (B, L) int64 of embeddings (B, input_dim), float32."""
+        latents = self.rqvae.encoder(self.rqvae.standardize(embeddings)).float()
+        return self.rqvae.quantizer.encode(latents)
+
+
+def _refuse_recording(method: str) -> None:
+    """Raise RuntimeError if a method that works in blocks is exported or traced."""
+    if is_recorded() and not torch.compiler.is_dynamo_compiling():
+        raise RuntimeError(
+            f"RQVAE.{method} reads a catalogue in blocks, so an export or a trace of it would hold "
+            "for this number of rows only: export or trace Coder(rqvae), of tokenizer.rqvae"
+        )
+
+
+def _unit_of(embeddings: Tensor) -> float:
+    """Return a power of two that is not far above the largest number.
+
+    It goes in steps of 2³², so that it is 1 for embeddings in any usual unit: those whose largest
+    number is between .004 and 8 million.
+    """
+    _, exponent = math.frexp(float(scale_of(embeddings)))
+    return math.ldexp(1.0, 32 * ((exponent + 7) // 32))
 
 
 def mlp(widths: Sequence[int]) -> nn.Sequential:

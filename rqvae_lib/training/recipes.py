@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
+from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import tensors_sha256
@@ -23,6 +24,7 @@ from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, HistoryModelConfig, SASRecConfig
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.seeding import seeded
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
@@ -32,11 +34,11 @@ from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, Trai
 from rqvae_lib.training.loop import LogEntry, train
 
 
-def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
+def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     """Return an RQ-VAE with random weights and codebooks from k-means on the catalogue.
 
     Args:
-        embeddings: shape (N, config.input_dim), float32, on the CPU.
+        embeddings: shape (N, config.input_dim), numbers, on the CPU.
         config: the architecture. One from `RQVAEConfig.residual_kmeans` needs no more training.
         seed: the seed of the weights and of k-means.
 
@@ -53,7 +55,7 @@ def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
 
 
 def train_rqvae(
-    embeddings: Tensor | ItemVectors,
+    embeddings: Array | ItemVectors,
     config: RQVAEConfig | None = None,
     training: TrainingConfig = RQVAE_TRAINING,
     *,
@@ -71,7 +73,7 @@ def train_rqvae(
     the codebooks. Then everything is trained together.
 
     Args:
-        embeddings: shape (N, input_dim), float32, with at least as many rows as codewords in a
+        embeddings: shape (N, input_dim), numbers, with at least as many rows as codewords in a
             codebook; or the result of `item_vectors`, whose hash is then computed only once for
             the training and the checkpoint's card.
         config: the architecture. By default TIGER's, for embeddings of this width.
@@ -94,8 +96,9 @@ def train_rqvae(
             `training.loop.train`. Also ValueError if the architecture has nothing to train, or is
             not that of `start_from`.
     """
-    vectors = embeddings if isinstance(embeddings, ItemVectors) else ItemVectors(embeddings)
-    embeddings = vectors.tensor
+    if not isinstance(embeddings, ItemVectors):
+        embeddings = ItemVectors(as_vectors(embeddings, "embeddings", dtype=torch.float32))
+    vectors, embeddings = embeddings, embeddings.tensor
     model = _rqvae_to_train(embeddings, config, training.seed, start_from).to(device)
     starting = not start_from and not resume
     on_device = embeddings.to(device)
@@ -168,7 +171,7 @@ def _rqvae_to_train(
 
 def train_recommender(
     ids: SemanticIDs,
-    histories: Histories,
+    histories: HistoryLists,
     config: HistoryModelConfig | None = None,
     training: TrainingConfig = RECOMMENDER_TRAINING,
     *,
@@ -181,7 +184,7 @@ def train_recommender(
 
     Args:
         ids: the catalogue whose IDs the model will generate.
-        histories: the training histories, a split's `train`.
+        histories: the training histories, a split's `train`; or lists of item rows.
         config: an instance of any class in `models.configs.CONFIGS`. By default a
             `DecoderOnlyConfig`.
         training: steps, batch size, learning rate and seed.
@@ -197,6 +200,7 @@ def train_recommender(
             is of another class.
     """
     config = config or DecoderOnlyConfig()
+    histories = as_flat_histories(histories)
     histories.check_items(len(ids))
     with seeded(training.seed):
         model = new_recommender(config, ids)
@@ -214,7 +218,7 @@ def train_recommender(
 
 
 def train_sasrec(
-    histories: Histories,
+    histories: HistoryLists,
     config: SASRecConfig,
     training: TrainingConfig = RECOMMENDER_TRAINING,
     *,
@@ -226,7 +230,7 @@ def train_sasrec(
     """Train a SASRec.
 
     Args:
-        histories: the training histories, a split's `train`.
+        histories: the training histories, a split's `train`; or lists of item rows.
         config: the architecture, and the size of the catalogue.
         training, device, state_path, resume, progress: as `train_recommender`.
 
@@ -237,6 +241,7 @@ def train_sasrec(
         ValueError, CheckpointError, OSError, FloatingPointError: as `training.loop.train`. Also
             ValueError if the histories name an item outside the catalogue.
     """
+    histories = as_flat_histories(histories)
     histories.check_items(config.num_items)
     with seeded(training.seed):
         model = SASRec(config)

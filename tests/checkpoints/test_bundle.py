@@ -351,6 +351,12 @@ def test_ids_are_of_the_bundles_type() -> None:
     assert found.items["item_id"].tolist() == ["128", "129", "130", "131"]
     with pytest.raises(ValueError, match="row 1: found the id '007', expected a whole number"):
         read_arrivals(pd.DataFrame({"item_id": ["1001", "007"]}), bundle())
+    with pytest.raises(ValueError, match=r"row 0: found the id '9{20}', expected a whole number"):
+        read_arrivals(pd.DataFrame({"item_id": ["9" * 20, "7"]}), bundle())
+    for same in (["128", "7"], pd.Categorical([128.0, 7.0]), pd.array([128, 7], "int64[pyarrow]")):
+        found = read_arrivals(pd.DataFrame({"item_id": same}), bundle())
+        assert found.items["item_id"].tolist() == [128, 7]
+        assert found.items["item_id"].dtype == "int64"
 
 
 def test_a_missing_text_is_made_as_a_dataset_makes_it() -> None:

@@ -536,9 +536,12 @@ BAD_IDS = [
     (pd.array([1, None, 2, 3], "Int64"), "row 1, column 'sku': found nothing, expected an id"),
     ([Decimal(1), Decimal("1.5")] * 2, "row 1, column 'sku': found Decimal('1.5'), expected a wh"),
     ([2**64, 1, 2, 3], "row 0, column 'sku': found 18446744073709551616, expected an id of 64"),
-    ([UUID(int=5), "a", "b", "c"], "row 1, column 'sku': found 'a', expected ids of one type"),
-    ([b"a", b"b", b"c", b"d"], "row 0, column 'sku': found b'a', expected ids of one type"),
-    ([[1], [2], [3], [4]], "row 0, column 'sku': found [1], expected ids of one type"),
+    ([UUID(int=5), 1, "b", "c"], "row 1, column 'sku': found 1, expected ids of one type"),
+    (
+        [b"\xff", b"b", b"c", b"d"],
+        "row 0, column 'sku': found b'\\xff', expected a whole number or text: convert",
+    ),
+    ([[1], [2], [3], [4]], "row 0, column 'sku': found [1], expected a whole number or text"),
     (pd.to_datetime(["2020-01-01"] * 4), "row 0, column 'sku': found Timestamp("),
     ([True, False, True, True], "row 0, column 'sku': found True, expected a whole number or text"),
 ]

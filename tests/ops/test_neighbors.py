@@ -74,7 +74,7 @@ def test_a_blind_map_gets_one_half() -> None:
     ("x", "k", "message"),
     [
         (torch.zeros(5), 1, "shape \\(5,\\)"),
-        (torch.zeros(5, 2, dtype=torch.int64), 1, "int64"),
+        (torch.zeros(5, 2, dtype=torch.bool), 1, "torch.bool"),
         (torch.zeros(5, 2), 0, "k is 0"),
         (torch.zeros(5, 2), 5, "4 neighbors"),
         (torch.full((5, 2), torch.nan), 1, "row 0 of x"),

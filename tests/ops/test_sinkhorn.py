@@ -108,7 +108,7 @@ def test_equal_costs_give_equal_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "costs", [torch.zeros(3), torch.zeros(0, 3), torch.zeros(3, 0), torch.tensor([[0.0, math.nan]])]
+    "costs", [torch.zeros(0, 3), torch.zeros(3, 0), torch.tensor([[0.0, math.nan]])]
 )
 def test_costs_that_are_no_finite_matrix_are_refused(costs: Tensor) -> None:
     with pytest.raises(ValueError, match="costs have shape"):

@@ -186,7 +186,7 @@ def test_wrong_arguments_are_named() -> None:
     codes = skewed_codes()
     with pytest.raises(ValueError, match="length is 4; items with 3 codes"):
         prefix_groups(codes, 4)
-    with pytest.raises(ValueError, match="expected an int64 matrix"):
+    with pytest.raises(ValueError, match=r"codes holds numbers of type torch.float32"):
         expected_collision_rate(codes.float())
     with pytest.raises(ValueError, match="expected an int64 matrix"):
         conditional_entropies(codes[:0])
@@ -197,7 +197,7 @@ def test_wrong_arguments_are_named() -> None:
     for measure in (purity, pair_precision, normalized_mutual_information):
         with pytest.raises(ValueError, match="4 entries in groups but 3 labels"):
             measure(groups, groups[:3])
-        with pytest.raises(ValueError, match=r"labels have shape \(4,\) and type torch.float32"):
+        with pytest.raises(ValueError, match=r"labels holds numbers of type torch.float32"):
             measure(groups, torch.ones(4))
         with pytest.raises(ValueError, match="groups have shape"):
             measure(groups[:0], groups[:0])

@@ -203,7 +203,9 @@ def test_items_with_the_same_vector_stay_together() -> None:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     latents, codes, codebooks = tokenized(5)
-    for bad in (latents[:4], latents[:, :1], latents[0]):
+    with pytest.raises(ValueError, match=r"latents is one vector, of shape \(2,\)"):
+        resolve(latents[0], codes, codebooks, keep_codes)
+    for bad in (latents[:4], latents[:, :1]):
         with pytest.raises(ValueError, match=r"latents have shape .* expected \(5, 2\)"):
             resolve(bad, codes, codebooks, keep_codes)
     with pytest.raises(ValueError, match="codebooks have shape"):
@@ -233,10 +235,15 @@ def test_codebooks_of_another_type_are_converted_to_the_latents(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
-def test_latents_of_half_precision_are_refused_by_name(dtype: torch.dtype) -> None:
-    latents, codes, codebooks = tokenized(5)
-    with pytest.raises(ValueError, match=rf"latents have type {dtype}; .*float32 or float64"):
-        resolve(latents.to(dtype), codes, codebooks, keep_codes)
+def test_latents_of_another_type_are_computed_with_in_float32(dtype: torch.dtype) -> None:
+    latents, codes, codebooks = tokenized(9)
+    latents = (8 * latents).to(dtype)
+    for remedy in REMEDIES.values():
+        found = resolve(latents, codes, codebooks, remedy)
+        expected = resolve(latents.float(), codes, codebooks, remedy)
+        assert found.ids.sha256 == expected.ids.sha256
+        assert found.added_error.dtype == torch.float32
+        assert torch.equal(found.added_error, expected.added_error)
 
 
 def test_a_remedy_with_other_settings() -> None:

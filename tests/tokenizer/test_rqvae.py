@@ -188,7 +188,7 @@ def test_another_width_is_refused_everywhere(shape: tuple[int, ...]) -> None:
         lambda x: model.init_codebooks(x, generator=seeded()),
         lambda x: model.fit_to_data(x, generator=seeded()),
     ):
-        with pytest.raises(ValueError, match="reads rows of 6 numbers"):
+        with pytest.raises(ValueError, match=r"reads rows of 6|is one vector|expected a matrix"):
             read(wrong)
 
 
@@ -521,10 +521,16 @@ def test_a_catalogue_that_is_refused_changes_nothing(num_items: int) -> None:
         assert torch.equal(value, before[name]), name
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
-def test_another_number_type_is_refused_with_what_to_do(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+def test_another_number_type_is_converted(dtype: torch.dtype) -> None:
     model = fitted()
     x = embeddings().to(dtype)
-    for read in (model.assign, model.encode, model.standardize, model):
-        with pytest.raises(ValueError, match=rf"{dtype}; this RQ-VAE reads torch.float32: convert"):
-            read(x)
+    for read in (model.assign, model.encode, model.standardize, lambda x: model(x).codes):
+        assert torch.equal(read(x), read(x.float()))
+
+
+def test_numbers_that_float32_cannot_hold_are_refused() -> None:
+    model = fitted()
+    for unit in (1e60, 1e-60):
+        with pytest.raises(ValueError, match=r"embeddings holds numbers up to .* another unit"):
+            model.assign(embeddings().double() * unit)

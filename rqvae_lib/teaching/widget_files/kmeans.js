@@ -176,16 +176,15 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     const sizes = codewords.map((_, code) => (codes ? codes.filter((other) => other === code).length : null));
     codewordLayer.replaceChildren(...at.map(([x, y], code) => {
       const dead = sizes[code] === 0;
-      const group = ui.el("g", { class: dead ? "codeword dead" : "codeword", transform: `translate(${x} ${y})`,
+      const mark = ui.pin(x, y, null, { class: dead ? "codeword dead" : "codeword",
         "data-x": codewords[code][0], "data-y": codewords[code][1] });
-      const mark = ui.el("g", { style: "transform: scale(calc(var(--px) / 1px))" }, group);
       if (dead) ui.el("circle", { r: 7, fill: "var(--widget-paper)", stroke: "var(--widget-accent)", "stroke-width": 2.5 }, mark);
       for (const [stroke, width] of [["var(--widget-paper)", 6], ["var(--widget-text)", 3]]) {
         if (!dead) ui.el("path", { d: "M-5-5L5 5M-5 5L5-5", stroke, "stroke-width": width }, mark);
       }
       const text = dead ? `${code + 1} dead` : code + 1;
-      ui.el("text", { x: 9, y: -5, text, class: "widget-halo", style: "font-size: 13px; stroke-width: 3px" }, mark);
-      return group;
+      ui.el("text", { x: 9, y: -5, text, class: "widget-halo" }, mark);
+      return mark.parentNode;
     }));
     return sizes;
   }

@@ -127,7 +127,7 @@
       return made;
     }
 
-    /** An SVG of that many units, as wide as the column. A text in it keeps its size on the screen; `--px` is a pixel. */
+    /** An SVG of that many units, as wide as the column. A text in it keeps its size; `--px` is a pixel of the screen. */
     function stage(width, height, label, { description, widest = 1.5, parent } = {}) {
       const box = html("div", { class: "widget-stage" }, parent || body);
       const attributes = { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label };
@@ -138,10 +138,26 @@
         html("p", { id: name, class: "widget-hidden", text: description }, box);
         svg.setAttribute("aria-describedby", name);
       }
-      const measure = () => { if (svg.clientWidth) svg.style.setProperty("--px", `${width / svg.clientWidth}px`); };
+      const measure = () => { if (svg.clientWidth) svg.style.setProperty("--zoom", width / svg.clientWidth); };
       new ResizeObserver(measure).observe(svg);
       measure();
       return svg;
+    }
+
+    /** A group at a place of a stage whose content is measured in pixels of the screen, however wide the stage is. */
+    function pin(x, y, parent, attributes = {}) {
+      const outer = el("g", { transform: `translate(${x} ${y})`, ...attributes }, parent);
+      return el("g", { class: "widget-pin" }, outer);
+    }
+
+    /** An arrow on a stage; `attributes` are those of its line. */
+    function arrow([x1, y1], [x2, y2], parent, attributes = {}) {
+      const group = el("g", {}, parent), ink = attributes.stroke || "var(--widget-text)";
+      if (x1 === x2 && y1 === y2) return group;
+      el("line", { x1, y1, x2, y2, stroke: ink, "stroke-width": 2, ...attributes }, group);
+      const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+      el("path", { d: "M0 0L-9 4.5L-9-4.5Z", fill: ink, transform: `rotate(${turn})` }, pin(x2, y2, group));
+      return group;
     }
 
     /**
@@ -270,8 +286,8 @@
     const columns = () => html("div", { class: "widget-columns" }, body);
 
     return {
-      body, el, html, scale, random, cells, color, controls, button, slider, select, checkbox, columns, stage, drag,
-      player, say, legend,
+      body, el, html, scale, random, cells, color, controls, button, slider, select, checkbox, columns, stage, pin,
+      arrow, drag, player, say, legend,
     };
   }
 

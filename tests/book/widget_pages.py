@@ -68,5 +68,5 @@ def looks_well(watched: Watched) -> None:
     assert watched.remote == []
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [(rule["id"], node["html"][:200]) for rule in found for node in rule["nodes"]] == []
-    watched.console.clear()  # axe-core asks for the style sheets, which a page from the disk may not
+    watched.console.clear()  # axe-core asks for style sheets, which a page from the disk may not
     watched.errors.clear()

@@ -43,6 +43,29 @@
     };
   }
 
+  /**
+   * The Voronoi cells of points within a convex area: for each point the polygon of all places that are nearest to it,
+   * as a list of corners, empty where no place of the area is.
+   */
+  function cells(points, area) {
+    return points.map(([px, py], own) => {
+      let shape = area;
+      for (const [other, [qx, qy]] of points.entries()) {
+        if (other === own || shape.length === 0) continue;
+        if (px === qx && py === qy) { if (other < own) shape = []; continue; } // the first of equal points has the cell
+        // Cut along the line halfway: what is on the own side stays.
+        const [nx, ny] = [qx - px, qy - py], half = (qx * qx + qy * qy - px * px - py * py) / 2;
+        const beyond = ([x, y]) => x * nx + y * ny - half;
+        shape = shape.flatMap((here, i) => {
+          const next = shape[(i + 1) % shape.length], a = beyond(here), b = beyond(next), t = a / (a - b);
+          const crossing = [here[0] + t * (next[0] - here[0]), here[1] + t * (next[1] - here[1])];
+          return [...(a <= 0 ? [here] : []), ...(a < 0 !== b < 0 && a !== 0 && b !== 0 ? [crossing] : [])];
+        });
+      }
+      return shape;
+    });
+  }
+
   const color = (i) => `var(--widget-color-${((i % 8) + 8) % 8})`;
 
   function toolkit(root) {
@@ -104,9 +127,9 @@
       return made;
     }
 
-    /** An SVG of that many units, as wide as the column. A text in it keeps its size on the screen; `--px` is a pixel. */
-    function stage(width, height, label, { description, widest = 1.5 } = {}) {
-      const box = html("div", { class: "widget-stage" }, body);
+    /** An SVG of that many units, as wide as the column. A text in it keeps its size; `--px` is a pixel of the screen. */
+    function stage(width, height, label, { description, widest = 1.5, parent } = {}) {
+      const box = html("div", { class: "widget-stage" }, parent || body);
       const attributes = { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label };
       const svg = el("svg", attributes, box);
       svg.style.maxWidth = `${width * widest}px`;
@@ -115,10 +138,26 @@
         html("p", { id: name, class: "widget-hidden", text: description }, box);
         svg.setAttribute("aria-describedby", name);
       }
-      const measure = () => { if (svg.clientWidth) svg.style.setProperty("--px", `${width / svg.clientWidth}px`); };
+      const measure = () => { if (svg.clientWidth) svg.style.setProperty("--zoom", width / svg.clientWidth); };
       new ResizeObserver(measure).observe(svg);
       measure();
       return svg;
+    }
+
+    /** A group at a place of a stage whose content is measured in pixels of the screen, however wide the stage is. */
+    function pin(x, y, parent, attributes = {}) {
+      const outer = el("g", { transform: `translate(${x} ${y})`, ...attributes }, parent);
+      return el("g", { class: "widget-pin" }, outer);
+    }
+
+    /** An arrow on a stage; `attributes` are those of its line. */
+    function arrow([x1, y1], [x2, y2], parent, attributes = {}) {
+      const group = el("g", {}, parent), ink = attributes.stroke || "var(--widget-text)";
+      if (x1 === x2 && y1 === y2) return group;
+      el("line", { x1, y1, x2, y2, stroke: ink, "stroke-width": 2, ...attributes }, group);
+      const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+      el("path", { d: "M0 0L-9 4.5L-9-4.5Z", fill: ink, transform: `rotate(${turn})` }, pin(x2, y2, group));
+      return group;
     }
 
     /**
@@ -243,8 +282,12 @@
       return Object.assign(list, { replace });
     }
 
+    /** A row of stages, which stand one below the other where there is no room: the `parent` of each. */
+    const columns = () => html("div", { class: "widget-columns" }, body);
+
     return {
-      body, el, html, scale, random, color, controls, button, slider, select, checkbox, stage, drag, player, say, legend,
+      body, el, html, scale, random, cells, color, controls, button, slider, select, checkbox, columns, stage, pin,
+      arrow, drag, player, say, legend,
     };
   }
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python book/studies/umap_settings.py
 
-writes notebooks/results/07_settings.parquet: one row per movie of a sample of 600, and for each map
-the columns NAME_x and NAME_y, whole numbers from 0 to 4095. It takes about half a minute of one
+writes notebooks/results/07_settings.parquet: one row per movie of a sample of 500, and for each map
+the columns NAME_x and NAME_y, whole numbers from 0 to 4095. It takes about 20 seconds of one
 core.
 
 `rqvae_lib.teaching.umap_settings` says which movies and settings. As with umap_coordinates.py, the

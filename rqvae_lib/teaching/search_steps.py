@@ -8,7 +8,7 @@ Used by: chapter 09.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +17,15 @@ from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.base import Recommender
 
+if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs it to be imported
+    from matplotlib.figure import Figure
+
 DIGITS = 5  # of a log-probability: a search sums four, and float32 has no more
 FORBIDDEN = 3  # the most probable codes that lead nowhere, for each prefix
 TITLES = 3  # the movies that are named below a prefix
 
 Prefix = tuple[int, ...]
+Beam = tuple[Prefix, float]  # with the log-probability of the prefix
 
 
 class _Branches(NamedTuple):
@@ -49,22 +53,13 @@ def search_data(
     scores: dict[Prefix, Tensor] = {}  # (size of the level,)
     branches: dict[Prefix, _Branches] = {}
     for beams in range(1, widest + 1):
-        kept: list[tuple[Prefix, float]] = [((), 0.0)]
-        for depth in range(trie.depth):
-            longer = []
-            for prefix, score in kept:
+        kept: list[Beam] = [((), 0.0)]
+        while kept and len(kept[0][0]) < trie.depth:
+            for prefix, _ in kept:
                 if prefix not in branches:
                     scores[prefix] = log_probabilities_after(model, history, prefix)
                     branches[prefix] = _branches(model, history, prefix, scores[prefix])
-                after = branches[prefix]
-                longer += [
-                    ((*prefix, code), score + log_p)
-                    for code, log_p, rated in zip(
-                        after.codes, after.log_p, after.all_rated, strict=True
-                    )
-                    if not rated
-                ]
-            kept = sorted(longer, key=lambda beam: -beam[1])[:beams]
+            kept = _best(kept, branches, beams)
     shown = {prefix for prefix in branches if prefix}
     shown |= {(*prefix, code) for prefix in branches for code in branches[prefix].codes}
     titles = dataset.titles
@@ -113,11 +108,86 @@ def log_probabilities_after(model: Recommender, history: Tensor, prefix: Prefix)
     return model.next_code_logits(state)[0, 0].log_softmax(0)
 
 
+def replay(data: dict[str, Any], beams: int) -> list[Beam]:
+    """Search as the page does, with nothing but the data: the found IDs, the most probable first.
+
+    Args:
+        data: as `search_data` returns it.
+        beams: at most its `widest`.
+    """
+    branches = _read(data)
+    kept: list[Beam] = [((), 0.0)]
+    for _ in data["sizes"]:
+        kept = _best(kept, branches, beams)
+    return kept
+
+
+def still_search(data: dict[str, Any], beams: int = 3) -> "Figure":
+    """Draw the whole search with some beams: the still figure of the widget.
+
+    Args:
+        data: as `search_data` returns it.
+        beams: at most its `widest`.
+    """
+    import matplotlib.pyplot as plt
+
+    branches = _read(data)
+    figure, ax = plt.subplots(figsize=(7.5, 3))
+    start = (beams - 1) / 2
+    rows: dict[Prefix, float] = {(): start}
+    kept: list[Beam] = [((), 0.0)]
+    for depth in range(1, len(data["sizes"]) + 1):
+        scored = _best(kept, branches, beams + 2)
+        following = _best(scored[:beams], branches, beams) if depth < len(data["sizes"]) else scored
+        alive = {prefix[:depth] for prefix, _ in following}
+        for row, (prefix, score) in enumerate(scored):
+            rows[prefix] = row
+            color = "C0" if prefix in alive else "0.6"
+            ax.plot(
+                [depth - 1, depth],
+                [rows[prefix[:-1]], row],
+                c=color,
+                ls="-" if prefix in alive else ":",
+                zorder=0,
+            )
+            frame = {"boxstyle": "round", "facecolor": "white", "edgecolor": color}
+            label = f"{prefix[-1]}  {score:.2f}".replace("-", "−")
+            ax.text(depth, row, label, ha="center", va="center", fontsize=8, bbox=frame)
+        kept = scored[:beams]
+    for row, (prefix, _) in enumerate(kept):
+        ax.text(depth + 0.35, row, data["titles"][_name(prefix)][0], va="center", fontsize=8)
+    ax.text(0, start, "history", ha="center", va="center", bbox={"facecolor": "white"}, fontsize=8)
+    ax.set(xlim=(-0.3, depth + 1.3), ylim=(beams + 1.6, -0.6))
+    ax.axis("off")
+    return figure
+
+
+def _read(data: dict[str, Any]) -> dict[Prefix, _Branches]:
+    """Return the prefixes of the data and what may follow each."""
+    return {
+        tuple(map(int, filter(None, name.split("-")))): _Branches(
+            after["codes"], after["log_p"], after["below"], list(map(bool, after["rated"]))
+        )
+        for name, after in data["prefixes"].items()
+    }
+
+
+def _best(kept: list[Beam], branches: dict[Prefix, _Branches], beams: int) -> list[Beam]:
+    """Return the most probable continuations of some beams, best first."""
+    longer = [
+        ((*prefix, code), score + log_p)
+        for prefix, score in kept
+        for code, log_p, _, rated in zip(*branches[prefix], strict=True)
+        if not rated
+    ]
+    return sorted(longer, key=lambda beam: -beam[1])[:beams]
+
+
 def _branches(model: Recommender, history: Tensor, prefix: Prefix, log_p: Tensor) -> _Branches:
     items = model.ids.with_prefix(list(prefix))
     following = model.ids.ids[items, len(prefix)]  # the next code of each item below
     is_rated = torch.isin(items, history)
-    codes = following.unique()
+    codes = torch.unique(following)
     of_code = following == codes[:, None]  # (codes, items)
     return _Branches(
         codes.tolist(),

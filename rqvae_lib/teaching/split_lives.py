@@ -7,13 +7,16 @@ Used by: chapter 01.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.splits import Split
+
+if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs it to be imported
+    from matplotlib.figure import Figure
 
 SECOND = 1_000_000  # microseconds, in which a dataset counts time
 MONTH = 365.2425 * 86400 / 12  # seconds
@@ -64,6 +67,42 @@ def split_data(
             for split in splits
         ],
     }
+
+
+def still_splits(data: dict[str, Any]) -> "Figure":
+    """Draw what training has by month for one target of each split: the still figure of the widget.
+
+    The target is the last one of the person who is tested first of all.
+
+    Args:
+        data: as `split_data` returns it.
+    """
+    import matplotlib.pyplot as plt
+
+    splits = data["splits"]
+    figure, axes = plt.subplots(len(splits), figsize=(7, 1.5 * len(splits)), sharex=True)
+    year = 12 * data["month"]
+    for ax, split in zip(axes, splits, strict=True):
+        moment = min(
+            (shown["times"][tested["targets"][-1]["place"]], row)
+            for row, (shown, tested) in enumerate(zip(data["people"], split["people"], strict=True))
+            if tested["targets"]
+        )[0]
+        edges = [
+            1970 + (data["start"] + n * data["month"]) / year
+            for n in range(len(split["months"]) + 1)
+        ]
+        now = 1970 + (data["start"] + moment) / year
+        before = [edge < now for edge in edges[:-1]]
+        for part, color, hatch in ((True, "C0", ""), (False, "C1", "////")):
+            heights = [n if b == part else 0 for n, b in zip(split["months"], before, strict=True)]
+            ax.stairs(heights, edges, fill=not hatch, color=color, hatch=hatch, rasterized=True)
+        ax.axvline(now, c="k")
+        ax.set_title(f"{split['name']}: a target, and training before and after it", fontsize=9)
+        ax.set(yscale="symlog", yticks=[])
+        ax.minorticks_off()
+    figure.tight_layout()
+    return figure
 
 
 def in_training(split: Split) -> Tensor:

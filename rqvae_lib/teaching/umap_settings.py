@@ -1,7 +1,7 @@
-"""What the widget of UMAP's settings needs: maps of the same movies with many settings, and measures.
+"""What the widget of UMAP's settings needs: maps of the same movies with many settings.
 
-The maps are of a sample of the catalogue, once of the latents and once of shuffled latents, in which
-there is nothing to see. `book/studies/umap_settings.py` draws them.
+The maps are of a sample of the catalogue, once of the latents and once of shuffled latents, which
+have no structure. `book/studies/umap_settings.py` draws them; here they are measured.
 
 Used by: chapter 07.
 """
@@ -9,7 +9,7 @@ Used by: chapter 07.
 import base64
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,14 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from rqvae_lib.ops.neighbors import nearest_neighbors, trustworthiness
+from rqvae_lib.teaching.plots import GRAY, OKABE_ITO
+
+if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs it to be imported
+    from matplotlib.figure import Figure
 
 UNIT = 4095  # the longer side of a map, in the whole numbers that are stored
 NEAREST = 15  # the neighbors that are shown and judged
-CODES, MOVIES = 30, 20  # first codes in the sample, and movies of each
+CODES, MOVIES = 25, 20  # first codes in the sample, and movies of each
 COLORED = 6  # first codes with a color of their own
 VECTORS = ("latents", "shuffled")
 
@@ -141,6 +145,33 @@ def settings_data(
     }
 
 
+def still_maps(data: dict[str, Any], shown: Sequence[Fit]) -> "Figure":
+    """Draw some of the maps side by side: the still figure of the widget.
+
+    Args:
+        data: as `settings_data` returns it.
+        shown: maps among FITS.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(shown), figsize=(7, 2.6), dpi=72, layout="constrained")
+    colors = dict(zip(data["colored"], OKABE_ITO, strict=True))
+    for ax, fit in zip(axes, shown, strict=True):
+        packed = next(
+            each["points"] for each in data["fits"] if Fit(*list(each.values())[:4]) == fit
+        )
+        points = np.frombuffer(base64.b64decode(packed), "<u2").reshape(-1, 2)
+        ax.scatter(
+            *points.T,
+            c=[colors.get(code, GRAY) for code in data["codes"]],
+            s=3,
+            rasterized=True,  # hundreds of dots as shapes would make the page heavy
+        )
+        ax.set_title(f"{fit.n_neighbors} neighbours, min_dist {fit.min_dist:g}", fontsize=8)
+        ax.set(xticks=[], yticks=[], aspect="equal")
+    return figure
+
+
 def order_of_distances(vectors: Tensor, points: Tensor, groups: Tensor) -> float:
     """Return how well a map keeps the order of the distances between the centers of groups.
 
@@ -154,11 +185,13 @@ def order_of_distances(vectors: Tensor, points: Tensor, groups: Tensor) -> float
     """
     distances = []
     for places in (vectors, points):
-        centers = torch.stack([places[groups == group].double().mean(0) for group in groups.unique()])
+        centers = torch.stack(
+            [places[groups == group].double().mean(0) for group in torch.unique(groups)]
+        )
         distances.append(torch.pdist(centers).numpy())
     return float(spearmanr(*distances).statistic)
 
 
 def _packed(numbers: np.ndarray) -> str:
-    """Return whole numbers below 2¹⁶ as text, row after row, two bytes each, the lower one first."""
+    """Return whole numbers below 2¹⁶ as text: row after row, two bytes each, low byte first."""
     return base64.b64encode(numbers.astype("<u2").tobytes()).decode()

@@ -28,10 +28,11 @@ SemanticIdsWidgets.register("umap-settings", (root, data, ui) => {
     [data-widget="umap-settings"] .grid { display: flex; flex-wrap: wrap; gap: 0.4rem 1.6rem; align-items: end; }
     [data-widget="umap-settings"] .grid caption { caption-side: top; text-align: left; padding: 0 0 0.2rem; color: inherit; font-weight: 600; }
     [data-widget="umap-settings"] .grid td { padding: 0.15rem 0.3rem 0.15rem 0; border: 0; }
-    [data-widget="umap-settings"] .grid th { border: 0; white-space: nowrap; }
-    [data-widget="umap-settings"] .grid button { font-variant-numeric: tabular-nums; min-width: 4.2rem; }
+    [data-widget="umap-settings"] .grid th { border: 0; padding-right: 0.5rem; }
+    [data-widget="umap-settings"] .grid button { font-variant-numeric: tabular-nums; min-width: 3.4rem; }
     [data-widget="umap-settings"] .detail { min-height: 1.5em; }
-    [data-widget="umap-settings"] select { max-width: min(20rem, 70vw); }
+    [data-widget="umap-settings"] .widget-controls > div { min-width: 0; max-width: 100%; }
+    [data-widget="umap-settings"] select { width: 15rem; max-width: 100%; }
   ` }, ui.body);
 
   // --- Controls -----------------------------------------------------------------------------------

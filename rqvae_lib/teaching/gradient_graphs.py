@@ -162,9 +162,7 @@ def picture(num_levels: int) -> str:
             look = 'stroke="#0072b2" stroke-width="2"' if edge.factor > 0 else ""
             look = look or ('stroke="#d55e00" stroke-width="2"' if edge.factor else "")
             look = look or 'stroke="#8a919b" stroke-dasharray="3 3"'
-            parts.append(
-                f'<line x1="{start.x}" y1="{start.y}" x2="{end.x}" y2="{end.y}" {look}/>'
-            )
+            parts.append(f'<line x1="{start.x}" y1="{start.y}" x2="{end.x}" y2="{end.y}" {look}/>')
         for node in built.nodes:
             parts.append(
                 f'<circle cx="{node.x}" cy="{node.y}" r="14" fill="#fff" stroke="#1f2328"/>'

@@ -182,7 +182,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
       for (const [stroke, width] of [["var(--widget-paper)", 6], ["var(--widget-text)", 3]]) {
         if (!dead) ui.el("path", { d: "M-5-5L5 5M-5 5L5-5", stroke, "stroke-width": width }, mark);
       }
-      const text = dead ? `${code + 1} dead` : code + 1;
+      const text = dead ? `${code} dead` : code;
       ui.el("text", { x: 9, y: -5, text, class: "widget-halo" }, mark);
       return mark.parentNode;
     }));
@@ -245,14 +245,14 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     codewords.forEach((codeword, code) => {
       const line = ui.html("tr", {}, rows), far = points.map((point) => squared(point, codeword));
       const size = sizes[code] === null ? "not assigned yet" : sizes[code] || "0, dead";
-      for (const text of [code + 1, size, titles[far.indexOf(Math.min(...far))]]) ui.html("td", { text }, line);
+      for (const text of [code, size, titles[far.indexOf(Math.min(...far))]]) ui.html("td", { text }, line);
     });
   }
 
   function words(state, sizes) {
     const { kind, codewords, inertia } = state, is = `Inertia ${lost(inertia)}.`;
     if (kind === "draw") {
-      const which = `Codeword ${codewords.length} of ${chosen.k}`;
+      const which = `Draw ${codewords.length} of ${chosen.k}: codeword ${codewords.length - 1}`;
       if (state.row < 0) return `${which} is a random vector of length about 1. ${is}`;
       const times = state.probability * count;
       const how = chosen.start === "plus" && codewords.length > 1
@@ -260,7 +260,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
         : `a probability of ${percent(state.probability)}, as every movie that was left`;
       return `${which} is ${titles[state.row]}, drawn with ${how}. ${is}`;
     }
-    const dead = sizes.flatMap((size, code) => (size ? [] : [code + 1]));
+    const dead = sizes.flatMap((size, code) => (size ? [] : [code]));
     const gone = dead.length ? ` Dead: ${dead.join(", ")}.` : "";
     if (kind === "move") return `Move ${state.moves + 1}: each codeword goes to the mean of its movies. ${is}`;
     if (state.moves === 0) return `Assign: each movie goes to the nearest codeword. ${is}${gone}`;

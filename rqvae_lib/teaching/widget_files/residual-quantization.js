@@ -168,7 +168,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   function drawBars({ residuals }) {
     bars.replaceChildren();
     ui.el("text", { x: 10, y: 20, text: "Length of what is left" }, bars);
-    const long = ui.scale([0, Math.max(length(residuals[0]), 1e-9)], [0, 250]);
+    const long = ui.scale([0, Math.max(...residuals.map(length), 1e-9)], [0, 340]);
     residuals.forEach((residual, l) => {
       const y = 30 + 26 * l, shown = l <= level;
       ui.el("text", { x: 10, y: y + 14, text: l ? `− e${low(l)}` : "z" }, bars);

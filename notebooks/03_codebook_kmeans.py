@@ -313,8 +313,8 @@ widget(
     "codewords, which stand as black crosses in the middle of their movies.",
     caption="Try: step through the draws of k-means++, then let Lloyd's "
     "algorithm run. Do random movies end higher, seed for seed? Then start "
-    "from random vectors, and do not let Lloyd move dead codewords: some of "
-    "them never serve a movie.",
+    "from 16 random vectors: some are dead at first. Watch where they are "
+    "moved, and what becomes of them when they are not.",
 )
 
 # %% [markdown]

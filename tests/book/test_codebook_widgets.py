@@ -308,6 +308,7 @@ def check_levels(page: Page, level: int) -> str:
     name = "Code" if level == 1 else "Codes"
     assert said.startswith(f"{name} {mine}: {int(same.sum())} of 120 movies")
     assert f" leaves {lengths[-1]:.2f}." in said
+    assert ("more than before" in said) == (lengths[-1] > lengths[-2])
     marked = page.locator(".movies circle").evaluate_all(
         "them => them.map((it) => it.hasAttribute('data-same'))"
     )

@@ -10,6 +10,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
 
   // --- The algorithm -------------------------------------------------------------------------------
 
+  const xs = Float64Array.from(points, (point) => point[0]), ys = Float64Array.from(points, (point) => point[1]);
   const mean = [0, 1].map((axis) => sum(points.map((point) => point[axis])) / count);
   const total = sum(points.map((point) => squared(point, mean))); // the inertia of one codeword at the mean
 
@@ -33,7 +34,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
         taken.add(row);
       }
       codewords.push(codeword);
-      distances = distances.map((old, movie) => Math.min(old, squared(points[movie], codeword)));
+      distances = distances.map((old, movie) => Math.min(old, (xs[movie] - codeword[0]) ** 2 + (ys[movie] - codeword[1]) ** 2));
       weights = start === "plus" ? distances : points.map((_, movie) => (taken.has(movie) ? 0 : 1));
       states.push({ kind: "draw", codewords: [...codewords], row, probability, weights, inertia: sum(distances) });
     }
@@ -41,32 +42,46 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   }
 
   function assign(codewords) {
-    const codes = [], distances = [];
-    for (const point of points) {
+    const codes = new Array(count), distances = new Array(count);
+    let inertia = 0;
+    for (let movie = 0; movie < count; movie++) {
       let best = 0, least = Infinity;
-      codewords.forEach((codeword, code) => {
-        const far = squared(point, codeword);
+      for (let code = 0; code < codewords.length; code++) {
+        const [x, y] = codewords[code], far = (xs[movie] - x) * (xs[movie] - x) + (ys[movie] - y) * (ys[movie] - y);
         if (far < least) { least = far; best = code; }
-      });
-      codes.push(best);
-      distances.push(least);
+      }
+      codes[movie] = best;
+      distances[movie] = least;
+      inertia += least;
     }
-    return { codes, distances, inertia: sum(distances) };
+    return { codes, distances, inertia };
+  }
+
+  function inertiaOf(codewords, codes) {
+    let inertia = 0;
+    for (let movie = 0; movie < count; movie++) {
+      const [x, y] = codewords[codes[movie]];
+      inertia += (xs[movie] - x) ** 2 + (ys[movie] - y) ** 2;
+    }
+    return inertia;
   }
 
   /** Each codeword moves to the mean of its movies; a dead one to a movie that is far from its codeword, or nowhere. */
   function move(codewords, { codes, distances }, revive) {
     const sums = codewords.map(() => [0, 0, 0]);
-    codes.forEach((code, movie) => {
-      sums[code][0] += points[movie][0];
-      sums[code][1] += points[movie][1];
-      sums[code][2] += 1;
-    });
-    const far = distances.map((_, movie) => movie).sort((a, b) => distances[b] - distances[a]);
+    for (let movie = 0; movie < count; movie++) {
+      const at = sums[codes[movie]];
+      at[0] += xs[movie];
+      at[1] += ys[movie];
+      at[2] += 1;
+    }
+    const far = sums.some(([, , n]) => !n) && revive
+      ? distances.map((_, movie) => movie).sort((a, b) => distances[b] - distances[a])
+      : null;
     return codewords.map((codeword, code) => {
       const [x, y, n] = sums[code];
       if (n) return [x / n, y / n];
-      return revive ? [...points[far.shift()]] : codeword;
+      return far ? [...points[far.shift()]] : codeword;
     });
   }
 
@@ -80,10 +95,11 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
       codewords = move(before, found, revive);
       const rest = Math.max(...codewords.map((codeword, code) => squared(codeword, before[code])));
       if (moves === MOVES || rest === 0) return states;
-      const inertia = sum(points.map((point, movie) => squared(point, codewords[found.codes[movie]])));
+      const inertia = inertiaOf(codewords, found.codes);
       states.push({ kind: "move", codewords, before, codes: found.codes, inertia, moves });
       const next = assign(codewords);
-      changed = next.codes.filter((code, movie) => code !== found.codes[movie]).length;
+      changed = 0;
+      for (let movie = 0; movie < count; movie++) if (next.codes[movie] !== found.codes[movie]) changed += 1;
       found = next;
     }
   }
@@ -281,7 +297,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     legend.replace(state.weights
       ? [{ label: chosen.start === "plus" ? "movie: the larger, the likelier it is drawn next" : "movie", color: "var(--widget-soft)" },
         { label: "codeword", color: "var(--widget-text)", shape: "cross" }]
-      : [{ label: state.codes ? "movie, in the colour of its codeword" : "movie", color: state.codes ? ui.color(0) : "var(--widget-soft)" },
+      : [{ label: state.codes ? "movie, in the color of its codeword" : "movie", color: state.codes ? ui.color(0) : "var(--widget-soft)" },
         { label: "codeword", color: "var(--widget-text)", shape: "cross" },
         { label: "dead: no movie is nearest to it", color: "var(--widget-accent)", shape: "ring" }]);
   }

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 from rqvae_lib.teaching import widgets
 from rqvae_lib.teaching.widgets import Widget, widget
 from tests.book.site import NARROW, WIDE, Watched
-from tests.book.widget_pages import EVERY_PAGE, centre, looks_well, show, status
+from tests.book.widget_pages import EVERY_PAGE, centre, looks_well, mulberry32, show, status
 
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><rect width="90" height="90"/>'
@@ -206,17 +206,6 @@ def test_numbers_are_those_of_python(page: Page) -> None:
     made = json.loads(page.locator(".widget").get_attribute("data-made"))
     assert made[2:] == [130, 3]
     assert made[:2] == mulberry32(7, 2)
-
-
-def mulberry32(seed: int, count: int) -> list[float]:
-    """The generator of `ui.random`, written with Python's integers."""
-    mask, numbers = 2**32 - 1, []
-    for _ in range(count):
-        seed = (seed + 0x6D2B79F5) & mask
-        t = ((seed ^ (seed >> 15)) * (seed | 1)) & mask
-        t ^= (t + (t ^ (t >> 7)) * (t | 61)) & mask
-        numbers.append((t ^ (t >> 14)) / 2**32)
-    return numbers
 
 
 def test_keys_do_not_reach_the_page_around(page: Page) -> None:

@@ -70,3 +70,14 @@ def looks_well(watched: Watched) -> None:
     assert [(rule["id"], node["html"][:200]) for rule in found for node in rule["nodes"]] == []
     watched.console.clear()  # axe-core asks for style sheets, which a page from the disk may not
     watched.errors.clear()
+
+
+def mulberry32(seed: int, count: int) -> list[float]:
+    """The generator of `ui.random`, written with Python's integers."""
+    mask, numbers = 2**32 - 1, []
+    for _ in range(count):
+        seed = (seed + 0x6D2B79F5) & mask
+        t = ((seed ^ (seed >> 15)) * (seed | 1)) & mask
+        t ^= (t + (t ^ (t >> 7)) * (t | 61)) & mask
+        numbers.append((t ^ (t >> 14)) / 2**32)
+    return numbers

@@ -10,6 +10,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
 
   // --- The algorithm -------------------------------------------------------------------------------
 
+  const xs = Float64Array.from(points, (point) => point[0]), ys = Float64Array.from(points, (point) => point[1]);
   const mean = [0, 1].map((axis) => sum(points.map((point) => point[axis])) / count);
   const total = sum(points.map((point) => squared(point, mean))); // the inertia of one codeword at the mean
 
@@ -33,7 +34,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
         taken.add(row);
       }
       codewords.push(codeword);
-      distances = distances.map((old, movie) => Math.min(old, squared(points[movie], codeword)));
+      distances = distances.map((old, movie) => Math.min(old, (xs[movie] - codeword[0]) ** 2 + (ys[movie] - codeword[1]) ** 2));
       weights = start === "plus" ? distances : points.map((_, movie) => (taken.has(movie) ? 0 : 1));
       states.push({ kind: "draw", codewords: [...codewords], row, probability, weights, inertia: sum(distances) });
     }
@@ -41,32 +42,46 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   }
 
   function assign(codewords) {
-    const codes = [], distances = [];
-    for (const point of points) {
+    const codes = new Array(count), distances = new Array(count);
+    let inertia = 0;
+    for (let movie = 0; movie < count; movie++) {
       let best = 0, least = Infinity;
-      codewords.forEach((codeword, code) => {
-        const far = squared(point, codeword);
+      for (let code = 0; code < codewords.length; code++) {
+        const [x, y] = codewords[code], far = (xs[movie] - x) * (xs[movie] - x) + (ys[movie] - y) * (ys[movie] - y);
         if (far < least) { least = far; best = code; }
-      });
-      codes.push(best);
-      distances.push(least);
+      }
+      codes[movie] = best;
+      distances[movie] = least;
+      inertia += least;
     }
-    return { codes, distances, inertia: sum(distances) };
+    return { codes, distances, inertia };
+  }
+
+  function inertiaOf(codewords, codes) {
+    let inertia = 0;
+    for (let movie = 0; movie < count; movie++) {
+      const [x, y] = codewords[codes[movie]];
+      inertia += (xs[movie] - x) ** 2 + (ys[movie] - y) ** 2;
+    }
+    return inertia;
   }
 
   /** Each codeword moves to the mean of its movies; a dead one to a movie that is far from its codeword, or nowhere. */
   function move(codewords, { codes, distances }, revive) {
     const sums = codewords.map(() => [0, 0, 0]);
-    codes.forEach((code, movie) => {
-      sums[code][0] += points[movie][0];
-      sums[code][1] += points[movie][1];
-      sums[code][2] += 1;
-    });
-    const far = distances.map((_, movie) => movie).sort((a, b) => distances[b] - distances[a]);
+    for (let movie = 0; movie < count; movie++) {
+      const at = sums[codes[movie]];
+      at[0] += xs[movie];
+      at[1] += ys[movie];
+      at[2] += 1;
+    }
+    const far = sums.some(([, , n]) => !n) && revive
+      ? distances.map((_, movie) => movie).sort((a, b) => distances[b] - distances[a])
+      : null;
     return codewords.map((codeword, code) => {
       const [x, y, n] = sums[code];
       if (n) return [x / n, y / n];
-      return revive ? [...points[far.shift()]] : codeword;
+      return far ? [...points[far.shift()]] : codeword;
     });
   }
 
@@ -80,10 +95,11 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
       codewords = move(before, found, revive);
       const rest = Math.max(...codewords.map((codeword, code) => squared(codeword, before[code])));
       if (moves === MOVES || rest === 0) return states;
-      const inertia = sum(points.map((point, movie) => squared(point, codewords[found.codes[movie]])));
+      const inertia = inertiaOf(codewords, found.codes);
       states.push({ kind: "move", codewords, before, codes: found.codes, inertia, moves });
       const next = assign(codewords);
-      changed = next.codes.filter((code, movie) => code !== found.codes[movie]).length;
+      changed = 0;
+      for (let movie = 0; movie < count; movie++) if (next.codes[movie] !== found.codes[movie]) changed += 1;
       found = next;
     }
   }
@@ -182,7 +198,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
       for (const [stroke, width] of [["var(--widget-paper)", 6], ["var(--widget-text)", 3]]) {
         if (!dead) ui.el("path", { d: "M-5-5L5 5M-5 5L5-5", stroke, "stroke-width": width }, mark);
       }
-      const text = dead ? `${code + 1} dead` : code + 1;
+      const text = dead ? `${code} dead` : code;
       ui.el("text", { x: 9, y: -5, text, class: "widget-halo" }, mark);
       return mark.parentNode;
     }));
@@ -245,14 +261,14 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     codewords.forEach((codeword, code) => {
       const line = ui.html("tr", {}, rows), far = points.map((point) => squared(point, codeword));
       const size = sizes[code] === null ? "not assigned yet" : sizes[code] || "0, dead";
-      for (const text of [code + 1, size, titles[far.indexOf(Math.min(...far))]]) ui.html("td", { text }, line);
+      for (const text of [code, size, titles[far.indexOf(Math.min(...far))]]) ui.html("td", { text }, line);
     });
   }
 
   function words(state, sizes) {
     const { kind, codewords, inertia } = state, is = `Inertia ${lost(inertia)}.`;
     if (kind === "draw") {
-      const which = `Codeword ${codewords.length} of ${chosen.k}`;
+      const which = `Draw ${codewords.length} of ${chosen.k}: codeword ${codewords.length - 1}`;
       if (state.row < 0) return `${which} is a random vector of length about 1. ${is}`;
       const times = state.probability * count;
       const how = chosen.start === "plus" && codewords.length > 1
@@ -260,7 +276,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
         : `a probability of ${percent(state.probability)}, as every movie that was left`;
       return `${which} is ${titles[state.row]}, drawn with ${how}. ${is}`;
     }
-    const dead = sizes.flatMap((size, code) => (size ? [] : [code + 1]));
+    const dead = sizes.flatMap((size, code) => (size ? [] : [code]));
     const gone = dead.length ? ` Dead: ${dead.join(", ")}.` : "";
     if (kind === "move") return `Move ${state.moves + 1}: each codeword goes to the mean of its movies. ${is}`;
     if (state.moves === 0) return `Assign: each movie goes to the nearest codeword. ${is}${gone}`;
@@ -281,7 +297,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     legend.replace(state.weights
       ? [{ label: chosen.start === "plus" ? "movie: the larger, the likelier it is drawn next" : "movie", color: "var(--widget-soft)" },
         { label: "codeword", color: "var(--widget-text)", shape: "cross" }]
-      : [{ label: state.codes ? "movie, in the colour of its codeword" : "movie", color: state.codes ? ui.color(0) : "var(--widget-soft)" },
+      : [{ label: state.codes ? "movie, in the color of its codeword" : "movie", color: state.codes ? ui.color(0) : "var(--widget-soft)" },
         { label: "codeword", color: "var(--widget-text)", shape: "cross" },
         { label: "dead: no movie is nearest to it", color: "var(--widget-accent)", shape: "ring" }]);
   }

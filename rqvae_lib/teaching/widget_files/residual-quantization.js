@@ -168,7 +168,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   function drawBars({ residuals }) {
     bars.replaceChildren();
     ui.el("text", { x: 10, y: 20, text: "Length of what is left" }, bars);
-    const long = ui.scale([0, Math.max(length(residuals[0]), 1e-9)], [0, 250]);
+    const long = ui.scale([0, Math.max(...residuals.map(length), 1e-9)], [0, 340]);
     residuals.forEach((residual, l) => {
       const y = 30 + 26 * l, shown = l <= level;
       ui.el("text", { x: 10, y: y + 14, text: l ? `− e${low(l)}` : "z" }, bars);
@@ -185,7 +185,8 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
     const same = codesOf.filter((other) => codes.slice(0, level).every((code, l) => code === other[l])).length;
     const left = length(residuals[level]), name = level === 1 ? "Code" : "Codes";
     const share = `${same} of ${points.length} movies ${same === 1 ? "has" : "have"} ${level === 1 ? "it" : "them"}`;
-    const start = `${name} ${codes.slice(0, level).join("-")}: ${share}. ${is} ${sumOf(level)} leaves ${left.toFixed(2)}.`;
+    const start = `${name} ${codes.slice(0, level).join("-")}: ${share}. ${is} ${sumOf(level)} leaves ${left.toFixed(2)}.${
+      left > length(residuals[level - 1]) ? ` That is more than before: no codeword of level ${level} is nearer than the origin.` : ""}`;
     if (level < LEVELS) return start;
     const found = best(z), near = length(found.left), count = books.reduce((n, book) => n * book.length, 1);
     if (near > left - 1e-9) return `${start} None of the ${count} sums is nearer.`;

@@ -269,7 +269,7 @@
       if (status.textContent !== text) status.textContent = text;
     }
 
-    /** What the colours and shapes mean: entries { label, color, shape }, shape "dot", "ring", "line" or "cross". */
+    /** What the colours and shapes mean: entries { label, color, shape }, shape "dot", "ring", "square", "line", "dashed" or "cross". */
     function legend(entries, parent = null) {
       const list = html("ul", { class: "widget-legend" }, parent || body);
       const replace = (items) => list.replaceChildren(...items.map(({ label, color: ink, shape = "dot" }) => {

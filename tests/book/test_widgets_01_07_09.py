@@ -22,7 +22,7 @@ from rqvae_lib.teaching.search_steps import log_probabilities_after, search_data
 from rqvae_lib.teaching.split_lives import split_data
 from rqvae_lib.teaching.umap_settings import Fit, settings_data, vectors_of
 from rqvae_lib.teaching.widgets import Widget, widget
-from tests.book.site import NARROW, Watched
+from tests.book.site import NARROW, WIDE, Watched
 from tests.book.widget_pages import EVERY_PAGE, looks_well, show, status
 from tests.helpers import ROOT
 
@@ -70,10 +70,12 @@ def test_splits_look_well(watched: Watched, tmp_path: Path, lives: Widget) -> No
     looks_well(watched)
 
 
+@pytest.mark.parametrize("watched", [(WIDE, "light"), (NARROW, "light")], indirect=True)
 def test_every_split_and_person_says_what_is_later(
     watched: Watched, tmp_path: Path, dataset: Dataset, splits: list[Split], lives: Widget
 ) -> None:
     page = show(watched, tmp_path, lives)
+    narrow = page.viewport_size == NARROW
     seconds = torch.tensor(dataset.interactions["timestamp"].to_numpy()) // 1_000_000
     for row, split in enumerate(splits):
         page.get_by_label("Split", exact=True).select_option(str(row))
@@ -107,6 +109,10 @@ def test_every_split_and_person_says_what_is_later(
             assert target.get_attribute("data-place") == str(before)
             title = dataset.titles[int(split.everything.items[targets[-1]])]
             assert title in target.get_attribute("aria-label")
+            assert title in page.locator("[data-part=detail]").inner_text()
+            # The target and what is drawn around it lie inside the stage.
+            right = "(cells) => Math.max(...cells.map((c) => c.getBBox().x + c.getBBox().width))"
+            assert page.eval_on_selector_all(".cell", right) <= (360 if narrow else 740)
     quiet(watched)
 
 
@@ -471,6 +477,13 @@ def test_what_is_not_offered(
             score, name = max(choices)
             assert node.get_attribute("data-prefix") == name
             assert number(node.locator(".score").text_content()) == pytest.approx(score, abs=6e-4)
+            if kind == "nowhere":
+                *before, code = map(int, name.split("-"))
+                last = float(log_probabilities_after(model, history, tuple(before))[code])
+                chance = re.search(rf"gives the code {code} ([\d.]+|less than 0.001) %", said)[1]
+                assert chance == "less than 0.001" or float(chance) == pytest.approx(
+                    100 * math.exp(last), rel=0.02, abs=6e-4
+                )
         page.get_by_role("button", name="Step").click()
         kept = page.eval_on_selector_all(
             f".node.kept[data-depth='{depth}']", "(nodes) => nodes.map((n) => n.dataset.prefix)"

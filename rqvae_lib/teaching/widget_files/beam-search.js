@@ -53,6 +53,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
   ui.legend([
     { label: "beam, kept", color: ui.color(0) },
     { label: "scored, dies here", color: "var(--widget-edge)", shape: "ring" },
+    { label: "kept, but no continuation was", color: ui.color(0), shape: "ring" },
     { label: "already rated, not offered", color: ui.color(1), shape: "ring" },
     { label: "no movie has it, not offered", color: ui.color(4), shape: "cross" },
   ]);
@@ -307,7 +308,8 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
           / from.reduce((sum, beam) => sum + Math.exp(beam.score), 0);
         const worst = nowhere[0];
         text += ` The others get ${(100 * lost).toFixed(1)} % of ${from.length === 1 ? "its" : "their"} probability, and are not offered: the best of them, `
-          + `${name(worst.prefix)}, would have ${percent(worst.score)}.`;
+          + `${name(worst.prefix)}, would have ${percent(worst.score)}, for after ${name(worst.prefix.slice(0, -1)) || "the history"} `
+          + `the model gives the code ${worst.prefix.at(-1)} ${percent(worst.logP)}.`;
       }
       if (rated.length) text += ` ${plural(rated.length, "code")} lead${rated.length === 1 ? "s" : ""} only to movies already rated.`;
       return text;

@@ -167,7 +167,7 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
     { label: "training from after the target", color: ui.color(4), shape: "square leak-mark" },
     { label: "same second", color: "var(--widget-text)", shape: "line" },
   ]);
-  const size = narrow ? 27 : 30, count = Math.floor((width - 16) / size), gap = 12;
+  const size = narrow ? 27 : 30, gap = 12;
   const order = ui.stage(width, 92, "The ratings of the chosen person around the target, in order", {
     description: "Arrow keys walk from rating to rating; the line below says which movie each is.",
     widest: 1.15,
@@ -212,13 +212,27 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
     order.replaceChildren();
     const { times } = ratings(), all = times.length;
     const middle = target() ? target().place : all - 1;
-    const first = Math.max(0, Math.min(middle - Math.floor((2 * count) / 3), all - count));
-    let at = 8;
+    const pauses = (place) => place > 0 && times[place] - times[place - 1] >= 3600; // another sitting
+    // A window around the target: two thirds of it lie before, as long as there is something.
+    let first = middle, last = middle, used = size;
+    const room = width - 14;
+    const grow = (limit, by) => {
+      for (;;) {
+        const place = by < 0 ? first - 1 : last + 1;
+        const more = size + (pauses(by < 0 ? first : place) ? gap : 0);
+        if (place < 0 || place >= all || used + more > limit) return;
+        used += more;
+        if (by < 0) first = place; else last = place;
+      }
+    };
+    grow((2 * room) / 3, -1);
+    grow(room, 1);
+    grow(room, -1);
     const places = [];
-    for (let place = first; place < all; place += 1) {
-      const pause = place > first && times[place] - times[place - 1] >= 3600; // another sitting
+    let at = 8;
+    for (let place = first; place <= last; place += 1) {
+      const pause = place > first && pauses(place);
       if (pause) at += gap;
-      if (at + size > width - 6) break;
       places.push([place, at, pause]);
       at += size;
     }

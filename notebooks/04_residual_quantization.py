@@ -174,10 +174,7 @@ for level in (1, 2, 3):
 # ### Levels to move
 #
 # In 32 dimensions this cannot be seen, so here is the same in two: the latents along their two widest directions, and
-# three codebooks of only eight codewords, placed by k-means on what the level before left over. Drag $z$, or move it
-# with the arrow keys. On the left the codewords add up to something close to $z$, and inside the cell that the first
-# level chose lie the smaller cells of the second. On the right is what one level sees: the residual that it was given,
-# as seen from the origin, among its own eight codewords.
+# three codebooks of only eight codewords, placed by k-means on what the level before left over.
 
 # %%
 directions = torch.linalg.svd(z - z.mean(0), full_matrices=False).Vh
@@ -195,8 +192,12 @@ print("movies with more left than before:", [f"{x:.0%}" for x in grown])
 assert grown.max() < 0.2
 
 # %% [markdown]
-# Each level brings most movies closer. For a few it leaves more than it was given: for them no codeword of the level is
-# nearer than the origin, which is no codeword. *Star Wars* is one of these at the first level.
+# Each level brings most movies closer. For a few it leaves more than it was given, because no codeword of the level is
+# nearer to them than the origin. *Star Wars* is one of these at the first level.
+#
+# Drag $z$ in the next figure, or move it with the arrow keys. On the left the codewords add up to something close to $z$,
+# and inside the cell that the first level chose lie the smaller cells of the second. On the right is what one level sees:
+# the residual that it was given, as an arrow from the origin, among its own eight codewords.
 
 # %%
 chosen = data.item_index([296, 1, 260]).tolist()  # z can be put on these
@@ -207,11 +208,11 @@ spots = plane[shown].round(decimals=2)
 
 fig, ax = plt.subplots(figsize=(5, 5))
 ax.scatter(*spots.T, s=5, c="lightgray", rasterized=True)
-path = torch.zeros(1, 2, dtype=torch.float64)
+path, arrow = torch.zeros(1, 2).double(), {"arrowstyle": "->", "lw": 2}
 for level, book in enumerate(small_books, 1):
     word = book[nearest(spots[:1] - path, book)]
     ax.plot(*(path + book).T, ".", color=f"C{level}", label=f"level {level}")
-    ax.annotate("", (path + word)[0], path[0], arrowprops={"width": 1})
+    ax.annotate("", (path + word)[0], path[0], arrowprops=arrow)
     path = path + word
 ax.plot(*spots[0], "*", color="black", ms=14, label="z")
 ax.set(aspect="equal", xlabel="widest direction", ylabel="second")

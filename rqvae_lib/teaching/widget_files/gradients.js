@@ -3,8 +3,13 @@
 SemanticIdsWidgets.register("gradients", (root, data, ui) => {
   "use strict";
   const [WIDTH, HEIGHT] = data.size;
-  const LOOPS = [["a", "(a) subtract the estimate"], ["b", "(b) subtract the codeword"], ["c", "(c) one estimate, of the sum"]];
+  const LOOPS = [
+    ["a", "(a) subtract the estimate"],
+    ["b", "(b) subtract the codeword"],
+    ["c", "(c) one estimate, of the sum"],
+  ];
   const LOSSES = [["reconstruction", "of the reconstruction"], ["commitment", "of the commitment"]];
+  const sum = (numbers) => numbers.reduce((total, x) => total + x, 0);
   const signed = (n) => (n > 0 ? `+${n}` : n < 0 ? `−${-n}` : "0");
 
   // --- The steps -----------------------------------------------------------------------------------
@@ -16,7 +21,7 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
     // The last level first, as autograd does.
     for (const source of [...sources[loss]].reverse()) {
       const values = { [source]: 1 }, lit = new Map();
-      const keep = (text) => states.push({ values: { ...values }, lit: new Map(lit), text, arrived: arrived.reduce((a, b) => a + b, 0) });
+      const keep = (text) => states.push({ values: { ...values }, lit: new Map(lit), text, arrived: sum(arrived) });
       if (loss === "reconstruction") {
         lit.set(edges.findIndex(([start, end]) => start === source && end === "q"), 1);
         keep(`The gradient at q goes to ${label(source)}: +1.`);
@@ -32,8 +37,9 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
           went.push([start, value * factor]);
         });
         const met = went.map(([start]) => start).filter((start) => values[start] === 0);
-        keep(`From ${label(name)} it goes to ${went.map(([start, n]) => `${label(start)}: ${signed(n)}`).join(", and to ")}.`
-          + met.map((start) => ` At ${label(start)}, +1 and −1 cancel.`).join(""));
+        const whither = went.map(([start, n]) => `${label(start)}: ${signed(n)}`).join(", and to ");
+        const cancel = met.map((start) => ` At ${label(start)}, +1 and −1 cancel.`).join("");
+        keep(`From ${label(name)} it goes to ${whither}.${cancel}`);
       }
       if (values.r1) lit.forEach((n, place) => { all[place] += n; });
       arrived.push(values.r1 || 0);
@@ -41,13 +47,14 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
       last.arrived += arrived.at(-1);
       last.text += values.r1 ? " It has arrived at z." : " Nothing arrives at z.";
     }
-    const sum = arrived.reduce((a, b) => a + b, 0), levels = sources.commitment.length;
-    const times = sum === 1 ? "once" : sum === 2 ? "twice" : `${sum} times`;
+    const total = sum(arrived), levels = sources.commitment.length;
+    const times = total === 1 ? "once" : total === 2 ? "twice" : `${total} times`;
     const text = loss === "reconstruction"
       ? `The gradient of the reconstruction arrives ${times} at z.`
-      : `Of ${levels} ${levels === 1 ? "level" : "levels"}, the commitment loss of ${sum} arrives at z.`;
+      : `Of ${levels} ${levels === 1 ? "level" : "levels"}, the commitment loss of ${total} arrives at z.`;
     const values = Object.fromEntries(Object.keys(nodes).map((name) => [name, 0]));
-    states.push({ values, lit: new Map(all.flatMap((n, place) => (n ? [[place, n]] : []))), text, arrived: sum, whole: true });
+    const lit = new Map(all.flatMap((n, place) => (n ? [[place, n]] : [])));
+    states.push({ values, lit, text, arrived: total, whole: true });
     return states;
   }
 
@@ -58,7 +65,9 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
   ui.controls("Settings");
   ui.select("Loop", LOOPS, (loop) => again({ loop }));
   ui.select("Gradient", LOSSES, (loss) => again({ loss }));
-  ui.slider({ label: "Levels", min: 1, max: data.graphs.a.length, value: chosen.levels, onInput: (levels) => again({ levels }) });
+  ui.slider({
+    label: "Levels", min: 1, max: data.graphs.a.length, value: chosen.levels, onInput: (levels) => again({ levels }),
+  });
   ui.controls("Steps");
   const player = ui.player({ steps: () => states.length, onStep: show, pause: 900 });
   const row = ui.columns();
@@ -66,7 +75,9 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
     description: "What is computed from what. Solid lines let a gradient pass, dashed ones are detached.",
     parent: row,
   });
-  const code = ui.html("pre", { class: "widget-code", role: "group", tabindex: 0, "aria-label": "The loop as code" }, row);
+  const code = ui.html("pre", {
+    class: "widget-code", role: "group", tabindex: 0, "aria-label": "The loop as code",
+  }, row);
   ui.legend([
     { label: "gradient", color: ui.color(0), shape: "line" },
     { label: "with its sign turned", color: ui.color(4), shape: "line" },
@@ -89,8 +100,9 @@ SemanticIdsWidgets.register("gradients", (root, data, ui) => {
     state.lit.forEach((n, place) => {
       const [start, end] = edges[place], [x1, y1] = at(end), [x2, y2] = at(start);
       const long = Math.hypot(x2 - x1, y2 - y1), rest = 15 / long; // up to the rim of the circle
-      ui.arrow([x1, y1], [x2 - (x2 - x1) * rest, y2 - (y2 - y1) * rest], stage, { stroke: ui.color(n > 0 ? 0 : 4), "stroke-width": 3,
-        "data-from": end, "data-to": start, "data-value": n });
+      ui.arrow([x1, y1], [x2 - (x2 - x1) * rest, y2 - (y2 - y1) * rest], stage, {
+        stroke: ui.color(n > 0 ? 0 : 4), "stroke-width": 3, "data-from": end, "data-to": start, "data-value": n,
+      });
     });
     for (const [name, [label, x, y]] of Object.entries(nodes)) {
       const value = state.whole ? null : state.values[name];

@@ -4,6 +4,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   "use strict";
   const { points, titles } = data, count = points.length;
   const SEEDS = 30, MOVES = 100;
+  const INK = "var(--widget-text)", SOFT = "var(--widget-soft)", PAPER = "var(--widget-paper)";
   const STARTS = [["plus", "k-means++"], ["rows", "random movies"], ["gauss", "random vectors"]];
   const squared = ([ax, ay], [bx, by]) => (ax - bx) ** 2 + (ay - by) ** 2;
   const sum = (numbers) => numbers.reduce((total, x) => total + x, 0);
@@ -34,7 +35,8 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
         taken.add(row);
       }
       codewords.push(codeword);
-      distances = distances.map((old, movie) => Math.min(old, (xs[movie] - codeword[0]) ** 2 + (ys[movie] - codeword[1]) ** 2));
+      const [x, y] = codeword;
+      distances = distances.map((old, movie) => Math.min(old, (xs[movie] - x) ** 2 + (ys[movie] - y) ** 2));
       weights = start === "plus" ? distances : points.map((_, movie) => (taken.has(movie) ? 0 : 1));
       states.push({ kind: "draw", codewords: [...codewords], row, probability, weights, inertia: sum(distances) });
     }
@@ -47,7 +49,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     for (let movie = 0; movie < count; movie++) {
       let best = 0, least = Infinity;
       for (let code = 0; code < codewords.length; code++) {
-        const [x, y] = codewords[code], far = (xs[movie] - x) * (xs[movie] - x) + (ys[movie] - y) * (ys[movie] - y);
+        const [x, y] = codewords[code], far = (xs[movie] - x) ** 2 + (ys[movie] - y) ** 2;
         if (far < least) { least = far; best = code; }
       }
       codes[movie] = best;
@@ -130,7 +132,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
 
   const WIDTH = 480, HEIGHT = 360, row = ui.columns();
   const map = ui.stage(WIDTH, HEIGHT, "Movies and codewords in a plane", {
-    description: `${count} movies as dots, and codewords as numbered crosses with the cells of the places nearest to them.`,
+    description: `${count} movies as dots, and codewords as numbered crosses with the cells of what is nearest to them.`,
     parent: row,
   });
   const lows = [0, 1].map((axis) => Math.min(...points.map((point) => point[axis])));
@@ -187,15 +189,15 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     })));
     trailLayer.replaceChildren(...(state.before || []).map((from, code) => {
       const [[x1, y1], [x2, y2]] = [place(from), at[code]];
-      return ui.el("line", { x1, y1, x2, y2, stroke: "var(--widget-text)", "stroke-width": 1.5, "stroke-dasharray": "3 3" });
+      return ui.el("line", { x1, y1, x2, y2, stroke: INK, "stroke-width": 1.5, "stroke-dasharray": "3 3" });
     }));
     const sizes = codewords.map((_, code) => (codes ? codes.filter((other) => other === code).length : null));
     codewordLayer.replaceChildren(...at.map(([x, y], code) => {
       const dead = sizes[code] === 0;
       const mark = ui.pin(x, y, null, { class: dead ? "codeword dead" : "codeword",
         "data-x": codewords[code][0], "data-y": codewords[code][1] });
-      if (dead) ui.el("circle", { r: 7, fill: "var(--widget-paper)", stroke: "var(--widget-accent)", "stroke-width": 2.5 }, mark);
-      for (const [stroke, width] of [["var(--widget-paper)", 6], ["var(--widget-text)", 3]]) {
+      if (dead) ui.el("circle", { r: 7, fill: PAPER, stroke: "var(--widget-accent)", "stroke-width": 2.5 }, mark);
+      for (const [stroke, width] of [[PAPER, 6], [INK, 3]]) {
         if (!dead) ui.el("path", { d: "M-5-5L5 5M-5 5L5-5", stroke, "stroke-width": width }, mark);
       }
       const text = dead ? `${code} dead` : code;
@@ -205,10 +207,11 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     return sizes;
   }
 
-  function axis(svg, x, y, ticks, format) { // the lines behind the inertia
+  function axis(svg, x, y, ticks) { // the lines behind the inertia
     for (const tick of ticks) {
       ui.el("line", { x1: x(0), x2: x(1), y1: y(tick), y2: y(tick), stroke: "var(--widget-line)" }, svg);
-      ui.el("text", { x: x(0) - 6, y: y(tick), text: format(tick), "text-anchor": "end", "dominant-baseline": "middle" }, svg);
+      const place = { x: x(0) - 6, y: y(tick), "text-anchor": "end", "dominant-baseline": "middle" };
+      ui.el("text", { ...place, text: tick }, svg);
     }
   }
 
@@ -218,8 +221,11 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     const low = Math.log(Math.min(...shares) * 0.9), high = Math.log(Math.max(...shares) * 1.1);
     const height = ui.scale([low, high], [235, 38]), y = (share) => height(Math.log(share));
     const across = ui.scale([0, 1], [46, 350]), x = (i) => across((i + 0.5) / states.length);
-    const ticks = [5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01].filter((tick) => Math.log(tick) > low && Math.log(tick) < high);
-    axis(chart, across, y, ticks, String);
+    const ticks = [5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01].filter((tick) => {
+      const at = Math.log(tick);
+      return low < at && at < high;
+    });
+    axis(chart, across, y, ticks);
     ui.el("rect", { x: across(0), y: 30, width: across(chosen.k / states.length) - across(0), height: 212,
       fill: "var(--widget-soft)", "fill-opacity": 0.12 }, chart);
     ui.el("text", { x: 8, y: 20, text: "inertia (1: one codeword, at the mean)" }, chart);
@@ -231,7 +237,9 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     }, chart);
     line(0, states.length, { stroke: "var(--widget-edge)", "stroke-width": 1 });
     line(0, step, { stroke: ui.color(0), "stroke-width": 2.5 });
-    if (step) ui.el("circle", { cx: x(step - 1), cy: y(shares[step - 1]), style: "r: calc(5 * var(--px))", fill: ui.color(0) }, chart);
+    if (!step) return;
+    const now = { cx: x(step - 1), cy: y(shares[step - 1]) };
+    ui.el("circle", { ...now, style: "r: calc(5 * var(--px))", fill: ui.color(0) }, chart);
   }
 
   function drawStrip() {
@@ -245,8 +253,10 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
       ui.el("text", { x: 10, y: y - 13, text: i ? label : `${label}: where ${SEEDS} seeds end` }, strip);
       found[i].forEach((end, seed) => {
         const own = start === chosen.start && seed === chosen.seed;
-        ui.el("circle", { cx: x(end / best), cy: y, fill: ui.color(own ? 4 : 0), "fill-opacity": own ? 1 : 0.35,
-          style: `r: calc(${own ? 7 : 4.5} * var(--px))`, "data-start": start, "data-seed": seed, "data-end": end }, strip);
+        ui.el("circle", {
+          cx: x(end / best), cy: y, style: `r: calc(${own ? 7 : 4.5} * var(--px))`, fill: ui.color(own ? 4 : 0),
+          "fill-opacity": own ? 1 : 0.35, "data-start": start, "data-seed": seed, "data-end": end,
+        }, strip);
       });
     });
     ui.el("text", { x: 10, y: 155, text: "the best end" }, strip);
@@ -293,13 +303,16 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     fillTable(state, sizes);
     root.dataset.inertia = step ? state.inertia : "";
     root.dataset.kind = state.kind || "begin";
-    ui.say(step ? words(state, sizes) : `${count} movies and no codeword yet. Step draws the first of ${chosen.k}; Last shows the end.`);
-    legend.replace(state.weights
-      ? [{ label: chosen.start === "plus" ? "movie: the larger, the likelier it is drawn next" : "movie", color: "var(--widget-soft)" },
-        { label: "codeword", color: "var(--widget-text)", shape: "cross" }]
-      : [{ label: state.codes ? "movie, in the color of its codeword" : "movie", color: state.codes ? ui.color(0) : "var(--widget-soft)" },
-        { label: "codeword", color: "var(--widget-text)", shape: "cross" },
-        { label: "dead: no movie is nearest to it", color: "var(--widget-accent)", shape: "ring" }]);
+    const begin = `${count} movies and no codeword yet. Step draws the first of ${chosen.k}; Last shows the end.`;
+    ui.say(step ? words(state, sizes) : begin);
+    const likely = state.weights && chosen.start === "plus" ? ": the larger, the likelier it is drawn next" : "";
+    legend.replace([
+      state.codes
+        ? { label: "movie, in the color of its codeword", color: ui.color(0) }
+        : { label: `movie${likely}`, color: SOFT },
+      { label: "codeword", color: INK, shape: "cross" },
+      ...(state.codes ? [{ label: "dead: no movie is nearest to it", color: "var(--widget-accent)", shape: "ring" }] : []),
+    ]);
   }
 
   function again(changes) {

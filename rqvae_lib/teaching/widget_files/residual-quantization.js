@@ -3,6 +3,7 @@
 SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   "use strict";
   const { points, titles, books, choices } = data, LEVELS = books.length;
+  const INK = "var(--widget-text)", PAPER = "var(--widget-paper)", ACCENT = "var(--widget-accent)";
   const add = ([ax, ay], [bx, by]) => [ax + bx, ay + by];
   const minus = ([ax, ay], [bx, by]) => [ax - bx, ay - by];
   const length = ([x, y]) => Math.hypot(x, y);
@@ -44,7 +45,9 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
 
   let z = [...points[choices[0]]], level = 1, alike = false;
   ui.controls("Settings");
-  const slider = ui.slider({ label: "Levels", min: 0, max: LEVELS, value: level, onInput: (next) => { level = next; draw(); } });
+  ui.slider({
+    label: "Levels", min: 0, max: LEVELS, value: level, onInput: (next) => { level = next; draw(); },
+  });
   const movies = ui.select("Put z on", [["", "a place of yours"], ...choices.map((movie) => [movie, titles[movie]])],
     (movie) => { if (movie !== "") { z = [...points[movie]]; draw(); } }, { value: choices[0] });
   ui.checkbox("Same scale at every level", alike, (next) => { alike = next; draw(); });
@@ -54,7 +57,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   const WIDTH = 420, HEIGHT = 420, row = ui.columns();
   const frame = [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]];
   const plane = ui.stage(WIDTH, HEIGHT, "The plane of the latents", {
-    description: "Movies as dots; z, which can be moved; the sum of the chosen codewords; and the cells of the codewords.",
+    description: "Movies as dots; z, which can be moved; the sum of the chosen codewords; and the codewords' cells.",
     parent: row,
   });
   const view = ui.stage(WIDTH, HEIGHT, "What one level sees", {
@@ -66,12 +69,14 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   const place = ([x, y]) => [WIDTH / 2 + x * unit, HEIGHT / 2 - y * unit];
   const back = (x, y) => [(x - WIDTH / 2) / unit, (HEIGHT / 2 - y) / unit];
 
-  const [cellLayer, movieLayer, pathLayer] = ["cells", "movies", "path"].map((name) => ui.el("g", { class: name }, plane));
-  const dots = points.map(place).map(([cx, cy]) => ui.el("circle", { cx, cy, style: "r: calc(2.2 * var(--px))" }, movieLayer));
+  const layers = ["cells", "movies", "path"].map((name) => ui.el("g", { class: name }, plane));
+  const [cellLayer, movieLayer, pathLayer] = layers;
+  const dots = points.map(place).map(([cx, cy]) => (
+    ui.el("circle", { cx, cy, style: "r: calc(2.2 * var(--px))" }, movieLayer)));
   const handle = ui.el("g", { class: "z" }, plane);
   const knob = ui.el("g", { class: "widget-pin" }, handle);
   ui.el("circle", { r: 16, fill: "transparent" }, knob); // room for a finger
-  ui.el("circle", { r: 7, fill: "var(--widget-accent)", stroke: "var(--widget-paper)", "stroke-width": 2 }, knob);
+  ui.el("circle", { r: 7, fill: ACCENT, stroke: PAPER, "stroke-width": 2 }, knob);
   ui.el("text", { x: 11, y: -7, text: "z", class: "widget-halo", style: "font-weight: 600" }, knob);
   ui.drag(handle, {
     at: () => place(z),
@@ -87,7 +92,10 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
 
   const ink = (l) => ui.color([4, 0, 2, 3, 6, 7][l] ?? l); // of a level
   const corners = (shape) => shape.map((corner) => corner.map((x) => x.toFixed(2)).join()).join(" ");
-  const cross = (layer, [x, y]) => ui.el("path", { d: "M-5 0H5M0-5V5", stroke: "var(--widget-text)", "stroke-width": 2 }, ui.pin(x, y, layer));
+  const ends = ([x1, y1], [x2, y2]) => ({ x1, y1, x2, y2 });
+  const dashed = { stroke: INK, "stroke-width": 1.5, "stroke-dasharray": "4 3" }; // what is left
+  const cross = (layer, [x, y]) => (
+    ui.el("path", { d: "M-5 0H5M0-5V5", stroke: INK, "stroke-width": 2 }, ui.pin(x, y, layer)));
 
   function drawPlane({ codes, sums }) {
     cellLayer.replaceChildren();
@@ -106,14 +114,13 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
       if (l === level - 1) {
         centres.forEach(([x, y], code) => {
           if (l === 0 || shapes[code].length) {
-            ui.el("circle", { r: 3.5, fill: ink(l), stroke: "var(--widget-paper)" }, ui.pin(x, y, pathLayer));
+            ui.el("circle", { r: 3.5, fill: ink(l), stroke: PAPER }, ui.pin(x, y, pathLayer));
           }
         });
       }
     }
     cross(pathLayer, place([0, 0]));
-    ui.el("line", { ...ends(place(sums[level]), place(z)), stroke: "var(--widget-text)", "stroke-width": 1.5,
-      "stroke-dasharray": "4 3", class: "left" }, pathLayer);
+    ui.el("line", { ...ends(place(sums[level]), place(z)), ...dashed }, pathLayer);
     for (let l = 0; l < level; l++) {
       ui.arrow(place(sums[l]), place(sums[l + 1]), pathLayer, { stroke: ink(l), "stroke-width": 2.5 });
       const [x, y] = place(add(sums[l], books[l][codes[l]].map((number) => number / 2)));
@@ -121,14 +128,13 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
     }
     dots.forEach((dot, movie) => {
       const same = level > 0 && codesOf[movie].slice(0, level).every((code, l) => code === codes[l]);
-      dot.setAttribute("fill", same ? "var(--widget-text)" : "var(--widget-edge)");
+      dot.setAttribute("fill", same ? INK : "var(--widget-edge)");
       dot.setAttribute("fill-opacity", same ? 0.9 : 0.45);
       dot.toggleAttribute("data-same", same);
     });
     const [x, y] = place(z);
     handle.setAttribute("transform", `translate(${x} ${y})`);
   }
-  const ends = ([x1, y1], [x2, y2]) => ({ x1, y1, x2, y2 });
 
   /** The number 1, 2 or 5 times a power of ten that is at most `most`. */
   function round(most) {
@@ -139,29 +145,31 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   function drawView({ codes, residuals }) {
     const l = Math.max(level, 1) - 1, book = books[l], given = residuals[l];
     const reach = (of) => 1.25 * Math.max(...of.flat().map(Math.abs));
-    const wide = alike ? Math.max(spread, reach(books[0])) : Math.max(reach(book), 1.1 * Math.max(...given.map(Math.abs)));
+    const own = Math.max(reach(book), 1.1 * Math.max(...given.map(Math.abs)));
+    const wide = alike ? Math.max(spread, reach(books[0])) : own;
     const put = ([x, y]) => [WIDTH / 2 + (x * WIDTH) / (2 * wide), HEIGHT / 2 - (y * HEIGHT) / (2 * wide)];
     view.replaceChildren();
     const centres = book.map(put);
     ui.cells(centres, frame).forEach((shape, code) => {
-      const own = level > 0 && code === codes[l];
-      ui.el("polygon", { points: corners(shape), fill: own ? ink(l) : "none", "fill-opacity": 0.13, stroke: ink(l) }, view);
+      const fill = level > 0 && code === codes[l] ? ink(l) : "none";
+      ui.el("polygon", { points: corners(shape), fill, "fill-opacity": 0.13, stroke: ink(l) }, view);
     });
     cross(view, put([0, 0]));
-    ui.arrow(put([0, 0]), put(given), view, { stroke: "var(--widget-accent)", "stroke-width": 2.5 });
+    ui.arrow(put([0, 0]), put(given), view, { stroke: ACCENT, "stroke-width": 2.5 });
     if (level > 0) {
       ui.arrow(put([0, 0]), put(book[codes[l]]), view, { stroke: ink(l), "stroke-width": 2.5 });
-      ui.el("line", { ...ends(put(book[codes[l]]), put(given)), stroke: "var(--widget-text)", "stroke-width": 1.5,
-        "stroke-dasharray": "4 3" }, view);
+      ui.el("line", { ...ends(put(book[codes[l]]), put(given)), ...dashed }, view);
     }
     centres.forEach(([x, y], code) => {
       const spot = ui.pin(x, y, view);
-      ui.el("circle", { r: 4, fill: ink(l), stroke: "var(--widget-paper)" }, spot);
+      ui.el("circle", { r: 4, fill: ink(l), stroke: PAPER }, spot);
       ui.el("text", { x: 7, y: 4, text: code, class: "widget-halo" }, spot);
     });
-    ui.el("text", { x: 12, y: 24, text: `Level ${l + 1} is given ${l ? `what level ${l} left` : "z"}`, class: "widget-halo" }, view);
+    const what = l ? `what level ${l} left` : "z";
+    ui.el("text", { x: 12, y: 24, text: `Level ${l + 1} is given ${what}`, class: "widget-halo" }, view);
     const bar = round(wide / 2), long = (bar * WIDTH) / (2 * wide);
-    ui.el("line", { x1: 14, x2: 14 + long, y1: HEIGHT - 14, y2: HEIGHT - 14, stroke: "var(--widget-text)", "stroke-width": 3 }, view);
+    const y = HEIGHT - 14;
+    ui.el("line", { x1: 14, x2: 14 + long, y1: y, y2: y, stroke: INK, "stroke-width": 3 }, view);
     ui.el("text", { x: 14, y: HEIGHT - 22, text: `length ${bar}`, class: "widget-halo" }, view);
   }
 
@@ -173,9 +181,9 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
       const y = 30 + 26 * l, shown = l <= level;
       ui.el("text", { x: 10, y: y + 14, text: l ? `− e${low(l)}` : "z" }, bars);
       if (!shown) return;
-      ui.el("rect", { x: 62, y: y + 3, width: long(length(residual)), height: 16, fill: l ? ink(l - 1) : "var(--widget-accent)",
-        "data-left": length(residual) }, bars);
-      ui.el("text", { x: 70 + long(length(residual)), y: y + 15, text: length(residual).toFixed(2) }, bars);
+      const n = length(residual), fill = l ? ink(l - 1) : ACCENT;
+      ui.el("rect", { x: 62, y: y + 3, width: long(n), height: 16, fill, "data-left": n }, bars);
+      ui.el("text", { x: 70 + long(n), y: y + 15, text: n.toFixed(2) }, bars);
     });
   }
 
@@ -185,8 +193,11 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
     const same = codesOf.filter((other) => codes.slice(0, level).every((code, l) => code === other[l])).length;
     const left = length(residuals[level]), name = level === 1 ? "Code" : "Codes";
     const share = `${same} of ${points.length} movies ${same === 1 ? "has" : "have"} ${level === 1 ? "it" : "them"}`;
-    const start = `${name} ${codes.slice(0, level).join("-")}: ${share}. ${is} ${sumOf(level)} leaves ${left.toFixed(2)}.${
-      left > length(residuals[level - 1]) ? ` That is more than before: no codeword of level ${level} is nearer than the origin.` : ""}`;
+    const more = left > length(residuals[level - 1])
+      ? ` That is more than before: no codeword of level ${level} is nearer than the origin.`
+      : "";
+    const mine = codes.slice(0, level).join("-");
+    const start = `${name} ${mine}: ${share}. ${is} ${sumOf(level)} leaves ${left.toFixed(2)}.${more}`;
     if (level < LEVELS) return start;
     const found = best(z), near = length(found.left), count = books.reduce((n, book) => n * book.length, 1);
     if (near > left - 1e-9) return `${start} None of the ${count} sums is nearer.`;
@@ -202,10 +213,11 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
     ui.say(words(found));
     handle.setAttribute("aria-label", `The latent z, at ${z.map((number) => number.toFixed(1)).join(", ")}`);
     legend.replace([
-      { label: "z", color: "var(--widget-accent)" },
-      ...books.slice(0, level).map((_, l) => ({ label: `level ${l + 1}: cells, and e${low(l + 1)} as an arrow`, color: ink(l), shape: "line" })),
+      { label: "z", color: ACCENT },
+      ...books.slice(0, level).map((_, l) => (
+        { label: `level ${l + 1}: cells, and e${low(l + 1)} as an arrow`, color: ink(l), shape: "line" })),
       { label: "movie", color: "var(--widget-edge)" },
-      ...(level ? [{ label: "movie with the same codes", color: "var(--widget-text)" }] : []),
+      ...(level ? [{ label: "movie with the same codes", color: INK }] : []),
     ]);
   }
 

@@ -86,7 +86,7 @@
       return made;
     }
 
-    /** Numbers from `min` to `max`. Returns its `input`, its `value`, and `set(value)`, which does not call `onInput`. */
+    /** Returns its `input`, its `value`, and `set(value)`, which does not call `onInput`. */
     function slider({ label, min, max, step = 1, value, format = String, onInput = () => {}, parent }) {
       const name = id("slider"), box = html("div", { class: "widget-slider" }, place(parent));
       html("label", { for: name, text: label }, box);
@@ -127,7 +127,7 @@
       return made;
     }
 
-    /** An SVG of that many units, as wide as the column. A text in it keeps its size; `--px` is a pixel of the screen. */
+    /** An SVG of that many units, as wide as the column. Texts in it keep their size; `--px` is a pixel. */
     function stage(width, height, label, { description, widest = 1.5, parent } = {}) {
       const box = html("div", { class: "widget-stage" }, parent || body);
       const attributes = { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label };
@@ -269,7 +269,7 @@
       if (status.textContent !== text) status.textContent = text;
     }
 
-    /** What the colours and shapes mean: entries { label, color, shape }, shape "dot", "ring", "square", "line", "dashed" or "cross". */
+    /** What colors and shapes mean: entries { label, color, shape }; a shape is one of shared.css, such as "dot". */
     function legend(entries, parent = null) {
       const list = html("ul", { class: "widget-legend" }, parent || body);
       const replace = (items) => list.replaceChildren(...items.map(({ label, color: ink, shape = "dot" }) => {

@@ -43,13 +43,15 @@ from rqvae_lib import (
     load_embeddings,
 )
 from rqvae_lib.data.k_core import k_core
-from rqvae_lib.data.splits import Histories
+from rqvae_lib.data.splits import Histories, leave_last_out
 from rqvae_lib.evaluation.metrics import (
     bootstrap_interval,
     ranks_in_scores,
     recall_at,
 )
 from rqvae_lib.teaching.exercises import chapter_01 as checks
+from rqvae_lib.teaching.split_lives import split_data, still_splits
+from rqvae_lib.teaching.widgets import widget
 
 # %% [markdown]
 # ## Six hundred people, nine thousand movies
@@ -693,6 +695,41 @@ print(f"that validation did not see either: {unknown.double().mean():.0%}")
 # find them. This is where *semantic IDs* promise something, the short tuples of codes that this book is about: an ID
 # made from a movie's text exists before the first rating.
 #
+# ### Three people, three splits
+#
+# Here are the splits with three real people on the line of years. One rated 21 movies on an evening of 1996, one 910 on
+# a day of 2016, and one has ratings on both sides of the first cut. Beside the two splits of this chapter you can choose
+# a third, *last ten*: it hides the last ten movies of each person for the test and the ten before them for validation,
+# so that there are more targets. It leaks as leave-one-out does.
+#
+# Blue bars are ratings that training has from before the target, hatched ones those it has from after it. Below the
+# years stand the person's ratings in their order, a square each; a line joins those of the same second. Go through the
+# targets of each person in each split. For whose is nearly all of the training data later? Whom does a split not test at
+# all, and why? And where does a model read a history that it was not trained on?
+
+# %%
+shown = {
+    "light: 21 ratings, 1996": 63,
+    "heavy: 910 ratings, 2016": 212,
+    "both sides of the cut": 256,
+}
+lives = split_data(data, [split, leave_last_out(data, 10), in_time], shown)
+light = lives["splits"][0]["people"][0]["targets"]  # validation, then test
+assert light[-1]["later"] == int(later[63].sum())
+
+widget(
+    "splits",
+    lives,
+    title="What is history, what is a target, and what training knows from later",
+    fallback=still_splits(lives),
+    alt="Three rows of bars over the years 1995 to 2016, one for each split: the ratings in training by month. With "
+    "leave-one-out and last-ten a target of 1996 has nearly all of them after it; with one moment for everybody all of "
+    "them lie before the target.",
+    caption="Leave-one-out and last ten train on what others did after a target, for the early ones on little else. One "
+    "moment for everybody never does: it asks only about what came later.",
+)
+
+# %% [markdown]
 # ## Only what is met often enough
 #
 # Many papers, among them that of SASRec, a much-used model of sequences {cite}`kang2018sasrec`, first drop what is rare.

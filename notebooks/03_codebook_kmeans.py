@@ -42,6 +42,7 @@ import torch
 from rqvae_lib import load_dataset, load_embeddings, load_rqvae
 from rqvae_lib.ops.kmeans import kmeans, kmeans_plus_plus, nearest
 from rqvae_lib.teaching.exercises import chapter_03 as checks
+from rqvae_lib.teaching.widgets import widget
 from rqvae_lib.tokenizer.metrics import code_usage
 
 
@@ -284,6 +285,37 @@ error = (flat - stray[nearest(flat, stray)]).square().sum(1)
 worst_served = flat[error.argmax()]
 torch.testing.assert_close(one_step.centroids[3], worst_served)
 print("does codeword 3 now serve a movie?", bool((one_step.codes == 3).any()))
+
+# %% [markdown]
+# ### The whole method, step by step
+#
+# Here is all of it to step through, on 400 of the movies. Each step is one draw, one assignment or one move. During the
+# draws of k-means++ a movie is shown the larger, the likelier it is to be drawn next; afterwards each movie has the
+# color of its codeword. The curve is the inertia after every step, and the dots at the bottom say where the runs from
+# 30 seeds end, for each way to start. The third way, *random vectors* from around the middle of the map, is what the
+# next section is about.
+
+# %%
+shown = torch.randperm(len(flat), generator=seeded(0))[:400]
+points = flat[shown].round(decimals=2)
+end = kmeans(points, 8, generator=seeded(0), num_iterations=100)
+
+fig, ax = plt.subplots(figsize=(6, 3.8))
+ax.scatter(*points.T, c=end.codes, cmap="tab10", s=8, rasterized=True)
+ax.scatter(*end.centroids.T, s=90, c="black", marker="X")
+ax.set(xlabel="first principal direction", ylabel="second")
+widget(
+    "kmeans",
+    {"points": points.tolist(), "titles": [data.titles[i] for i in shown]},
+    title="k-means, from the first draw to the last step",
+    fallback=fig,
+    alt="400 movies as dots on the flat map, in eight colors for their eight "
+    "codewords, which stand as black crosses in the middle of their movies.",
+    caption="Try: step through the draws of k-means++, then let Lloyd's "
+    "algorithm run. Do random movies end higher, seed for seed? Then start "
+    "from 16 random vectors: some are dead at first. Watch where they are "
+    "moved, and what becomes of them when they are not.",
+)
 
 # %% [markdown]
 # ## What a random codebook costs

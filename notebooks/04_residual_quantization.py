@@ -47,7 +47,9 @@ from rqvae_lib.ops.estimators import (
     straight_through,
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
+from rqvae_lib.teaching import gradient_graphs
 from rqvae_lib.teaching.exercises import chapter_04 as checks
+from rqvae_lib.teaching.widgets import widget
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -169,6 +171,73 @@ for level in (1, 2, 3):
 # The last three lines say how typical this is, on every fourth movie: after one code 3 % are nearest to the point that
 # stands for them, after two 79 %, after three 99 %. The levels go from coarse to fine.
 #
+# ### Levels to move
+#
+# In 32 dimensions this cannot be seen, so here is the same in two: the latents along their two widest directions, and
+# three codebooks of only eight codewords, placed by k-means on what the level before left over.
+
+# %%
+directions = torch.linalg.svd(z - z.mean(0), full_matrices=False).Vh
+plane = ((z - z.mean(0)) @ directions[:2].T).double()  # (9066, 2)
+lefts, small_books = [plane], []
+for _ in range(3):
+    found = kmeans(lefts[-1], 8, generator=seeded(0), num_candidates=4)
+    small_books.append(found.centroids.round(decimals=3))
+    lefts.append(lefts[-1] - found.centroids[found.codes])
+
+lengths = torch.stack([left.norm(dim=1) for left in lefts])  # (4, 9066)
+print("mean length left:", [f"{length:.1f}" for length in lengths.mean(1)])
+grown = (lengths.diff(dim=0) > 0).double().mean(1)  # (3,)
+print("movies with more left than before:", [f"{x:.0%}" for x in grown])
+assert grown.max() < 0.2
+
+# %% [markdown]
+# Each level brings most movies closer. For a few it leaves more than it was given, because no codeword of the level is
+# nearer to them than the origin. *Star Wars* is one of these at the first level.
+#
+# Drag $z$ in the next figure, or move it with the arrow keys. On the left the codewords add up to something close to $z$,
+# and inside the cell that the first level chose lie the smaller cells of the second. On the right is what one level sees:
+# the residual that it was given, as an arrow from the origin, among its own eight codewords.
+
+# %%
+chosen = data.item_index([296, 1, 260]).tolist()  # z can be put on these
+assert lengths[1, chosen[2]] > lengths[0, chosen[2]]
+others = torch.randperm(len(plane), generator=seeded(0))[:400].tolist()
+shown = chosen + [movie for movie in others if movie not in chosen]
+spots = plane[shown].round(decimals=2)
+
+fig, ax = plt.subplots(figsize=(5, 5))
+ax.scatter(*spots.T, s=5, c="lightgray", rasterized=True)
+path, arrow = torch.zeros(1, 2).double(), {"arrowstyle": "->", "lw": 2}
+for level, book in enumerate(small_books, 1):
+    word = book[nearest(spots[:1] - path, book)]
+    ax.plot(*(path + book).T, ".", color=f"C{level}", label=f"level {level}")
+    ax.annotate("", (path + word)[0], path[0], arrowprops=arrow)
+    path = path + word
+ax.plot(*spots[0], "*", color="black", ms=14, label="z")
+ax.set(aspect="equal", xlabel="widest direction", ylabel="second")
+ax.legend()
+
+widget(
+    "residual-quantization",
+    {
+        "points": spots.tolist(),
+        "titles": [data.titles[movie] for movie in shown],
+        "books": [book.tolist() for book in small_books],
+        "choices": [0, 1, 2],
+    },
+    title="Three levels in a plane",
+    fallback=fig,
+    alt="Movies as gray dots. Three arrows, each shorter than the one before, "
+    "lead from the origin towards a star, z. Around the start of each arrow "
+    "lie the eight codewords of its level, closer from level to level.",
+    caption="Try: raise the levels one by one and watch what is left. Which "
+    "code changes when z moves a little, and which when it moves far? Give "
+    "every level the same scale. Find a place where choosing level by level "
+    "misses the nearest sum.",
+)
+
+# %% [markdown]
 # ## How much each level leaves
 #
 # How much is left can be measured for all movies: the squared lengths of the residuals, as a share of the squared
@@ -760,6 +829,25 @@ right.set(title="commitment", xlabel="levels", ylabel="levels that arrive")
 right.set(ylim=(0, 4.4))
 left.legend()
 plt.show()
+
+# %% [markdown]
+# To see why, follow the gradient through the three loops yourself. In the graphs, $r$ is the residual, $e$ the codeword,
+# $s$ the estimate, $c$ the commitment loss of a level and $q$ the sum. A dashed line is detached. Each step goes one
+# value back, along all lines that are open, and says what it takes along; a subtraction turns the sign.
+
+# %%
+widget(
+    "gradients",
+    gradient_graphs.widget_data(4),
+    title="The way of the gradient in the three loops",
+    fallback=gradient_graphs.picture(3),
+    alt="Three graphs of three levels, for the loops (a), (b) and (c). In (a) "
+    "open lines also lead from each estimate s to the next residual r, with "
+    "the sign turned. In (b) these lines are gone. In (c) there are no "
+    "estimates, and one open line leads from q to z.",
+    caption="Try: in loop (a), find where the two ways cancel. Then take the "
+    "commitment: which levels does z hear of? Compare with (b) and (c).",
+)
 
 # %% [markdown]
 # ### What it changes

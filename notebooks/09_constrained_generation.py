@@ -62,6 +62,8 @@ from rqvae_lib.evaluation.metrics import (
 )
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.teaching.exercises import chapter_09 as checks
+from rqvae_lib.teaching.search_steps import replay, search_data, still_search
+from rqvae_lib.teaching.widgets import widget
 
 torch.set_grad_enabled(False)  # nothing is trained on this page
 
@@ -699,6 +701,38 @@ plt.show()
 # With the cache a beam costs three tokens, not four: nothing follows the last code, so it need not be read. The longer
 # the history, the more the cache saves.
 #
+# ### Step by step
+#
+# Here is the whole search for the example person, with one to five beams, to go through at your own pace. Each level
+# takes two steps: the codes after each beam are scored, then the best prefixes are kept, and the rows of the cache follow
+# them. The page searches by itself, with the model's log-probabilities, in the tree without the movies that the person has
+# rated. Of the rest of the tree it draws the best three that were not kept, the best that leads to rated movies only, and
+# the best that leads to no movie.
+#
+# With three beams, step to the third codes: what would the model like to write after 109-29, and why does it not come
+# out? With five, find the row of the cache that two beams copy, and the rows that nobody copies. And does a fifth beam
+# change what the first three find?
+
+# %%
+steps = search_data(model, data, history)
+for beams in range(1, 6):
+    library = recommend(model, [history], k=beams, beams=beams)
+    in_page = [ids.item_of(prefix) for prefix, _ in replay(steps, beams)]
+    assert in_page == library.items[0].tolist()
+
+widget(
+    "beam-search",
+    steps,
+    title="A beam search in the tree of names, and its cache",
+    fallback=still_search(steps),
+    alt="A tree that grows from left to right in four steps, with three beams. From the history lead lines to the first "
+    "codes 109 and 244, from these to three second codes, and on to The Matrix, Face/Off and Fight Club. Other codes are "
+    "drawn in grey: they were scored and not kept.",
+    caption="A beam is a prefix that is kept, and a row of the cache. An ID that does not exist cannot come out: its "
+    "codes are scored, and never offered.",
+)
+
+# %% [markdown]
 # ### Ten times the catalogue
 #
 # Nothing in these counts mentions the number of movies. The search asks for the children of the prefixes that it holds,

@@ -54,6 +54,7 @@ NOTEBOOK_METADATA = {
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 CELL_TIMEOUT = 600  # seconds
+WIDGET_FILES = "widget_files"  # the folder of the widgets' scripts, beside widgets.py
 NO_STATEMENT = "Module()"  # what `without_docstrings` says of an empty __init__.py
 
 
@@ -159,7 +160,8 @@ def make_key(root: Path, notebook: NotebookNode) -> dict[str, str]:
             key[path.relative_to(root).as_posix()] = sha256(statements.encode())
         for part in parts_of(path):
             key[part.relative_to(root).as_posix()] = sha256(part.read_bytes())
-    for path in [*shipped_files(modules), *files_beside(root, code)]:
+    widgets = widget_files(root, modules, code)
+    for path in [*shipped_files(modules), *widgets, *files_beside(root, code)]:
         key[path.relative_to(root).as_posix()] = sha256(path.read_bytes())
     return key
 
@@ -182,9 +184,23 @@ def shipped_files(modules: list[Path]) -> list[Path]:
         for package in {module.parent for module in modules}
         for folder in package.iterdir()
         if folder.is_dir() and not folder.name.startswith((".", "__"))
-        if not any(folder.glob("*.py"))
+        if not any(folder.glob("*.py")) and folder.name != WIDGET_FILES
     }
     return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def widget_files(root: Path, modules: list[Path], code: str) -> list[Path]:
+    """The files of the widgets that the code names, and those that all widgets share.
+
+    A widget is named in quotes, in the notebook or in a module beside widgets.py that it imports.
+    """
+    teaching = root / "rqvae_lib" / "teaching"
+    if teaching / "widgets.py" not in modules:
+        return []
+    beside = [path.read_text(encoding="utf-8") for path in modules if path.parent == teaching]
+    named = set(re.findall(r"""["']([\w-]+)["']""", "\n".join([code, *beside])))
+    files = (teaching / WIDGET_FILES).iterdir()
+    return sorted(path for path in files if path.stem in named | {"shared"})
 
 
 def files_beside(root: Path, code: str) -> list[Path]:

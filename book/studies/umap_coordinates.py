@@ -84,13 +84,16 @@ MAPS = {
 STAGES = ("level_1", "level_2", "level_3", "whole")  # drawn together, on one map
 
 
-def draw(vectors: Tensor, n_neighbors: int = 15, seed: int = 0) -> np.ndarray:
+def draw(
+    vectors: Tensor, n_neighbors: int = 15, seed: int = 0, min_dist: float = MIN_DIST
+) -> np.ndarray:
     """Draw one map.
 
     Args:
         vectors: shape (N, D), float32.
         n_neighbors: of each vector, itself included.
         seed: of the layout.
+        min_dist: how close two points of the map may come.
 
     Returns:
         shape (N, 2), float32.
@@ -108,7 +111,7 @@ def draw(vectors: Tensor, n_neighbors: int = 15, seed: int = 0) -> np.ndarray:
         warnings.filterwarnings("ignore", message=".*knn_search_index")
         model = UMAP(
             n_neighbors=n_neighbors,
-            min_dist=MIN_DIST,
+            min_dist=min_dist,
             n_epochs=EPOCHS,
             random_state=seed,
             n_jobs=1,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.book.site import BROWSERS, QUIET, build_book
+from tests.book.site import BROWSERS, QUIET, WIDE, Watched, build_book
 from tests.helpers import ROOT, made_once
 
 
@@ -44,3 +44,11 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """A page of its own; a test may say how large and of which colour scheme it is."""
+    watched = Watched(browser, *getattr(request, "param", (WIDE, "light")))
+    yield watched
+    watched.context.close()

@@ -72,6 +72,7 @@ class Watched:
         self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
+        self.console: list[str] = []  # everything that was written there, errors too
         self.remote: list[str] = []
         self.page.on("console", lambda message: self._console(message.type, message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -79,6 +80,7 @@ class Watched:
         self.page.on("request", self._request)
 
     def _console(self, kind: str, text: str) -> None:
+        self.console.append(f"{kind}: {text}")
         if kind == "error":
             self.errors.append(text)
 

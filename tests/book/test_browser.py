@@ -20,14 +20,6 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
 from tests.book.site import NARROW, WIDE, Watched, site_pages
 
-
-@pytest.fixture
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    watched = Watched(browser, *getattr(request, "param", (WIDE, "light")))
-    yield watched
-    watched.context.close()
-
-
 SETTINGS = [(size, scheme) for size in (WIDE, NARROW) for scheme in ("light", "dark")]
 
 

@@ -264,6 +264,35 @@ def test_key_counts_the_parts_of_a_module_that_are_not_python(tiny: Path) -> Non
     assert key_of(tiny, "from rqvae_lib import other") != before
 
 
+def test_key_counts_the_files_of_the_widgets_that_are_named_and_no_others(tiny: Path) -> None:
+    teaching = tiny / "rqvae_lib" / "teaching"
+    (teaching / "widget_files").mkdir(parents=True)
+    for name in ("shared.js", "shared.css", "tree.js", "trees.js", "map.js", "map.css"):
+        (teaching / "widget_files" / name).write_text("1\n")
+    (teaching / "__init__.py").write_text("")
+    (teaching / "checks.py").write_text("x = 1\n")
+    (teaching / "widgets.py").write_text("def widget(name):\n    return name\n")
+    (teaching / "maps.py").write_text(
+        "from rqvae_lib.teaching.widgets import widget\ndef show():\n    widget('map')\n"
+    )
+
+    def counted(code: str) -> set[str]:
+        key = key_of(tiny, code)
+        return {Path(name).name for name in key if "/widget_files/" in name}
+
+    shared = {"shared.js", "shared.css"}
+    assert counted("from rqvae_lib.teaching import checks") == set()
+    widget = "from rqvae_lib.teaching.widgets import widget\nwidget('tree')"
+    assert counted(widget) == shared | {"tree.js"}
+    maps = "from rqvae_lib.teaching.maps import show"
+    assert counted(maps) == shared | {"map.js", "map.css"}
+    before = key_of(tiny, widget)
+    (teaching / "widget_files" / "map.js").write_text("2\n")
+    assert key_of(tiny, widget) == before
+    (teaching / "widget_files" / "tree.js").write_text("2\n")
+    assert key_of(tiny, widget) != before
+
+
 @pytest.mark.parametrize("folder", ["results", "groceries"])
 def test_key_counts_the_files_beside_it_that_the_code_names(tiny: Path, folder: str) -> None:
     results = tiny / "notebooks" / folder

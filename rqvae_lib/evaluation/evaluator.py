@@ -10,7 +10,9 @@ then the mean over people. Intervals, and differences between models, are over p
 Derived in: chapter 11.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -33,7 +35,9 @@ from rqvae_lib.evaluation.metrics import (
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.config import NUM_BEAMS
 from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.io.progress import progress_of
 from rqvae_lib.models.base import Recommender, ScoresItems
+from rqvae_lib.ops.rows import row_blocks
 
 METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
@@ -68,7 +72,7 @@ class Evaluation:
         """Whether every item was scored; else a beam search may have missed some."""
         return self.beams is None
 
-    @property
+    @cached_property
     def ranks(self) -> Tensor:
         """The rank of each target in its list, (M,) int64; `metrics.NOT_RANKED` if absent."""
         return ranks_in_lists(self.lists, self.targets)
@@ -137,8 +141,12 @@ def evaluate(
     beams: int = NUM_BEAMS,
     allow_repeats: bool = False,
     batch_size: int = 64,
+    progress: bool = False,
 ) -> Evaluation:
     """Recommend for each held-out position, and keep what is needed to judge the result.
+
+    The histories are read and the items scored for a batch at a time. What stays in memory is a
+    list per target, of 400 bytes.
 
     Args:
         model: trained on `split.train`.
@@ -152,11 +160,12 @@ def evaluate(
             come back to the same items. Otherwise, a target that is in its own history
             (`split.had_before`) counts as a miss.
         batch_size: histories at a time; it bounds the memory, not the result.
+        progress: whether to show progress on stderr.
 
     Raises:
         ValueError: if there are no positions, if the model's catalogue or the histories are not of
             the split's N items, if a score is NaN, if beams are asked of a model that only scores,
-            or as `generation.beam_search.recommend`.
+            if `batch_size` is below 1, or as `generation.beam_search.recommend`.
     """
     if not len(positions):
         raise ValueError(
@@ -170,29 +179,42 @@ def evaluate(
             f"exact is False, but a {type(model).__name__} writes no IDs to search for: it scores "
             "every item; leave exact out"
         )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     popularity, num_items = split.popularity, split.num_items
-    histories, targets = split.histories_and_targets(positions)
-    users = split.everything.user_of(positions)
     nothing = torch.empty(0, dtype=torch.int64)
-    forbidden = [nothing] * len(histories) if allow_repeats else histories
     k = max(CUTOFFS)
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
-        if not exact:
-            found = recommend(
+    lists = torch.empty(len(positions), k, dtype=torch.int64)  # (M, 50)
+    bar = progress_of(total=len(positions), unit="target", show=progress)
+    for rows in row_blocks(len(positions), batch_size):
+        histories, _ = split.histories_and_targets(positions[rows])
+        forbidden = [nothing] * len(histories) if allow_repeats else histories
+        if isinstance(model, Recommender) and not exact:
+            lists[rows] = recommend(
                 model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
-            )
-            return Evaluation(found.items.cpu(), targets, users, popularity, beams)
-    lists = []
-    for start in range(0, len(histories), batch_size):
-        batch = histories[start : start + batch_size]
-        if isinstance(model, ScoresItems):
-            of_items = model.scores(batch).cpu()  # (B, N)
+            ).items
         else:
-            of_items = score_items(model, batch).cpu()
-        _check_size(of_items.shape[1], num_items)
-        lists.append(top_items(of_items, k, forbidden[start : start + batch_size]))
-    return Evaluation(torch.cat(lists), targets, users, popularity, None)
+            scores = _scores(model, histories)  # (B, N)
+            _check_size(scores.shape[1], num_items)
+            lists[rows] = top_items(scores, k, forbidden)
+        bar.update(len(histories))
+    bar.close()
+    return Evaluation(
+        lists,
+        split.everything.items[positions],
+        split.everything.user_of(positions),
+        popularity,
+        None if exact else beams,
+    )
+
+
+def _scores(model: Recommender | ScoresItems, histories: Sequence[Tensor]) -> Tensor:
+    """Return the scores of all items for each of B histories, (B, N), on the CPU."""
+    if isinstance(model, ScoresItems):
+        return model.scores(histories).cpu()
+    return score_items(model, histories).cpu()
 
 
 def _check_size(found: int, num_items: int) -> None:

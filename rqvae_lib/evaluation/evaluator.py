@@ -49,6 +49,15 @@ class Mean(NamedTuple):
     interval: Interval  # 95 %, over people
 
 
+def mean_over_people(of_people: Tensor) -> Mean:
+    """Return the mean of one number per person, (U,) float64, and its bootstrap interval.
+
+    Differences between two models, person by person, are such numbers, too.
+    """
+    interval = bootstrap_interval(of_people, generator=torch.Generator().manual_seed(0))
+    return Mean(float(of_people.mean()), interval)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a model recommended for M targets.
@@ -94,7 +103,7 @@ class Evaluation:
 
     def mean(self, metric: str, k: int) -> Mean:
         """Return a metric's mean over people, with the interval that a bootstrap gives."""
-        return _mean(self.of_people(metric, k))
+        return mean_over_people(self.of_people(metric, k))
 
     def unseen(self, k: int) -> Mean | None:
         """Return Recall for the targets that nobody had in training; None if there are none."""
@@ -102,7 +111,9 @@ class Evaluation:
         never = self.popularity[self.targets] == 0  # (M,)
         if not never.any():
             return None
-        return _mean(mean_of_each_user(recall_at(self.ranks[never], k), self.users[never]))
+        return mean_over_people(
+            mean_of_each_user(recall_at(self.ranks[never], k), self.users[never])
+        )
 
     def coverage(self, k: int) -> float:
         """Return the share of the catalogue that is in anybody's list."""
@@ -129,7 +140,7 @@ def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
     """
     if not (torch.equal(one.targets, other.targets) and torch.equal(one.users, other.users)):
         raise ValueError("the two evaluations have different targets: take both from one split")
-    return _mean(one.of_people(metric, k) - other.of_people(metric, k))
+    return mean_over_people(one.of_people(metric, k) - other.of_people(metric, k))
 
 
 def evaluate(
@@ -223,8 +234,3 @@ def _check_size(found: int, num_items: int) -> None:
             f"the model knows {found:,} items, but the split is of {num_items:,}: take both from "
             "one dataset"
         )
-
-
-def _mean(of_people: Tensor) -> Mean:
-    interval = bootstrap_interval(of_people, generator=torch.Generator().manual_seed(0))
-    return Mean(float(of_people.mean()), interval)

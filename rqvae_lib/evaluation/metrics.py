@@ -124,7 +124,7 @@ def _first_largest(values: Tensor, k: int) -> Tensor:
     Returns:
         shape (M, min(k, N)), int64, largest first.
     """
-    if values.shape[1] <= SORTED_AT_ONCE:
+    if values.shape[1] <= max(SORTED_AT_ONCE, k * BLOCK):
         return values.argsort(dim=1, descending=True, stable=True)[:, :k]
     num_blocks = -(-values.shape[1] // BLOCK)
     padding = (0, num_blocks * BLOCK - values.shape[1])

@@ -208,12 +208,15 @@ def test_of_ten_models_each_row_says_how_it_was_ranked(
     searched = {name for name in ten_models if name.startswith(("decoder-only", "encoder"))}
     assert len(searched) == 4
     expected = {name: "60 beams" if name in searched else "exact" for name in ten_models}
-    *metrics, lists, differences = said.split("\n\n")[1:]
-    for table, rows in (*((table, 10) for table in metrics), (lists, 10), (differences, 9)):
+    *metrics, lists, to_best, to_knn = said.split("\n\n")[1:]
+    sizes = (*((table, 10) for table in metrics), (lists, 10), (to_best, 9), (to_knn, 9))
+    for table, rows in sizes:
         head, *lines = table.splitlines()[: rows + 1]
         assert len({len(line) for line in (head, *lines)}) == 1  # in columns
         assert {line.split()[0] for line in lines} <= set(ten_models)
     assert lists.split()[2] == "ranking"
+    assert "item-knn" in {line.split()[0] for line in to_best.splitlines()}
+    assert to_knn.startswith("difference to item-knn")
     for name, line in zip(ten_models, lists.splitlines()[1:11], strict=True):
         assert line.removeprefix(name).strip().startswith(f"{expected[name]}  ")
     assert "ranking: exact where every item was scored, else how many beams searched." in lists

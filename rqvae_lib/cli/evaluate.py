@@ -3,7 +3,7 @@
 Derived in: chapter 11.
 """
 
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -21,6 +21,7 @@ from rqvae_lib.generation.config import NUM_BEAMS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rqvae_lib.cli.evaluation_table import Row
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.splits import Split
     from rqvae_lib.io.tensor_files import Card
@@ -60,13 +61,13 @@ def evaluate_command(
             help="Recommend also what a user had before, as where clicks or purchases repeat.",
         ),
     ] = False,
-    baselines: Annotated[
+    no_baselines: Annotated[
         bool,
         typer.Option(
-            help="Add popularity and item-kNN, the simple opponents, where other models are "
-            "evaluated."
+            "--no-baselines",
+            help="Leave out popularity and item-kNN, which otherwise stand beside other models.",
         ),
-    ] = True,
+    ] = False,
     output: OutputTable = None,
     device: Device = "cpu",
 ) -> None:
@@ -81,17 +82,10 @@ def evaluate_command(
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, claim_csv, hold_out
-    from rqvae_lib.cli.evaluation_table import (
-        Row,
-        in_one_line,
-        print_tables,
-        row_of,
-        write_rows,
-    )
-    from rqvae_lib.evaluation.evaluator import evaluate
+    from rqvae_lib.cli.evaluation_table import Row, print_tables
 
     check_device(device)
-    names = _with_baselines(list(dict.fromkeys(models or [])), baselines)
+    names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
@@ -101,12 +95,12 @@ def evaluate_command(
     held_out = hold_out(dataset, split)
     if not names:
         loaded = _shipped_of(dataset, split)
-        names = [*(BASELINES if baselines else ()), *loaded]
-        if not names:
-            raise ValueError(
-                f"no shipped model was trained on {dataset.name} and the split {split!r}, so "
-                "--no-baselines leaves nothing to evaluate: name a model, or leave it out"
-            )
+        names = [*(() if no_baselines else BASELINES), *loaded]
+    if not names:
+        raise ValueError(
+            f"no shipped model was trained on {dataset.name} and the split {split!r}, so "
+            "--no-baselines leaves nothing to evaluate: name a model, or leave it out"
+        )
     for name, (_, card) in loaded.items():
         check_data(name, card, dataset)
     del dataset  # the split has what is needed; the tables would stay in memory beside it
@@ -117,45 +111,23 @@ def evaluate_command(
     try:
         for name in names:
             typer.echo(f"Evaluating {name}.", err=True)
-            began = time.monotonic()
-            if name in BASELINES:
-                model: Any = _baseline(name, held_out, part)
-            else:
-                model = loaded.pop(name)[0].to(device)
-            evaluation = evaluate(
-                model,
-                held_out,
-                positions,
-                beams=beams,
-                allow_repeats=allow_repeats,
-                progress=True,
-            )
-            rows[name] = row_of(evaluation)
-            del model, evaluation  # the next one needs their memory
-            typer.echo(f"{in_one_line(name, rows[name])}, {_duration(began)}.", err=True)
-            if output:  # with all rows so far: what fails later does not take them along
-                write_rows(output, rows)
-    finally:
+            made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)[0]
+            _add_row(rows, name, made, held_out, positions, device, output, beams, allow_repeats)
+    finally:  # an interruption keeps what is done
         if rows:
             print_tables(rows)
     if output:
         typer.echo(f"Wrote {output}.")
 
 
-def _with_baselines(names: list[str], baselines: bool) -> list[str]:
+def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
     """Return the models to evaluate: those that are named, behind the baselines that are not."""
     named = [name for name in names if name in BASELINES]
-    if named and not baselines:
+    if named and no_baselines:
         raise ValueError(f"{named[0]} is named, but --no-baselines leaves it out: drop one of both")
-    if len(named) == len(names) or not baselines:
+    if len(named) == len(names) or no_baselines:
         return names
     return [*(name for name in BASELINES if name not in named), *names]
-
-
-def _duration(began: float) -> str:
-    """Say how long ago that was."""
-    seconds = round(time.monotonic() - began)
-    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
 def _shipped_of(
@@ -184,9 +156,37 @@ def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN"
     return neighbors
 
 
+def _add_row(
+    rows: "dict[str, Row]",
+    name: str,
+    model: Any,
+    held_out: "Split",
+    positions: "Tensor",
+    device: str,
+    output: Path | None,
+    beams: int,
+    allow_repeats: bool,
+) -> None:
+    """Evaluate a model, and show and write it at once, so that what fails later cannot take it."""
+    from rqvae_lib.cli.evaluation_table import in_one_line, row_of, write_rows
+    from rqvae_lib.evaluation.evaluator import evaluate
+
+    if name not in BASELINES:
+        model = model.to(device)
+    found = evaluate(
+        model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
+    )
+    rows[name] = row_of(found)
+    typer.echo(in_one_line(name, rows[name]), err=True)
+    if output:
+        write_rows(output, rows)
+
+
 def _say_targets(held_out: "Split", positions: "Tensor", part: str, allow_repeats: bool) -> None:
     """Say what is asked, of how many people, and which items compete."""
-    people = len(set(held_out.everything.user_of(positions).tolist()))
+    import torch
+
+    people = len(torch.unique(held_out.everything.user_of(positions)))
     not_had = "" if allow_repeats else " that a person has not had"
     typer.echo(
         f"{len(positions):,} {part} targets of {people:,} people, {held_out.name}; every item "

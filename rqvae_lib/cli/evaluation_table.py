@@ -48,9 +48,9 @@ def row_of(evaluation: Evaluation) -> Row:
 
 
 def in_one_line(name: str, row: Row) -> str:
-    """Return the line for a model that is done, without its end."""
+    """Return the line for a model that is done."""
     numbers = (f"{metric}@{AT} {_with_interval(row.means[metric, AT])}" for metric in COMPARED)
-    return f"{name}: {', '.join(numbers)}"
+    return f"{name}: {', '.join(numbers)}."
 
 
 def print_tables(rows: dict[str, Row]) -> None:

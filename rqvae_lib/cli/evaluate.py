@@ -94,19 +94,13 @@ def evaluate_command(
     dataset = data.load()
     held_out = hold_out(dataset, split)
     if not names:
-        loaded = _shipped_of(dataset, split)
+        loaded = _shipped_of(dataset, split, no_baselines)
         names = [*(() if no_baselines else BASELINES), *loaded]
-    if not names:
-        raise ValueError(
-            f"no shipped model was trained on {dataset.name} and the split {split!r}, so "
-            "--no-baselines leaves nothing to evaluate: name a model, or leave it out"
-        )
     for name, (_, card) in loaded.items():
         check_data(name, card, dataset)
     del dataset  # the split has what is needed; the tables would stay in memory beside it
     positions = held_out.validation if part == "validation" else held_out.test
     _say_targets(held_out, positions, part, allow_repeats)
-    _say_repeated(held_out, positions, allow_repeats)
     rows: dict[str, Row] = {}
     try:
         for name in names:
@@ -114,8 +108,7 @@ def evaluate_command(
             made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)[0]
             _add_row(rows, name, made, held_out, positions, device, output, beams, allow_repeats)
     finally:  # an interruption keeps what is done
-        if rows:
-            print_tables(rows)
+        print_tables(rows)
     if output:
         typer.echo(f"Wrote {output}.")
 
@@ -131,17 +124,27 @@ def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
 
 
 def _shipped_of(
-    dataset: "Dataset", split: SplitName
+    dataset: "Dataset", split: SplitName, needed: bool = False
 ) -> "dict[str, tuple[Recommender | SASRec, Card]]":
-    """Load the shipped models of a dataset that were trained on a split."""
+    """Load the shipped models of a dataset that were trained on a split.
+
+    Raises:
+        ValueError: if there are none, and some are needed.
+    """
     from rqvae_lib.checkpoints.models import load_model, shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
-    return {
+    found = {
         name: (model, card)
         for name, (model, card) in loaded.items()
         if card.get("split") == split and card.get("data") == dataset.checksum  # not of a part
     }
+    if needed and not found:
+        raise ValueError(
+            f"no shipped model was trained on {dataset.name} and the split {split!r}, so "
+            "--no-baselines leaves nothing to evaluate: name a model, or leave it out"
+        )
+    return found
 
 
 def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":
@@ -192,6 +195,7 @@ def _say_targets(held_out: "Split", positions: "Tensor", part: str, allow_repeat
         f"{len(positions):,} {part} targets of {people:,} people, {held_out.name}; every item "
         f"of {held_out.num_items:,}{not_had} competes. Each person has one vote."
     )
+    _say_repeated(held_out, positions, allow_repeats)
 
 
 def _say_settings(knn: "ItemKNN", part: str) -> None:

@@ -55,6 +55,8 @@ def in_one_line(name: str, row: Row) -> str:
 
 def print_tables(rows: dict[str, Row]) -> None:
     """Print each metric by cut-off, what the lists are like, and differences between the models."""
+    if not rows:
+        return
     for metric in METRICS:
         _print_table(
             [metric, *(f"@{k}" for k in CUTOFFS)],

@@ -11,6 +11,7 @@ Derived in: chapter 11.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -198,20 +199,20 @@ def evaluate(
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
     lists = torch.empty(len(positions), k, dtype=torch.int64)  # (M, 50)
-    bar = progress_of(total=len(positions), unit="target", show=progress)
-    for rows in row_blocks(len(positions), batch_size):
-        histories, _ = split.histories_and_targets(positions[rows])
-        forbidden = [nothing] * len(histories) if allow_repeats else histories
-        if isinstance(model, Recommender) and not exact:
-            lists[rows] = recommend(
-                model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
-            ).items
-        else:
-            scores = _scores(model, histories)  # (B, N)
-            _check_size(scores.shape[1], num_items)
-            lists[rows] = top_items(scores, k, forbidden)
-        bar.update(len(histories))
-    bar.close()
+    with closing(progress_of(total=len(positions), unit="target", show=progress)) as bar:
+        for rows in row_blocks(len(positions), batch_size):
+            histories, _ = split.histories_and_targets(positions[rows])
+            forbidden = [nothing] * len(histories) if allow_repeats else histories
+            if isinstance(model, Recommender) and not exact:
+                found = recommend(
+                    model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
+                )
+                lists[rows] = found.items.cpu()
+            else:
+                scores = _scores(model, histories)  # (B, N)
+                _check_size(scores.shape[1], num_items)
+                lists[rows] = top_items(scores, k, forbidden)
+            bar.update(len(histories))
     return Evaluation(
         lists,
         split.everything.items[positions],

@@ -31,8 +31,9 @@ PAIRS_AT_A_TIME = 2**22  # pairs of items that are counted at a time: about 200 
 class ItemKNN:
     """The most similar items of each item, and the scores that follow from them.
 
-    The table of neighbors takes 12 bytes per item and neighbor. While it is counted, each
-    interaction takes 24 bytes more, and the pairs of items that are counted at a time 200 MB.
+    The table of neighbors takes 12 bytes per item and neighbor, and twice as much while it is
+    counted. Then each interaction takes up to 24 bytes, too, and the pairs of items that are
+    counted at a time 200 MB.
 
     Args:
         train: the histories to count in, without held-out interactions.

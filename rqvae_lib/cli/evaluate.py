@@ -3,8 +3,6 @@
 Derived in: chapter 11.
 """
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,9 +21,9 @@ from rqvae_lib.generation.config import NUM_BEAMS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rqvae_lib.cli.evaluation_table import Row
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.splits import Split
-    from rqvae_lib.evaluation.evaluator import Evaluation, Mean
     from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.models.base import Recommender
     from rqvae_lib.models.item_knn import ItemKNN
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from rqvae_lib.models.sasrec import SASRec
 
 BASELINES = ("popularity", "item-knn")
-AT = 10  # the cut-off of everything that is reported at one only
 
 
 @takes_data
@@ -43,7 +40,7 @@ def evaluate_command(
         list[str] | None,
         typer.Argument(
             help="'popularity', 'item-knn', shipped models by name, or checkpoints; one row each. "
-            "Default: both baselines, and the shipped models of this dataset and split.",
+            "Default: the shipped models of this dataset and split.",
             show_default=False,
         ),
     ] = None,
@@ -64,10 +61,20 @@ def evaluate_command(
             help="Recommend also what a user had before, as where clicks or purchases repeat.",
         ),
     ] = False,
+    no_baselines: Annotated[
+        bool,
+        typer.Option(
+            "--no-baselines",
+            help="Leave out popularity and item-kNN, which otherwise stand beside other models.",
+        ),
+    ] = False,
     output: OutputTable = None,
     device: Device = "cpu",
 ) -> None:
     """Compare models: full-ranking Recall, NDCG and MRR, with intervals over people.
+
+    All held-out targets count, none are sampled. A model is shown, and written to the table, when
+    it is done, so an interruption keeps those before it.
 
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
@@ -75,10 +82,10 @@ def evaluate_command(
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, claim_csv, hold_out
-    from rqvae_lib.evaluation.evaluator import evaluate
+    from rqvae_lib.cli.evaluation_table import Row, print_tables
 
     check_device(device)
-    names = list(dict.fromkeys(models or []))
+    names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
@@ -87,39 +94,57 @@ def evaluate_command(
     dataset = data.load()
     held_out = hold_out(dataset, split)
     if not names:
-        loaded = _shipped_of(dataset, split)
-        names = [*BASELINES, *loaded]
+        loaded = _shipped_of(dataset, split, no_baselines)
+        names = [*(() if no_baselines else BASELINES), *loaded]
     for name, (_, card) in loaded.items():
         check_data(name, card, dataset)
+    del dataset  # the split has what is needed; the tables would stay in memory beside it
     positions = held_out.validation if part == "validation" else held_out.test
-    found = {}
-    for name in names:
-        typer.echo(f"Evaluating {name}.", err=True)
-        if name in BASELINES:
-            model: Any = _baseline(name, held_out, part)
-        else:
-            model = loaded.pop(name)[0].to(device)
-        found[name] = evaluate(model, held_out, positions, beams=beams, allow_repeats=allow_repeats)
-    _print_targets(dataset, held_out, part, next(iter(found.values())), allow_repeats)
-    _say_repeated(held_out, positions, allow_repeats)
-    _print_tables(found)
+    _say_targets(held_out, positions, part, allow_repeats)
+    rows: dict[str, Row] = {}
+    try:
+        for name in names:
+            typer.echo(f"Evaluating {name}.", err=True)
+            made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)[0]
+            _add_row(rows, name, made, held_out, positions, device, output, beams, allow_repeats)
+    finally:  # an interruption keeps what is done
+        print_tables(rows)
     if output:
-        _write(output, found)
         typer.echo(f"Wrote {output}.")
 
 
+def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
+    """Return the models to evaluate: those that are named, behind the baselines that are not."""
+    named = [name for name in names if name in BASELINES]
+    if named and no_baselines:
+        raise ValueError(f"{named[0]} is named, but --no-baselines leaves it out: drop one of both")
+    if len(named) == len(names) or no_baselines:
+        return names
+    return [*(name for name in BASELINES if name not in named), *names]
+
+
 def _shipped_of(
-    dataset: "Dataset", split: SplitName
+    dataset: "Dataset", split: SplitName, needed: bool = False
 ) -> "dict[str, tuple[Recommender | SASRec, Card]]":
-    """Load the shipped models of a dataset that were trained on a split."""
+    """Load the shipped models of a dataset that were trained on a split.
+
+    Raises:
+        ValueError: if there are none, and some are needed.
+    """
     from rqvae_lib.checkpoints.models import load_model, shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
-    return {
+    found = {
         name: (model, card)
         for name, (model, card) in loaded.items()
         if card.get("split") == split and card.get("data") == dataset.checksum  # not of a part
     }
+    if needed and not found:
+        raise ValueError(
+            f"no shipped model was trained on {dataset.name} and the split {split!r}, so "
+            "--no-baselines leaves nothing to evaluate: name a model, or leave it out"
+        )
+    return found
 
 
 def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":
@@ -134,49 +159,43 @@ def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN"
     return neighbors
 
 
-def _print_targets(
-    dataset: "Dataset", held_out: "Split", part: str, one: "Evaluation", allow_repeats: bool
+def _add_row(
+    rows: "dict[str, Row]",
+    name: str,
+    model: Any,
+    held_out: "Split",
+    positions: "Tensor",
+    device: str,
+    output: Path | None,
+    beams: int,
+    allow_repeats: bool,
 ) -> None:
-    """Say what was asked, of how many people, and which items competed."""
-    people = len(one.of_people("Recall", AT))
+    """Evaluate a model, and show and write it at once, so that what fails later cannot take it."""
+    from rqvae_lib.cli.evaluation_table import in_one_line, row_of, write_rows
+    from rqvae_lib.evaluation.evaluator import evaluate
+
+    if name not in BASELINES:
+        model = model.to(device)
+    found = evaluate(
+        model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
+    )
+    rows[name] = row_of(found)
+    typer.echo(in_one_line(name, rows[name]), err=True)
+    if output:
+        write_rows(output, rows)
+
+
+def _say_targets(held_out: "Split", positions: "Tensor", part: str, allow_repeats: bool) -> None:
+    """Say what is asked, of how many people, and which items compete."""
+    import torch
+
+    people = len(torch.unique(held_out.everything.user_of(positions)))
     not_had = "" if allow_repeats else " that a person has not had"
     typer.echo(
-        f"{len(one.targets):,} {part} targets of {people:,} people, {held_out.name}; every item "
-        f"of {dataset.num_items:,}{not_had} competes. Each person has one vote."
+        f"{len(positions):,} {part} targets of {people:,} people, {held_out.name}; every item "
+        f"of {held_out.num_items:,}{not_had} competes. Each person has one vote."
     )
-
-
-def _print_tables(found: "dict[str, Evaluation]") -> None:
-    """Print each metric by cut-off, what the lists are like, and differences to the best model."""
-    from rqvae_lib.evaluation.evaluator import METRICS, difference
-
-    for metric in METRICS:
-        _print_table(
-            [metric, *(f"@{k}" for k in CUTOFFS)],
-            {name: [f"{e.mean(metric, k).mean:.3f}" for k in CUTOFFS] for name, e in found.items()},
-        )
-    _print_table(
-        [f"at {AT}", "ranking", "coverage", "popularity", "unseen"],
-        {name: _about_lists(evaluation) for name, evaluation in found.items()},
-    )
-    typer.echo(
-        "ranking: exact where every item was scored, else how many beams searched.\n"
-        "coverage: share of the catalogue in anybody's list.\n"
-        "popularity: training interactions per recommended item, on average.\n"
-        "unseen: Recall for targets that nobody had in training."
-    )
-    if len(found) == 1:
-        return
-    best = max(found, key=lambda name: found[name].mean("NDCG", AT).mean)
-    _print_table(
-        [f"difference to {best}", f"Recall@{AT}", f"NDCG@{AT}"],
-        {
-            name: [_with_interval(difference(e, found[best], m, AT)) for m in ("Recall", "NDCG")]
-            for name, e in found.items()
-            if name != best
-        },
-    )
-    typer.echo("In brackets: 95 % intervals over people, for the same people.")
+    _say_repeated(held_out, positions, allow_repeats)
 
 
 def _say_settings(knn: "ItemKNN", part: str) -> None:
@@ -207,58 +226,3 @@ def _say_repeated(held_out: "Split", positions: "Tensor", allow_repeats: bool) -
             "first interaction of each user with an item."
         )
     typer.echo(said, err=True)
-
-
-def _about_lists(evaluation: "Evaluation") -> list[str]:
-    unseen = evaluation.unseen(AT)
-    return [
-        _ranking(evaluation),
-        f"{evaluation.coverage(AT):.1%}",
-        f"{evaluation.mean_popularity(AT):.0f}",
-        "none" if unseen is None else _with_interval(unseen),
-    ]
-
-
-def _ranking(evaluation: "Evaluation") -> str:
-    return "exact" if evaluation.exact else f"{evaluation.beams} beams"
-
-
-def _with_interval(value: "Mean") -> str:
-    return f"{value.mean:.3f} [{value.interval.low:.3f}, {value.interval.high:.3f}]"
-
-
-def _print_table(columns: Sequence[str], rows: dict[str, list[str]]) -> None:
-    """Print rows below their columns: the first to the left, the others to the right."""
-    lines = [list(columns), *([name, *cells] for name, cells in rows.items())]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    typer.echo()
-    for first, *cells in lines:
-        padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        typer.echo("  ".join([f"{first:<{widths[0]}}", *padded]))
-
-
-def _write(path: Path, found: "dict[str, Evaluation]") -> None:
-    """Write a row for each model, metric and cut-off."""
-    from rqvae_lib.evaluation.evaluator import METRICS
-    from rqvae_lib.io.atomic import write_atomically
-
-    with (
-        write_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", "ranking", "metric", "k", "mean", "low", "high"])
-        for name, evaluation in found.items():
-            ranking = _ranking(evaluation)
-            for metric in METRICS:
-                for k in CUTOFFS:
-                    mean, (low, high) = evaluation.mean(metric, k)
-                    writer.writerow([name, ranking, metric, k, mean, low, high])
-            for metric, number in (
-                ("coverage", evaluation.coverage(AT)),
-                ("popularity", evaluation.mean_popularity(AT)),
-            ):
-                writer.writerow([name, ranking, metric, AT, number, "", ""])
-            unseen = evaluation.unseen(AT)
-            if unseen is not None:
-                writer.writerow([name, ranking, "unseen", AT, unseen.mean, *unseen.interval])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,7 +85,8 @@ class Histories:
         Raises:
             ValueError: if a position is not in `items`.
         """
-        return torch.searchsorted(self.offsets, self._positions(positions), right=True) - 1
+        places = self._positions(positions).contiguous()
+        return torch.searchsorted(self.offsets, places, right=True) - 1
 
     def _positions(self, positions: Array) -> Tensor:
         """Return positions in `items` as int64, or raise ValueError if one of them is not."""
@@ -224,11 +226,10 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     everything = _histories(dataset)
     lengths = everything.offsets.diff()  # (U,)
     tested = lengths >= 2 * num_targets + 1  # (U,)
-    held_out = torch.where(tested, 2 * num_targets, 0)  # (U,)
     ends = everything.offsets[1:]
-    user_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (E,)
-    in_train = torch.arange(len(everything.items)) < (ends - held_out)[user_of]  # (E,)
     last = ends[tested, None] - num_targets + torch.arange(num_targets)  # (tested users, n)
+    in_train = torch.ones(len(everything.items), dtype=torch.bool)  # (E,)
+    in_train[last] = in_train[last - num_targets] = False
     names = {number: name for name, number in NUM_TARGETS.items()}
     return Split(
         _kept(everything, in_train),
@@ -286,8 +287,7 @@ def global_timestamp(
     name = "timestamp" if shares == SHARES else f"timestamp-{train_share:g}-{validation_share:g}"
     everything = _histories(dataset)
     times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
-    ordered = times.sort().values
-    moments = 1 + int((ordered.diff() > 0).sum())
+    ordered = torch.from_numpy(np.sort(times.numpy()))  # torch would return their order, too
     validation_from, test_from = (
         ordered[min(round(share * len(times)), len(times) - 1)]
         for share in (train_share, train_share + validation_share)
@@ -296,6 +296,7 @@ def global_timestamp(
     parts = {"training": in_train, "validation": ~in_train & ~in_test}  # a test part always exists
     for part_name, part in parts.items():
         if not part.any():
+            moments = len(torch.unique_consecutive(ordered))
             raise ValueError(
                 f"{part_name} gets no interaction of {dataset.name}: {len(times):,} interactions "
                 f"share {moments:,} times, and those of one time stay together; "
@@ -319,9 +320,6 @@ def _histories(dataset: Dataset) -> Histories:
 
 def _kept(histories: Histories, keep: Tensor) -> Histories:
     """Return the histories at the positions where keep, (E,) bool, is true. Every user stays."""
-    return Histories(histories.items[keep], _running_total(keep)[histories.offsets])
-
-
-def _running_total(numbers: Tensor) -> Tensor:
-    """Return the cumulative sums of the numbers, with a 0 in front: (n,) → (n + 1,) int64."""
-    return torch.cat([torch.zeros(1, dtype=torch.int64), numbers.cumsum(0)])
+    before = torch.zeros(len(keep) + 1, dtype=torch.int64)  # of each position, and of the end
+    torch.cumsum(keep, 0, out=before[1:])
+    return Histories(histories.items[keep], before[histories.offsets])

@@ -10,7 +10,10 @@ then the mean over people. Intervals, and differences between models, are over p
 Derived in: chapter 11.
 """
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -33,8 +36,10 @@ from rqvae_lib.evaluation.metrics import (
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.config import NUM_BEAMS
 from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.io.progress import progress_of
 from rqvae_lib.models.base import Recommender, ScoresItems
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.rows import row_blocks
 
 METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
@@ -44,6 +49,15 @@ class Mean(NamedTuple):
 
     mean: float
     interval: Interval  # 95 %, over people
+
+
+def mean_over_people(of_people: Tensor) -> Mean:
+    """Return the mean of one number per person, (U,) float64, and its bootstrap interval.
+
+    Differences between two models, person by person, are such numbers, too.
+    """
+    interval = bootstrap_interval(of_people, generator=torch.Generator().manual_seed(0))
+    return Mean(float(of_people.mean()), interval)
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class Evaluation:
         """Whether every item was scored; else a beam search may have missed some."""
         return self.beams is None
 
-    @property
+    @cached_property
     def ranks(self) -> Tensor:
         """The rank of each target in its list, (M,) int64; `metrics.NOT_RANKED` if absent."""
         return ranks_in_lists(self.lists, self.targets)
@@ -91,7 +105,7 @@ class Evaluation:
 
     def mean(self, metric: str, k: int) -> Mean:
         """Return a metric's mean over people, with the interval that a bootstrap gives."""
-        return _mean(self.of_people(metric, k))
+        return mean_over_people(self.of_people(metric, k))
 
     def unseen(self, k: int) -> Mean | None:
         """Return Recall for the targets that nobody had in training; None if there are none."""
@@ -99,7 +113,9 @@ class Evaluation:
         never = self.popularity[self.targets] == 0  # (M,)
         if not never.any():
             return None
-        return _mean(mean_of_each_user(recall_at(self.ranks[never], k), self.users[never]))
+        return mean_over_people(
+            mean_of_each_user(recall_at(self.ranks[never], k), self.users[never])
+        )
 
     def coverage(self, k: int) -> float:
         """Return the share of the catalogue that is in anybody's list."""
@@ -126,7 +142,7 @@ def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
     """
     if not (torch.equal(one.targets, other.targets) and torch.equal(one.users, other.users)):
         raise ValueError("the two evaluations have different targets: take both from one split")
-    return _mean(one.of_people(metric, k) - other.of_people(metric, k))
+    return mean_over_people(one.of_people(metric, k) - other.of_people(metric, k))
 
 
 def evaluate(
@@ -138,8 +154,12 @@ def evaluate(
     beams: int = NUM_BEAMS,
     allow_repeats: bool = False,
     batch_size: int = 64,
+    progress: bool = False,
 ) -> Evaluation:
     """Recommend for each held-out position, and keep what is needed to judge the result.
+
+    The histories are read and the items scored for a batch at a time. What stays in memory is a
+    list per target, of 400 bytes.
 
     Args:
         model: trained on `split.train`.
@@ -153,11 +173,12 @@ def evaluate(
             come back to the same items. Otherwise, a target that is in its own history
             (`split.had_before`) counts as a miss.
         batch_size: histories at a time; it bounds the memory, not the result.
+        progress: whether to show progress on stderr.
 
     Raises:
         ValueError: if there are no positions, if the model's catalogue or the histories are not of
             the split's N items, if a score is NaN, if beams are asked of a model that only scores,
-            or as `generation.beam_search.recommend`.
+            if `batch_size` is below 1, or as `generation.beam_search.recommend`.
     """
     positions = as_rows(positions, "positions")
     if not len(positions):
@@ -172,29 +193,42 @@ def evaluate(
             f"exact is False, but a {type(model).__name__} writes no IDs to search for: it scores "
             "every item; leave exact out"
         )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     popularity, num_items = split.popularity, split.num_items
-    histories, targets = split.histories_and_targets(positions)
-    users = split.everything.user_of(positions)
     nothing = torch.empty(0, dtype=torch.int64)
-    forbidden = [nothing] * len(histories) if allow_repeats else histories
     k = max(CUTOFFS)
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
-        if not exact:
-            found = recommend(
-                model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
-            )
-            return Evaluation(found.items.cpu(), targets, users, popularity, beams)
-    lists = []
-    for start in range(0, len(histories), batch_size):
-        batch = histories[start : start + batch_size]
-        if isinstance(model, ScoresItems):
-            of_items = model.scores(batch).cpu()  # (B, N)
-        else:
-            of_items = score_items(model, batch).cpu()
-        _check_size(of_items.shape[1], num_items)
-        lists.append(top_items(of_items, k, forbidden[start : start + batch_size]))
-    return Evaluation(torch.cat(lists), targets, users, popularity, None)
+    lists = torch.empty(len(positions), k, dtype=torch.int64)  # (M, 50)
+    with closing(progress_of(total=len(positions), unit="target", show=progress)) as bar:
+        for rows in row_blocks(len(positions), batch_size):
+            histories, _ = split.histories_and_targets(positions[rows])
+            forbidden = [nothing] * len(histories) if allow_repeats else histories
+            if isinstance(model, Recommender) and not exact:
+                found = recommend(
+                    model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
+                )
+                lists[rows] = found.items.cpu()
+            else:
+                scores = _scores(model, histories)  # (B, N)
+                _check_size(scores.shape[1], num_items)
+                lists[rows] = top_items(scores, k, forbidden)
+            bar.update(len(histories))
+    return Evaluation(
+        lists,
+        split.everything.items[positions],
+        split.everything.user_of(positions),
+        popularity,
+        None if exact else beams,
+    )
+
+
+def _scores(model: Recommender | ScoresItems, histories: Sequence[Tensor]) -> Tensor:
+    """Return the scores of all items for each of B histories, (B, N), on the CPU."""
+    if isinstance(model, ScoresItems):
+        return model.scores(histories).cpu()
+    return score_items(model, histories).cpu()
 
 
 def _check_size(found: int, num_items: int) -> None:
@@ -203,8 +237,3 @@ def _check_size(found: int, num_items: int) -> None:
             f"the model knows {found:,} items, but the split is of {num_items:,}: take both from "
             "one dataset"
         )
-
-
-def _mean(of_people: Tensor) -> Mean:
-    interval = bootstrap_interval(of_people, generator=torch.Generator().manual_seed(0))
-    return Mean(float(of_people.mean()), interval)

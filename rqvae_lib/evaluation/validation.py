@@ -80,10 +80,8 @@ def tuned_item_knn(split: Split) -> ItemKNN:
         If settings tie, or there are no validation targets, the first setting is used.
     """
     positions = validation_targets(split, TUNING_TARGETS)
-    tables = {
-        shrinkage: ItemKNN(split.train, split.num_items, shrinkage=shrinkage)
-        for shrinkage in SHRINKAGES
-    }
+    models = ItemKNN.of_shrinkages(split.train, split.num_items, SHRINKAGES)
+    tables = dict(zip(SHRINKAGES, models, strict=True))
 
     def ndcg(setting: tuple[float, int | None]) -> float:
         knn = tables[setting[0]]

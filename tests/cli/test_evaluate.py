@@ -4,6 +4,7 @@ import copy
 import csv
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,8 +22,9 @@ from rqvae_lib.checkpoints.models import (
 )
 from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.datasets.registry import load_dataset
-from rqvae_lib.evaluation.evaluator import Mean, evaluate
+from rqvae_lib.evaluation.evaluator import Evaluation, Mean, difference, evaluate
 from rqvae_lib.models.configs import CONFIGS, SASRecConfig, TransformerConfig
+from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
 from rqvae_lib.models.sasrec import SASRec
@@ -208,12 +210,15 @@ def test_of_ten_models_each_row_says_how_it_was_ranked(
     searched = {name for name in ten_models if name.startswith(("decoder-only", "encoder"))}
     assert len(searched) == 4
     expected = {name: "60 beams" if name in searched else "exact" for name in ten_models}
-    *metrics, lists, differences = said.split("\n\n")[1:]
-    for table, rows in (*((table, 10) for table in metrics), (lists, 10), (differences, 9)):
+    *metrics, lists, to_best, to_knn = said.split("\n\n")[1:]
+    sizes = (*((table, 10) for table in metrics), (lists, 10), (to_best, 9), (to_knn, 9))
+    for table, rows in sizes:
         head, *lines = table.splitlines()[: rows + 1]
         assert len({len(line) for line in (head, *lines)}) == 1  # in columns
         assert {line.split()[0] for line in lines} <= set(ten_models)
     assert lists.split()[2] == "ranking"
+    assert "item-knn" in {line.split()[0] for line in to_best.splitlines()}
+    assert to_knn.startswith("difference to item-knn")
     for name, line in zip(ten_models, lists.splitlines()[1:11], strict=True):
         assert line.removeprefix(name).strip().startswith(f"{expected[name]}  ")
     assert "ranking: exact where every item was scored, else how many beams searched." in lists
@@ -221,6 +226,86 @@ def test_of_ten_models_each_row_says_how_it_was_ranked(
         rows_of = list(csv.DictReader(written))
     assert {row["model"] for row in rows_of} == set(ten_models)
     assert all(row["ranking"] == expected[row["model"]] for row in rows_of)
+
+
+def rows_in(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as written:
+        return list(csv.DictReader(written))
+
+
+@pytest.mark.parametrize("error", [ValueError("it cannot be"), KeyboardInterrupt()])
+def test_what_is_done_stays_when_a_later_model_fails(
+    error: BaseException, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("evaluate", "popularity", "item-knn", "--dataset", shop, "--output")
+    whole = run(*asked, "whole.csv", folder=tmp_path)
+    written = []
+
+    def second_fails(*arguments: Any, progress: bool = False, **options: Any) -> Evaluation:
+        if not progress:  # that is the tuning of item-kNN
+            return evaluate(*arguments, **options)
+        if (tmp_path / "part.csv").is_file():
+            written.extend(rows_in(tmp_path / "part.csv"))
+            raise error
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("rqvae_lib.evaluation.evaluator.evaluate", second_fails)
+    done = run(*asked, "part.csv", folder=tmp_path)
+    assert done.returncode
+    kept = [row for row in rows_in(tmp_path / "whole.csv") if row["model"] == "popularity"]
+    assert kept == written == rows_in(tmp_path / "part.csv")
+    [line] = [line for line in whole.stderr.splitlines() if line.startswith("popularity: Recall@")]
+    assert line in done.stderr
+    table = whole.stdout.split("\n\n")[1].splitlines()
+    assert done.stdout.split("\n\n")[1].splitlines() == table[:2]  # without item-knn
+    assert "difference to" not in done.stdout
+
+
+def test_both_baselines_stand_beside_a_model_unless_they_are_left_out(
+    trained: Path, by_time: tuple[object, ...], tmp_path: Path
+) -> None:
+    model = trained / "sasrec.safetensors"
+    options = (*by_time, "--output", "table.csv")
+    for asked, expected in (
+        ((model,), ["popularity", "item-knn", str(model)]),
+        ((model, "item-knn"), ["popularity", str(model), "item-knn"]),
+        ((model, "--no-baselines"), [str(model)]),
+        (("popularity",), ["popularity"]),
+    ):
+        said = succeeds("evaluate", *asked, *options, folder=tmp_path)
+        rows = rows_in(tmp_path / "table.csv")
+        assert list(dict.fromkeys(row["model"] for row in rows)) == expected
+        assert ("difference to item-knn" in said) == ("item-knn" in expected)
+
+
+def test_differences_to_item_knn_are_those_of_the_library(
+    trained: Path, by_time: tuple[object, ...], tmp_path: Path
+) -> None:
+    _, shop, _, name = by_time
+    said = succeeds("evaluate", trained / "sasrec.safetensors", *by_time, folder=tmp_path)
+    split = split_by_name(load_dataset(shop), name)
+    knn = evaluate(validation.tuned_item_knn(split), split, split.test)
+    for model, row in (
+        (Popularity(split.popularity), "popularity"),
+        (load_model(trained / "sasrec.safetensors")[0], str(trained / "sasrec.safetensors")),
+    ):
+        found = [
+            difference(evaluate(model, split, split.test), knn, metric, 10)
+            for metric in ("Recall", "NDCG")
+        ]
+        numbers = [f"{d.mean:.3f} [{d.interval.low:.3f}, {d.interval.high:.3f}]" for d in found]
+        table = said.split("difference to item-knn")[1]
+        [line] = [line for line in table.splitlines() if line.startswith(row)]
+        assert line.removeprefix(row).split() == " ".join(numbers).split()
+
+
+def test_baselines_are_not_both_named_and_left_out(shop: Path, tmp_path: Path) -> None:
+    asked = ("--dataset", shop, "--no-baselines")
+    said = fails("evaluate", "popularity", *asked, folder=tmp_path)
+    assert "popularity is named, but --no-baselines leaves it out" in said
+    said = fails("evaluate", *asked, folder=tmp_path)
+    assert "no shipped model was trained on shop and the split" in said
+    assert "--no-baselines leaves nothing to evaluate" in said
 
 
 # Tables of one's own

@@ -306,6 +306,32 @@ def test_what_cannot_be_measured_is_refused() -> None:
         evaluation.mean("recall", 10)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_no_more_histories_are_read_than_a_batch(
+    exact: bool, decoder: DecoderOnly, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All histories at once take gigabytes where each is read for hundreds of targets."""
+    read = []
+    of_split = Split.histories_and_targets
+
+    def counting(split: Split, positions: Tensor) -> tuple[list[Tensor], Tensor]:
+        read.append(len(positions))
+        return of_split(split, positions)
+
+    expected = evaluate(decoder, split, split.test, exact=exact)
+    monkeypatch.setattr(Split, "histories_and_targets", counting)
+    found = evaluate(decoder, split, split.test, exact=exact, batch_size=3)
+    assert torch.equal(found.lists, expected.lists)
+    assert set(read[:-1]) == {3}
+    assert sum(read) == len(split.test)
+
+
+def test_a_batch_has_at_least_one_history(split: Split) -> None:
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size is {batch_size}; it must be at least 1"):
+            evaluate(Popularity(split.popularity), split, split.test, batch_size=batch_size)
+
+
 def test_nothing_held_out_and_another_catalogue_are_refused() -> None:
     split = leave_one_out(small_dataset())
     with pytest.raises(ValueError, match="no held-out positions"):

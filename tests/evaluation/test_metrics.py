@@ -1,6 +1,7 @@
 """Metrics on examples worked by hand, ranks by brute force, and intervals by simulation."""
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
+from rqvae_lib.evaluation import metrics
 from rqvae_lib.evaluation.metrics import (
     NOT_RANKED,
     bootstrap_interval,
@@ -37,6 +39,11 @@ def test_ranks_in_lists_by_hand() -> None:
     recommended = torch.tensor([[5, 3, 9], [5, 3, 9], [5, 3, 9], [4, -1, -1], [-1, -1, -1]])
     ranks = ranks_in_lists(recommended, torch.tensor([5, 9, 7, 0, 2]))
     assert ranks.tolist() == [1, 3, NOT_RANKED, NOT_RANKED, NOT_RANKED]
+
+
+def test_a_target_that_is_listed_twice_has_its_first_place() -> None:
+    recommended = torch.tensor([[5, 3, 3, 5], [2, 3, 3, 5], [2, 7, 3, 3]])
+    assert ranks_in_lists(recommended, torch.tensor([5, 3, 3])).tolist() == [1, 2, 3]
 
 
 def test_ranks_in_scores_by_hand() -> None:
@@ -200,6 +207,24 @@ def test_samples_of_many_users_need_no_more_memory_than_a_block(
     assert drawn == [(100, 50)] * 10 + [(10, 50)]
 
 
+def test_of_more_users_fewer_samples_are_drawn_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.rand(50, generator=seeded(), dtype=torch.float64)
+    expected = bootstrap_interval(values, generator=seeded(1), num_samples=110)
+    randint, drawn = torch.randint, []
+
+    def counting(high: int, size: tuple[int, int], *, generator: torch.Generator) -> torch.Tensor:
+        drawn.append(size)
+        return randint(high, size, generator=generator)
+
+    monkeypatch.setattr(torch, "randint", counting)
+    for at_a_time, rows in ((2000, 40), (50, 1), (7, 1)):
+        drawn.clear()
+        monkeypatch.setattr(metrics, "DRAWN_AT_A_TIME", at_a_time)
+        assert bootstrap_interval(values, generator=seeded(1), num_samples=110) == expected
+        assert {size[0] for size in drawn[:-1]} == {rows}
+        assert sum(size[0] for size in drawn) == 110
+
+
 def test_no_values_have_no_interval() -> None:
     with pytest.raises(ValueError, match="no values to draw from"):
         bootstrap_interval(torch.empty(0), generator=seeded())
@@ -232,6 +257,67 @@ def test_lists_and_scores_give_a_target_one_rank(seed: int, k: int) -> None:
             rank = ranks_in_scores(scores[row, None], torch.tensor([target]), [out])
             listed = ranks_in_lists(lists[row, None], torch.tensor([target]))
             assert int(listed) == (int(rank) if rank <= k else NOT_RANKED)
+
+
+def by_whole_sorts(scores: torch.Tensor, k: int, excluded: list[torch.Tensor]) -> torch.Tensor:
+    """Rank all items of each row, drop what is excluded, and fill up with -1."""
+    rows = []
+    for row, out in zip(scores.double().numpy(), excluded, strict=True):
+        order = np.argsort(-row, kind="stable").tolist()
+        left_out = set(out.tolist())
+        kept = [item for item in order if item not in left_out][:k]
+        rows.append(kept + [-1] * (k - len(kept)))
+    return torch.tensor(rows)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.integers(2, 5),
+    st.integers(1, 9),
+    st.sampled_from([torch.float16, torch.float32, torch.float64, torch.int64]),
+)
+@settings(max_examples=200, deadline=None)
+def test_lists_from_blocks_equal_those_from_whole_sorts(
+    seed: int, num_items: int, k: int, block: int, at_once: int, dtype: torch.dtype
+) -> None:
+    generator = np.random.default_rng(seed)
+    levels = generator.integers(1, 9)  # few levels: ties within blocks and between them
+    scores = torch.from_numpy(generator.integers(-2, levels, size=(4, num_items))).to(dtype)
+    if dtype.is_floating_point:
+        scores[torch.from_numpy(generator.random(scores.shape) < 0.1)] = -torch.inf
+        scores[torch.from_numpy(generator.random(scores.shape) < 0.1)] = torch.inf
+    most = generator.integers(num_items + 1)
+    excluded = [torch.from_numpy(generator.integers(num_items, size=most)) for _ in range(4)]
+    with patch.multiple(metrics, BLOCK=block, SORTED_AT_ONCE=at_once):
+        found = top_items(scores, k, excluded)
+    assert torch.equal(found, by_whole_sorts(scores, k, excluded))
+
+
+@pytest.mark.parametrize("levels", [2, 50, 10**6])
+def test_lists_of_a_large_catalogue_equal_those_from_whole_sorts(levels: int) -> None:
+    scores = torch.randint(levels, (6, 40_003), generator=seeded()).float()
+    excluded = [torch.randint(40_003, (n,), generator=seeded(n)) for n in (0, 1, 9, 99, 999, 9999)]
+    assert torch.equal(top_items(scores, 50, excluded), by_whole_sorts(scores, 50, excluded))
+    # In any memory format, and without a change of what the caller holds.
+    before = scores.clone()
+    turned = scores.T.contiguous().T
+    assert torch.equal(top_items(turned, 50, excluded), by_whole_sorts(scores, 50, excluded))
+    same = scores[:1].expand(6, -1)
+    assert torch.equal(top_items(same, 50, excluded), by_whole_sorts(same, 50, excluded))
+    assert torch.equal(scores, before)
+
+
+def test_no_rows_have_no_lists() -> None:
+    assert top_items(torch.zeros(0, 5000), 3, []).shape == (0, 3)
+
+
+def test_infinite_scores_are_no_nan() -> None:
+    scores = torch.tensor([[torch.inf, -torch.inf, 0.0]])
+    nothing = [torch.tensor([], dtype=torch.int64)]
+    assert top_items(scores, 3, nothing).tolist() == [[0, 2, 1]]
+    assert ranks_in_scores(scores, torch.tensor([1]), nothing).tolist() == [3]
 
 
 def test_no_item_and_a_nan_are_refused() -> None:

@@ -1,5 +1,7 @@
 """Measuring on validation targets, by hand, and the choice that item-kNN makes there."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from rqvae_lib.evaluation.validation import (
     validation_targets,
 )
 from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.models import item_knn
 from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.models.item_knn import ItemKNN
 from rqvae_lib.models.sasrec import SASRec
@@ -86,6 +89,18 @@ def test_item_knn_has_the_best_of_the_settings() -> None:
     by_hand.last = knn.last
     histories, _ = split.histories_and_targets(split.test[:5])
     assert torch.equal(knn.scores(histories), by_hand.scores(histories))
+
+
+def test_pairs_of_items_are_counted_once_for_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, counted = item_knn._similarities, []
+
+    def counting(*arguments: Any) -> Any:
+        counted.append(arguments[-1])
+        return count(*arguments)
+
+    monkeypatch.setattr(item_knn, "_similarities", counting)
+    tuned_item_knn(leave_one_out(small_dataset()))
+    assert counted == [SHRINKAGES]
 
 
 @pytest.mark.parametrize(("num_targets", "every"), [(1999, 1), (2000, 1), (2001, 2)])

@@ -215,6 +215,9 @@ def test_draws_are_those_of_the_library_from_the_same_random_numbers(
 def test_strip_shows_where_every_run_ends(kmeans_page: Page) -> None:
     x = torch.from_numpy(POINTS)
     total = float((x - x.mean(0)).square().sum())
+    strip = kmeans_page.locator("svg[aria-label^='Where the runs']")
+    strip.scroll_into_view_if_needed()
+    kmeans_page.wait_for_selector("[data-end]")
     shown = kmeans_page.locator("[data-end]").evaluate_all(
         "dots => dots.map((it) => [it.dataset.start, +it.dataset.seed, +it.dataset.end,"
         " it.cx.baseVal.value])"
@@ -224,6 +227,10 @@ def test_strip_shows_where_every_run_ends(kmeans_page: Page) -> None:
     for start, seed in (("plus", 0), ("rows", 9), ("gauss", 29)):
         last = walk(kmeans_page, start, 8, seed, True)[-1]
         assert ends[start, seed] == pytest.approx(last["inertia"] / total, rel=1e-9)
+    best, words = min(ends.values()), strip.text_content() or ""
+    for start, label in (("plus", "k-means++"), ("rows", "random movies")):
+        mean = sum(end for (own, _), end in ends.items() if own == start) / 30 / best
+        assert re.search(rf"{re.escape(label)}:.*? mean {mean:.2f} ×", words)
     order = np.argsort([end for _, _, end, _ in shown])
     assert (np.diff(np.array([x for _, _, _, x in shown])[order]) >= 0).all()
 

@@ -119,7 +119,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   // --- What is chosen ------------------------------------------------------------------------------
 
   const chosen = { start: "plus", k: 8, seed: 0, revive: true };
-  let states = [];
+  let states = [], inSight = false; // inSight: whether the strip is, or was
   ui.controls("Settings");
   ui.select("Start", STARTS, (start) => again({ start }), { value: chosen.start });
   ui.slider({ label: "Codewords", min: 2, max: 16, value: chosen.k, onInput: (k) => again({ k }) });
@@ -250,7 +250,8 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
     STARTS.forEach(([start, label], i) => {
       const y = 36 + 46 * i;
       ui.el("line", { x1: 10, x2: 470, y1: y, y2: y, stroke: "var(--widget-line)" }, strip);
-      ui.el("text", { x: 10, y: y - 13, text: i ? label : `${label}: where ${SEEDS} seeds end` }, strip);
+      const middle = (sum(found[i]) / SEEDS / best).toFixed(2), what = i ? "" : ` where ${SEEDS} seeds end,`;
+      ui.el("text", { x: 10, y: y - 13, text: `${label}:${what} mean ${middle} ×` }, strip);
       found[i].forEach((end, seed) => {
         const own = start === chosen.start && seed === chosen.seed;
         ui.el("circle", {
@@ -318,7 +319,7 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   function again(changes) {
     Object.assign(chosen, changes);
     states = run(chosen.start, chosen.k, chosen.seed, chosen.revive);
-    drawStrip();
+    if (inSight) drawStrip();
     player.stop();
     player.refresh();
     show(player.step);
@@ -333,5 +334,12 @@ SemanticIdsWidgets.register("kmeans", (root, data, ui) => {
   });
   map.addEventListener("pointerleave", () => { pointed.textContent = ""; });
 
+  // All the runs of the strip take a moment: not while the page loads, but once somebody comes to see it.
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    inSight = true;
+    drawStrip();
+  }).observe(strip);
   again({});
 });

@@ -172,13 +172,13 @@ def search(
     nodes = torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)  # (B, K): the root
     scores = torch.zeros_like(state.hidden[..., 0])  # (B, K)
     for depth in range(trie.depth):
-        children = trie.children_of(depth, nodes)  # (B, K, C)
+        children = trie.children_of_beams(depth, nodes)  # (B, K, C), or (B, E) in a row
         log_probabilities = model.child_log_probabilities(state, children, temperature)
-        extended = scores[..., None] + log_probabilities
+        extended = children.of_parents(scores) + log_probabilities
         allowed = children.valid & ~blocked.covers(depth + 1, children.nodes)
-        extended = extended.masked_fill(~allowed, -torch.inf).flatten(1)  # (B, K·C)
+        extended = extended.masked_fill(~allowed, -torch.inf).flatten(1)  # (B, K·C) or (B, E)
         scores, chosen = extended.topk(min(beams, extended.shape[1]), dim=1)  # (B, K')
-        parents = chosen // children.nodes.shape[2]
+        parents = children.parents_of(chosen)
         nodes = children.nodes.flatten(1).gather(1, chosen)
         if depth < trie.depth - 1:
             codes = children.codes.flatten(1).gather(1, chosen)
@@ -246,13 +246,13 @@ class BlockedPrefixes(NamedTuple):
         return cls(trie, padded, allowed_before)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
-        """Return whether no item is left below each node, (B, K, C) bool.
+        """Return whether no item is left below each node, (B, ...) bool.
 
         Args:
             depth: the depth of the nodes.
-            nodes: shape (B, K, C), int64.
+            nodes: shape (B, ...), int64.
         """
-        ranges = torch.stack(self.trie.leaf_range(depth, nodes), 1)  # (B, 2, K, C)
+        ranges = torch.stack(self.trie.leaf_range(depth, nodes), 1)  # (B, 2, ...)
         forbidden = torch.searchsorted(self.forbidden, ranges.flatten(1)).view_as(ranges)
         if self.allowed_before is not None:
             ranges = self.allowed_before[ranges]

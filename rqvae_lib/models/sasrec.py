@@ -23,6 +23,7 @@ from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.ops.cross_entropy import linear_cross_entropy
 
 
 class SASRec(nn.Module):
@@ -58,7 +59,9 @@ class SASRec(nn.Module):
         """
         real = items != PADDING  # (B, T)
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
-        return F.cross_entropy(self._logits(hidden[real]), items[real])
+        targets = items[real]  # (M,)
+        vectors = self.item_embedding.weight
+        return linear_cross_entropy(hidden[real], vectors, self.bias, targets) / len(targets)
 
     @torch.no_grad()
     def scores(self, histories: Sequence[Tensor]) -> Tensor:

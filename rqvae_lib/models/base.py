@@ -51,6 +51,16 @@ class BeamState(NamedTuple):
     contexts: Tensor | None = None  # (L, B, D), an RQ-Transformer's context of each level
     vectors: list[Tensor] | None = None  # of each level's choices, (C, D), if a network makes them
 
+    def of_users(self, users: slice) -> "BeamState":
+        """Return the state of some users, to score their next codes. It cannot be extended."""
+        return self._replace(
+            hidden=self.hidden[users],
+            lengths=self.lengths[users],
+            memory=None,
+            nodes=None if self.nodes is None else self.nodes[users],
+            contexts=None if self.contexts is None else self.contexts[:, users],
+        )
+
 
 class Recommender(nn.Module):
     """A generative recommender: a catalogue of semantic IDs, its trie, and four methods.

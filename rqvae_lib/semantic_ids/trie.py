@@ -231,8 +231,8 @@ class Trie(nn.Module):
         """
         num_nodes = nodes.shape[1]
         level, below = self.level(depth), self.level(depth + 1)
-        width = min(level.bound(num_nodes), len(below.code))
-        if num_nodes * level.max_children <= max(2 * width, 16 * MANY_CHILDREN):
+        width = self.row_width(depth, num_nodes)
+        if width is None:
             return self.children_of(depth, nodes)
         first, end = (each[..., 0] for each in _from_to(level.first_child, nodes))  # (B, K)
         ends = (end - first).cumsum(1)  # in the row
@@ -243,6 +243,18 @@ class Trie(nn.Module):
         found = places + (end - ends).gather(1, parents)
         found = found.clamp(max=len(below.code) - 1)
         return ChildrenInARow(found, below.code[found].long(), valid, parents, num_nodes)
+
+    def row_width(self, depth: int, num_nodes: int) -> int | None:
+        """Return E, the width of `children_of_beams` in a row, or None where it pads.
+
+        Args:
+            depth: as `children_of`.
+            num_nodes: K.
+        """
+        level = self.level(depth)
+        width = min(level.bound(num_nodes), len(self.level(depth + 1).code))
+        padded = num_nodes * level.max_children
+        return width if padded > max(2 * width, 16 * MANY_CHILDREN) else None
 
     def children_in_a_row(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Return the children of some nodes, one after another.

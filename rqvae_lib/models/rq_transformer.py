@@ -46,6 +46,9 @@ from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
 # To look up a choice's vector and multiply it costs about as much as this many dot products in one
 # large matrix product (measured on a CPU, with vectors of 64 numbers).
 PRODUCTS_PER_LOOKUP = 8
+# With fewer choices per target, a step makes the vectors of all of them: to find out which of them
+# it needs, and to look these up, takes longer.
+CHOICES_PER_TARGET = 8
 LOOKUP_BLOCK = 2**22  # numbers of vectors that are looked up at a time
 ITEM_BLOCK = 2**13  # items whose scores are summed at a time
 
@@ -135,8 +138,11 @@ class RQTransformer(Recommender):
                 context = self._context(_rows(hidden, is_choice), _rows(inner, is_choice), level)
                 chosen = chosen[is_choice]
                 sets = choices.set_of.index_select(0, chosen)
-                used, group = torch.unique(sets, return_inverse=True)
-                members, first = choices.members(used)  # (E,), the choices of the used sets
+                if len(choices.item) <= CHOICES_PER_TARGET * len(chosen):
+                    members, group, first = None, sets, choices.first  # all of them
+                else:
+                    used, group = torch.unique(sets, return_inverse=True)
+                    members, first = choices.members(used)  # (E,), the choices of the used sets
                 vectors = self._prefix_vectors(level, own_vectors[level], members)
                 places = first[group] + chosen - choices.first[sets]
                 total = total + grouped_cross_entropy(context, vectors, None, places, group, first)

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 2**19  # logits of a block, 2 MiB in float32,
+BLOCK = 2**21  # logits of a block, 8 MiB in float32,
 FEWEST = 32  # but at least those of so many contexts, since each block reads all vectors
 ALONE = 2**13  # a group with more pairs of a context and a class is computed alone
-ROWS = 2**13  # rows of classes that are looked up for one block of groups
+ROWS = 2**12  # rows of classes that are looked up for one block of groups
 WIDEST = 16  # contexts that share one look-up of a small group
 
 
@@ -171,7 +171,7 @@ def _add_dense(problem: _Problem) -> Tensor:
         # factor of each product saves a pass over all logits.
         weights.scatter_add_(1, target, -sums)
         low = weights.to(vectors.dtype)
-        of_contexts[rows] += (low @ vectors).to(total.dtype) / sums
+        torch.div(low @ vectors, sums, out=of_contexts[rows])
         scaled = (block / sums).to(vectors.dtype)
         if low.dtype == total.dtype:
             of_vectors.addmm_(low.T, scaled)

@@ -24,6 +24,7 @@ from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.ops.cross_entropy import BLOCK, grouped_cross_entropy, linear_cross_entropy
+from rqvae_lib.ops.rows import take_rows, true_rows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
 
@@ -145,7 +146,7 @@ class CodeSequenceRecommender(Recommender):
         """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), the start first."""
         batch, length = items.shape
         codes = self.semantic_ids[items.clamp(min=0)]  # (B, T, L); padding is read as item 0
-        vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
+        vectors = take_rows(self.code_embedding.weight, codes + self.offsets)  # (B, T, L, D)
         vectors = vectors + self.item_position.weight[:length, None] + self.level_position.weight
         start = self.start.expand(batch, 1, -1)  # (B, 1, D)
         return torch.cat([start, vectors.flatten(1, 2)], 1)
@@ -204,8 +205,8 @@ class CodeSequenceRecommender(Recommender):
         vectors, bias = self._level_weights(level)
         if len(used) == 1 and len(codes) == len(vectors):  # then the codes are 0, 1, 2, …
             return linear_cross_entropy(hidden, vectors, bias, targets)
-        vectors = F.embedding(codes, vectors)
-        return grouped_cross_entropy(hidden, vectors, bias[codes], targets, group, first)
+        vectors, bias = vectors.index_select(0, codes), bias.index_select(0, codes)
+        return grouped_cross_entropy(hidden, vectors, bias, targets, group, first)
 
     def _nodes(self, state: BeamState) -> Tensor:
         """Return each beam's node of the trie, (B, K) int64."""
@@ -260,7 +261,8 @@ class DecoderOnly(CodeSequenceRecommender):
         real = items != PADDING  # (B, T)
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden = self.transformer(self.dropout(tokens[:, :-1]))  # (B, T·L, D)
-        hidden = hidden.unflatten(1, (items.shape[1], -1))[real]  # (M, L, D), M real items
+        by_item = hidden.unflatten(1, (items.shape[1], -1)).flatten(0, 1)  # (B·T, L, D)
+        hidden = true_rows(by_item, real.flatten())  # (M, L, D), M real items
         return self.nll(hidden, items[real])
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:

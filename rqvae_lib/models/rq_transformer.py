@@ -38,7 +38,7 @@ from rqvae_lib.models.derived import Derived
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import grouped_cross_entropy
 from rqvae_lib.ops.ranges import segment_logsumexp
-from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.rows import row_blocks, row_sums, take_rows, true_rows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
 from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
@@ -125,7 +125,7 @@ class RQTransformer(Recommender):
         """
         real = items != PADDING  # (B, T)
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
-        hidden = _rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
+        hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         inner = self._inner(hidden)  # (M, 2 D)
         targets = items[real]  # (M,)
         own_vectors = self._own_vectors()
@@ -135,7 +135,9 @@ class RQTransformer(Recommender):
             chosen = choices.of_item.index_select(0, targets)  # (M,)
             is_choice = chosen >= 0
             if is_choice.any():
-                context = self._context(_rows(hidden, is_choice), _rows(inner, is_choice), level)
+                context = self._context(
+                    true_rows(hidden, is_choice), true_rows(inner, is_choice), level
+                )
                 chosen = chosen[is_choice]
                 sets = choices.set_of.index_select(0, chosen)
                 if len(choices.item) <= CHOICES_PER_TARGET * len(chosen):
@@ -276,12 +278,11 @@ class RQTransformer(Recommender):
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
         known = items.clamp(min=0)  # padding is read as item 0
-        vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
+        vectors = row_sums(self.code_embedding.weight, self.code_rows[known])  # (B, T, D)
         if self.prefix_embedding is not None:
-            longer = self.prefix_rows[known][
-                ..., 1:
-            ]  # a prefix of one code has no vector of its own
-            vectors = vectors + self.prefix_embedding(longer).sum(2)
+            table = self.prefix_embedding.weight
+            longer = self.prefix_rows[known][..., 1:]  # one code has no vector of its own
+            vectors = vectors + row_sums(table, longer, padding=len(table) - 1)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
@@ -307,12 +308,12 @@ class RQTransformer(Recommender):
         item = self._choices(level).item
         if chosen is not None:
             item = item.index_select(0, chosen)
-            own = own if own is None else F.embedding(chosen, own)
+            own = own if own is None else own.index_select(0, chosen)
         if self.prefix_network is None:
             last_codes = self.code_rows[:, level].index_select(0, item)  # (C,)
-            vectors: Tensor = self.code_embedding(last_codes)
+            vectors = self.code_embedding.weight.index_select(0, last_codes)
             return vectors if own is None else vectors + own
-        steps = self.code_embedding(self.code_rows[item, : level + 1])  # (C, level + 1, D)
+        steps = take_rows(self.code_embedding.weight, self.code_rows[item, : level + 1])
         place = self.level_position.weight[level]
         made: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
         return made
@@ -391,11 +392,6 @@ def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]
         has_number = choices.of_item >= 0
         rows[has_number, level] = choices.of_item[has_number] + sum(counts[:level])
     return rows, counts
-
-
-def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
-    """Return the rows of a matrix (R, D) where a mask (R,) is true, faster than by indexing."""
-    return matrix if chosen.all() else F.embedding(chosen.nonzero()[:, 0], matrix)
 
 
 def _two_layers(dim: int) -> nn.Sequential:

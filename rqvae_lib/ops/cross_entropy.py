@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 2**21  # logits of a block, 8 MiB in float32,
+BLOCK = 2**20  # logits of a block, 4 MiB in float32,
 FEWEST = 32  # but at least those of so many contexts, since each block reads all vectors
 ALONE = 2**13  # a group with more pairs of a context and a class is computed alone
 ROWS = 2**12  # rows of classes that are looked up for one block of groups
@@ -156,29 +156,25 @@ def _add_dense(problem: _Problem) -> Tensor:
     total = contexts.new_zeros((), dtype=_precise(contexts.dtype))
     for rows in _blocks(len(contexts), max(FEWEST, BLOCK // len(vectors))):
         block = contexts[rows]
-        logits = (block @ vectors.T).to(total.dtype)  # (R, V)
-        if bias is not None:
-            logits += bias
+        if bias is None:
+            logits = block @ vectors.T  # (R, V)
+        else:
+            logits = torch.addmm(bias.to(block.dtype), block, vectors.T)
         target = targets[rows, None]
-        top = logits.amax(1, keepdim=True)
-        total += (top - logits.gather(1, target)).sum()
-        weights = logits.sub_(top).exp_()
-        sums = weights.sum(1, keepdim=True)  # (R, 1)
-        total += sums.log().sum()
+        weights, loss = _softmax(logits.to(total.dtype), target)  # (R, V)
+        total += loss.sum()
         if of_contexts is None or of_vectors is None:
             continue
-        # The gradient by the logits is weights / sums − 1 at the target. To divide the smaller
-        # factor of each product saves a pass over all logits.
-        weights.scatter_add_(1, target, -sums)
-        low = weights.to(vectors.dtype)
-        torch.div(low @ vectors, sums, out=of_contexts[rows])
-        scaled = (block / sums).to(vectors.dtype)
-        if low.dtype == total.dtype:
-            of_vectors.addmm_(low.T, scaled)
-        else:
-            of_vectors += low.T @ scaled
+        # The gradient by the logits: the weights, less 1 at the target.
+        weights.scatter_add_(1, target, torch.full_like(loss, -1))
         if of_bias is not None:
-            of_bias.addmv_(weights.T, sums.reciprocal()[:, 0])
+            of_bias += weights.sum(0)
+        low = weights.to(vectors.dtype)
+        of_contexts[rows] = low @ vectors
+        if low.dtype == total.dtype:
+            of_vectors.addmm_(low.T, block)
+        else:
+            of_vectors += low.T @ block
     return total
 
 
@@ -266,18 +262,15 @@ def _add_padded(
     siblings = vectors.index_select(0, classes.flatten()).view(*classes.shape, -1)  # (R, S, D)
     logits = torch.bmm(block, siblings.transpose(1, 2)).to(dtype)  # (R, Q, S)
     if bias is not None:
-        logits += bias[classes][:, None]
+        logits += bias.index_select(0, classes.flatten()).view_as(classes)[:, None]
     logits.masked_fill_(~valid[:, None], -torch.inf)
     target = (targets[rows] - first_class[:, None])[..., None]  # (R, Q, 1)
-    top = logits.amax(2, keepdim=True)
-    shifted = (top - logits.gather(2, target))[..., 0]  # (R, Q)
-    weights = logits.sub_(top).exp_()
-    sums = weights.sum(2, keepdim=True)
-    loss = ((sums[..., 0].log() + shifted) * filled).sum()
+    weights, losses = _softmax(logits, target)
+    loss = (losses[..., 0] * filled).sum()
     if of_contexts is None or of_vectors is None:
         return loss
-    weights.scatter_add_(2, target, -sums)
-    weights *= filled[..., None] / sums
+    weights.scatter_add_(2, target, torch.full_like(losses, -1))
+    weights *= filled[..., None]
     low = weights.to(vectors.dtype)
     of_contexts.index_add_(0, rows.flatten(), torch.bmm(low, siblings).flatten(0, 1).to(dtype))
     by_class = torch.bmm(low.transpose(1, 2), block).flatten(0, 1).to(dtype)  # (R·S, D)
@@ -285,6 +278,16 @@ def _add_padded(
     if of_bias is not None:
         of_bias.index_add_(0, classes.flatten(), weights.sum(1).flatten().to(of_bias.dtype))
     return loss
+
+
+def _softmax(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the softmax over the last dimension, and its −log at the target, (..., 1).
+
+    The logarithm comes from the largest weight: that of the target may be too small for a float.
+    """
+    weights = logits.softmax(-1)
+    below = logits.amax(-1, keepdim=True) - logits.gather(-1, target)
+    return weights, below - weights.amax(-1, keepdim=True).log()
 
 
 def _blocks(length: int, size: int) -> Iterator[slice]:

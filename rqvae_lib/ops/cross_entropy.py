@@ -23,7 +23,7 @@ from torch import Tensor
 BLOCK = 2**20  # logits of a block, 4 MiB in float32,
 FEWEST = 32  # but at least those of so many contexts, since each block reads all vectors
 ALONE = 2**13  # a group with more pairs of a context and a class is computed alone
-ROWS = 2**12  # rows of classes that are looked up for one block of groups
+ROWS = 2**11  # rows of classes that are looked up for one block of groups
 WIDEST = 16  # contexts that share one look-up of a small group
 
 

@@ -340,11 +340,13 @@ def test_children_in_a_row_give_the_same_items_as_padded_ones(
     codes = torch.randint(3, (60, 2), generator=generator)
     codes[torch.randperm(60, generator=generator)[:25]] = torch.tensor([1, 2])
     ids = SemanticIDs(codes, 3)
-    monkeypatch.setattr(trie, "MANY_CHILDREN", 10**6)
     torch.manual_seed(0)
-    settings = {} if name == "rq-transformer" else {"valid_only": True}
-    for more in ({}, settings):
-        model = new_recommender(CONFIGS[name](SMALL, max_items=5, **more), ids).eval()
+    of_codes = "prefix_embeddings" if name == "rq-transformer" else "valid_only"
+    for setting in (True, False):
+        monkeypatch.setattr(trie, "MANY_CHILDREN", 10**6)
+        model = new_recommender(
+            CONFIGS[name](SMALL, max_items=5, **{of_codes: setting}), ids
+        ).eval()
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.6)
         histories = [torch.tensor([1, 2, 3]), NOTHING, torch.arange(40)]

@@ -24,11 +24,14 @@ from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.semantic_ids.trie import Trie
 
 # Divided by less, scores may overflow float32; divided by more, they differ by less than their
 # rounding. The lowest temperature is already as greedy as any lower one.
 TEMPERATURES = (1e-6, 1e6)
+# Children in a row that are scored at a time: a few users' if one prefix has thousands.
+IN_A_ROW = 2**16
 
 
 class Recommendations(NamedTuple):
@@ -179,18 +182,62 @@ def search(
     nodes = torch.zeros_like(state.hidden[..., 0], dtype=torch.int64)  # (B, K): the root
     scores = torch.zeros_like(state.hidden[..., 0])  # (B, K)
     for depth in range(trie.depth):
-        children = trie.children_of(depth, nodes)  # (B, K, C)
-        log_probabilities = model.child_log_probabilities(state, children, temperature)
-        extended = scores[..., None] + log_probabilities
-        allowed = children.valid & ~blocked.covers(depth + 1, children.nodes)
-        extended = extended.masked_fill(~allowed, -torch.inf).flatten(1)  # (B, K·C)
-        scores, chosen = extended.topk(min(beams, extended.shape[1]), dim=1)  # (B, K')
-        parents = chosen // children.nodes.shape[2]
-        nodes = children.nodes.flatten(1).gather(1, chosen)
+        width = trie.row_width(depth, nodes.shape[1])
+        at_a_time = max(1, IN_A_ROW // width) if width else len(nodes)
+        if at_a_time >= len(nodes):
+            found = _extended(model, state, blocked, nodes, scores, beams, temperature)
+        else:
+            parts = [
+                _extended(
+                    model,
+                    state.of_users(users),
+                    blocked._replace(forbidden=blocked.forbidden[users]),
+                    nodes[users],
+                    scores[users],
+                    beams,
+                    temperature,
+                )
+                for users in row_blocks(len(nodes), at_a_time)
+            ]
+            found = _Extended(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        scores, nodes = found.scores, found.nodes
         if depth < trie.depth - 1:
-            codes = children.codes.flatten(1).gather(1, chosen)
-            state = model.extend(state, parents, codes, nodes)
+            state = model.extend(state, found.parents, found.codes, nodes)
     return scores, nodes
+
+
+class _Extended(NamedTuple):
+    """Beams of the next depth, best first."""
+
+    scores: Tensor  # (B, K') float, the log-probability of each prefix
+    parents: Tensor  # (B, K') int64, the beam that each continues
+    nodes: Tensor  # (B, K') int64
+    codes: Tensor  # (B, K') int64, the last code of each
+
+
+def _extended(
+    model: Recommender,
+    state: BeamState,
+    blocked: "BlockedPrefixes",
+    nodes: Tensor,
+    scores: Tensor,
+    beams: int,
+    temperature: float,
+) -> _Extended:
+    """Extend each beam by every code that leads to an allowed item, and keep the best."""
+    trie, depth = model.trie, state.depth
+    children = trie.children_of_beams(depth, nodes)  # (B, K, C), or (B, E) in a row
+    log_probabilities = model.child_log_probabilities(state, children, temperature)
+    extended = children.of_parents(scores) + log_probabilities
+    allowed = children.valid & ~blocked.covers(depth + 1, children.nodes)
+    extended = extended.masked_fill(~allowed, -torch.inf).flatten(1)  # (B, K·C) or (B, E)
+    scores, chosen = extended.topk(min(beams, extended.shape[1]), dim=1)  # (B, K')
+    return _Extended(
+        scores,
+        children.parents_of(chosen),
+        children.nodes.flatten(1).gather(1, chosen),
+        children.codes.flatten(1).gather(1, chosen),
+    )
 
 
 def _at_most(limit: int, trie: Trie, scores: Tensor, leaves: Tensor) -> Tensor:
@@ -253,13 +300,13 @@ class BlockedPrefixes(NamedTuple):
         return cls(trie, padded, allowed_before)
 
     def covers(self, depth: int, nodes: Tensor) -> Tensor:
-        """Return whether no item is left below each node, (B, K, C) bool.
+        """Return whether no item is left below each node, (B, ...) bool.
 
         Args:
             depth: the depth of the nodes.
-            nodes: shape (B, K, C), int64.
+            nodes: shape (B, ...), int64.
         """
-        ranges = torch.stack(self.trie.leaf_range(depth, nodes), 1)  # (B, 2, K, C)
+        ranges = torch.stack(self.trie.leaf_range(depth, nodes), 1)  # (B, 2, ...)
         forbidden = torch.searchsorted(self.forbidden, ranges.flatten(1)).view_as(ranges)
         if self.allowed_before is not None:
             ranges = self.allowed_before[ranges]

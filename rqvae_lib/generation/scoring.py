@@ -21,6 +21,8 @@ from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.beam_search import check_rows, refuse_nan
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.semantic_ids.trie import ChildrenInARow
 
 
 @torch.no_grad()
@@ -104,19 +106,27 @@ class _Walk:
             scores: shape (B, K), the log-probability of each node's prefix.
             leaves: shape (B, N), the output.
         """
-        depth = state.depth
-        children = self.trie.children_of(depth, nodes)  # (K, C)
-        first, end = self.trie.leaf_range(depth + 1, children.nodes)
-        asked = children.valid & (self.wanted_before[end] > self.wanted_before[first])
-        parents = asked.nonzero()[:, 0]  # (M,), M children in total
-        codes, nodes = children.codes[asked], children.nodes[asked]  # (M,)
-        log_probabilities = self.model.next_code_logits(state).log_softmax(2)  # (B, K, size)
-        scores = scores[:, parents] + log_probabilities[:, parents, codes]  # (B, M)
+        depth, num_users = state.depth, len(scores)
+        children, first = self.trie.children_in_a_row(depth, nodes)  # (E,)
+        parents = torch.repeat_interleave(first.diff())  # (E,)
+        codes = self.trie.level(depth + 1).code[children].long()
+        row = ChildrenInARow(
+            nodes=children.expand(num_users, -1),
+            codes=codes.expand(num_users, -1),
+            valid=torch.ones_like(codes, dtype=torch.bool).expand(num_users, -1),
+            parents=parents.expand(num_users, -1),
+            num_parents=len(nodes),
+        )
+        scores = row.of_parents(scores) + self.model.child_log_probabilities(state, row)  # (B, E)
+        # All children count in the softmax. Only those that lead to an item to score are followed.
+        start, end = self.trie.leaf_range(depth + 1, children)
+        asked = self.wanted_before[end] > self.wanted_before[start]  # (E,), M of them
+        scores, parents, codes = scores[:, asked], parents[asked], codes[asked]
+        nodes = children[asked]
         if depth + 1 == self.trie.depth:
             leaves[:, nodes] = scores
             return
-        for start in range(0, len(nodes), self.chunk_size):
-            chunk = slice(start, start + self.chunk_size)
+        for chunk in row_blocks(len(nodes), self.chunk_size):
             further = self.model.extend(
                 state,
                 parents[chunk].expand(len(scores), -1),  # (B, K'), the same for each user

@@ -25,7 +25,7 @@ from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.models.configs import HistoryModelConfig
 from rqvae_lib.models.transformer import Memory
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Children, Trie
+from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow, Trie
 
 
 @runtime_checkable
@@ -51,6 +51,16 @@ class BeamState(NamedTuple):
     nodes: Tensor | None = None  # (B, K) int64, each beam's node of the trie; None: unknown
     contexts: Tensor | None = None  # (L, B, D), an RQ-Transformer's context of each level
     vectors: list[Tensor] | None = None  # of each level's choices, (C, D), if a network makes them
+
+    def of_users(self, users: slice) -> "BeamState":
+        """Return the state of some users, to score their next codes. It cannot be extended."""
+        return self._replace(
+            hidden=self.hidden[users],
+            lengths=self.lengths[users],
+            memory=None,
+            nodes=None if self.nodes is None else self.nodes[users],
+            contexts=None if self.contexts is None else self.contexts[:, users],
+        )
 
 
 class Recommender(nn.Module):
@@ -122,20 +132,24 @@ class Recommender(nn.Module):
         """
 
     def child_log_probabilities(
-        self, state: BeamState, children: Children, temperature: float = 1.0
+        self, state: BeamState, children: Children | ChildrenInARow, temperature: float = 1.0
     ) -> Tensor:
-        """Return the log-probability of each child of the beams' nodes: (B, K, C) float32, in nats.
+        """Return the log-probability of each child of the beams' nodes, float32, in nats.
 
         A search asks only for these. An architecture whose codes cost one by one overrides this
         method, so that the cost does not grow with the catalogue.
 
         Args:
             state: at depth d < L.
-            children: of the beams' nodes, (B, K, C). The result for an invalid one means nothing.
+            children: of the beams' nodes, (B, K, C) or, in a row, (B, E).
             temperature: the scores are divided by it before the softmax.
+
+        Returns:
+            The shape of the children. The result for an invalid one means nothing.
         """
-        logits = self.next_code_logits(state) / temperature
-        return logits.log_softmax(2).gather(2, children.codes)
+        logits = (self.next_code_logits(state) / temperature).log_softmax(2)  # (B, K, size)
+        places = children.places(logits.shape[2])
+        return logits.flatten(1).gather(1, places).view_as(children.codes)
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None

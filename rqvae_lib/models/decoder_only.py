@@ -23,8 +23,10 @@ from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.ops.cross_entropy import BLOCK, grouped_cross_entropy, linear_cross_entropy
+from rqvae_lib.ops.rows import take_rows, true_rows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.trie import Children
+from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
 
 
 class CodeSequenceRecommender(Recommender):
@@ -60,14 +62,60 @@ class CodeSequenceRecommender(Recommender):
         return self._mask_invalid(logits, state.depth, self._nodes(state))
 
     def child_log_probabilities(
-        self, state: BeamState, children: Children, temperature: float = 1.0
+        self, state: BeamState, children: Children | ChildrenInARow, temperature: float = 1.0
     ) -> Tensor:
-        """Return the children's log-probabilities, as `Recommender.child_log_probabilities`."""
-        if not self.valid_only:
-            return super().child_log_probabilities(state, children, temperature)
-        logits = self._level_logits(state.hidden, state.depth) / temperature  # (B, K, size)
-        logits = logits.gather(2, children.codes).masked_fill(~children.valid, -torch.inf)
-        return logits.log_softmax(2)
+        """Return the children's log-probabilities, as `Recommender.child_log_probabilities`.
+
+        A level may have thousands of codes, so the scores of all codes are computed for a block of
+        beams at a time. Memory is needed for one block and for the children.
+        """
+        level = state.depth
+        num_users, num_beams = state.hidden.shape[:2]
+        users = max(1, BLOCK // (num_beams * self.sizes[level]))
+        places = children.places(self.sizes[level])  # (B, E)
+        if users >= num_users:
+            scores = self._scores_at(state.hidden, level, places, temperature)
+        else:
+            scores = torch.cat(
+                [
+                    self._scores_at(hidden, level, own, temperature)
+                    for hidden, own in zip(
+                        torch.split(state.hidden, users), torch.split(places, users), strict=True
+                    )
+                ]
+            )
+        scores = scores.view_as(children.codes)
+        return children.log_softmax(scores) if self.valid_only else scores
+
+    def _scores_at(self, hidden: Tensor, level: int, places: Tensor, temperature: float) -> Tensor:
+        """Return the scores of some codes of each user's beams, divided by the temperature.
+
+        Args:
+            hidden: shape (b, K, D), the outputs of the beams.
+            level: from 0.
+            places: shape (b, E), int64, the codes, numbered through the codes of all beams.
+            temperature: as `child_log_probabilities`.
+
+        Returns:
+            shape (b, E): logits or, if the softmax is over all codes, log-probabilities.
+        """
+        size = self.sizes[level]
+        beams = hidden.shape[1] if len(hidden) > 1 else max(1, BLOCK // size)
+        scores = None
+        for start in range(0, hidden.shape[1], beams):
+            logits = self._level_logits(hidden[:, start : start + beams], level) / temperature
+            if not self.valid_only:
+                logits = logits.log_softmax(2)
+            logits = logits.flatten(1)
+            if logits.shape[1] == hidden.shape[1] * size:
+                return logits.gather(1, places)
+            local = places - start * size
+            here = (local >= 0) & (local < logits.shape[1])
+            if scores is None:
+                scores = logits.new_zeros(places.shape)
+            scores = torch.where(here, logits.gather(1, local.where(here, 0)), scores)
+        assert scores is not None
+        return scores
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
@@ -98,7 +146,7 @@ class CodeSequenceRecommender(Recommender):
         """Turn rows of items (B, T) into sentences of tokens (B, 1 + T·L, D), the start first."""
         batch, length = items.shape
         codes = self.semantic_ids[items.clamp(min=0)]  # (B, T, L); padding is read as item 0
-        vectors = self.code_embedding(codes + self.offsets)  # (B, T, L, D)
+        vectors = take_rows(self.code_embedding.weight, codes + self.offsets)  # (B, T, L, D)
         vectors = vectors + self.item_position.weight[:length, None] + self.level_position.weight
         start = self.start.expand(batch, 1, -1)  # (B, 1, D)
         return torch.cat([start, vectors.flatten(1, 2)], 1)
@@ -129,15 +177,36 @@ class CodeSequenceRecommender(Recommender):
         Returns:
             shape (), float32.
         """
-        targets = self.semantic_ids[items]  # (M, L)
-        losses = []
+        total = hidden.new_zeros(())
         for level in range(len(self.sizes)):
-            logits = self._level_logits(hidden[:, level], level)  # (M, size of the level)
             if self.valid_only:
-                nodes = self.trie.node_above(level, self.trie.leaf_of[items])  # (M,)
-                logits = self._mask_invalid(logits, level, nodes)
-            losses.append(F.cross_entropy(logits, targets[:, level]))
-        return torch.stack(losses).sum()
+                total = total + self._valid_nll(hidden[:, level], items, level)
+            else:
+                vectors, bias = self._level_weights(level)
+                targets = self.semantic_ids[:, level].index_select(0, items)  # (M,)
+                total = total + linear_cross_entropy(hidden[:, level], vectors, bias, targets)
+        return total / len(items)
+
+    def _valid_nll(self, hidden: Tensor, items: Tensor, level: int) -> Tensor:
+        """Return the sum of −log p(code | its siblings) of some items, shape ().
+
+        Args:
+            hidden: shape (M, D), the output before the code.
+            items: shape (M,), int64.
+            level: from 0.
+        """
+        leaves = self.trie.leaf_of[items]  # (M,)
+        nodes = self.trie.node_above(level, leaves)
+        used, group = torch.unique(nodes, return_inverse=True)
+        children, first = self.trie.children_in_a_row(level, used)  # (E,)
+        codes = self.trie.level(level + 1).code[children].long()
+        own = self.trie.node_above(level + 1, leaves)  # (M,), the child that leads to the item
+        targets = first[group] + own - children[first[:-1]][group]
+        vectors, bias = self._level_weights(level)
+        if len(used) == 1 and len(codes) == len(vectors):  # then the codes are 0, 1, 2, …
+            return linear_cross_entropy(hidden, vectors, bias, targets)
+        vectors, bias = vectors.index_select(0, codes), bias.index_select(0, codes)
+        return grouped_cross_entropy(hidden, vectors, bias, targets, group, first)
 
     def _nodes(self, state: BeamState) -> Tensor:
         """Return each beam's node of the trie, (B, K) int64."""
@@ -147,16 +216,20 @@ class CodeSequenceRecommender(Recommender):
 
     def _mask_invalid(self, logits: Tensor, level: int, nodes: Tensor) -> Tensor:
         """Set the logits (..., size) of codes that lead from the nodes (...) to no item to −inf."""
-        children = self.trie.children_of(level, nodes)  # (..., C)
-        # Add, do not set: an invalid child may have the same code as a valid one.
-        counted = children.valid.to(logits.dtype)
-        exists = torch.zeros_like(logits).scatter_add(-1, children.codes, counted)
-        return logits.masked_fill(exists == 0, -torch.inf)
+        children, first = self.trie.children_in_a_row(level, nodes.flatten())  # (E,)
+        row = torch.repeat_interleave(first.diff())  # (E,)
+        exists = torch.zeros_like(logits, dtype=torch.bool)
+        exists.view(-1, logits.shape[-1])[row, self.trie.level(level + 1).code[children].long()] = 1
+        return logits.masked_fill(~exists, -torch.inf)
 
     def _level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        return F.linear(hidden, *self._level_weights(level))
+
+    def _level_weights(self, level: int) -> tuple[Tensor, Tensor]:
+        """Return the vectors of a level's codes, (size, D), and their biases, (size,)."""
         first = self.first_codes[level]
         codes = slice(first, first + self.sizes[level])
-        return F.linear(hidden, self.code_embedding.weight[codes], self.bias[codes])
+        return self.code_embedding.weight[codes], self.bias[codes]
 
 
 class DecoderOnly(CodeSequenceRecommender):
@@ -188,7 +261,8 @@ class DecoderOnly(CodeSequenceRecommender):
         real = items != PADDING  # (B, T)
         tokens = self.embed_items(items)  # (B, 1 + T·L, D)
         hidden = self.transformer(self.dropout(tokens[:, :-1]))  # (B, T·L, D)
-        hidden = hidden.unflatten(1, (items.shape[1], -1))[real]  # (M, L, D), M real items
+        by_item = hidden.unflatten(1, (items.shape[1], -1)).flatten(0, 1)  # (B·T, L, D)
+        hidden = true_rows(by_item, real.flatten())  # (M, L, D), M real items
         return self.nll(hidden, items[real])
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:

@@ -36,13 +36,21 @@ from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import RQTransformerConfig
 from rqvae_lib.models.derived import Derived
 from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.ops.cross_entropy import grouped_cross_entropy
+from rqvae_lib.ops.ranges import segment_logsumexp
+from rqvae_lib.ops.rows import row_blocks, row_sums, take_rows, true_rows
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
-from rqvae_lib.semantic_ids.trie import Children
+from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
 
 # To look up a choice's vector and multiply it costs about as much as this many dot products in one
 # large matrix product (measured on a CPU, with vectors of 64 numbers).
 PRODUCTS_PER_LOOKUP = 8
+# With fewer choices per target, a step makes the vectors of all of them: to find out which of them
+# it needs, and to look these up, takes longer.
+CHOICES_PER_TARGET = 8
+LOOKUP_BLOCK = 2**22  # numbers of vectors that are looked up at a time
+ITEM_BLOCK = 2**13  # items whose scores are summed at a time
 
 
 class RQTransformer(Recommender):
@@ -117,7 +125,7 @@ class RQTransformer(Recommender):
         """
         real = items != PADDING  # (B, T)
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
-        hidden = _rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
+        hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         inner = self._inner(hidden)  # (M, 2 D)
         targets = items[real]  # (M,)
         own_vectors = self._own_vectors()
@@ -127,9 +135,19 @@ class RQTransformer(Recommender):
             chosen = choices.of_item.index_select(0, targets)  # (M,)
             is_choice = chosen >= 0
             if is_choice.any():
-                context = self._context(_rows(hidden, is_choice), _rows(inner, is_choice), level)
-                vectors = self._prefix_vectors(choices, level, own_vectors[level])
-                total = total + _nll(context, vectors, choices, chosen[is_choice])
+                context = self._context(
+                    true_rows(hidden, is_choice), true_rows(inner, is_choice), level
+                )
+                chosen = chosen[is_choice]
+                sets = choices.set_of.index_select(0, chosen)
+                if len(choices.item) <= CHOICES_PER_TARGET * len(chosen):
+                    members, group, first = None, sets, choices.first  # all of them
+                else:
+                    used, group = torch.unique(sets, return_inverse=True)
+                    members, first = choices.members(used)  # (E,), the choices of the used sets
+                vectors = self._prefix_vectors(level, own_vectors[level], members)
+                places = first[group] + chosen - choices.first[sets]
+                total = total + grouped_cross_entropy(context, vectors, None, places, group, first)
         mean: Tensor = total / len(targets)
         return mean
 
@@ -150,18 +168,21 @@ class RQTransformer(Recommender):
         if not histories:
             return torch.empty(0, len(self.semantic_ids), device=self.semantic_ids.device)
         state = self.encode_history(histories)
-        total = state.hidden.new_zeros(len(histories), len(self.semantic_ids))  # (B, N)
+        # Users last, so that the numbers of a choice and of an item are neighbors in memory.
+        total = state.hidden.new_zeros(len(self.semantic_ids), len(histories))  # (N, B)
         for level in range(len(self.sizes)):
             choices = self._choices(level)
             if len(choices.item):
-                logits = self._choice_logits(state, level)  # (B, C)
-                sets = torch.arange(len(choices.first) - 1, device=total.device)
-                members, valid = choices.members(sets)  # (G, S)
-                among = logits[:, members].masked_fill(~valid, -torch.inf)  # (B, G, S)
-                log_p = logits - among.logsumexp(2)[:, choices.set_of]  # (B, C)
-                # An extra column of zeros: index −1 means no choice, where log p is 0.
-                total += F.pad(log_p, (0, 1))[:, choices.of_item]
-        return total
+                logits = self._choice_logits(state, level, users_last=True)  # (C, B)
+                of_sets = segment_logsumexp(logits, choices.set_of, len(choices.first) - 1)
+                for rows in row_blocks(len(total), ITEM_BLOCK):
+                    chosen = choices.of_item[rows]
+                    log_p = logits.index_select(0, chosen.clamp(min=0))
+                    log_p -= of_sets.index_select(0, choices.set_of[chosen])
+                    total[rows] += log_p.masked_fill_(
+                        (chosen < 0)[:, None], 0
+                    )  # log p of no choice
+        return total.T.contiguous()
 
     @torch.no_grad()
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
@@ -178,17 +199,17 @@ class RQTransformer(Recommender):
         A code that leads to no item gets −inf.
         """
         assert state.nodes is not None
-        choices = self._choices(state.depth)
-        children = self.trie.children_of(state.depth, state.nodes)  # (B, K, S)
+        level, (num_users, num_beams) = state.depth, state.nodes.shape
+        choices, size = self._choices(level), self.sizes[level]
+        children, first = self.trie.children_in_a_row(level, state.nodes.flatten())  # (E,)
+        row = torch.repeat_interleave(first.diff())  # (E,), the beam of each child
+        codes = self.trie.level(level + 1).code[children].long()
         # All beams of a user have the same context, so all choices are scored once.
-        logits = F.pad(self._choice_logits(state, state.depth), (0, 1))  # (B, C + 1)
-        of_child = choices.of_node[children.nodes].flatten(1) % logits.shape[1]  # −1: the zeros
-        scores = logits.gather(1, of_child).view_as(children.nodes)
-        scores = scores.masked_fill(~children.valid, -torch.inf)
-        shape = (*state.nodes.shape, self.sizes[state.depth])
-        nothing = scores.new_full(shape, -torch.inf)
-        # "amax", because an invalid child may have the same code as a valid one.
-        return nothing.scatter_reduce(2, children.codes, scores, "amax")
+        logits = F.pad(self._choice_logits(state, level), (0, 1))  # (B, C + 1)
+        scores = logits[row // num_beams, choices.of_node[children]]  # −1: the zeros
+        found = scores.new_full((num_users * num_beams, size), -torch.inf)
+        found[row, codes] = scores
+        return found.view(num_users, num_beams, size)
 
     @torch.no_grad()
     def prepare(self) -> None:
@@ -196,7 +217,7 @@ class RQTransformer(Recommender):
         self._made_vectors()
 
     def child_log_probabilities(
-        self, state: BeamState, children: Children, temperature: float = 1.0
+        self, state: BeamState, children: Children | ChildrenInARow, temperature: float = 1.0
     ) -> Tensor:
         """Return the children's log-probabilities, as `Recommender.child_log_probabilities`.
 
@@ -207,7 +228,7 @@ class RQTransformer(Recommender):
         if not len(choices.item):  # nobody has siblings at this level
             return torch.zeros_like(children.nodes, dtype=state.hidden.dtype)
         if level == 0:
-            logits = self._choice_logits(state, level)[:, None]  # (B, 1, C): the root's children
+            logits = self._choice_logits(state, level)  # (B, C): the children of the root
         else:
             # An only child is −1 among the choices. Any finite score will do: its softmax is 1.
             rows = choices.of_node[children.nodes].clamp(min=0).flatten(1)  # (B, K·C)
@@ -216,9 +237,8 @@ class RQTransformer(Recommender):
                 logits = self._choice_logits(state, level).gather(1, rows)
             else:
                 logits = self._scored(state, rows, children.codes.flatten(1))
-            logits = logits.view_as(children.nodes)
-        logits = logits.masked_fill(~children.valid, -torch.inf)
-        return (logits / temperature).log_softmax(2)
+        logits = logits.view_as(children.nodes)
+        return children.log_softmax(logits / temperature)
 
     def _scored(self, state: BeamState, rows: Tensor, codes: Tensor) -> Tensor:
         """Score some choices of the next level for each user.
@@ -235,14 +255,12 @@ class RQTransformer(Recommender):
         level = state.depth
         context = state.contexts[level]  # (B, D)
         if state.vectors is not None:
-            vectors = F.embedding(rows, state.vectors[level])  # (B, M, D)
-            return torch.bmm(vectors, context[:, :, None])[..., 0]
+            return _looked_up_products(state.vectors[level], rows, context)
         own = self._own_vectors()[level]
         assert own is not None
         # The vector of a choice is a sum, so its score is one too: the first term once per code.
         of_codes = context @ self.code_embedding.weight[self.code_slices[level]].T  # (B, size)
-        of_own = torch.bmm(F.embedding(rows, own), context[:, :, None])[..., 0]
-        return of_own + of_codes.gather(1, codes)
+        return _looked_up_products(own, rows, context) + of_codes.gather(1, codes)
 
     def extend(
         self, state: BeamState, parents: Tensor, codes: Tensor, nodes: Tensor | None = None
@@ -260,12 +278,11 @@ class RQTransformer(Recommender):
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
         known = items.clamp(min=0)  # padding is read as item 0
-        vectors = self.code_embedding(self.code_rows[known]).sum(2)  # (B, T, D)
+        vectors = row_sums(self.code_embedding.weight, self.code_rows[known])  # (B, T, D)
         if self.prefix_embedding is not None:
-            longer = self.prefix_rows[known][
-                ..., 1:
-            ]  # a prefix of one code has no vector of its own
-            vectors = vectors + self.prefix_embedding(longer).sum(2)
+            table = self.prefix_embedding.weight
+            longer = self.prefix_rows[known][..., 1:]  # one code has no vector of its own
+            vectors = vectors + row_sums(table, longer, padding=len(table) - 1)
         vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
@@ -278,13 +295,25 @@ class RQTransformer(Recommender):
         _, *own, _ = self.prefix_embedding.weight.split_with_sizes(sizes)
         return [None, *own]
 
-    def _prefix_vectors(self, choices: SiblingSets, level: int, own: Tensor | None) -> Tensor:
-        """Return the vector of each choice of a level, (C, D), given their learned vectors."""
+    def _prefix_vectors(
+        self, level: int, own: Tensor | None, chosen: Tensor | None = None
+    ) -> Tensor:
+        """Return the vectors of a level's choices, (C, D), or of some of them.
+
+        Args:
+            level: from 0.
+            own: the learned vectors of the level's choices, (C, D), or None if there are none.
+            chosen: shape (C',), int64, the choices; None: all.
+        """
+        item = self._choices(level).item
+        if chosen is not None:
+            item = item.index_select(0, chosen)
+            own = own if own is None else own.index_select(0, chosen)
         if self.prefix_network is None:
-            last_codes = self.code_rows[:, level].index_select(0, choices.item)  # (C,)
-            vectors: Tensor = self.code_embedding(last_codes)
+            last_codes = self.code_rows[:, level].index_select(0, item)  # (C,)
+            vectors = self.code_embedding.weight.index_select(0, last_codes)
             return vectors if own is None else vectors + own
-        steps = self.code_embedding(self.code_rows[choices.item, : level + 1])  # (C, level + 1, D)
+        steps = take_rows(self.code_embedding.weight, self.code_rows[item, : level + 1])
         place = self.level_position.weight[level]
         made: Tensor = steps[:, -1] + self.prefix_network(steps.sum(1) + place)
         return made
@@ -319,14 +348,15 @@ class RQTransformer(Recommender):
         contexts: Tensor = self.context_norm(hidden + rest(self._inner(hidden) + places[:, None]))
         return contexts
 
-    def _choice_logits(self, state: BeamState, level: int) -> Tensor:
-        """Score all choices of a level for each user: (B, C)."""
+    def _choice_logits(self, state: BeamState, level: int, *, users_last: bool = False) -> Tensor:
+        """Score all choices of a level for each user: (B, C), or (C, B) if users come last."""
         assert state.contexts is not None
         if state.vectors is not None:
             vectors = state.vectors[level]
         else:
-            vectors = self._prefix_vectors(self._choices(level), level, self._own_vectors()[level])
-        return state.contexts[level] @ vectors.T
+            vectors = self._prefix_vectors(level, self._own_vectors()[level])
+        context = state.contexts[level]  # (B, D)
+        return vectors @ context.T if users_last else context @ vectors.T
 
     def _made_vectors(self) -> list[Tensor] | None:
         """Return the vectors of all choices of each level, (C, D), if a network makes them.
@@ -342,10 +372,7 @@ class RQTransformer(Recommender):
         ]
         return self._made.of(
             weights,
-            lambda: [
-                self._prefix_vectors(choices, level, None)
-                for level, choices in enumerate(self._levels)
-            ],
+            lambda: [self._prefix_vectors(level, None) for level in range(len(self.sizes))],
         )
 
 
@@ -367,43 +394,20 @@ def _prefix_rows(levels: Sequence[SiblingSets]) -> tuple[Tensor, tuple[int, ...]
     return rows, counts
 
 
-def _rows(matrix: Tensor, chosen: Tensor) -> Tensor:
-    """Return the rows of a matrix (R, D) where a mask (R,) is true, faster than by indexing."""
-    return matrix if chosen.all() else F.embedding(chosen.nonzero()[:, 0], matrix)
-
-
 def _two_layers(dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
 
-def _nll(context: Tensor, vectors: Tensor, choices: SiblingSets, chosen: Tensor) -> Tensor:
-    """Return the sum of −log p(choice | its siblings), shape ().
-
-    Contexts whose choices are siblings are scored together, in one matrix product. If all choices
-    are siblings, as at the first level, there is a single product.
+def _looked_up_products(vectors: Tensor, rows: Tensor, context: Tensor) -> Tensor:
+    """Return the products of each user's context with some vectors: (B, M).
 
     Args:
-        context: shape (M, D).
         vectors: shape (C, D).
-        choices: the choices of the level.
-        chosen: shape (M,), int64, the right choice for each context.
+        rows: shape (B, M), int64, the vectors for each user.
+        context: shape (B, D).
     """
-    if len(choices.first) == 2:
-        return F.cross_entropy(context @ vectors.T, chosen, reduction="sum")
-    sets = choices.set_of[chosen]  # (M,)
-    in_order, order = sets.sort(stable=True)
-    used, row, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
-    column = torch.arange(len(sets), device=sets.device) - (counts.cumsum(0) - counts)[row]  # (M,)
-    # A multiple of 4 fills vector registers: small products of some odd widths take twice as long.
-    width = -(-int(counts.max()) // 4) * 4  # Q, for each of P sets
-    slot = torch.empty_like(order)  # (M,), the place of each context
-    slot[order] = row * width + column
-    contexts = context.new_zeros(len(used) * width, context.shape[1])
-    contexts = contexts.index_copy(0, slot, context).view(len(used), width, -1)  # (P, Q, D)
-    members, valid = choices.members(used)  # (P, S)
-    siblings = F.embedding(members, vectors)  # (P, S, D)
-    # With siblings first, their gradient, which is the larger one, is in the order of their memory.
-    logits = (siblings @ contexts.transpose(1, 2)).transpose(1, 2)  # (P, Q, S)
-    logits = logits.flatten(0, 1).index_select(0, slot)  # (M, S)
-    logits = logits.masked_fill(~valid[slot // width], -torch.inf)
-    return F.cross_entropy(logits, chosen - choices.first[sets], reduction="sum")
+    users = max(1, LOOKUP_BLOCK // (rows.shape[1] * vectors.shape[1]))
+    if users >= len(rows):
+        return torch.bmm(F.embedding(rows, vectors), context[:, :, None])[..., 0]
+    parts = zip(torch.split(rows, users), torch.split(context, users), strict=True)
+    return torch.cat([_looked_up_products(vectors, *part) for part in parts])

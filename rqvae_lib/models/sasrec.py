@@ -22,6 +22,8 @@ from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.ops.cross_entropy import linear_cross_entropy
+from rqvae_lib.ops.rows import take_rows, true_rows
 
 
 class SASRec(nn.Module):
@@ -57,7 +59,10 @@ class SASRec(nn.Module):
         """
         real = items != PADDING  # (B, T)
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
-        return F.cross_entropy(self._logits(hidden[real]), items[real])
+        targets = items[real]  # (M,)
+        vectors = self.item_embedding.weight
+        hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
+        return linear_cross_entropy(hidden, vectors, self.bias, targets) / len(targets)
 
     @torch.no_grad()
     def scores(self, histories: HistoryLists) -> Tensor:
@@ -83,7 +88,8 @@ class SASRec(nn.Module):
 
     def _embed(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
-        vectors = self.item_embedding(items.clamp(min=0))  # padding is read as item 0
+        known = items.clamp(min=0)  # padding is read as item 0
+        vectors = take_rows(self.item_embedding.weight, known)  # (B, T, D)
         vectors = vectors + self.position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 

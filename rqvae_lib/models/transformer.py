@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rqvae_lib.models.configs import TransformerConfig
+from rqvae_lib.ops.residual_mlp import residual_mlp
 
 
 class KeyValues(NamedTuple):
@@ -188,7 +189,7 @@ class Block(nn.Module):
         return added
 
     def _add_mlp(self, x: Tensor) -> Tensor:
-        added: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))  # (B, T, D)
+        added: Tensor = x + self.dropout(residual_mlp(x, self.mlp_norm, self.mlp))  # (B, T, D)
         return added
 
 

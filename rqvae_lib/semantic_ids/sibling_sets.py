@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.ranges import flat_ranges
 from rqvae_lib.semantic_ids.trie import Trie
 
 
@@ -31,19 +32,15 @@ class SiblingSets(NamedTuple):
     of_item: Tensor  # (N,) int64, the choice in the ID of each item, or −1
 
     def members(self, sets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the choices of each set.
+        """Return the choices of some sets, one set after another.
 
         Args:
             sets: shape (P,), int64.
 
         Returns:
-            The choices, (P, S) int64, S as large as the largest of these sets; and a mask, (P, S)
-            bool, which is false where a smaller set has no choice.
+            The choices, (E,) int64, and where each set starts among them, and E: (P + 1,) int64.
         """
-        first, end = self.first[sets], self.first[sets + 1]
-        places = torch.arange(int((end - first).max()), device=sets.device)  # (S,)
-        found = first[:, None] + places
-        return found.clamp(max=len(self.item) - 1), found < end[:, None]
+        return flat_ranges(self.first[sets], self.first[sets + 1])
 
 
 def sibling_sets(trie: Trie) -> list[SiblingSets]:

@@ -13,6 +13,7 @@ from rqvae_lib.data.batches import WindowBatches
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.compiled import CompiledSearch
+from rqvae_lib.models import decoder_only, rq_transformer, sasrec, transformer
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import (
     CONFIGS,
@@ -20,12 +21,14 @@ from rqvae_lib.models.configs import (
     DecoderOnlyConfig,
     EncoderDecoderConfig,
     RQTransformerConfig,
+    SASRecConfig,
     TransformerConfig,
 )
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 # The size at which the peers were measured: T5 with four blocks on each side.
@@ -148,7 +151,115 @@ def architectures_step() -> Suite:
     )
 
 
+def plain_step(name: str) -> Suite:
+    """What the loss in blocks and the MLP that is computed again change: time, and peak memory."""
+    work, plain = training_step(name), training_step(name)
+    return Suite(
+        f"A training step of {name}, 32 windows of 50 items of 9,000, 2 blocks of 64 numbers",
+        {"plain formulas": partial(with_plain_formulas, plain), "rqvae_lib": work},
+        "plain formulas",
+        rounds=21,
+        notes={
+            "plain formulas": f"{peak_memory(f'plain step: {name}'):.0f} MiB at its peak",
+            "rqvae_lib": f"{peak_memory(f'step: {name}'):.0f} MiB at its peak",
+        },
+    )
+
+
+def training_step(name: str) -> Callable[[], None]:
+    ids = catalogue(9_000)
+    items = torch.stack(users(32, len(ids), 50))
+    torch.manual_seed(0)
+    model: Recommender | SASRec
+    if name == "SASRec":
+        model = SASRec(SASRecConfig(num_items=len(ids)))
+    else:
+        architecture: ArchitectureName = (
+            "rq-transformer" if name == "the RQ-Transformer" else "decoder-only"
+        )
+        model = new_recommender(CONFIGS[architecture](), ids)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        model.loss(items).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    return step
+
+
+def with_plain_formulas(step: Callable[[], None]) -> None:
+    """Run a step with whole tables of logits, and nothing computed again."""
+    plain = {
+        (sasrec, "linear_cross_entropy"): plain_cross_entropy,
+        (decoder_only, "linear_cross_entropy"): plain_cross_entropy,
+        (rq_transformer, "grouped_cross_entropy"): plain_grouped_cross_entropy,
+        (transformer, "residual_mlp"): lambda x, norm, mlp: mlp(norm(x)),
+    }
+    ours = {(module, name): getattr(module, name) for module, name in plain}
+    for (module, name), function in plain.items():
+        setattr(module, name, function)
+    try:
+        step()
+    finally:
+        for (module, name), function in ours.items():
+            setattr(module, name, function)
+
+
+def plain_cross_entropy(
+    contexts: Tensor, vectors: Tensor, bias: Tensor | None, targets: Tensor
+) -> Tensor:
+    logits = torch.nn.functional.linear(contexts, vectors, bias)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+def plain_grouped_cross_entropy(
+    contexts: Tensor,
+    vectors: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    group: Tensor,
+    first: Tensor,
+) -> Tensor:
+    """Look up the classes of each context's group, padded to the largest group."""
+    if len(first) == 2:
+        return plain_cross_entropy(contexts, vectors, bias, targets)
+    places = torch.arange(int(first.diff().max()))
+    classes = first[:-1, None] + places  # (P, S)
+    valid = classes < first[1:, None]
+    siblings = vectors[classes.clamp(max=len(vectors) - 1)][group]  # (M, S, D)
+    logits = (siblings @ contexts[:, :, None])[..., 0].masked_fill(~valid[group], -torch.inf)
+    local = targets - first[group]
+    return torch.nn.functional.cross_entropy(logits, local, reduction="sum")
+
+
 # Generation
+
+
+def over_histories(architecture: ArchitectureName) -> Suite:
+    """One user at a time, a thousand different histories of 2 to 49 items: the median and p99."""
+    ids = catalogue(9_000)
+    torch.manual_seed(0)
+    model = new_recommender(CONFIGS[architecture](), ids).eval()
+    lengths = torch.randint(2, 50, (1_000,), generator=seeded(1)).tolist()
+    histories = [torch.randint(9_000, (n,), generator=seeded(n)) for n in lengths]
+    milliseconds = []
+    for history in histories[:20] + histories:
+        start = time.process_time()
+        recommend(model, [history], k=10, beams=10)
+        milliseconds.append(1000 * (time.process_time() - start))
+    seconds = torch.tensor(milliseconds[20:], dtype=torch.float64)
+    middle, late = seconds.quantile(torch.tensor([0.5, 0.99], dtype=torch.float64)).tolist()
+    return Suite(
+        f"One user at a time, 10 beams, 9,000 items, {architecture}",
+        {"recommend": recommender(model, histories[:1], 10)},
+        "recommend",
+        notes={
+            "recommend": f"over 1,000 histories: median {middle:.1f} ms, 99th percentile {late:.1f}"
+        },
+    )
 
 
 def whole_catalogue() -> Suite:
@@ -359,6 +470,11 @@ SUITES: dict[str, Callable[[], Suite]] = {
         20,
     ),
     "architectures-step": architectures_step,
+    "step-sasrec": lambda: plain_step("SASRec"),
+    "step-rq": lambda: plain_step("the RQ-Transformer"),
+    "step-decoder": lambda: plain_step("the decoder-only model"),
+    "histories-rq": lambda: over_histories("rq-transformer"),
+    "histories-decoder": lambda: over_histories("decoder-only"),
     "window-batches": window_batches,
     "whole-catalogue": whole_catalogue,
     "growing-1-10": lambda: growing_catalogue(1, 10),
@@ -375,4 +491,12 @@ SUITES: dict[str, Callable[[], Suite]] = {
     "t5-32-50": lambda: beside_t5(32, 50),
 }
 # Work whose memory a suite notes.
-WORK = {"recommend": recommend_to_32}
+STEPS = ("SASRec", "the RQ-Transformer", "the decoder-only model")
+WORK = {
+    "recommend": recommend_to_32,
+    **{f"step: {name}": partial(training_step, name) for name in STEPS},
+    **{
+        f"plain step: {name}": lambda name=name: partial(with_plain_formulas, training_step(name))
+        for name in STEPS
+    },
+}

@@ -9,12 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rqvae_lib.generation import beam_search
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.base import Recommender
-from rqvae_lib.models.configs import DecoderOnlyConfig, EncoderDecoderConfig, TransformerConfig
+from rqvae_lib.models.configs import (
+    CONFIGS,
+    ArchitectureName,
+    DecoderOnlyConfig,
+    EncoderDecoderConfig,
+    TransformerConfig,
+)
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.models.encoder_decoder import EncoderDecoder
+from rqvae_lib.models.registry import MODELS, new_recommender
+from rqvae_lib.semantic_ids import trie
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -320,3 +329,32 @@ def test_a_batch_of_nobody_is_refused(batch_size: int) -> None:
     model = random_model(12, 2)
     with pytest.raises(ValueError, match=f"batch_size is {batch_size}; it must be at least 1"):
         recommend(model, HISTORIES, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("in_a_row", [1, 10_000])  # one user at a time, or all
+def test_children_in_a_row_give_the_same_items_as_padded_ones(
+    name: ArchitectureName, in_a_row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(3, (60, 2), generator=generator)
+    codes[torch.randperm(60, generator=generator)[:25]] = torch.tensor([1, 2])
+    ids = SemanticIDs(codes, 3)
+    torch.manual_seed(0)
+    of_codes = "prefix_embeddings" if name == "rq-transformer" else "valid_only"
+    for setting in (True, False):
+        monkeypatch.setattr(trie, "MANY_CHILDREN", 10**6)
+        model = new_recommender(
+            CONFIGS[name](SMALL, max_items=5, **{of_codes: setting}), ids
+        ).eval()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.6)
+        histories = [torch.tensor([1, 2, 3]), NOTHING, torch.arange(40)]
+        expected = recommend(model, histories, k=4, beams=4)
+        monkeypatch.setattr(trie, "MANY_CHILDREN", 0)
+        monkeypatch.setattr(beam_search, "IN_A_ROW", in_a_row)
+        model.trie = trie.Trie(ids)
+        assert model.trie.row_width(2, 4) is not None
+        found = recommend(model, histories, k=4, beams=4)
+        assert torch.equal(found.items, expected.items)
+        torch.testing.assert_close(found.log_probabilities, expected.log_probabilities)

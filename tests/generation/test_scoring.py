@@ -40,7 +40,7 @@ class Counting:
         self.model = model
         self.trie = model.trie
         self.pad_histories = model.pad_histories
-        self.next_code_logits = model.next_code_logits
+        self.child_log_probabilities = model.child_log_probabilities
         self.read: Counter[tuple[int, ...]] = Counter()
         self.widest = 0
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from rqvae_lib.ops.rows import BLOCK_ROWS, check_finite, row_blocks
+from rqvae_lib.ops.rows import (
+    BLOCK_ROWS,
+    check_finite,
+    row_blocks,
+    row_sums,
+    take_rows,
+    true_rows,
+)
 
 
 def test_row_blocks_cover_every_row_once() -> None:
@@ -38,3 +45,29 @@ def test_the_first_row_that_is_not_finite_is_named_and_all_are_counted(
 def test_finite_rows_are_welcome_though_their_sum_is_not_finite(rows: int) -> None:
     check_finite(torch.full((rows, 2), 3e38), "x")
     check_finite(torch.full((rows, 2), 6e4, dtype=torch.float16), "x")
+
+
+@pytest.mark.parametrize("padding", [None, 3])
+def test_sums_of_rows_and_their_gradients_are_those_of_an_embedding(padding: int | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(7, 4, generator=generator, requires_grad=True)
+    rows = torch.randint(7, (2, 5, 3), generator=generator)
+    found = row_sums(table, rows, padding)
+    expected = torch.nn.functional.embedding(rows, table, padding_idx=padding).sum(2)
+    assert torch.equal(found, expected)
+    weights = torch.randn(found.shape, generator=generator)
+    [mine] = torch.autograd.grad((found * weights).sum(), table)
+    [theirs] = torch.autograd.grad((expected * weights).sum(), table)
+    torch.testing.assert_close(mine, theirs)
+
+
+def test_rows_are_taken_in_any_shape_and_by_a_mask() -> None:
+    table = torch.arange(12.0).view(6, 2)
+    rows = torch.tensor([[1, 1, 5], [0, 2, 3]])
+    assert torch.equal(take_rows(table, rows), table[rows])
+    for mask in (
+        torch.ones(6, dtype=torch.bool),
+        torch.zeros(6, dtype=torch.bool),
+        table[:, 0] > 4,
+    ):
+        assert torch.equal(true_rows(table, mask), table[mask])

@@ -24,9 +24,9 @@ def test_a_worked_example() -> None:
     assert third.first.tolist() == [0, 2, 4]
     assert third.set_of.tolist() == [0, 0, 1, 1]
     assert third.of_item.tolist() == [2, 0, -1, 3, 1]
-    members, real = third.members(torch.tensor([1, 0]))
-    assert members.tolist() == [[2, 3], [0, 1]]
-    assert real.all()
+    members, first = third.members(torch.tensor([1, 0]))
+    assert members.tolist() == [2, 3, 0, 1]
+    assert first.tolist() == [0, 2, 4]
 
 
 @settings(deadline=None, max_examples=50)
@@ -47,13 +47,14 @@ def test_sets_are_the_siblings_of_brute_force(data: st.DataObject) -> None:
             if len(siblings) == 1:
                 assert choice == -1
                 continue
-            members, real = choices.members(choices.set_of[choice, None])
+            members, first = choices.members(choices.set_of[choice, None])
+            assert first.tolist() == [0, len(members)]
             found = {
                 tuple(ids.ids[choices.item[member], : level + 1].tolist())
-                for member in members[real].tolist()
+                for member in members.tolist()
             }
             assert found == siblings
-            assert choice in members[real].tolist()
+            assert choice in members.tolist()
             assert ids.ids[choices.item[choice], : level + 1].tolist() == own[: level + 1]
 
 

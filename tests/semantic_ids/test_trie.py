@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rqvae_lib.semantic_ids import trie as trie_module
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Trie
 
@@ -103,3 +104,56 @@ def test_a_node_costs_at_most_16_bytes() -> None:
 def test_an_empty_catalogue_is_refused() -> None:
     with pytest.raises(ValueError, match="no item"):
         Trie(SemanticIDs(torch.zeros(0, 2, dtype=torch.int64), [3, 2]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(catalogues(), st.data())
+def test_children_in_a_row_are_the_padded_ones(ids: SemanticIDs, data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie_module, "MANY_CHILDREN", 0)  # in a row whenever it is shorter
+        trie = Trie(ids)
+        for depth in range(trie.depth):
+            num_nodes = len(trie.level(depth).code)
+            order = torch.tensor(data.draw(st.permutations(range(num_nodes))))
+            nodes = order[: data.draw(st.integers(1, num_nodes))].expand(2, -1)
+            found, padded = trie.children_of_beams(depth, nodes), trie.children_of(depth, nodes)
+            scores = torch.randn(found.nodes.shape, generator=torch.Generator().manual_seed(depth))
+            assert found.valid.sum() == padded.valid.sum()
+            assert torch.equal(found.nodes[found.valid], padded.nodes[padded.valid])
+            assert torch.equal(found.codes[found.valid], padded.codes[padded.valid])
+            parents = found.of_parents(nodes).expand_as(found.nodes)[found.valid]
+            expected = padded.of_parents(nodes).expand_as(padded.nodes)[padded.valid]
+            assert torch.equal(parents, expected)
+            at = found.valid.flatten(1).int().argmax(1, keepdim=True)  # a valid child of each user
+            assert torch.equal(
+                nodes.gather(1, found.parents_of(at))[:, 0],
+                found.of_parents(nodes).expand_as(found.nodes).flatten(1).gather(1, at)[:, 0],
+            )
+            same = torch.zeros(padded.nodes.shape).masked_scatter(padded.valid, scores[found.valid])
+            torch.testing.assert_close(
+                found.log_softmax(scores)[found.valid], padded.log_softmax(same)[padded.valid]
+            )
+            flat, first = trie.children_in_a_row(depth, nodes[0])
+            assert torch.equal(flat, padded.nodes[0][padded.valid[0]])
+            assert torch.equal(first.diff(), padded.valid[0].sum(1))
+
+
+@settings(deadline=None, max_examples=40)
+@given(catalogues())
+def test_every_code_leads_to_its_child(ids: SemanticIDs) -> None:
+    trie = Trie(ids)
+    nodes = torch.zeros(len(ids), dtype=torch.int64)
+    for depth in range(trie.depth):
+        nodes = trie.follow(depth, nodes, ids.ids[:, depth])
+        assert torch.equal(nodes, trie.node_above(depth + 1, trie.leaf_of))
+        other = trie.follow(depth, torch.zeros_like(nodes), torch.full_like(nodes, 99))
+        assert int(other.max()) < len(trie.level(depth + 1).code)  # no such code, but a node
+
+
+def test_a_bound_on_children_counts_the_largest_first() -> None:
+    codes = torch.tensor([[0], [0], [0], [1], [2], [2]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie_module, "MANY_CHILDREN", 2)
+        level = Trie(SemanticIDs(codes, [3])).level(1)
+    assert [level.bound(n) for n in (1, 2, 3)] == [3, 5, 6]
+    assert level.bound(4) >= 6

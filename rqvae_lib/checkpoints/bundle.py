@@ -42,6 +42,7 @@ from rqvae_lib.io.json_configs import config_from_json
 from rqvae_lib.io.locks import only_process_in
 from rqvae_lib.io.tensor_files import Card, CheckpointError, save_checkpoint, short
 from rqvae_lib.models.base import Recommender
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.files import read_ids, write_ids
 from rqvae_lib.tokenizer.health import CatalogueHealth, catalogue_health, quantization_errors
@@ -116,6 +117,7 @@ class Manifest:
     articles_last: bool = False
 
 
+@own_settings
 def new_bundle(
     tokenizer: RQVAE,
     tokenizer_card: Card,
@@ -181,6 +183,7 @@ def version_folder(folder: str | Path, version: int) -> Path:
     return Path(folder) / f"v{version:04}"
 
 
+@own_settings
 def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
     """Write a bundle as the next version in its folder, whole or not at all.
 
@@ -275,6 +278,7 @@ def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
     return manifest
 
 
+@own_settings
 def load_bundle(folder: str | Path, version: int | None = None) -> Bundle:
     """Load a version of a bundle, and check all of it.
 

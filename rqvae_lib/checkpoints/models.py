@@ -36,6 +36,7 @@ from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import CONFIGS, ArchitectureName, SASRecConfig
 from rqvae_lib.models.registry import name_of, new_recommender
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
@@ -43,6 +44,7 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 Model = TypeVar("Model", bound=nn.Module)
 
 
+@own_settings
 def save_rqvae(
     path: str | Path,
     model: RQVAE,
@@ -72,6 +74,7 @@ def save_rqvae(
     save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
 
 
+@own_settings
 def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """Load an RQ-VAE, ready to assign codes.
 
@@ -100,6 +103,7 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     return model, checkpoint.card
 
 
+@own_settings
 def round_to_half(model: nn.Module) -> None:
     """Round a model's weights, in place, to what float16 can hold; they stay float32.
 
@@ -119,6 +123,7 @@ def round_to_half(model: nn.Module) -> None:
     model.half().float()
 
 
+@own_settings
 def save_recommender(
     path: str | Path,
     model: Recommender,
@@ -150,6 +155,7 @@ def save_recommender(
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
 
+@own_settings
 def save_with_card(path: str | Path, model: Recommender, card: Card, *, half: bool = False) -> None:
     """Write a generative recommender with a card that is known already, such as a loaded one.
 
@@ -159,6 +165,7 @@ def save_with_card(path: str | Path, model: Recommender, card: Card, *, half: bo
     save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
 
 
+@own_settings
 def load_recommender(
     name_or_path: str | Path, expected_ids: SemanticIDs | None = None
 ) -> tuple[Recommender, Card]:
@@ -189,6 +196,7 @@ def load_recommender(
     return model, checkpoint.card
 
 
+@own_settings
 def save_sasrec(
     path: str | Path,
     model: SASRec,
@@ -207,6 +215,7 @@ def save_sasrec(
     save_checkpoint(path, "sasrec", _tensors(model, half), asdict(model.config), card)
 
 
+@own_settings
 def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """Load a SASRec, ready to recommend.
 
@@ -227,6 +236,7 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     return _sasrec_of(path, checkpoint), checkpoint.card
 
 
+@own_settings
 def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
     """Load whatever recommends: a `Recommender` of any architecture, or a SASRec.
 

@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rqvae_lib.data.splits import Histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 if TYPE_CHECKING:  # its import takes as long as a recommendation, which does not need it
     from scipy import sparse
 
 
+@own_settings
 def collaborative_vectors(
     histories: Histories, num_items: int, *, dim: int = 64, window: int = 10
 ) -> Tensor:

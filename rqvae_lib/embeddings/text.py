@@ -39,10 +39,12 @@ from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.io.npy_files import read_npy
 from rqvae_lib.io.progress import is_live
 from rqvae_lib.ops.rows import check_finite
+from rqvae_lib.ops.torch_settings import own_settings
 
 ENDING = ".safetensors"
 
 
+@own_settings
 def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None) -> Tensor:
     """Read the vectors that ship with an embedded dataset.
 
@@ -68,6 +70,7 @@ def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None)
         return read_embeddings(folder / "embeddings.safetensors", texts)
 
 
+@own_settings
 def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
 
@@ -155,6 +158,7 @@ def _read_array(path: Path, num_items: int) -> Tensor:
     return embeddings
 
 
+@own_settings
 def encode_texts(
     texts: Sequence[str],
     model: str = DEFAULT_MODEL,
@@ -210,6 +214,7 @@ def encode_texts(
     return embeddings
 
 
+@own_settings
 def save_embeddings(
     path: str | Path,
     embeddings: Tensor,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 NOT_RANKED = torch.iinfo(torch.int64).max  # the rank of a target that a top-k list does not hold
 
@@ -42,6 +43,7 @@ def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
     return torch.where(hits.any(1), places, NOT_RANKED)
 
 
+@own_settings
 def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor]) -> Tensor:
     """Return the rank of each target among all items by score.
 
@@ -74,6 +76,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
     return (better & competing).sum(1) + 1
 
 
+@own_settings
 def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
     """Return the items of the highest scores, best first.
 
@@ -121,6 +124,7 @@ def mrr_at(ranks: Tensor, k: int) -> Tensor:
     return torch.where(ranks <= k, 1 / ranks.double(), 0.0)
 
 
+@own_settings
 def mean_of_each_user(values: Tensor, users: Tensor) -> Tensor:
     """Return the mean of each user's values, so that every user has one vote.
 
@@ -168,6 +172,7 @@ def mean_popularity(recommended: Tensor, popularity: Tensor) -> float:
     return float((counts.sum(1) / lengths)[lengths > 0].mean())
 
 
+@own_settings
 def bootstrap_interval(
     values: Tensor, *, generator: torch.Generator, num_samples: int = 1000, level: float = 0.95
 ) -> Interval:

@@ -30,6 +30,7 @@ from rqvae_lib.generation.beam_search import (
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import Recommender, check_histories
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class CompiledSearch:
@@ -50,6 +51,7 @@ class CompiledSearch:
         RuntimeError: if there is no C++ compiler, or as torch's compiler.
     """
 
+    @own_settings
     def __init__(
         self,
         model: Recommender,
@@ -84,6 +86,7 @@ class CompiledSearch:
             self._uncompiled, self._inputs(example, example), model.config.max_items - 1
         )
 
+    @own_settings
     @torch.no_grad()
     def __call__(self, history: Tensor, *, forbidden: Tensor | None = None) -> Recommendations:
         """Recommend k items to one user.

@@ -36,6 +36,7 @@ from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
+from rqvae_lib.ops.torch_settings import own_settings
 
 FORMAT = "rqvae-lib recommendations 1"
 ENDINGS = (".parquet", ".csv", ".jsonl")
@@ -52,6 +53,7 @@ class Written(NamedTuple):
     resumed: int  # users whose recommendations an earlier run had found
 
 
+@own_settings
 def recommend_to_all(
     path: str | Path,
     model: Recommender,

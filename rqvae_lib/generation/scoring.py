@@ -19,8 +19,10 @@ from torch import Tensor
 
 from rqvae_lib.generation.beam_search import check_rows, refuse_nan
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 
+@own_settings
 @torch.no_grad()
 def score_items(
     model: Recommender,

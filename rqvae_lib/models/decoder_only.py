@@ -23,6 +23,7 @@ from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Children
 
@@ -168,6 +169,7 @@ class DecoderOnly(CodeSequenceRecommender):
             `semantic_ids`.
     """
 
+    @own_dtype
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         self.transformer = Transformer(config.transformer)

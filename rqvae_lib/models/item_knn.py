@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class ItemKNN:
@@ -40,6 +41,7 @@ class ItemKNN:
             catalogue.
     """
 
+    @own_settings
     def __init__(
         self,
         train: Histories,
@@ -62,6 +64,7 @@ class ItemKNN:
         self.shrinkage = shrinkage
         self.similarity = _similarities(train, num_items, num_neighbors, shrinkage)
 
+    @own_settings
     def scores(self, histories: Sequence[Tensor]) -> Tensor:
         """Score every item for each user.
 

@@ -36,6 +36,7 @@ from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import RQTransformerConfig
 from rqvae_lib.models.derived import Derived
 from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
 from rqvae_lib.semantic_ids.trie import Children
@@ -57,6 +58,7 @@ class RQTransformer(Recommender):
     code_rows: Tensor  # (N, L) int64, the rows of each item's codes in `code_embedding`
     prefix_rows: Tensor  # (N, L) int64, the rows of its prefixes in `prefix_embedding`
 
+    @own_dtype
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         dim = config.transformer.dim
@@ -133,6 +135,7 @@ class RQTransformer(Recommender):
         mean: Tensor = total / len(targets)
         return mean
 
+    @own_settings
     @torch.no_grad()
     def scores(self, histories: Sequence[Tensor]) -> Tensor:
         """Return the exact log p(item | history) of every item for each user.

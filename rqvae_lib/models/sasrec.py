@@ -23,6 +23,7 @@ from rqvae_lib.data.batches import PADDING
 from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 
 
 class SASRec(nn.Module):
@@ -32,6 +33,7 @@ class SASRec(nn.Module):
         config: the architecture and the size of the catalogue.
     """
 
+    @own_dtype
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
         self.config = config
@@ -60,6 +62,7 @@ class SASRec(nn.Module):
         hidden = self.transformer(self.dropout(self._embed(items[:, :-1])))  # (B, T, D)
         return F.cross_entropy(self._logits(hidden[real]), items[real])
 
+    @own_settings
     @torch.no_grad()
     def scores(self, histories: Sequence[Tensor]) -> Tensor:
         """Score every item for each user.

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.rows import check_finite, row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class KMeansResult(NamedTuple):
@@ -30,6 +31,7 @@ class KMeansResult(NamedTuple):
     inertia: float  # sum over rows of the squared distance to the nearest centroid
 
 
+@own_settings
 def nearest(x: Tensor, centroids: Tensor) -> Tensor:
     """Find the nearest centroid of each row, by L2 distance.
 
@@ -55,6 +57,7 @@ def _argmin(scores: Tensor) -> Tensor:
     return scores.argmin(1)
 
 
+@own_settings
 def kmeans(
     x: Tensor,
     num_clusters: int,
@@ -130,6 +133,7 @@ def _squared_distances(x: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
     return distances
 
 
+@own_settings
 def kmeans_plus_plus(
     x: Tensor, num_clusters: int, *, generator: torch.Generator, num_candidates: int = 1
 ) -> Tensor:

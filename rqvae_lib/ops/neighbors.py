@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.rows import check_finite, row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class Neighbors(NamedTuple):
@@ -24,6 +25,7 @@ class Neighbors(NamedTuple):
     distances: Tensor  # (N, k), the dtype of x, ascending
 
 
+@own_settings
 @torch.no_grad()
 def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
     """Find the k nearest other rows of each row by Euclidean distance, comparing all pairs.
@@ -54,6 +56,7 @@ def nearest_neighbors(x: Tensor, k: int) -> Neighbors:
     return Neighbors(indices, distances)
 
 
+@own_settings
 @torch.no_grad()
 def trustworthiness(x: Tensor, points: Tensor, k: int = 15) -> float:
     """Measure how many of the neighbors on a map are true neighbors.

@@ -17,7 +17,10 @@ import math
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.torch_settings import own_settings
 
+
+@own_settings
 def transport_plan(
     costs: Tensor, *, epsilon: float = 0.01, num_iterations: int = 200, tolerance: float = 1e-6
 ) -> Tensor:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.sorted_rows import LARGEST, SortedRows
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class SemanticIDs:
@@ -47,6 +48,7 @@ class SemanticIDs:
         sizes: length L + 1, the number of values at each position.
     """
 
+    @own_settings
     def __init__(self, codes: Tensor, codebook_sizes: int | Sequence[int]) -> None:
         codes = codes.cpu()  # a catalogue is searched, hashed and written on the CPU
         if isinstance(codebook_sizes, int | np.integer):
@@ -95,6 +97,7 @@ class SemanticIDs:
         """The share of items that would be lost if each tuple of learned codes kept one item."""
         return float((self.ids[:, -1] > 0).sum()) / max(1, len(self))
 
+    @own_settings
     def collision_groups(self) -> list[Tensor]:
         """Return the groups of items that share their learned codes.
 
@@ -148,6 +151,7 @@ class SemanticIDs:
         start, end = self._range(semantic_id)
         return int(self.order[start]) if start < end else None
 
+    @own_settings
     def with_prefix(self, prefix: Sequence[int]) -> Tensor:
         """Return the items whose IDs start with these codes, in catalogue order: (M,) int64.
 
@@ -160,6 +164,7 @@ class SemanticIDs:
         items, _ = self.order[start:end].sort()
         return items
 
+    @own_settings
     def with_new_items(self, codes: Tensor) -> "SemanticIDs":
         """Return a larger catalogue: the old items with their old IDs, then the new items.
 
@@ -207,6 +212,7 @@ class SemanticIDs:
         return frame
 
 
+@own_settings
 def disambiguate(codes: Tensor) -> Tensor:
     """Count the equal rows before each row. This number is the code that makes the row unique.
 

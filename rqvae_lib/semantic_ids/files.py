@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 ENDINGS = (".csv", ".parquet")
@@ -76,6 +77,7 @@ def check_ending(path: Path) -> None:
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
 
 
+@own_settings
 def read_ids(
     path: str | Path,
     codebook_sizes: Sequence[int],

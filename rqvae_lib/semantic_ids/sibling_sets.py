@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import Trie
 
 
@@ -46,6 +47,7 @@ class SiblingSets(NamedTuple):
         return found.clamp(max=len(self.item) - 1), found < end[:, None]
 
 
+@own_settings
 def sibling_sets(trie: Trie) -> list[SiblingSets]:
     """Return the choices of each level, from the first code to the last.
 

@@ -17,6 +17,8 @@ import math
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.torch_settings import own_settings
+
 
 def prefix_groups(codes: Tensor, length: int) -> Tensor:
     """Number the groups of items that share their first codes.
@@ -45,6 +47,7 @@ def prefix_groups(codes: Tensor, length: int) -> Tensor:
     return groups
 
 
+@own_settings
 def expected_collision_rate(codes: Tensor) -> float:
     """Return the expected collision rate of random codes that use each codebook in the same way.
 
@@ -80,6 +83,7 @@ def expected_collision_rate(codes: Tensor) -> float:
     return 1 - float((tuples * drawn).sum()) / num_items
 
 
+@own_settings
 def conditional_entropies(codes: Tensor) -> Tensor:
     """Return the entropy of each code, given the codes before it.
 
@@ -118,6 +122,7 @@ def entropy(labels: Tensor) -> float:
     return _entropy(torch.unique(labels, return_counts=True)[1])
 
 
+@own_settings
 def purity(groups: Tensor, labels: Tensor) -> float:
     """Return the share of items that have the most common label of their group.
 
@@ -140,6 +145,7 @@ def purity(groups: Tensor, labels: Tensor) -> float:
     return int(best.sum()) / len(groups)
 
 
+@own_settings
 def pair_precision(groups: Tensor, labels: Tensor) -> float:
     """Return the share of pairs with the same label, among pairs of items in the same group.
 
@@ -161,6 +167,7 @@ def pair_precision(groups: Tensor, labels: Tensor) -> float:
     return alike / pairs if pairs else math.nan
 
 
+@own_settings
 def normalized_mutual_information(groups: Tensor, labels: Tensor) -> float:
     """Return the mutual information of groups and labels, divided by the mean of their entropies.
 

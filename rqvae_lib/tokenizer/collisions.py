@@ -29,6 +29,7 @@ from torch import Tensor
 
 from rqvae_lib.ops.rows import check_finite
 from rqvae_lib.ops.sinkhorn import transport_plan
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.quantizer import sum_of_codewords
 
@@ -45,6 +46,7 @@ class Resolved(NamedTuple):
     added_error: Tensor
 
 
+@own_settings
 def resolve(latents: Tensor, codes: Tensor, codebooks: Tensor, remedy: Remedy) -> Resolved:
     """Apply a remedy to the collisions of a catalogue.
 
@@ -188,6 +190,7 @@ REMEDIES: dict[str, Remedy] = {
 }
 
 
+@own_settings
 def nearest_codes(latent: Tensor, codebooks: Tensor, beams: int) -> Tensor:
     """Find tuples of codes near a vector, by a beam search over the levels.
 

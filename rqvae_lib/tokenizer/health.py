@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -56,6 +57,7 @@ class CatalogueHealth:
     retrain: tuple[str, ...]  # reasons to train a new tokenizer; empty: none
 
 
+@own_settings
 def catalogue_health(ids: SemanticIDs, errors: Tensor, trained: int) -> CatalogueHealth:
     """Measure the health of a catalogue whose first items are those that its tokenizer learned.
 
@@ -89,6 +91,7 @@ def catalogue_health(ids: SemanticIDs, errors: Tensor, trained: int) -> Catalogu
     )
 
 
+@own_settings
 @torch.no_grad()
 def quantization_errors(model: RQVAE, vectors: Tensor, codes: Tensor) -> Tensor:
     """Return how far each item's codewords are from what they stand for.
@@ -112,6 +115,7 @@ def quantization_errors(model: RQVAE, vectors: Tensor, codes: Tensor) -> Tensor:
     return errors
 
 
+@own_settings
 def gini(counts: Tensor) -> float:
     """Return the Gini coefficient of counts: how unevenly items are spread over codewords.
 

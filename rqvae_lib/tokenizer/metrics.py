@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -45,6 +46,7 @@ class TokenizerMetrics:
         }
 
 
+@own_settings
 @torch.no_grad()
 def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
     """Measure a tokenizer on a whole catalogue.
@@ -68,6 +70,7 @@ def tokenizer_metrics(model: RQVAE, embeddings: Tensor) -> TokenizerMetrics:
     )
 
 
+@own_settings
 def code_usage(codes: Tensor, codebook_size: int) -> CodeUsage:
     """Measure how much of each level's codebook is used. A collapse shows here first.
 

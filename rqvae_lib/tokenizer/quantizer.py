@@ -33,6 +33,7 @@ from rqvae_lib.ops.estimators import (
     straight_through,
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
 
 
@@ -80,6 +81,7 @@ class ResidualQuantizer(nn.Module):
     sum_average: Tensor  # (L, K, D), moving average of the sum of these rows
     temperature: Tensor  # (), τ at the next training step
 
+    @own_dtype
     def __init__(
         self,
         num_levels: int,
@@ -169,6 +171,7 @@ class ResidualQuantizer(nn.Module):
         self.temperature = (temperature * self.temperature_decay).clamp(min=self.final_temperature)
         return quantized
 
+    @own_settings
     @torch.no_grad()
     def encode(self, z: Tensor) -> Tensor:
         """Return the codes of vectors (B, D), the nearest codeword at each level: (B, L) int64."""
@@ -198,6 +201,7 @@ class ResidualQuantizer(nn.Module):
             )
         return sum_of_codewords(codes, self.codebooks)
 
+    @own_settings
     @torch.no_grad()
     def residual_norms(self, z: Tensor) -> Tensor:
         """Return the mean length of each level's input, and of the residual after the last level.
@@ -212,6 +216,7 @@ class ResidualQuantizer(nn.Module):
         left = [z - self.decode(codes[:, :level]) for level in range(codes.shape[1] + 1)]
         return torch.stack([residual.norm(dim=1).mean() for residual in left])
 
+    @own_settings
     @torch.no_grad()
     def init_codebooks(
         self,

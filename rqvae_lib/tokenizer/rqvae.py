@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.ops.rows import BLOCK_ROWS, check_finite, row_blocks
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
@@ -56,6 +57,7 @@ class RQVAE(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @own_dtype
     def __init__(self, config: RQVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -142,6 +144,7 @@ class RQVAE(nn.Module):
                 f"{self.config.input_dim} numbers: use the encoder that it was trained on"
             )
 
+    @own_settings
     def fit_to_data(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
         """Measure the standardization and start the codebooks, on the whole catalogue.
 
@@ -156,6 +159,7 @@ class RQVAE(nn.Module):
         self.fit_standardization(embeddings)
         self.init_codebooks(embeddings, generator=generator)
 
+    @own_settings
     @torch.no_grad()
     def fit_standardization(self, embeddings: Tensor) -> None:
         """Measure the mean and the spread of each feature on the whole catalogue.
@@ -179,6 +183,7 @@ class RQVAE(nn.Module):
         spread = embeddings.std(0, correction=0)
         self.std.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
+    @own_settings
     @torch.no_grad()
     def init_codebooks(self, embeddings: Tensor, *, generator: torch.Generator) -> None:
         """Start the codebooks with k-means on the latents of the current encoder.
@@ -200,6 +205,7 @@ class RQVAE(nn.Module):
             num_candidates=2 + int(math.log(self.config.codebook_size)) if alone else 1,
         )
 
+    @own_settings
     @torch.no_grad()
     def encode(self, embeddings: Tensor) -> Tensor:
         """Return the latents (N, D) of embeddings (N, input_dim), before quantization.
@@ -225,6 +231,7 @@ class RQVAE(nn.Module):
             x = torch.sub(block, self.mean, out=place[: len(block)]).div_(self.std)
             yield rows, self.encoder(x)
 
+    @own_settings
     @torch.no_grad()
     def assign(self, embeddings: Tensor) -> Tensor:
         """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
@@ -245,6 +252,7 @@ class RQVAE(nn.Module):
             codes[rows] = self.quantizer.encode(latents)
         return codes
 
+    @own_settings
     def tokenize(self, embeddings: Tensor) -> SemanticIDs:
         """Return the catalogue of semantic IDs of the items with these embeddings (N, input_dim).
 
@@ -260,6 +268,7 @@ class RQVAE(nn.Module):
         """The number of codes of each level, length L."""
         return (self.config.codebook_size,) * self.config.num_levels
 
+    @own_settings
     @torch.no_grad()
     def variance_lost(self, embeddings: Tensor, codes: Tensor) -> float:
         """Return the share of the embeddings' variance that is lost when codes replace them.

@@ -24,6 +24,7 @@ from rqvae_lib.models.configs import DecoderOnlyConfig, HistoryModelConfig, SASR
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.ops.seeding import seeded
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -32,6 +33,7 @@ from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, Trai
 from rqvae_lib.training.loop import LogEntry, train
 
 
+@own_settings
 def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
     """Return an RQ-VAE with random weights and codebooks from k-means on the catalogue.
 
@@ -52,6 +54,7 @@ def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
     return model.eval()
 
 
+@own_settings
 def train_rqvae(
     embeddings: Tensor | ItemVectors,
     config: RQVAEConfig | None = None,
@@ -166,6 +169,7 @@ def _rqvae_to_train(
     return model
 
 
+@own_settings
 def train_recommender(
     ids: SemanticIDs,
     histories: Histories,
@@ -213,6 +217,7 @@ def train_recommender(
     return model, log
 
 
+@own_settings
 def train_sasrec(
     histories: Histories,
     config: SASRecConfig,

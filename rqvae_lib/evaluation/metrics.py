@@ -28,6 +28,7 @@ class Interval(NamedTuple):
     high: float
 
 
+@own_settings
 def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
     """Return the rank of each target in its list of recommendations.
 

@@ -65,8 +65,9 @@ def _plain(value: Any, what: str, around: tuple[int, ...]) -> Any:
     if hasattr(value, "tolist"):
         return _plain(value.tolist(), what, around)
     raise ValueError(
-        f"{what} is {reprlib.repr(value)}, of type {type(value).__name__}; expected text, a number, true "
-        "or false, None, or lists and dicts of these: write it as one of them, or leave it out"
+        f"{what} is {reprlib.repr(value)}, of type {type(value).__name__}; expected text, a "
+        "number, true or false, None, or lists and dicts of these: write it as one of them, or "
+        "leave it out"
     )
 
 

@@ -75,6 +75,7 @@ def save_rqvae(
             whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
+    model = _one_of(RQVAE, model)
     if isinstance(vectors, Tensor):
         vectors = ItemVectors(vectors, "text", text=vectors)
     check_sizes(dataset, vectors=None if vectors is None else len(vectors.tensor))
@@ -157,6 +158,7 @@ def save_recommender(
             whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
+    model = _one_of(Recommender, model)
     check_sizes(dataset, model=len(model.ids), split=split.num_items if split else None)
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
@@ -169,7 +171,6 @@ def save_with_card(
 
     Args, Raises: as `save_recommender`; an RQ-VAE is not written with `half`.
     """
-    model = getattr(model, "_orig_mod", model)  # what `torch.compile` made a faster one of
     kind, config = _described(model)
     checkpoint = Checkpoint(kind, _tensors(model, half), config, plain_json(card, "the card"))
     try:  # the loader's own checks: what it would refuse is not written
@@ -188,13 +189,20 @@ def _described(model: nn.Module) -> tuple[str, dict[str, Any]]:
         return "rqvae", asdict(model.config)
     if isinstance(model, SASRec):
         return "sasrec", asdict(model.config)
-    if isinstance(model, Recommender):
-        ids = {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
-        return name_of(model.config), asdict(model.config) | ids
-    raise ValueError(
-        f"the model is a {type(model).__name__}; expected an RQVAE, a Recommender or a SASRec: "
-        "pass one, or write another model's tensors with safetensors"
-    )
+    model = _one_of(Recommender, model)
+    ids = {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
+    return name_of(model.config), asdict(model.config) | ids
+
+
+def _one_of(kind: type[Model], model: nn.Module) -> Model:
+    """Return a model, or that of which `torch.compile` made a faster one, if it is of a kind."""
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected a {kind.__name__}: pass one, or call "
+            "the function that saves your kind of model"
+        )
+    return model
 
 
 @own_settings
@@ -243,6 +251,7 @@ def save_sasrec(
 
     Args, Raises: as `save_recommender`.
     """
+    model = _one_of(SASRec, model)
     check_sizes(dataset, model=model.config.num_items, split=split.num_items if split else None)
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
@@ -384,7 +393,7 @@ def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
             )
     if not half:
         return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).cpu()
+            name: _usable(tensor.float() if tensor.is_floating_point() else tensor).cpu()
             for name, tensor in model.state_dict().items()
         }
     rounded = copy.deepcopy(model)
@@ -393,6 +402,11 @@ def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
         name: tensor.half().cpu() if tensor.is_floating_point() else tensor.cpu()
         for name, tensor in rounded.state_dict().items()
     }
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """Return a tensor that a model can have outside of inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import rqvae_lib as lib
 from rqvae_lib.models.base import Recommender
@@ -377,3 +378,37 @@ def test_settings_together_change_no_result(
     world: World, expected: Expected, name: str, chosen: list[str]
 ) -> None:
     check(world, expected, name, tuple(chosen))
+
+
+PRODUCTS = {"linear", "matmul", "__matmul__", "mm", "addmm", "addmm_", "bmm", "baddbmm"}
+PRODUCTS |= {"scaled_dot_product_attention"}
+
+
+class Watching(TorchFunctionMode):
+    """Sees every product of matrices, and how precise it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in PRODUCTS:
+            self.products += 1
+            found = as_set()
+            assert {found["CPU"], found["GPU"]} <= {"ieee", "none"}, func
+            assert not found["autocast"], func
+        return func(*args, **(kwargs or {}))
+
+
+def test_products_are_precise_also_where_this_processor_could_not_show_it(world: World) -> None:
+    """Only some processors have units for bf16, and only GPUs have TF32."""
+    counted = {}
+    with SETTINGS["medium precision"](), SETTINGS["autocast"]():
+        for name in CALLABLES:
+            with Watching() as watching:
+                FACE[name](world)
+            counted[name] = watching.products
+        with Watching(), pytest.raises(AssertionError):
+            VECTORS @ VECTORS.T  # it would see one
+    many = {name for name, products in counted.items() if products > 3}
+    assert {"train_rqvae", "tokenizer_metrics", "recommend", "score_items", "evaluate"} <= many

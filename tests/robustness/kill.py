@@ -232,10 +232,10 @@ def kill_recommend_all(name: str, kills: int, place: Path, chance: random.Random
     folder = place / name
     folder.mkdir()
     command = f"recommend --all --model pretrained --beams 10 --output {name}"
-    run(f"{command} --k 1", folder)
+    run(f"{command} --top 1", folder)
     old = pd.read_parquet(folder / name)
     (folder / name).rename(folder / "before")
-    lasts = run(f"{command} --k 5", folder)
+    lasts = run(f"{command} --top 5", folder)
     new = pd.read_parquet(folder / name)
     assert len(new) == 5 * len(old) > 0
     count: Counter[str] = Counter()
@@ -243,13 +243,13 @@ def kill_recommend_all(name: str, kills: int, place: Path, chance: random.Random
         shutil.copy(folder / "before", folder / name)
         moment = resume = ""
         while moment != "too late" and count["writing"] + count["any"] < kills:
-            moment = kill(f"{command} --k 5{resume}", folder, folder, lasts, chance)
+            moment = kill(f"{command} --top 5{resume}", folder, folder, lasts, chance)
             count[moment] += 1
             found = pd.read_parquet(folder / name)
             assert found.equals(old) or found.equals(new), f"{folder / name} is neither"
             # What was done is not lost: only with --resume does the next run go on from it.
             resume = " --resume" if (parts_of(folder / name) / "run.json").exists() else ""
-        run(f"{command} --k 5{resume}", folder)
+        run(f"{command} --top 5{resume}", folder)
         assert pd.read_parquet(folder / name).equals(new)
         assert not parts_of(folder / name).exists()
     return count

@@ -255,7 +255,7 @@ class _Parts:
         rows = 0
         with write_atomically(self.path) as temporary, _writer(temporary, schema) as write:
             for number in range(self.count):
-                table = pq.read_table(self._part(number), schema=schema)
+                table = _read_part(self._part(number), schema)
                 write(table)
                 rows += len(table)
         for number in range(self.count):
@@ -267,6 +267,21 @@ class _Parts:
 
     def _part(self, number: int) -> Path:
         return self.folder / f"{number:06}.parquet"
+
+
+def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a part; raise ValueError for a file that is not as it was written."""
+    try:
+        table = pq.read_table(path, schema=schema)
+        table.validate(full=True)  # checks, for example, that text is UTF-8
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # without an errno, it is pyarrow's error about a damaged file
+        raise ValueError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}): delete this file, and go "
+            "on with the run (resume in Python, --resume on the command line)"
+        ) from error
+    return table
 
 
 def _check_same_run(path: Path, run: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import
 TRAININGS = {
     "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
     "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
-    "sasrec": "train-sasrec --steps 110 --batch-size 2 --dim 8",
+    "sasrec": "train-sasrec --steps 110 --batch-size 2",
 }
 # Commands that write one file, by its name, each in two ways: the old file's and the new one's.
 WRITERS = {

@@ -33,6 +33,7 @@ from rqvae_lib.data.tables import plain_ids
 from rqvae_lib.generation.beam_search import check_search, recommend
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
+from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
@@ -121,6 +122,7 @@ def recommend_to_all(
         "users": hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest(),
         **settings,
     }
+    run = plain_json(run, "the run")  # a NumPy integer is as good as a plain one
     parts = _Parts(path, -(-len(chosen) // users_per_part))
     done = parts.begin(run, resume=resume)
     catalogue = _Catalogue(model, dataset)

@@ -21,12 +21,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 DTYPE = torch.float32  # of vectors and weights
 FULL = ("none", "ieee")  # torch's names for float32 products in full precision
@@ -36,7 +35,7 @@ AUTOCAST = ("cpu", "cuda")  # devices whose products autocast may round
 HAS_BACKENDS = hasattr(torch._C, "_get_fp32_precision_getter")
 
 
-def own_settings(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def own_settings(function: Function) -> Function:
     """Run a function with the library's settings, and restore the caller's at the end.
 
     New tensors are float32 and on the CPU unless the function says otherwise, float32 products are
@@ -49,7 +48,7 @@ def own_settings(function: Callable[Arguments, Result]) -> Callable[Arguments, R
     return _inside(function, keep_device=False)
 
 
-def own_dtype(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def own_dtype(function: Function) -> Function:
     """Run a function as `own_settings` does, but make new tensors where the caller wants them.
 
     For constructors of models, whose weights follow torch's default device, as in
@@ -69,13 +68,11 @@ def in_own_settings() -> Iterator[None]:
         _shared.leave()
 
 
-def _inside(
-    function: Callable[Arguments, Result], *, keep_device: bool
-) -> Callable[Arguments, Result]:
+def _inside(function: Function, *, keep_device: bool) -> Function:
     assert not inspect.isgeneratorfunction(function)
 
     @wraps(function)
-    def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def inside(*args: Any, **kwargs: Any) -> Any:
         # What torch compiles or exports computes with the settings of the time when it runs.
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
@@ -88,7 +85,7 @@ def _inside(
         finally:
             _shared.leave()
 
-    return inside
+    return cast(Function, inside)
 
 
 def _is_plain(keep_device: bool) -> bool:

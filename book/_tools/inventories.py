@@ -28,6 +28,7 @@ PROJECTS = {
         Name("_io.BufferedReader", "library/io.html", "io.BufferedReader"),
         Name("rqvae_lib.io.json_configs.T", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.models.derived.Result", "library/typing.html", "typing.TypeVar"),
+        Name("rqvae_lib.ops.torch_settings.Function", "library/typing.html", "typing.TypeVar"),
         *(
             Name(f"collections.abc.{name}", "library/collections.abc.html")
             for name in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")

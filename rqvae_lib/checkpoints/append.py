@@ -28,6 +28,7 @@ from rqvae_lib.data.tables import items_checksum, plain_ids
 from rqvae_lib.io.tensor_files import Card
 from rqvae_lib.models.growth import extend_catalogue
 from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.tokenizer.health import quantization_errors
 
 
@@ -100,6 +101,7 @@ def read_arrivals(
     return Arrivals(items, np.asarray(rows, dtype=np.int64), is_changed, said)
 
 
+@own_settings
 def append_items(bundle: Bundle, items: pd.DataFrame, vectors: Array) -> Bundle:
     """Return a bundle with new items at the end. Nothing is written: see `write_bundle`.
 

@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -40,9 +40,11 @@ from rqvae_lib.data.tables import ITEM_DTYPES, check_columns, check_items, plain
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.json_configs import config_from_json
 from rqvae_lib.io.locks import only_process_in
-from rqvae_lib.io.tensor_files import Card, CheckpointError, save_checkpoint, short
+from rqvae_lib.io.plain_json import plain_json
+from rqvae_lib.io.tensor_files import Card, CheckpointError, short
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.files import read_ids, write_ids
 from rqvae_lib.tokenizer.health import CatalogueHealth, catalogue_health, quantization_errors
@@ -117,6 +119,7 @@ class Manifest:
     articles_last: bool = False
 
 
+@own_settings
 def new_bundle(
     tokenizer: RQVAE,
     tokenizer_card: Card,
@@ -183,8 +186,11 @@ def version_folder(folder: str | Path, version: int) -> Path:
     return Path(folder) / f"v{version:04}"
 
 
+@own_settings
 def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
     """Write a bundle as the next version in its folder, whole or not at all.
+
+    The files are loaded again, with all of the loader's checks, before the manifest is written.
 
     Args:
         folder: the bundle's folder, created if needed. Its current version must be the one that
@@ -195,7 +201,8 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
         The bundle with the number of the version.
 
     Raises:
-        ValueError: if the folder has another current version.
+        ValueError: if the folder has another current version, or for what `load_bundle` would
+            refuse. The older versions are then unchanged, and no new one is there.
         BlockingIOError: if another process writes into the folder.
         OSError: if a file cannot be written. The older versions are then unchanged.
     """
@@ -213,28 +220,61 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
         place = version_folder(folder, current + 1)
         place.mkdir(exist_ok=True)  # a killed process may have left it, without a manifest
         remove_unfinished(place, older_than=0.0)
-        names = _write_files(place, bundle)
         older = read_manifest(folder, current).items if current else 0
-        manifest = Manifest(
-            format=FORMAT,
-            version=current + 1,
-            parent=current,
-            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            library=_library_version(),
-            items=len(bundle.ids),
-            new_items=len(bundle.ids) - older,
-            trained_items=bundle.trained_items,
-            id_sizes=bundle.ids.sizes,
-            id_sha256=bundle.ids.sha256,
-            encoder=bundle.encoder,
-            files=tuple(_described(place / name) for name in names),
-            health=bundle.health,
-            articles_last=bundle.articles_last,
-        )
-        with write_atomically(place / MANIFEST) as temporary:
-            written = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
-            temporary.write_text(written + "\n", encoding="utf-8")
+        try:
+            manifest = _write_version(place, bundle, current, older)
+        except BaseException:
+            _remove(place)
+            raise
     return replace(bundle, version=manifest.version)
+
+
+def _write_version(place: Path, bundle: Bundle, current: int, older: int) -> Manifest:
+    """Write the files of a version, load them again, and let the manifest vouch for them.
+
+    Args:
+        place: the version's folder.
+        bundle: what to write.
+        current: the version before, 0 if there is none.
+        older: items of that version.
+    """
+    names = _write_files(place, bundle)
+    manifest = Manifest(
+        format=FORMAT,
+        version=current + 1,
+        parent=current,
+        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        library=_library_version(),
+        items=len(bundle.ids),
+        new_items=len(bundle.ids) - older,
+        trained_items=bundle.trained_items,
+        id_sizes=bundle.ids.sizes,
+        id_sha256=bundle.ids.sha256,
+        encoder=bundle.encoder,
+        files=tuple(_described(place / name) for name in names),
+        health=bundle.health,
+        articles_last=bundle.articles_last,
+    )
+    content = json.dumps(plain_json(asdict(manifest), MANIFEST), indent=1, ensure_ascii=False)
+    try:
+        _load_version(place, _parsed(content.encode(), current + 1))
+    except ValueError as error:
+        raise ValueError(
+            f"{place} is not written, because what would be in it could not be loaded again "
+            f"({short(error)}): bundle a model, items and errors that belong together"
+        ) from error
+    with write_atomically(place / MANIFEST) as temporary:
+        temporary.write_text(content + "\n", encoding="utf-8")
+    return manifest
+
+
+def _remove(place: Path) -> None:
+    """Remove the files of a version that has no manifest."""
+    if not (place / MANIFEST).exists():
+        for name in (TOKENIZER, IDS, ITEMS, RECOMMENDER):
+            (place / name).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file is in it
+            place.rmdir()
 
 
 def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
@@ -262,21 +302,27 @@ def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
     with path.open("rb") as file:
         content = file.read(MAX_MANIFEST + 1)
     with _describing(path):
-        if len(content) > MAX_MANIFEST:
-            raise ValueError(f"it is larger than {MAX_MANIFEST:,} bytes")
-        manifest = config_from_json(Manifest, json.loads(content.decode("utf-8")))
-        if manifest.format != FORMAT:
-            raise ValueError(f"its format is {manifest.format[:60]!r}; expected {FORMAT!r}")
-        if manifest.version != chosen:
-            raise ValueError(f"it says version {manifest.version}, in the folder of {chosen}")
-        names = [file.name for file in manifest.files]
-        if sorted(set(names) | {RECOMMENDER}) != sorted({TOKENIZER, IDS, ITEMS, RECOMMENDER}):
-            raise ValueError(f"it lists the files {', '.join(names)[:200]}")
-        if len(names) != len(set(names)):
-            raise ValueError("it lists a file twice")
+        return _parsed(content, chosen)
+
+
+def _parsed(content: bytes, version: int) -> Manifest:
+    """Return the manifest of a version; raise an error that does not name it if it is none."""
+    if len(content) > MAX_MANIFEST:
+        raise ValueError(f"it is larger than {MAX_MANIFEST:,} bytes")
+    manifest = config_from_json(Manifest, json.loads(content.decode("utf-8")))
+    if manifest.format != FORMAT:
+        raise ValueError(f"its format is {manifest.format[:60]!r}; expected {FORMAT!r}")
+    if manifest.version != version:
+        raise ValueError(f"it says version {manifest.version}, in the folder of {version}")
+    names = [file.name for file in manifest.files]
+    if sorted(set(names) | {RECOMMENDER}) != sorted({TOKENIZER, IDS, ITEMS, RECOMMENDER}):
+        raise ValueError(f"it lists the files {', '.join(names)[:200]}")
+    if len(names) != len(set(names)):
+        raise ValueError("it lists a file twice")
     return manifest
 
 
+@own_settings
 def load_bundle(folder: str | Path, version: int | None = None) -> Bundle:
     """Load a version of a bundle, and check all of it.
 
@@ -290,7 +336,11 @@ def load_bundle(folder: str | Path, version: int | None = None) -> Bundle:
         OSError: if there is no such version, or a file cannot be read.
     """
     manifest = read_manifest(folder, version)
-    place = version_folder(folder, manifest.version)
+    return _load_version(version_folder(folder, manifest.version), manifest)
+
+
+def _load_version(place: Path, manifest: Manifest) -> Bundle:
+    """Load the files of a version that its manifest describes."""
     for file in manifest.files:
         _check_file(place / file.name, file, manifest.version)
     tokenizer, tokenizer_card = load_rqvae(place / TOKENIZER)
@@ -332,9 +382,7 @@ class _Items(NamedTuple):
 
 def _write_files(place: Path, bundle: Bundle) -> list[str]:
     """Write the files of a version but for its manifest; return their names."""
-    config = asdict(bundle.tokenizer.config)
-    tensors = bundle.tokenizer.state_dict()
-    save_checkpoint(place / TOKENIZER, "rqvae", tensors, config, bundle.tokenizer_card)
+    save_with_card(place / TOKENIZER, bundle.tokenizer, bundle.tokenizer_card)
     own_ids = plain_ids(bundle.items["item_id"])
     write_ids(place / IDS, bundle.ids.to_frame(own_ids, bundle.titles))
     with write_atomically(place / ITEMS) as temporary:

@@ -23,6 +23,7 @@ from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.data.splits import Split
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.json_configs import config_from_json
+from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.tensor_files import (
     Card,
     Checkpoint,
@@ -36,13 +37,17 @@ from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import CONFIGS, ArchitectureName, SASRecConfig
 from rqvae_lib.models.registry import name_of, new_recommender
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
 Model = TypeVar("Model", bound=nn.Module)
+# What content that does not fit makes of itself.
+REFUSALS = (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError)
 
 
+@own_settings
 def save_rqvae(
     path: str | Path,
     model: RQVAE,
@@ -51,6 +56,9 @@ def save_rqvae(
     **more: Any,
 ) -> None:
     """Write an RQ-VAE: weights, standardization, configuration, and a card of how it was made.
+
+    Weights of 16 bits are written as float32, which holds the same numbers, since `load_rqvae`
+    returns float32.
 
     Args:
         path: the file.
@@ -61,17 +69,20 @@ def save_rqvae(
         more: for the card, JSON: `seed=0`, `metrics={…}`.
 
     Raises:
-        ValueError: if vectors and dataset have different numbers of items, or if `more` names what
-            the card says by itself.
+        ValueError: if vectors and dataset have different numbers of items, if `more` names what
+            the card says by itself, or for what `load_rqvae` would refuse: weights that are not
+            finite, of float64, or not those of the configuration. An older file is then still
+            whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
+    model = _one_of(RQVAE, model)
     if isinstance(vectors, Tensor):
         vectors = ItemVectors(vectors, "text", text=vectors)
     check_sizes(dataset, vectors=None if vectors is None else len(vectors.tensor))
-    card = card_of(dataset, vectors=vectors, more=more)
-    save_checkpoint(path, "rqvae", model.state_dict(), asdict(model.config), card)
+    save_with_card(path, model, card_of(dataset, vectors=vectors, more=more))
 
 
+@own_settings
 def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """Load an RQ-VAE, ready to assign codes.
 
@@ -90,16 +101,11 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """
     path = find_checkpoint(name_or_path, "rqvae")
     checkpoint = load_checkpoint(path, ["rqvae"])
-    tensors = checkpoint.tensors
     with _describing(path):
-        settings = config_from_json(RQVAEConfig, checkpoint.config)
-        _check_depth(len(settings.hidden_dims or ()), tensors)
-        model = _filled(lambda: RQVAE(settings), tensors)
-        if not bool((tensors["std"] > 0).all()):
-            raise ValueError("tensor 'std' holds a spread that is not above 0")
-    return model, checkpoint.card
+        return _rqvae_of(checkpoint), checkpoint.card
 
 
+@own_settings
 def round_to_half(model: nn.Module) -> None:
     """Round a model's weights, in place, to what float16 can hold; they stay float32.
 
@@ -119,6 +125,7 @@ def round_to_half(model: nn.Module) -> None:
     model.half().float()
 
 
+@own_settings
 def save_recommender(
     path: str | Path,
     model: Recommender,
@@ -129,6 +136,9 @@ def save_recommender(
     **more: Any,
 ) -> None:
     """Write a generative recommender: weights, semantic IDs, configuration, card.
+
+    Weights of 16 bits are written as float32, which holds the same numbers, unless `half` is asked
+    for.
 
     Args:
         path: the file.
@@ -142,23 +152,60 @@ def save_recommender(
 
     Raises:
         ValueError: if model, split and dataset have different numbers of items, if `more` names
-            what the card says by itself, if the configuration is of no known architecture, or as
-            `round_to_half`.
+            what the card says by itself, if the configuration is of no known architecture, as
+            `round_to_half`, or for what `load_recommender` would refuse: weights that are not
+            finite, of float64, or not those of the configuration. An older file is then still
+            whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
+    model = _one_of(Recommender, model)
     check_sizes(dataset, model=len(model.ids), split=split.num_items if split else None)
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
 
-def save_with_card(path: str | Path, model: Recommender, card: Card, *, half: bool = False) -> None:
-    """Write a generative recommender with a card that is known already, such as a loaded one.
+@own_settings
+def save_with_card(
+    path: str | Path, model: RQVAE | Recommender | SASRec, card: Card, *, half: bool = False
+) -> None:
+    """Write a model with a card that is known already, such as a loaded one.
 
-    Args, Raises: as `save_recommender`.
+    Args, Raises: as `save_recommender`; an RQ-VAE is not written with `half`.
     """
-    config = asdict(model.config) | {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
-    save_checkpoint(path, name_of(model.config), _tensors(model, half), config, card)
+    kind, config = _described(model)
+    checkpoint = Checkpoint(kind, _tensors(model, half), config, plain_json(card, "the card"))
+    try:  # the loader's own checks: what it would refuse is not written
+        _model_of(checkpoint)
+    except REFUSALS as error:
+        raise ValueError(
+            f"{path} is not written, because the {type(model).__name__} in it could not be loaded "
+            f"again ({short(error)}): save the model as it was trained, or an earlier one"
+        ) from error
+    save_checkpoint(path, *checkpoint)
 
 
+def _described(model: nn.Module) -> tuple[str, dict[str, Any]]:
+    """Return what kind of model a file holds, and its configuration."""
+    if isinstance(model, RQVAE):
+        return "rqvae", asdict(model.config)
+    if isinstance(model, SASRec):
+        return "sasrec", asdict(model.config)
+    model = _one_of(Recommender, model)
+    ids = {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
+    return name_of(model.config), asdict(model.config) | ids
+
+
+def _one_of(kind: type[Model], model: nn.Module) -> Model:
+    """Return a model, or that of which `torch.compile` made a faster one, if it is of a kind."""
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected a {kind.__name__}: pass one, or call "
+            "the function that saves your kind of model"
+        )
+    return model
+
+
+@own_settings
 def load_recommender(
     name_or_path: str | Path, expected_ids: SemanticIDs | None = None
 ) -> tuple[Recommender, Card]:
@@ -180,7 +227,8 @@ def load_recommender(
     """
     path = find_checkpoint(name_or_path, "recommender")
     checkpoint = load_checkpoint(path, CONFIGS)
-    model = _recommender_of(path, checkpoint)
+    with _describing(path):
+        model = _recommender_of(checkpoint)
     if expected_ids is not None and expected_ids.sha256 != model.ids.sha256:
         raise CheckpointError(
             f"{path} uses the IDs of catalogue {model.ids.sha256[:12]}…, but yours is "
@@ -189,6 +237,7 @@ def load_recommender(
     return model, checkpoint.card
 
 
+@own_settings
 def save_sasrec(
     path: str | Path,
     model: SASRec,
@@ -202,11 +251,12 @@ def save_sasrec(
 
     Args, Raises: as `save_recommender`.
     """
+    model = _one_of(SASRec, model)
     check_sizes(dataset, model=model.config.num_items, split=split.num_items if split else None)
-    card = card_of(dataset, split=split, more=more)
-    save_checkpoint(path, "sasrec", _tensors(model, half), asdict(model.config), card)
+    save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
 
+@own_settings
 def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """Load a SASRec, ready to recommend.
 
@@ -224,9 +274,11 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """
     path = find_checkpoint(name_or_path, "sasrec")
     checkpoint = load_checkpoint(path, ["sasrec"])
-    return _sasrec_of(path, checkpoint), checkpoint.card
+    with _describing(path):
+        return _sasrec_of(checkpoint), checkpoint.card
 
 
+@own_settings
 def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
     """Load whatever recommends: a `Recommender` of any architecture, or a SASRec.
 
@@ -234,33 +286,52 @@ def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
     """
     path = find_checkpoint(name_or_path, "recommender")
     checkpoint = load_checkpoint(path, [*CONFIGS, "sasrec"])
-    read = _sasrec_of if checkpoint.kind == "sasrec" else _recommender_of
-    return read(path, checkpoint), checkpoint.card
+    with _describing(path):
+        model = _model_of(checkpoint)
+    assert isinstance(model, Recommender | SASRec)
+    return model, checkpoint.card
 
 
-def _recommender_of(path: Path, checkpoint: Checkpoint) -> Recommender:
+def _model_of(checkpoint: Checkpoint) -> RQVAE | Recommender | SASRec:
+    """Make the model of a file's content; raise one of `REFUSALS` if any of it does not fit."""
+    if checkpoint.kind == "rqvae":
+        return _rqvae_of(checkpoint)
+    if checkpoint.kind == "sasrec":
+        return _sasrec_of(checkpoint)
+    return _recommender_of(checkpoint)
+
+
+def _rqvae_of(checkpoint: Checkpoint) -> RQVAE:
+    tensors = checkpoint.tensors
+    settings = config_from_json(RQVAEConfig, checkpoint.config)
+    _check_depth(len(settings.hidden_dims or ()), tensors)
+    model = _filled(lambda: RQVAE(settings), tensors)
+    if not bool((tensors["std"] > 0).all()):
+        raise ValueError("tensor 'std' holds a spread that is not above 0")
+    return model
+
+
+def _recommender_of(checkpoint: Checkpoint) -> Recommender:
     tensors, config = _widened(checkpoint.tensors), dict(checkpoint.config)
-    with _describing(path):
-        *sizes, _ = config.pop("id_sizes")
-        recorded = str(config.pop("id_sha256"))
-        ids = SemanticIDs(tensors["semantic_ids"][:, :-1], sizes)
-        if ids.sha256 != recorded or not torch.equal(ids.ids, tensors["semantic_ids"]):
-            raise CheckpointError(
-                f"{path} holds IDs whose sha256 is {ids.sha256[:12]}…, but it records "
-                f"{recorded[:12]}…: the file was changed after it was written; make it again"
-            )
-        kind = CONFIGS[cast(ArchitectureName, checkpoint.kind)]
-        settings = config_from_json(kind, config)
-        _check_depth(settings.transformer.num_layers, tensors)
-        return _filled(lambda: new_recommender(settings, ids), tensors)
+    *sizes, _ = config.pop("id_sizes")
+    recorded = str(config.pop("id_sha256"))
+    ids = SemanticIDs(tensors["semantic_ids"][:, :-1], sizes)
+    if ids.sha256 != recorded or not torch.equal(ids.ids, tensors["semantic_ids"]):
+        raise ValueError(
+            f"it holds IDs whose sha256 is {ids.sha256[:12]}…, but it records {recorded[:12]}…: it "
+            "was changed after it was written"
+        )
+    kind = CONFIGS[cast(ArchitectureName, checkpoint.kind)]
+    settings = config_from_json(kind, config)
+    _check_depth(settings.transformer.num_layers, tensors)
+    return _filled(lambda: new_recommender(settings, ids), tensors)
 
 
-def _sasrec_of(path: Path, checkpoint: Checkpoint) -> SASRec:
+def _sasrec_of(checkpoint: Checkpoint) -> SASRec:
     tensors = _widened(checkpoint.tensors)
-    with _describing(path):
-        settings = config_from_json(SASRecConfig, checkpoint.config)
-        _check_depth(settings.transformer.num_layers, tensors)
-        return _filled(lambda: SASRec(settings), tensors)
+    settings = config_from_json(SASRecConfig, checkpoint.config)
+    _check_depth(settings.transformer.num_layers, tensors)
+    return _filled(lambda: SASRec(settings), tensors)
 
 
 def shipped_models(dataset: str) -> list[str]:
@@ -307,15 +378,35 @@ def find_checkpoint(name_or_path: str | Path, stem: str = "recommender") -> Path
 
 
 def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
-    """Return a model's tensors, as they are or those of weights as float16."""
+    """Return a model's tensors on the CPU, those of weights as float32 or float16.
+
+    Raises:
+        ValueError: if a weight is float64, which float32 would round, or has no numbers.
+    """
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor) or tensor.is_meta:
+            raise ValueError(f"{name!r} of the model holds no numbers: load or train the model")
+        if tensor.dtype == torch.float64 and not half:
+            raise ValueError(
+                f"{name!r} of the model is float64, and a file holds float32: save model.float() "
+                "once its results are still right"
+            )
     if not half:
-        return dict(model.state_dict())
+        return {
+            name: _usable(tensor.float() if tensor.is_floating_point() else tensor).cpu()
+            for name, tensor in model.state_dict().items()
+        }
     rounded = copy.deepcopy(model)
     round_to_half(rounded)
     return {
-        name: tensor.half() if tensor.is_floating_point() else tensor
+        name: tensor.half().cpu() if tensor.is_floating_point() else tensor.cpu()
         for name, tensor in rounded.state_dict().items()
     }
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """Return a tensor that a model can have outside of inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -333,7 +424,7 @@ def _describing(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+    except REFUSALS as error:
         raise CheckpointError(
             f"{path} does not match its own description ({short(error)}): make it again, or pass "
             "another"

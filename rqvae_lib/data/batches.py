@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.splits import Histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 PADDING = -1  # means "no item", at the end of the shorter rows of a batch
 
@@ -42,11 +43,13 @@ class RowBatches:
         ValueError: if there are no rows, or `batch_size` is below 1.
     """
 
+    @own_settings
     def __init__(self, rows: Tensor, *, batch_size: int, seed: int) -> None:
         self.rows = rows
         self.shuffled = _Shuffled(len(rows), batch_size, seed)
         self.steps_per_epoch = self.shuffled.steps_per_epoch
 
+    @own_settings
     def __call__(self, step: int) -> Tensor:
         """Return the rows of one step, (batch_size, D)."""
         _, chosen = self.shuffled(step)
@@ -70,6 +73,7 @@ class WindowBatches:
         ValueError: if the histories hold no item, or `batch_size` is below 1.
     """
 
+    @own_settings
     def __init__(self, histories: Histories, *, max_items: int, batch_size: int, seed: int) -> None:
         self.histories = histories
         self.max_items = max_items
@@ -95,6 +99,7 @@ class WindowBatches:
         self.epoch = -1
         self.shift = torch.empty(0, dtype=torch.int64)
 
+    @own_settings
     def __call__(self, step: int) -> Tensor:
         """Return the windows of one step: items, (batch_size, ≤ W) int64, padded at the end."""
         epoch, chosen = self.shuffled(step)

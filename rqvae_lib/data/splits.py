@@ -25,6 +25,7 @@ from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.repeats import met_before
 from rqvae_lib.ops.arrays import Array, as_row, as_rows
+from rqvae_lib.ops.torch_settings import own_settings
 
 SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
 
@@ -98,6 +99,7 @@ class Histories:
             )
         return found
 
+    @own_settings
     def before(self, position: int) -> Tensor:
         """Return the same user's items before a position in `items`: (T,) int64.
 
@@ -123,6 +125,7 @@ class Split:
     name: str  # "leave-one-out", "last-ten" or "timestamp", as on the command line, or another
 
     @cached_property
+    @own_settings
     def popularity(self) -> Tensor:
         """The number of training interactions of each item, (N,) float32.
 
@@ -134,6 +137,7 @@ class Split:
         self.train.check_items(self.num_items)
         return torch.bincount(self.train.items, minlength=self.num_items).float()
 
+    @own_settings
     def histories_and_targets(self, positions: Array) -> tuple[list[Tensor], Tensor]:
         """Return the history before each held-out position, and the item at it.
 
@@ -152,6 +156,7 @@ class Split:
         ranges = zip(starts.tolist(), positions.tolist(), strict=True)
         return [items[start:position] for start, position in ranges], items[positions]
 
+    @own_settings
     def had_before(self, positions: Array) -> Tensor:
         """Return whether the item at each held-out position is in its own history.
 
@@ -198,6 +203,7 @@ def leave_one_out(dataset: Dataset) -> Split:
     return leave_last_out(dataset, 1)
 
 
+@own_settings
 def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     """Hold out each user's last n items for testing and the n before them for validation.
 
@@ -241,6 +247,7 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     )
 
 
+@own_settings
 def global_timestamp(
     dataset: Dataset,
     *,

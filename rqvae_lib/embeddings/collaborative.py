@@ -24,11 +24,13 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 if TYPE_CHECKING:  # its import takes as long as a recommendation, which does not need it
     from scipy import sparse
 
 
+@own_settings
 def collaborative_vectors(
     histories: HistoryLists, num_items: int, *, dim: int = 64, window: int = 10
 ) -> Tensor:

@@ -20,6 +20,7 @@ from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.embeddings.text import load_embeddings, read_embeddings
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.ops.arrays import as_vectors
+from rqvae_lib.ops.torch_settings import own_settings
 
 DIM = 64  # of collaborative vectors, if there are more items than that
 
@@ -50,6 +51,7 @@ class ItemVectors:
         return self.text_sha256 if self.text is self.tensor else tensors_sha256(self.tensor)
 
 
+@own_settings
 def item_vectors(
     dataset: Dataset,
     content: Content = DEFAULT_CONTENT,
@@ -87,6 +89,7 @@ def item_vectors(
     return ItemVectors(tensor, content, text, split.name)
 
 
+@own_settings
 def text_vectors(dataset: Dataset, embeddings: Path | None = None) -> Tensor:
     """Return the embeddings of the items' texts.
 

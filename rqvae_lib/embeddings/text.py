@@ -40,10 +40,12 @@ from rqvae_lib.io.npy_files import read_npy
 from rqvae_lib.io.progress import is_live
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite
+from rqvae_lib.ops.torch_settings import own_settings
 
 ENDING = ".safetensors"
 
 
+@own_settings
 def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None) -> Tensor:
     """Read the vectors that ship with an embedded dataset.
 
@@ -69,6 +71,7 @@ def load_embeddings(name: str = EMBEDDED[0], texts: Sequence[str] | None = None)
         return read_embeddings(folder / "embeddings.safetensors", texts)
 
 
+@own_settings
 def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
     """Read a file that `save_embeddings` wrote, and check that it belongs to these texts.
 
@@ -156,6 +159,7 @@ def _read_array(path: Path, num_items: int) -> Tensor:
     return embeddings
 
 
+@own_settings
 def encode_texts(
     texts: Sequence[str],
     model: str = DEFAULT_MODEL,
@@ -211,6 +215,7 @@ def encode_texts(
     return embeddings
 
 
+@own_settings
 def save_embeddings(
     path: str | Path,
     embeddings: Array,

@@ -40,6 +40,7 @@ from rqvae_lib.io.progress import progress_of
 from rqvae_lib.models.base import Recommender, ScoresItems
 from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
@@ -88,6 +89,7 @@ class Evaluation:
         """The rank of each target in its list, (M,) int64; `metrics.NOT_RANKED` if absent."""
         return ranks_in_lists(self.lists, self.targets)
 
+    @own_settings
     def of_people(self, metric: str, k: int) -> Tensor:
         """Return a metric's mean for each person, (U,) float64, in the order of their numbers.
 
@@ -103,10 +105,12 @@ class Evaluation:
         self._check(k)
         return mean_of_each_user(METRICS[metric](self.ranks, k), self.users)
 
+    @own_settings
     def mean(self, metric: str, k: int) -> Mean:
         """Return a metric's mean over people, with the interval that a bootstrap gives."""
         return mean_over_people(self.of_people(metric, k))
 
+    @own_settings
     def unseen(self, k: int) -> Mean | None:
         """Return Recall for the targets that nobody had in training; None if there are none."""
         self._check(k)
@@ -117,11 +121,13 @@ class Evaluation:
             mean_of_each_user(recall_at(self.ranks[never], k), self.users[never])
         )
 
+    @own_settings
     def coverage(self, k: int) -> float:
         """Return the share of the catalogue that is in anybody's list."""
         self._check(k)
         return coverage(self.lists[:, :k], len(self.popularity))
 
+    @own_settings
     def mean_popularity(self, k: int) -> float:
         """Return how many training interactions a recommended item has, on average."""
         self._check(k)
@@ -132,6 +138,7 @@ class Evaluation:
             raise ValueError(f"k is {k}; it must be 1 to {self.lists.shape[1]}, the lists' length")
 
 
+@own_settings
 def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
     """Return by how much one model is better than another for the same people.
 
@@ -145,6 +152,7 @@ def difference(one: Evaluation, other: Evaluation, metric: str, k: int) -> Mean:
     return mean_over_people(one.of_people(metric, k) - other.of_people(metric, k))
 
 
+@own_settings
 def evaluate(
     model: Recommender | ScoresItems,
     split: Split,

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 BLOCK = 32  # scores of which only the largest is looked at first
 SORTED_AT_ONCE = 1024  # scores per row; so few are sorted as they are
@@ -31,6 +32,7 @@ class Interval(NamedTuple):
     high: float
 
 
+@own_settings
 def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
     """Return the rank of each target in its list of recommendations.
 
@@ -46,6 +48,7 @@ def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
     return ranks.scatter_reduce(0, row, place + 1, "amin")
 
 
+@own_settings
 def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor]) -> Tensor:
     """Return the rank of each target among all items by score.
 
@@ -80,6 +83,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
     return (better & competing).sum(1) + 1
 
 
+@own_settings
 def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
     """Return the items of the highest scores, best first.
 
@@ -173,6 +177,7 @@ def mrr_at(ranks: Tensor, k: int) -> Tensor:
     return torch.where(ranks <= k, 1 / ranks.double(), 0.0)
 
 
+@own_settings
 def mean_of_each_user(values: Tensor, users: Tensor) -> Tensor:
     """Return the mean of each user's values, so that every user has one vote.
 
@@ -221,6 +226,7 @@ def mean_popularity(recommended: Tensor, popularity: Tensor) -> float:
     return float((counts.sum(1) / lengths)[lengths > 0].mean())
 
 
+@own_settings
 def bootstrap_interval(
     values: Tensor, *, generator: torch.Generator, num_samples: int = 1000, level: float = 0.95
 ) -> Interval:

@@ -25,6 +25,7 @@ from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import Trie
 
 # Divided by less, scores may overflow float32; divided by more, they differ by less than their
@@ -41,6 +42,7 @@ class Recommendations(NamedTuple):
     log_probabilities: Tensor  # (B, k) float32, log p(ID | history); −inf where the item is −1
 
 
+@own_settings
 @torch.no_grad()
 def recommend(
     model: Recommender,

@@ -31,6 +31,7 @@ from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.models.base import Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class CompiledSearch:
@@ -51,6 +52,7 @@ class CompiledSearch:
         RuntimeError: if there is no C++ compiler, or as torch's compiler.
     """
 
+    @own_settings
     def __init__(
         self,
         model: Recommender,
@@ -86,6 +88,7 @@ class CompiledSearch:
             self._uncompiled, self._inputs(example, example), model.config.max_items - 1
         )
 
+    @own_settings
     @torch.no_grad()
     def __call__(self, history: Array, *, forbidden: Array | None = None) -> Recommendations:
         """Recommend k items to one user.

@@ -33,10 +33,12 @@ from rqvae_lib.data.tables import plain_ids
 from rqvae_lib.generation.beam_search import check_search, recommend
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
+from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.torch_settings import own_settings
 
 FORMAT = "rqvae-lib recommendations 1"
 ENDINGS = (".parquet", ".csv", ".jsonl")
@@ -53,6 +55,7 @@ class Written(NamedTuple):
     resumed: int  # users whose recommendations an earlier run had found
 
 
+@own_settings
 def recommend_to_all(
     path: str | Path,
     model: Recommender,
@@ -126,6 +129,7 @@ def recommend_to_all(
         "users": hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest(),
         **settings,
     }
+    run = plain_json(run, "the run")  # a NumPy integer is as good as a plain one
     parts = _Parts(path, -(-len(chosen) // users_per_part))
     done = parts.begin(run, resume=resume)
     catalogue = _Catalogue(model, dataset)
@@ -260,7 +264,7 @@ class _Parts:
         rows = 0
         with write_atomically(self.path) as temporary, _writer(temporary, schema) as write:
             for number in range(self.count):
-                table = pq.read_table(self._part(number), schema=schema)
+                table = _read_part(self._part(number), schema)
                 write(table)
                 rows += len(table)
         for number in range(self.count):
@@ -272,6 +276,21 @@ class _Parts:
 
     def _part(self, number: int) -> Path:
         return self.folder / f"{number:06}.parquet"
+
+
+def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a part; raise ValueError for a file that is not as it was written."""
+    try:
+        table = pq.read_table(path, schema=schema)
+        table.validate(full=True)  # checks, for example, that text is UTF-8
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # without an errno, it is pyarrow's error about a damaged file
+        raise ValueError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}): delete this file, and go "
+            "on with the run (resume in Python, --resume on the command line)"
+        ) from error
+    return table
 
 
 def _check_same_run(path: Path, run: dict[str, Any]) -> None:

@@ -22,9 +22,11 @@ from rqvae_lib.generation.beam_search import check_rows, refuse_nan
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import ChildrenInARow
 
 
+@own_settings
 @torch.no_grad()
 def score_items(
     model: Recommender,

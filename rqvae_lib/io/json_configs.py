@@ -1,16 +1,22 @@
-"""Turns a configuration read from JSON into its dataclass, and checks every setting.
+"""Configurations are dataclasses of plain settings: when they are made, and when JSON is read.
 
-JSON has neither tuples nor dataclasses, and a file may contain anything. Each setting must be a
-field of the dataclass and have the type of its annotation. The dataclass itself checks the ranges
-of the numbers, at the end. An error names the setting that is wrong.
+A configuration is saved as JSON, with the model that was made from it. JSON has no NumPy numbers,
+so one such setting would make a training fail when it is saved, at its end. Therefore
+`check_settings` turns them into plain ones when the configuration is made, and refuses what a file
+could not hold.
 
-Used by: checkpoints.
+The other way, JSON has neither tuples nor dataclasses, and a file may contain anything. Each
+setting must be a field of the dataclass and have the type of its annotation. The dataclass itself
+checks the ranges of the numbers, at the end. An error names the setting that is wrong.
+
+Used by: the settings of models and trainings, checkpoints.
 """
 
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -41,6 +47,74 @@ def config_from_json(kind: type[T], settings: object) -> T:
                 f"it has a setting {reprlib.repr(name)}; {kind.__name__} has {', '.join(types)}"
             )
     return kind(**{name: _read(name, value, types[name]) for name, value in settings.items()})
+
+
+def check_settings(config: object) -> None:
+    """Make every setting of a configuration plain, in place, or refuse it.
+
+    Call it first in `__post_init__`. NumPy's and torch's single numbers become Python's, lists and
+    one-dimensional arrays become tuples. Ranges, and the choices of a `Literal`, are left to the
+    dataclass itself.
+
+    Args:
+        config: a dataclass, which may be frozen, with fields as `config_from_json` has them.
+
+    Raises:
+        ValueError: if a setting has another type than its annotation says.
+    """
+    kind: Any = type(config)
+    for name, expected in _types_of(kind).items():
+        object.__setattr__(config, name, _settled(name, getattr(config, name), expected))
+
+
+@lru_cache
+def _types_of(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields."""
+    types = get_type_hints(kind)
+    return {field.name: types[field.name] for field in fields(kind)}
+
+
+def _settled(name: str, value: Any, expected: Any) -> object:
+    """Return a value as a plain one of its expected type, or raise ValueError if it has another."""
+    found = unwrapped(value)
+    choices = get_args(expected) if get_origin(expected) is UnionType else (expected,)
+    for choice in choices:
+        if get_origin(choice) is tuple and isinstance(found, list | tuple | range):
+            return tuple(_settled(name, part, get_args(choice)[0]) for part in found)
+        if isinstance(found, str) and (choice is str or get_origin(choice) is Literal):
+            return _encodable(name, str(found))
+        if choice is bool or isinstance(found, bool):  # True is no number
+            fits = choice is bool and isinstance(found, bool)
+        elif choice is int:
+            found = int(found) if isinstance(found, int) else found
+            fits = isinstance(found, int)
+        elif choice is float:  # a whole number stays one; the dataclass asks if it is finite
+            found = float(found) if isinstance(found, float) else found
+            fits = isinstance(found, int | float)
+        else:
+            fits = isinstance(choice, type) and isinstance(found, choice)
+        if fits:
+            return found
+    words = " or ".join(_in_words(choice) for choice in choices)
+    raise ValueError(f"{name} is {reprlib.repr(value)}; expected {words}")
+
+
+def unwrapped(value: Any) -> Any:
+    """Return a number, or list of numbers, of NumPy or torch as a plain one; all else as it is."""
+    if hasattr(value, "tolist") and len(getattr(value, "shape", (0, 0))) <= 1:
+        return value.tolist()
+    return value
+
+
+def _encodable(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} is {reprlib.repr(text)}; expected text that a file can hold, and half of a "
+            "character is none"
+        ) from error
+    return text
 
 
 def _read(name: str, value: object, expected: Any) -> object:

@@ -15,11 +15,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from rqvae_lib.io.atomic import no_room, write_atomically
+from rqvae_lib.io.plain_json import plain_json
 
 FORMAT = "rqvae-lib 1"
 HEADER_KEY = "rqvae-lib"
@@ -42,23 +44,56 @@ def save_checkpoint(
     Args:
         path: the file to write.
         kind: what the content is, such as "rqvae"; `load_checkpoint` asks for it.
-        tensors: by name, of any shape, dtype and device.
-        config: settings by name, as JSON can hold them.
+        tensors: by name, of any shape, dtype and device; finite. Those that share memory are
+            written one by one.
+        config: settings by name, as `plain_json` makes them.
         card: likewise: the command, seed, data checksum and metrics.
 
     Raises:
+        ValueError: if a tensor is not finite or cannot be written, or as `plain_json`. An older
+            file is then unchanged.
         OSError: if the path cannot be written. An older file is then unchanged.
     """
-    # One metadata key only: safetensors writes several in an order that varies between runs.
-    header = {"format": FORMAT, "kind": kind, "config": dict(config), "card": card}
-    text = json.dumps(header, ensure_ascii=False, sort_keys=True)
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path = Path(path)
+    # One metadata key only: safetensors writes several in an order that varies between runs.
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "config": plain_json(config, "the configuration"),
+        "card": plain_json(card, "the card"),
+    }
+    text = json.dumps(header, ensure_ascii=False, sort_keys=True)
+    flat = _plain_tensors(path, tensors)
     with write_atomically(path) as temporary:
         try:
             save_file(flat, temporary, metadata={HEADER_KEY: text})
         except SafetensorError as error:  # such as a full disk
             raise no_room(path, short(error)) from error
+
+
+def _plain_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as they are written, on the CPU and each in memory of its own."""
+    plain: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.layout != torch.strided:
+            what = "a number is missing" if isinstance(tensor, Tensor) else "it is no tensor"
+            raise ValueError(
+                f"{path} is not written, because {what} in {name!r} "
+                f"({reprlib.repr(getattr(tensor, 'device', tensor))}): pass tensors that hold "
+                "all their numbers"
+            )
+        flat = tensor.detach().cpu().contiguous()
+        if flat.is_floating_point() and not bool(flat.isfinite().all()):
+            raise ValueError(
+                f"{path} is not written, because {name!r} holds a number that is not finite, and "
+                "nothing could be computed with it: train again with a lower learning rate, or "
+                "save an earlier state"
+            )
+        place = flat.untyped_storage().data_ptr()
+        plain[name] = flat.clone() if place in places else flat
+        places.add(place)
+    return plain
 
 
 class Checkpoint(NamedTuple):
@@ -158,9 +193,10 @@ def tensors_sha256(*tensors: Tensor) -> str:
     A checkpoint stores it so that a model is not used with other data, or trained further on them.
 
     Args:
-        tensors: of any shape and device, and of a dtype that NumPy has.
+        tensors: of any shape, dtype and device.
     """
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.cpu().numpy().tobytes())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)  # NumPy lacks some dtypes
     return digest.hexdigest()

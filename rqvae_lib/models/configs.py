@@ -10,6 +10,8 @@ Derived in: chapter 08 and chapter 10.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rqvae_lib.io.json_configs import check_settings
+
 ArchitectureName = Literal["decoder-only", "encoder-decoder", "rq-transformer"]
 DEFAULT_ARCHITECTURE: ArchitectureName = "decoder-only"
 
@@ -19,7 +21,8 @@ class TransformerConfig:
     """The size of a transformer.
 
     Raises:
-        ValueError: if a number is outside its range, or dim is not a multiple of num_heads.
+        ValueError: if a setting has another type, if a number is outside its range, or if dim is
+            not a multiple of num_heads.
     """
 
     dim: int = 64  # D: numbers in a token's vector
@@ -29,6 +32,7 @@ class TransformerConfig:
     dropout: float = 0.0  # share of each sublayer's output that is dropped in training, in [0, 1)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         for name in ("dim", "num_layers", "num_heads", "mlp_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -46,7 +50,7 @@ class HistoryModelConfig:
     """The settings that all models of histories share.
 
     Raises:
-        ValueError: if a number is outside its range.
+        ValueError: if a setting has another type, or a number is outside its range.
     """
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
@@ -54,6 +58,7 @@ class HistoryModelConfig:
     embedding_dropout: float = 0.2  # share of the inputs' numbers dropped in training, in [0, 1)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.max_items < 2:
             raise ValueError(
                 f"max_items is {self.max_items}; a history and a target need at least 2"
@@ -94,7 +99,7 @@ class SASRecConfig(HistoryModelConfig):
     """The architecture of a `SASRec`, which has one vector per item and no semantic IDs.
 
     Raises:
-        ValueError: if a number is outside its range.
+        ValueError: if a setting has another type, or a number is outside its range.
     """
 
     num_items: int  # N, the size of the catalogue

@@ -25,6 +25,7 @@ from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.ops.cross_entropy import BLOCK, grouped_cross_entropy, linear_cross_entropy
 from rqvae_lib.ops.rows import take_rows, true_rows
+from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
 
@@ -241,6 +242,7 @@ class DecoderOnly(CodeSequenceRecommender):
             `semantic_ids`.
     """
 
+    @own_dtype
     def __init__(self, config: DecoderOnlyConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         self.transformer = Transformer(config.transformer)

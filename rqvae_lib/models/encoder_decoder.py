@@ -18,6 +18,7 @@ from rqvae_lib.models.configs import EncoderDecoderConfig
 from rqvae_lib.models.cross_attention import CrossTransformer
 from rqvae_lib.models.decoder_only import CodeSequenceRecommender
 from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
@@ -30,6 +31,7 @@ class EncoderDecoder(CodeSequenceRecommender):
             `semantic_ids`.
     """
 
+    @own_dtype
     def __init__(self, config: EncoderDecoderConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         self.target_start = nn.Parameter(torch.zeros(config.transformer.dim))  # before the codes

@@ -24,10 +24,12 @@ from torch import Tensor
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.newcomers import check_grown
 
 
+@own_settings
 def extend_catalogue(model: Recommender, ids: SemanticIDs) -> Recommender:
     """Return a recommender with the same weights that recommends from a grown catalogue.
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
+from rqvae_lib.ops.torch_settings import own_settings
 
 PAIRS_AT_A_TIME = 2**22  # pairs of items that are counted at a time: about 200 MB
 
@@ -53,6 +54,7 @@ class ItemKNN:
             catalogue.
     """
 
+    @own_settings
     def __init__(
         self,
         train: HistoryLists,
@@ -102,6 +104,7 @@ class ItemKNN:
         self.shrinkage = shrinkage
         self.similarity = similarity
 
+    @own_settings
     def scores(self, histories: HistoryLists) -> Tensor:
         """Score every item for each user.
 

@@ -39,6 +39,7 @@ from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import grouped_cross_entropy
 from rqvae_lib.ops.ranges import segment_logsumexp
 from rqvae_lib.ops.rows import row_blocks, row_sums, take_rows, true_rows
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
 from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
@@ -65,6 +66,7 @@ class RQTransformer(Recommender):
     code_rows: Tensor  # (N, L) int64, the rows of each item's codes in `code_embedding`
     prefix_rows: Tensor  # (N, L) int64, the rows of its prefixes in `prefix_embedding`
 
+    @own_dtype
     def __init__(self, config: RQTransformerConfig, ids: SemanticIDs) -> None:
         super().__init__(config, ids)
         dim = config.transformer.dim
@@ -151,6 +153,7 @@ class RQTransformer(Recommender):
         mean: Tensor = total / len(targets)
         return mean
 
+    @own_settings
     @torch.no_grad()
     def scores(self, histories: Sequence[Tensor]) -> Tensor:
         """Return the exact log p(item | history) of every item for each user.

@@ -24,6 +24,7 @@ from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import linear_cross_entropy
 from rqvae_lib.ops.rows import take_rows, true_rows
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 
 
 class SASRec(nn.Module):
@@ -33,6 +34,7 @@ class SASRec(nn.Module):
         config: the architecture and the size of the catalogue.
     """
 
+    @own_dtype
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
         self.config = config
@@ -64,6 +66,7 @@ class SASRec(nn.Module):
         hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         return linear_cross_entropy(hidden, vectors, self.bias, targets) / len(targets)
 
+    @own_settings
     @torch.no_grad()
     def scores(self, histories: HistoryLists) -> Tensor:
         """Score every item for each user.

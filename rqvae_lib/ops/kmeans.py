@@ -24,6 +24,7 @@ from torch import Tensor
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite, row_blocks
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class KMeansResult(NamedTuple):
@@ -34,6 +35,7 @@ class KMeansResult(NamedTuple):
     inertia: float  # sum over rows of the squared distance to the nearest centroid
 
 
+@own_settings
 def nearest(x: Array, centroids: Array) -> Tensor:
     """Find the nearest centroid of each row, by L2 distance.
 
@@ -76,6 +78,7 @@ def _argmin(scores: Tensor) -> Tensor:
     return scores.argmin(1)
 
 
+@own_settings
 def kmeans(
     x: Array,
     num_clusters: int,
@@ -155,6 +158,7 @@ def _squared_distances(x: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
     return distances
 
 
+@own_settings
 def kmeans_plus_plus(
     x: Array, num_clusters: int, *, generator: torch.Generator, num_candidates: int = 1
 ) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.rows import check_finite, row_blocks
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class Neighbors(NamedTuple):
@@ -26,6 +27,7 @@ class Neighbors(NamedTuple):
     distances: Tensor  # (N, k), ascending; float32, or float64 if x is
 
 
+@own_settings
 @torch.no_grad()
 def nearest_neighbors(x: Array, k: int) -> Neighbors:
     """Find the k nearest other rows of each row by Euclidean distance, comparing all pairs.
@@ -58,6 +60,7 @@ def nearest_neighbors(x: Array, k: int) -> Neighbors:
     return Neighbors(indices, distances)
 
 
+@own_settings
 @torch.no_grad()
 def trustworthiness(x: Array, points: Array, k: int = 15) -> float:
     """Measure how many of the neighbors on a map are true neighbors.

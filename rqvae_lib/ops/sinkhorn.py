@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.torch_settings import own_settings
 
 
+@own_settings
 def transport_plan(
     costs: Array, *, epsilon: float = 0.01, num_iterations: int = 200, tolerance: float = 1e-6
 ) -> Tensor:

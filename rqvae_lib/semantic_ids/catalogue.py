@@ -27,6 +27,7 @@ from torch import Tensor
 from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.ops.arrays import Array, as_row, as_rows
 from rqvae_lib.ops.sorted_rows import LARGEST, SortedRows
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class SemanticIDs:
@@ -48,6 +49,7 @@ class SemanticIDs:
         sizes: length L + 1, the number of values at each position.
     """
 
+    @own_settings
     def __init__(self, codes: Array, codebook_sizes: int | Sequence[int]) -> None:
         # A catalogue is searched, hashed and written on the CPU.
         codes = as_rows(codes, "codes", ndim=None).cpu()
@@ -97,6 +99,7 @@ class SemanticIDs:
         """The share of items that would be lost if each tuple of learned codes kept one item."""
         return float((self.ids[:, -1] > 0).sum()) / max(1, len(self))
 
+    @own_settings
     def collision_groups(self) -> list[Tensor]:
         """Return the groups of items that share their learned codes.
 
@@ -158,6 +161,7 @@ class SemanticIDs:
         start, end = self._range(codes)
         return int(self.order[start]) if start < end else None
 
+    @own_settings
     def with_prefix(self, prefix: Sequence[int] | Array) -> Tensor:
         """Return the items whose IDs start with these codes, in catalogue order: (M,) int64.
 
@@ -174,6 +178,7 @@ class SemanticIDs:
         items, _ = self.order[start:end].sort()
         return items
 
+    @own_settings
     def with_new_items(self, codes: Array) -> "SemanticIDs":
         """Return a larger catalogue: the old items with their old IDs, then the new items.
 
@@ -231,6 +236,7 @@ def _listed(codes: Sequence[int] | Array, name: str) -> list[int]:
     return listed
 
 
+@own_settings
 def disambiguate(codes: Array) -> Tensor:
     """Count the equal rows before each row. This number is the code that makes the row unique.
 

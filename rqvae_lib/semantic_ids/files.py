@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rqvae_lib.data.plain_ids import of_one_type
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 ENDINGS = (".csv", ".parquet")
@@ -48,11 +49,14 @@ def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
         frame: the table.
 
     Raises:
-        ValueError: if the path ends in neither .csv nor .parquet.
+        ValueError: if the path ends in neither .csv nor .parquet, or for what `read_ids` would
+            refuse: an item without an id, an item twice, or text that UTF-8 does not have. An older
+            file is then unchanged.
         OSError: if the path cannot be written. An older file is then unchanged.
     """
     path = Path(path)
     check_ending(path)
+    _check_items(path, frame)
     with write_atomically(path) as temporary:
         if path.suffix == ".csv":
             # Python's csv does not quote a lone carriage return, where readers would end the row.
@@ -71,12 +75,43 @@ def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
             frame.to_parquet(temporary, index=False)
 
 
+def _check_items(path: Path, frame: pd.DataFrame) -> None:
+    """Raise ValueError for the first row of a table whose item could not be read again."""
+    own = frame["item_id"]
+    blank = (own.isna() | (own.astype(str).str.strip() == "")).to_numpy(bool)
+    repeated = own.duplicated().to_numpy(bool)
+    for wrong, expected in ((blank, "an id"), (repeated, "each item once")):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise _unwritten(path, row, "item_id", own.iloc[row], expected)
+    for name in ("item_id", "title"):
+        for row, text in enumerate(frame[name]):
+            if isinstance(text, str) and not text.isascii() and not _is_utf8(text):
+                raise _unwritten(path, row, name, text, "text without halves of characters")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unwritten(path: Path, row: int, name: str, found: object, expected: str) -> ValueError:
+    return ValueError(
+        f"{path} is not written, because row {row} of column {name!r} holds {_short(found)!r}; "
+        f"expected {expected}: fix the items"
+    )
+
+
 def check_ending(path: Path) -> None:
     """Raise ValueError unless a path ends in .csv or .parquet."""
     if path.suffix not in ENDINGS:
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
 
 
+@own_settings
 def read_ids(
     path: str | Path,
     codebook_sizes: Sequence[int],

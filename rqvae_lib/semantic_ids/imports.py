@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rqvae_lib.data.plain_ids import of_one_type
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.array_files import python_for_pickle, read_array, read_records
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.column_files import columns_of, is_own, read_columns
@@ -49,6 +50,7 @@ class ImportedIDs(NamedTuple):
     said: tuple[str, ...]  # what was taken for what, and what was counted
 
 
+@own_settings
 def import_ids(
     path: str | Path,
     item_ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
@@ -24,6 +25,7 @@ class Newcomers(NamedTuple):
     unseen_digit: Tensor  # (M,) bool, a disambiguation code above all old ones
 
 
+@own_settings
 def newcomers(old: SemanticIDs, grown: SemanticIDs) -> Newcomers:
     """Compare the IDs at the end of a grown catalogue with the old ones.
 
@@ -48,6 +50,7 @@ def newcomers(old: SemanticIDs, grown: SemanticIDs) -> Newcomers:
     return Newcomers(shared, unseen, grown.ids[len(old) :, -1] >= old.sizes[-1])
 
 
+@own_settings
 def check_grown(old: SemanticIDs, grown: SemanticIDs) -> None:
     """Check that a catalogue is another one with items added at its end.
 

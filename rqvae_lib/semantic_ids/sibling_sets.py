@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.ranges import flat_ranges
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import Trie
 
 
@@ -43,6 +44,7 @@ class SiblingSets(NamedTuple):
         return flat_ranges(self.first[sets], self.first[sets + 1])
 
 
+@own_settings
 def sibling_sets(trie: Trie) -> list[SiblingSets]:
     """Return the choices of each level, from the first code to the last.
 

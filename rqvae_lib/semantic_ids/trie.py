@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rqvae_lib.ops.ranges import flat_ranges
 from rqvae_lib.ops.sorted_rows import SortedRows
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
 
@@ -126,6 +127,7 @@ class Trie(nn.Module):
     items: Tensor
     leaf_of: Tensor
 
+    @own_settings
     def __init__(self, ids: SemanticIDs) -> None:
         super().__init__()
         if not len(ids):

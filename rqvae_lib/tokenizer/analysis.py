@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 def prefix_groups(codes: Array, length: int) -> Tensor:
@@ -47,6 +48,7 @@ def prefix_groups(codes: Array, length: int) -> Tensor:
     return groups
 
 
+@own_settings
 def expected_collision_rate(codes: Array) -> float:
     """Return the expected collision rate of random codes that use each codebook in the same way.
 
@@ -82,6 +84,7 @@ def expected_collision_rate(codes: Array) -> float:
     return 1 - float((tuples * drawn).sum()) / num_items
 
 
+@own_settings
 def conditional_entropies(codes: Array) -> Tensor:
     """Return the entropy of each code, given the codes before it.
 
@@ -120,6 +123,7 @@ def entropy(labels: Array) -> float:
     return _entropy(torch.unique(labels, return_counts=True)[1])
 
 
+@own_settings
 def purity(groups: Array, labels: Array) -> float:
     """Return the share of items that have the most common label of their group.
 
@@ -142,6 +146,7 @@ def purity(groups: Array, labels: Array) -> float:
     return int(best.sum()) / int(counts.sum())
 
 
+@own_settings
 def pair_precision(groups: Array, labels: Array) -> float:
     """Return the share of pairs with the same label, among pairs of items in the same group.
 
@@ -164,6 +169,7 @@ def pair_precision(groups: Array, labels: Array) -> float:
     return alike / pairs if pairs else math.nan
 
 
+@own_settings
 def normalized_mutual_information(groups: Array, labels: Array) -> float:
     """Return the mutual information of groups and labels, divided by the mean of their entropies.
 

@@ -31,6 +31,7 @@ from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.rows import check_finite
 from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.ops.sinkhorn import transport_plan
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.quantizer import sum_of_codewords
 
@@ -47,6 +48,7 @@ class Resolved(NamedTuple):
     added_error: Tensor
 
 
+@own_settings
 def resolve(latents: Array, codes: Array, codebooks: Tensor, remedy: Remedy) -> Resolved:
     """Apply a remedy to the collisions of a catalogue.
 
@@ -189,6 +191,7 @@ REMEDIES: dict[str, Remedy] = {
 }
 
 
+@own_settings
 def nearest_codes(latent: Tensor, codebooks: Tensor, beams: int) -> Tensor:
     """Find tuples of codes near a vector, by a beam search over the levels.
 

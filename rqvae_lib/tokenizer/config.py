@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from rqvae_lib.io.json_configs import check_settings
+
 Estimator = Literal["straight-through", "rotation", "gumbel"]
 Learning = Literal["average", "gradient"]
 
@@ -20,8 +22,8 @@ class RQVAEConfig:
     """The architecture of an RQ-VAE. The defaults are TIGER's, except for how codewords learn.
 
     Raises:
-        ValueError: if a number is outside its range, if two choices do not go together, or if there
-            is no encoder and latent_dim is not input_dim.
+        ValueError: if a setting has another type, if a number is outside its range, if two choices
+            do not go together, or if there is no encoder and latent_dim is not input_dim.
     """
 
     input_dim: int = 384  # numbers in an item's embedding
@@ -40,6 +42,7 @@ class RQVAEConfig:
     temperature_decay: float = 0.999  # Gumbel-softmax: the factor on τ at each step
 
     def __post_init__(self) -> None:
+        check_settings(self)
         counts = ("input_dim", "latent_dim", "num_levels", "codebook_size")
         for name in counts:
             if getattr(self, name) < 1:
@@ -52,8 +55,6 @@ class RQVAEConfig:
                 )
         elif any(width < 1 for width in self.hidden_dims):
             raise ValueError(f"hidden_dims is {self.hidden_dims}; each width must be at least 1")
-        else:
-            object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives a list
         check_choices(self.estimator, self.learning)
         if self.dead_after < 0:
             raise ValueError(f"dead_after is {self.dead_after}; it must be at least 0 (0: never)")

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -57,6 +58,7 @@ class CatalogueHealth:
     retrain: tuple[str, ...]  # reasons to train a new tokenizer; empty: none
 
 
+@own_settings
 def catalogue_health(ids: SemanticIDs, errors: Tensor, trained: int) -> CatalogueHealth:
     """Measure the health of a catalogue whose first items are those that its tokenizer learned.
 
@@ -90,6 +92,7 @@ def catalogue_health(ids: SemanticIDs, errors: Tensor, trained: int) -> Catalogu
     )
 
 
+@own_settings
 @torch.no_grad()
 def quantization_errors(model: RQVAE, vectors: Array, codes: Array) -> Tensor:
     """Return how far each item's codewords are from what they stand for.
@@ -114,6 +117,7 @@ def quantization_errors(model: RQVAE, vectors: Array, codes: Array) -> Tensor:
     return errors
 
 
+@own_settings
 def gini(counts: Array) -> float:
     """Return the Gini coefficient of counts: how unevenly items are spread over codewords.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
@@ -46,6 +47,7 @@ class TokenizerMetrics:
         }
 
 
+@own_settings
 @torch.no_grad()
 def tokenizer_metrics(model: RQVAE, embeddings: Array) -> TokenizerMetrics:
     """Measure a tokenizer on a whole catalogue.
@@ -69,6 +71,7 @@ def tokenizer_metrics(model: RQVAE, embeddings: Array) -> TokenizerMetrics:
     )
 
 
+@own_settings
 def code_usage(codes: Array, codebook_size: int) -> CodeUsage:
     """Measure how much of each level's codebook is used. A collapse shows here first.
 

@@ -35,6 +35,7 @@ from rqvae_lib.ops.estimators import (
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
 
 
@@ -82,6 +83,7 @@ class ResidualQuantizer(nn.Module):
     sum_average: Tensor  # (L, K, D), moving average of the sum of these rows
     temperature: Tensor  # (), τ at the next training step
 
+    @own_dtype
     def __init__(
         self,
         num_levels: int,
@@ -171,6 +173,7 @@ class ResidualQuantizer(nn.Module):
         self.temperature = (temperature * self.temperature_decay).clamp(min=self.final_temperature)
         return quantized
 
+    @own_settings
     @torch.no_grad()
     def encode(self, z: Array) -> Tensor:
         """Return the codes of vectors (B, D), the nearest codeword at each level: (B, L) int64.
@@ -209,6 +212,7 @@ class ResidualQuantizer(nn.Module):
             )
         return sum_of_codewords(codes, self.codebooks)
 
+    @own_settings
     @torch.no_grad()
     def residual_norms(self, z: Array) -> Tensor:
         """Return the mean length of each level's input, and of the residual after the last level.
@@ -225,6 +229,7 @@ class ResidualQuantizer(nn.Module):
         scale = scale_of(z)
         return torch.stack([(residual / scale).norm(dim=1).mean() for residual in left]) * scale
 
+    @own_settings
     @torch.no_grad()
     def init_codebooks(
         self,

@@ -39,6 +39,7 @@ from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.kmeans import is_recorded
 from rqvae_lib.ops.rows import BLOCK_ROWS, check_finite, row_blocks
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
@@ -71,6 +72,7 @@ class RQVAE(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @own_dtype
     def __init__(self, config: RQVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -162,6 +164,7 @@ class RQVAE(nn.Module):
             )
         return found
 
+    @own_settings
     def fit_to_data(self, embeddings: Array, *, generator: torch.Generator) -> None:
         """Measure the standardization and start the codebooks, on the whole catalogue.
 
@@ -176,6 +179,7 @@ class RQVAE(nn.Module):
         self.fit_standardization(embeddings)
         self.init_codebooks(embeddings, generator=generator)
 
+    @own_settings
     @torch.no_grad()
     def fit_standardization(self, embeddings: Array) -> None:
         """Measure the mean and the spread of each feature on the whole catalogue.
@@ -208,6 +212,7 @@ class RQVAE(nn.Module):
         self.mean.copy_(exact * unit)
         self.std.copy_(torch.where(constant, torch.ones_like(spread), spread) * unit)
 
+    @own_settings
     @torch.no_grad()
     def init_codebooks(self, embeddings: Array, *, generator: torch.Generator) -> None:
         """Start the codebooks with k-means on the latents of the current encoder.
@@ -229,6 +234,7 @@ class RQVAE(nn.Module):
             num_candidates=2 + int(math.log(self.config.codebook_size)) if alone else 1,
         )
 
+    @own_settings
     @torch.no_grad()
     def encode(self, embeddings: Array) -> Tensor:
         """Return the latents (N, D) of embeddings (N, input_dim), before quantization.
@@ -256,6 +262,7 @@ class RQVAE(nn.Module):
             x = torch.sub(block, self.mean, out=place[: len(block)]).div_(self.std)
             yield rows, self.encoder(x)
 
+    @own_settings
     @torch.no_grad()
     def assign(self, embeddings: Array) -> Tensor:
         """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
@@ -281,6 +288,7 @@ class RQVAE(nn.Module):
                 "fit_to_data first, or load a trained RQ-VAE"
             )
 
+    @own_settings
     def tokenize(self, embeddings: Array) -> SemanticIDs:
         """Return the catalogue of semantic IDs of the items with these embeddings (N, input_dim).
 
@@ -297,6 +305,7 @@ class RQVAE(nn.Module):
         """The number of codes of each level, length L."""
         return (self.config.codebook_size,) * self.config.num_levels
 
+    @own_settings
     @torch.no_grad()
     def variance_lost(self, embeddings: Array, codes: Array) -> float:
         """Return the share of the embeddings' variance that is lost when codes replace them.

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from rqvae_lib.io.json_configs import check_settings
+
 Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -21,7 +23,7 @@ class EarlyStop:
     """Stops a training when a measured number no longer improves, and keeps the best weights.
 
     Raises:
-        ValueError: if patience is below 1.
+        ValueError: if a setting has another type, or patience is below 1.
     """
 
     metric: str  # one of the numbers that `measure` returns, by name
@@ -29,6 +31,7 @@ class EarlyStop:
     higher_is_better: bool  # False for a loss, for example
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.patience < 1:
             raise ValueError(f"patience is {self.patience}; it must be at least 1")
 
@@ -38,8 +41,8 @@ class TrainingConfig:
     """How long, how fast and how carefully to train.
 
     Raises:
-        ValueError: if a number is outside its range, if the schedule or precision is unknown, or
-            unless exactly one of num_steps and num_epochs is given.
+        ValueError: if a setting has another type, if a number is outside its range, if the schedule
+            or precision is unknown, or unless exactly one of num_steps and num_epochs is given.
     """
 
     batch_size: int  # examples per step
@@ -61,6 +64,7 @@ class TrainingConfig:
     early_stop: EarlyStop | None = None  # None: all steps are done
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if (self.num_steps is None) == (self.num_epochs is None):
             raise ValueError(
                 f"num_steps is {self.num_steps} and num_epochs is {self.num_epochs}: give one"
@@ -85,8 +89,6 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
                 )
-        # JSON gives lists, and a resumed training compares tuples.
-        object.__setattr__(self, "snapshot_steps", tuple(self.snapshot_steps))
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps of the training, at least 1.

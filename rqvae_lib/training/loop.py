@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from rqvae_lib.data.batches import Batches
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.seeding import seeded_step
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.state import Best, load_state, save_state
 
@@ -40,6 +41,8 @@ class LogEntry:
     measured: Mapping[str, float] = field(default_factory=dict)  # the result of `measure`, if any
 
 
+@own_settings
+@torch.enable_grad()
 def train(
     model: nn.Module,
     loss_of: Callable[[Tensor], Tensor],
@@ -54,6 +57,9 @@ def train(
     progress: bool = True,
 ) -> list[LogEntry]:
     """Train a model in place, and leave it in evaluation mode.
+
+    Gradients are on and matrix products are as `config.precision` says, whatever the caller's
+    settings of torch; `measure` and `snapshot` see the library's settings too.
 
     Args:
         model: the model to train, on its current device.
@@ -75,8 +81,8 @@ def train(
         the best measurement, whether or not the training stopped early.
 
     Raises:
-        ValueError: if `config.early_stop` watches a number that is not measured, or if `resume` is
-            given without `state_path`.
+        ValueError: if `config.early_stop` watches a number that is not measured, if `resume` is
+            given without `state_path`, or if the model was made in torch's inference mode.
         CheckpointError: if the saved state belongs to another model, configuration or input.
         FloatingPointError: if a loss, a gradient or a trained weight is not finite; the message
             names the step. This is checked before a state is saved, so the saved state stays valid.
@@ -86,6 +92,11 @@ def train(
         raise ValueError(
             f"early_stop watches {config.early_stop.metric!r}, but nothing is measured: pass "
             "`measure`, or leave early_stop out"
+        )
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ValueError(
+            "the model was made in torch's inference mode, where nothing can be trained: make it "
+            "outside of torch.inference_mode(), or train a copy.deepcopy of it"
         )
     if resume and not state_path:
         raise ValueError("resume needs state_path, the file to continue from: pass it too")

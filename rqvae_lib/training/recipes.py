@@ -26,6 +26,7 @@ from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.seeding import seeded
+from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -34,6 +35,7 @@ from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, Trai
 from rqvae_lib.training.loop import LogEntry, train
 
 
+@own_settings
 def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     """Return an RQ-VAE with random weights and codebooks from k-means on the catalogue.
 
@@ -54,6 +56,7 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     return model.eval()
 
 
+@own_settings
 def train_rqvae(
     embeddings: Array | ItemVectors,
     config: RQVAEConfig | None = None,
@@ -169,6 +172,7 @@ def _rqvae_to_train(
     return model
 
 
+@own_settings
 def train_recommender(
     ids: SemanticIDs,
     histories: HistoryLists,
@@ -217,6 +221,7 @@ def train_recommender(
     return model, log
 
 
+@own_settings
 def train_sasrec(
     histories: HistoryLists,
     config: SASRecConfig,

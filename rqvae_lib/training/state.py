@@ -7,7 +7,6 @@ another configuration or other data.
 Seen at work in: chapter 00.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.tensor_files import (
     Card,
     CheckpointError,
@@ -83,6 +83,8 @@ def save_state(
         best: the best weights so far, if the training keeps them.
 
     Raises:
+        ValueError: if a tensor is not finite, or a setting is not JSON. An older state is then
+            unchanged.
         OSError: if the path cannot be written. An older state is then unchanged.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -140,7 +142,7 @@ def load_state(
             f"{path} does not exist, so there is nothing to resume: start a new training"
         )
     _, tensors, saved, card = load_checkpoint(path, ["training-state"])
-    settings = json.loads(json.dumps(settings))  # as if saved and read: tuples become lists
+    settings = plain_json(settings, "the settings")  # as if saved and read: tuples become lists
     differing = [name for name in settings if saved.get(name) != settings[name]]
     if differing:
         was = ", ".join(f"{name} was {_shown(saved.get(name))}" for name in differing)

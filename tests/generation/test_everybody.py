@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -192,6 +193,36 @@ def test_parts_of_an_unknown_run_are_never_taken(
     for resume in (False, True):
         with pytest.raises(ValueError, match=r"holds parts of a run, but no run\.json"):
             write(tmp_path / "all.csv", model, data, resume=resume)
+
+
+def test_a_damaged_part_is_named(
+    tmp_path: Path, model: Recommender, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, join = tmp_path / "all.parquet", everybody._Parts.join
+
+    def spoil_and_join(parts: everybody._Parts, schema: pa.Schema) -> int:
+        part = parts.folder / "000001.parquet"
+        part.write_bytes(part.read_bytes()[:-40])
+        return join(parts, schema)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(everybody._Parts, "join", spoil_and_join)
+        with pytest.raises(ValueError, match=r"/000001\.parquet is damaged .*: delete this file"):
+            write(path, model, data)
+    assert not path.exists()
+    (parts_of(path) / "000001.parquet").unlink()
+    write(path, model, data, resume=True)
+    write(tmp_path / "straight.parquet", model, data)
+    assert path.read_bytes() == (tmp_path / "straight.parquet").read_bytes()
+
+
+def test_numpy_settings_are_as_good_as_plain_ones(
+    tmp_path: Path, model: Recommender, data: Dataset
+) -> None:
+    write(tmp_path / "plain.csv", model, data, k=4, temperature=0.5, max_per_prefix=2)
+    numpy = {"k": np.int64(4), "temperature": np.float64(0.5), "max_per_prefix": np.int32(2)}
+    write(tmp_path / "numpy.csv", model, data, **numpy)
+    assert (tmp_path / "plain.csv").read_bytes() == (tmp_path / "numpy.csv").read_bytes()
 
 
 def test_a_strange_file_among_the_parts_stays_and_does_no_harm(

@@ -10,6 +10,7 @@ same weights as one that was never interrupted.
 """
 
 import argparse
+import hashlib
 import itertools
 import math
 import multiprocessing
@@ -24,22 +25,48 @@ from collections import Counter
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from rqvae_lib.checkpoints.bundle import bundle_versions, load_bundle
-from rqvae_lib.checkpoints.models import load_recommender, load_rqvae
+from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, load_sasrec
 from rqvae_lib.cli.main import main as main_of_the_library
+from rqvae_lib.generation.everybody import parts_of
 from rqvae_lib.io.tensor_files import load_checkpoint
 
 SAID = "said.txt"
 
+NEXT = ("pretrained", "movielens-small-2016-1k")  # the word of a command that changes, old and new
 PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import: once is enough
 # No more of each training than its states need: one every 1000 steps, one every 100, and the last.
 TRAININGS = {
     "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
     "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
+    "sasrec": "train-sasrec --steps 110 --batch-size 2",
+}
+# Commands that write one file, by its name, each in two ways: the old file's and the new one's.
+WRITERS = {
+    "ids.csv": ("inference-rqvae --tokenizer pretrained", NEXT),
+    "ids.parquet": ("inference-rqvae --tokenizer pretrained", NEXT),
+    **{
+        name: (f"export --format {shape} --tokenizer pretrained", NEXT)
+        for name, shape in {
+            "x.index.json": "index-json",
+            "merged_predictions_tensor.npy": "grid",
+            "catalogue.jsonl": "catalogue-jsonl",
+            "pid.parquet": "parquet",
+            "ids.bin": "records",
+            "tokens.txt": "tokens",
+        }.items()
+    },
+    "vectors.safetensors": (
+        "embed --interactions met.csv --items items.csv --model one",
+        ("one", "other"),
+    ),
 }
 SECONDS = 1200.0  # that a command may take on a very busy machine
 
@@ -71,7 +98,7 @@ def run(command: str, folder: Path) -> float:
 
 def unfinished(folder: Path) -> set[str]:
     """Return the names of the files that are being written, or were when a process was killed."""
-    return {name for name in os.listdir(folder) if ".unfinished-" in name}
+    return {name for _, _, names in os.walk(folder) for name in names if ".unfinished-" in name}
 
 
 def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Random) -> str:
@@ -109,8 +136,9 @@ def kill(command: str, folder: Path, into: Path, lasts: float, chance: random.Ra
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """Load a model by its own loader, which checks all of it, and return its weights."""
-    load = load_recommender if path.name.startswith("recommender") else load_rqvae
-    return load(path)[0].state_dict()
+    loaders = {"recommender": load_recommender, "sasrec": load_sasrec, "rqvae": load_rqvae}
+    model, _ = loaders[path.stem.split("-")[0]](path)
+    return model.state_dict()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -157,16 +185,19 @@ def kill_training(name: str, kills: int, place: Path, chance: random.Random) -> 
             return count
 
 
-def kill_export(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
-    """Kill the export of a table so many times; return how many of them came when."""
+def kill_writer(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill a command that writes one file so many times; return how many of them came when."""
     folder = place / name
     folder.mkdir()
-    command = f"inference-rqvae --output {name} --tokenizer movielens-small-2016-1k"
-    run(f"inference-rqvae --output {name} --tokenizer pretrained", folder)
+    write_tables(folder)
+    command, (old_word, new_word) = WRITERS[name]
+    command += f" --output {name}"
+    run(command, folder)
     old = (folder / name).read_bytes()
+    command = command.replace(old_word, new_word)
     lasts = run(command, folder)
     new = (folder / name).read_bytes()
-    assert old != new
+    assert old != new or name == "tokens.txt"  # whose codes are the same for both tokenizers
     count: Counter[str] = Counter()
     while count["writing"] + count["any"] < kills:
         (folder / name).write_bytes(old)
@@ -174,6 +205,76 @@ def kill_export(name: str, kills: int, place: Path, chance: random.Random) -> Co
         assert (folder / name).read_bytes() in (old, new), f"{folder / name} is neither"
     run(command, folder)
     assert (folder / name).read_bytes() == new
+    return count
+
+
+def write_tables(folder: Path) -> None:
+    """Write a small catalogue of one's own, and who met what."""
+    items = "".join(f"{n},Movie {n},Drama\n" for n in range(40))
+    (folder / "items.csv").write_text(f"item_id,title,genres\n{items}", "utf-8")
+    met = "".join(f"{n % 7},{n},{n}\n" for n in range(40))
+    (folder / "met.csv").write_text(f"user_id,item_id,timestamp\n{met}", "utf-8")
+
+
+class Encoder:
+    """Stands in for a sentence encoder, which takes many seconds to load."""
+
+    def __init__(self, model: str, **_: object) -> None:
+        self.model = model
+
+    def encode(self, texts: list[str], **_: object) -> torch.Tensor:
+        digests = [hashlib.sha256(f"{self.model} {text}".encode()).digest() for text in texts]
+        return torch.tensor([list(digest) for digest in digests]) / 256
+
+
+def kill_recommend_all(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill recommendations for everybody so many times; return how many of them came when."""
+    folder = place / name
+    folder.mkdir()
+    command = f"recommend --all --model pretrained --beams 10 --output {name}"
+    run(f"{command} --top 1", folder)
+    old = pd.read_parquet(folder / name)
+    (folder / name).rename(folder / "before")
+    lasts = run(f"{command} --top 5", folder)
+    new = pd.read_parquet(folder / name)
+    assert len(new) == 5 * len(old) > 0
+    count: Counter[str] = Counter()
+    while count["writing"] + count["any"] < kills:
+        shutil.copy(folder / "before", folder / name)
+        moment = resume = ""
+        while moment != "too late" and count["writing"] + count["any"] < kills:
+            moment = kill(f"{command} --top 5{resume}", folder, folder, lasts, chance)
+            count[moment] += 1
+            found = pd.read_parquet(folder / name)
+            assert found.equals(old) or found.equals(new), f"{folder / name} is neither"
+            # What was done is not lost: only with --resume does the next run go on from it.
+            resume = " --resume" if (parts_of(folder / name) / "run.json").exists() else ""
+        run(f"{command} --top 5{resume}", folder)
+        assert pd.read_parquet(folder / name).equals(new)
+        assert not parts_of(folder / name).exists()
+    return count
+
+
+def kill_bundle(name: str, kills: int, place: Path, chance: random.Random) -> Counter[str]:
+    """Kill the making of a bundle so many times; return how many of them came when."""
+    folder = place / name
+    folder.mkdir()
+    command = "bundle bundle --tokenizer pretrained --model pretrained"
+    lasts = run(command, folder)
+    whole = load_bundle(folder / "bundle")
+    count: Counter[str] = Counter()
+    while count["writing"] + count["any"] < kills:
+        shutil.rmtree(folder / "bundle", ignore_errors=True)
+        moment = ""
+        while moment != "too late" and count["writing"] + count["any"] < kills:
+            if bundle_versions(folder / "bundle"):  # killed after the last file was there
+                break
+            moment = kill(command, folder, folder, lasts, chance)
+            count[moment] += 1
+        if not bundle_versions(folder / "bundle"):
+            run(command, folder)  # nothing of the killed ones stands in the way
+        assert bundle_versions(folder / "bundle") == [1]
+        assert load_bundle(folder / "bundle").ids.sha256 == whole.ids.sha256
     return count
 
 
@@ -214,7 +315,9 @@ def kill_append(name: str, kills: int, place: Path, chance: random.Random) -> Co
 
 JOBS: dict[str, Callable[[str, int, Path, random.Random], Counter[str]]] = {
     **dict.fromkeys(TRAININGS, kill_training),
-    **dict.fromkeys(("ids.csv", "ids.parquet"), kill_export),
+    **dict.fromkeys(WRITERS, kill_writer),
+    "all.parquet": kill_recommend_all,
+    "bundle": kill_bundle,
     "append": kill_append,
 }
 
@@ -224,6 +327,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="in all")
     parser.add_argument("--seed", type=int, default=0)
     torch.set_num_threads(1)  # and so in the processes that are forked
+    fake: Any = ModuleType("sentence_transformers")
+    fake.SentenceTransformer = Encoder
+    sys.modules["sentence_transformers"] = fake  # likewise
     parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS)[::-1])
     chosen = parser.parse_args()
     chance, began = random.Random(chosen.seed), time.monotonic()

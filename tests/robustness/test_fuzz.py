@@ -48,7 +48,7 @@ def test_there_is_a_target_for_each_format() -> None:
     formats |= {"movielens_1m", "movielens_100k", "movielens_csv", "amazon", "zip", "npy"}
     formats |= {"own_csv", "own_parquet", "own_txt", "own_dat", "own_atomic"}
     formats |= {"own_json", "own_gzip", "own_zstd"}
-    formats |= {"published", "times", "bundle"}
+    formats |= {"published", "times", "bundle", "sasrec", "everybody"}
     formats |= {"ids_index_json", "ids_jsonl", "ids_lists_parquet"}
     formats |= {"ids_array", "ids_levels_csv"}
     assert {f"fuzz_{name}" for name in formats} <= {target.stem for target in TARGETS}

@@ -1,5 +1,6 @@
 """The training loop: how long, how fast, each step by hand, and what may look at it meanwhile."""
 
+import copy
 import dataclasses
 import math
 import shutil
@@ -576,3 +577,31 @@ def test_what_is_not_finite_gets_no_snapshot() -> None:
             snapshot=snapshots.append,
         )
     assert not snapshots
+
+
+# The caller's settings of torch (`tests.robustness.test_settings` has all of them)
+
+
+def test_training_turns_gradients_on_and_leaves_the_callers_setting() -> None:
+    plain, within = new_rqvae(), new_rqvae()
+    run(plain, config_of(3))
+    with torch.no_grad():
+        run(within, config_of(3))
+        assert not torch.is_grad_enabled()
+    assert_same(state_of(plain[0]), state_of(within[0]))
+
+
+def test_a_model_that_was_made_in_inference_mode_cannot_be_trained_but_its_copy_can() -> None:
+    class Made(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+
+    batches = RowBatches(torch.ones(8, 2), batch_size=4, seed=0)
+    with torch.inference_mode():
+        model = Made()
+        with pytest.raises(ValueError, match=r"^the model was made in torch's inference mode"):
+            train(model, lambda x: (x @ model.weight).sum(), batches, config_of(2), progress=False)
+    again = copy.deepcopy(model)
+    train(again, lambda x: (x @ again.weight).sum(), batches, config_of(2), progress=False)
+    assert not torch.equal(again.weight, torch.ones(2))

@@ -9,11 +9,16 @@ Derived in: chapter 05 and chapter 08.
 """
 
 import math
+import operator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, SupportsFloat, get_args
 
 Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 Precision = Literal["float32", "bfloat16"]
+LARGEST_SEED = 2**31 - 1
+REALS = ("learning_rate", "weight_decay", "max_grad_norm", "final_share")
+ENDING_AT_A_SHARE = ("cosine", "linear")
+COUNTS = ("num_steps", "batch_size", "log_every", "measure_every", "save_every")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class EarlyStop:
     """Stops a training when a measured number no longer improves, and keeps the best weights.
 
     Raises:
-        ValueError: if patience is below 1.
+        ValueError: if patience is below 1, or not a whole number.
     """
 
     metric: str  # one of the numbers that `measure` returns, by name
@@ -29,6 +34,7 @@ class EarlyStop:
     higher_is_better: bool  # False for a loss, for example
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "patience", whole("patience", self.patience))
         if self.patience < 1:
             raise ValueError(f"patience is {self.patience}; it must be at least 1")
 
@@ -38,8 +44,9 @@ class TrainingConfig:
     """How long, how fast and how carefully to train.
 
     Raises:
-        ValueError: if a number is outside its range, if the schedule or precision is unknown, or
-            unless exactly one of num_steps and num_epochs is given.
+        ValueError: if a number is outside its range or of another type, if the schedule or
+            precision is unknown, if a setting would change nothing, or unless exactly one of
+            num_steps and num_epochs is given.
     """
 
     batch_size: int  # examples per step
@@ -65,19 +72,36 @@ class TrainingConfig:
             raise ValueError(
                 f"num_steps is {self.num_steps} and num_epochs is {self.num_epochs}: give one"
             )
-        for name in ("num_steps", "batch_size", "log_every", "measure_every", "save_every"):
+        # Plain numbers: NumPy's cannot be saved as JSON.
+        for name in (*COUNTS, "warmup_steps", "seed"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name in (*REALS, "num_epochs"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _real(name, getattr(self, name)))
+        # JSON gives lists, and a resumed training compares tuples.
+        steps = tuple(whole("snapshot_steps", step) for step in self.snapshot_steps)
+        object.__setattr__(self, "snapshot_steps", steps)
+        for name in COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}; it must be 0 to {LARGEST_SEED}")
         if self.num_epochs is not None and not 0 < self.num_epochs < math.inf:
             raise ValueError(f"num_epochs is {self.num_epochs}; it must be finite and above 0")
-        names = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "final_share")
-        for name in names:
+        for name in (*REALS, "warmup_steps"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
         if self.final_share > 1:
             raise ValueError(f"final_share is {self.final_share}; it must be at most 1")
+        if self.final_share and self.schedule not in ENDING_AT_A_SHARE:
+            raise ValueError(
+                f"final_share is {self.final_share}, but a {self.schedule} schedule does not end "
+                f"at a share of the learning rate: leave it out, or choose "
+                f"{' or '.join(ENDING_AT_A_SHARE)}"
+            )
         if any(step < 1 for step in self.snapshot_steps):
             raise ValueError(f"snapshot_steps is {self.snapshot_steps}; each must be at least 1")
         for name, choices in (("schedule", Schedule), ("precision", Precision)):
@@ -85,8 +109,23 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
                 )
-        # JSON gives lists, and a resumed training compares tuples.
-        object.__setattr__(self, "snapshot_steps", tuple(self.snapshot_steps))
+
+    def check_snapshots(self, steps_per_epoch: int) -> None:
+        """Refuse snapshots after the last step.
+
+        Args:
+            steps_per_epoch: as `total_steps`.
+
+        Raises:
+            ValueError: if one of `snapshot_steps` comes later.
+        """
+        total = self.total_steps(steps_per_epoch)
+        late = [str(step) for step in self.snapshot_steps if step > total]
+        if late:
+            raise ValueError(
+                f"snapshot_steps (--snapshots) asks for step {', '.join(late)}, but the training "
+                f"has {total} steps: leave out what comes after the last"
+            )
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps of the training, at least 1.
@@ -116,6 +155,31 @@ class TrainingConfig:
             "constant": 1.0,
         }[self.schedule]
         return self.learning_rate * (self.final_share + (1 - self.final_share) * share)
+
+
+def whole(name: str, value: object) -> int:
+    """Return a whole number as Python's int, also NumPy's; refuse what is none.
+
+    Args:
+        name: of the setting, for the message.
+        value: what was given for it.
+
+    Raises:
+        ValueError: if it is not a whole number. True and False are none.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; expected a whole number") from None
+
+
+def _real(name: str, value: object) -> float:
+    """Return a number as it is, or Python's for one of NumPy's; refuse what is none."""
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        raise ValueError(f"{name} is {value!r}; expected a number")
+    return value if type(value) is int else float(value)
 
 
 RQVAE_STEPS = 2000

@@ -29,7 +29,7 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
-from rqvae_lib.training.loop import LogEntry, train
+from rqvae_lib.training.loop import LogEntry, check_training, train
 
 
 def new_rqvae(embeddings: Tensor, config: RQVAEConfig, *, seed: int) -> RQVAE:
@@ -63,6 +63,7 @@ def train_rqvae(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[RQVAE, list[LogEntry]]:
     """Train an RQ-VAE on a catalogue's embeddings.
@@ -84,15 +85,15 @@ def train_rqvae(
         snapshot: called with the number of steps and a copy of the model, on the CPU, after each of
             `training.snapshot_steps`.
         device: the device to train on.
-        state_path, resume, progress: as `training.loop.train`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log, with `TokenizerMetrics.worst()`.
 
     Raises:
         ValueError, CheckpointError, OSError, FloatingPointError: as `RQVAE.fit_to_data` and
-            `training.loop.train`. Also ValueError if the architecture has nothing to train, or is
-            not that of `start_from`.
+            `training.loop.train`. Also ValueError if the architecture has nothing to train or is not
+            that of `start_from`, or as `TrainingConfig.check_snapshots`.
     """
     vectors = embeddings if isinstance(embeddings, ItemVectors) else ItemVectors(embeddings)
     embeddings = vectors.tensor
@@ -106,12 +107,23 @@ def train_rqvae(
         "autoencoder_steps": "0" if start_from else str(autoencoder_steps),
         "start_from": tensors_sha256(*start_from.state_dict().values()) if start_from else "",
     }
+    training.check_snapshots(batches.steps_per_epoch)
+    check_training(
+        training,
+        batches,
+        snapshot=snapshot,
+        inputs=inputs,
+        state_path=state_path,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if starting and autoencoder_steps:
         alone = replace(
             training,
             num_steps=autoencoder_steps,
             num_epochs=None,
             schedule="constant",
+            final_share=0.0,
             snapshot_steps=(),
             early_stop=None,
         )
@@ -136,6 +148,7 @@ def train_rqvae(
         inputs=inputs,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model.to("cpu"), log
@@ -175,6 +188,7 @@ def train_recommender(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[Recommender, list[LogEntry]]:
     """Train a recommender over the IDs of a catalogue.
@@ -186,7 +200,7 @@ def train_recommender(
             `DecoderOnlyConfig`.
         training: steps, batch size, learning rate and seed.
         device: the device to train on.
-        state_path, resume, progress: as `training.loop.train`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log.
@@ -208,6 +222,7 @@ def train_recommender(
         device=device,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model, log
@@ -221,6 +236,7 @@ def train_sasrec(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[SASRec, list[LogEntry]]:
     """Train a SASRec.
@@ -228,7 +244,7 @@ def train_sasrec(
     Args:
         histories: the training histories, a split's `train`.
         config: the architecture, and the size of the catalogue.
-        training, device, state_path, resume, progress: as `train_recommender`.
+        training, device, state_path, resume, overwrite, progress: as `train_recommender`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log.
@@ -248,6 +264,7 @@ def train_sasrec(
         device=device,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model, log
@@ -262,12 +279,14 @@ def _train_on(
     device: str,
     state_path: str | Path | None,
     resume: bool,
+    overwrite: bool,
     progress: bool,
 ) -> list[LogEntry]:
     """Train a model of histories on a device, in place, and leave it in evaluation mode on the CPU.
 
     Args:
-        histories, training, device, state_path, resume, progress: as `train_recommender`.
+        histories, training, device: as `train_recommender`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
         model: the model to train.
         inputs: what identifies the training data, apart from the histories.
     """
@@ -290,6 +309,7 @@ def _train_on(
         },
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     model.to("cpu")

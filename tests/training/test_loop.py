@@ -124,7 +124,8 @@ def test_schedules_by_hand() -> None:
         "inverse-sqrt": [0.7155417528, 0.6531972647, 0.5059644256, 0.4276179871],  # √(4 / step)
     }
     for schedule, rates in expected.items():
-        changed = dataclasses.replace(config, schedule=schedule)
+        share = 0.25 if schedule in ("cosine", "linear") else 0.0  # the others do not have it
+        changed = dataclasses.replace(config, schedule=schedule, final_share=share)
         warming = [changed.rate_at(step, 14) for step in range(4)]
         assert warming == pytest.approx([0.2, 0.4, 0.6, 0.8])
         assert [changed.rate_at(s, 14) for s in (4, 5, 9, 13)] == pytest.approx(rates), schedule
@@ -134,7 +135,9 @@ def test_schedules_by_hand() -> None:
         to_zero = dataclasses.replace(config, schedule=schedule, final_share=0.0)
         assert to_zero.rate_at(9, 14) == pytest.approx(0.4)  # half-way
         assert to_zero.rate_at(14, 14) == pytest.approx(0.0)
-    endless = dataclasses.replace(config, schedule="inverse-sqrt", warmup_steps=0)
+    endless = dataclasses.replace(
+        config, schedule="inverse-sqrt", warmup_steps=0, final_share=0.0
+    )
     assert [endless.rate_at(step, 14) for step in (3, 99)] == pytest.approx([0.4, 0.08])
 
 
@@ -193,7 +196,8 @@ def test_either_steps_or_epochs_must_be_given() -> None:
         *((name, -1) for name in ("measure_every", "save_every", "learning_rate", "weight_decay")),
         *((name, math.nan) for name in ("learning_rate", "weight_decay", "final_share")),
         *((name, math.inf) for name in ("learning_rate", "max_grad_norm")),
-        *((name, -0.1) for name in ("warmup_steps", "max_grad_norm", "final_share")),
+        *((name, -0.1) for name in ("max_grad_norm", "final_share")),
+        ("warmup_steps", -1),
         *(("num_epochs", value) for value in (0, -1, math.nan, math.inf)),
         ("schedule", "triangle"),
         ("precision", "float16"),

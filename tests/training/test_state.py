@@ -126,9 +126,11 @@ def test_states_are_saved_when_they_should_be(path: Path) -> None:
     interrupted(new_decoder(), 4, config_of(save_every=5), state_path=path)
     assert not path.exists()
     for bad_step, saved_at in ((5, 5), (9, 5), (12, 10)):
-        interrupted(new_decoder(), bad_step, config_of(save_every=5), state_path=path)
+        interrupted(
+            new_decoder(), bad_step, config_of(save_every=5), state_path=path, overwrite=True
+        )
         assert load_checkpoint(path, ["training-state"]).card["step"] == saved_at
-    run(new_decoder(), config_of(num_steps=13, save_every=5), state_path=path)
+    run(new_decoder(), config_of(num_steps=13, save_every=5), state_path=path, overwrite=True)
     assert load_checkpoint(path, ["training-state"]).card["step"] == 13
 
 
@@ -199,7 +201,9 @@ def test_the_best_measurement_is_in_the_file(path: Path) -> None:
         snapshot=lambda step: weights.update({step: state_of(training[0])}),
     )  # fmt: skip
     _, tensors, _, card = load_checkpoint(path, ["training-state"])
-    assert card == {"step": 6, "averaged": [0, 1], "best_value": 5.0, "best_step": 4}
+    assert card == {
+        "step": 6, "total": 20, "averaged": [0, 1], "best_value": 5.0, "best_step": 4
+    }  # fmt: skip
     parts = {
         part: {
             k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")
@@ -241,7 +245,11 @@ def test_a_training_that_stopped_early_is_only_loaded(path: Path) -> None:
     ],
 )
 def test_another_configuration_is_refused(path: Path, name: str, value: Any) -> None:
-    given = {"state_path": path, "measure": lambda: {"loss": 1.0}}
+    given = {
+        "state_path": path,
+        "measure": lambda: {"loss": 1.0},
+        "snapshot": lambda step: None,
+    }
     run(new_decoder(), config_of(num_steps=5), **given)
     training = new_decoder()
     before = state_of(training[0])

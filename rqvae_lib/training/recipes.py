@@ -92,8 +92,8 @@ def train_rqvae(
 
     Raises:
         ValueError, CheckpointError, OSError, FloatingPointError: as `RQVAE.fit_to_data` and
-            `training.loop.train`. Also ValueError if the architecture has nothing to train or is not
-            that of `start_from`, or as `TrainingConfig.check_snapshots`.
+            `training.loop.train`. Also ValueError if the architecture has nothing to train or is
+            not that of `start_from`, or as `TrainingConfig.check_snapshots`.
     """
     vectors = embeddings if isinstance(embeddings, ItemVectors) else ItemVectors(embeddings)
     embeddings = vectors.tensor

@@ -81,7 +81,7 @@ def test_first_the_autoencoder_then_kmeans_then_all_together(
     model, log = train_rqvae(x, config, training, autoencoder_steps=20, progress=False)
     by_hand = new_rqvae(x, config, seed=3)
     batches = RowBatches(x, batch_size=16, seed=3)
-    alone = dataclasses.replace(training, num_steps=20, num_epochs=None, schedule="constant")
+    alone = dataclasses.replace(training, num_steps=20, num_epochs=None, schedule="constant", final_share=0.0)
     train(by_hand, by_hand.autoencoder_loss, batches, alone, progress=False)
     by_hand.init_codebooks(x, generator=seeded())
     by_hand_log = train(

@@ -11,7 +11,14 @@ import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import RECOMMENDER_FILE, RQVAE_FILE, Embeddings, Tokenizer
-from rqvae_lib.cli.outputs import OutputFile, Writes, checkpoint_of, is_id_table, writes
+from rqvae_lib.cli.outputs import (
+    OutputFile,
+    Writes,
+    checkpoint_of,
+    described_as,
+    is_id_table,
+    writes,
+)
 
 BundleFolder = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)
@@ -36,7 +43,7 @@ def outputs_of_version(folder: Path, version: int, reads: tuple[Path, ...] = ())
         (files.RECOMMENDER, checkpoint_of(*CONFIGS)),
         (files.IDS, is_id_table),
         (files.ITEMS, is_table_of_items),
-        (files.MANIFEST, lambda _: True),  # of a bundle, which is refused by itself
+        (files.MANIFEST, described_as(files.FORMAT)),
     )
     what = "a file of an unfinished bundle"
     return Writes(

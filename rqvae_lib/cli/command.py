@@ -3,6 +3,7 @@
 Used by: `rqvae_lib.cli.main`, for all commands.
 """
 
+import math
 from typing import Any
 
 import typer
@@ -10,7 +11,9 @@ from typer.core import TyperCommand
 
 from rqvae_lib.cli.conflicts import check_options
 from rqvae_lib.cli.outputs import check_outputs
+from rqvae_lib.training.config import LARGEST_SEED
 
+LARGEST_NUMBER = LARGEST_SEED  # of any option: more would not fit into 32 bits
 MAY_BE_EMPTY = ("history",)  # that of somebody who had nothing yet
 
 
@@ -18,8 +21,11 @@ class Command(TyperCommand):
     """A command whose options and outputs are checked before it begins."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; refuse empty ones, which would stand for the working folder."""
+        """Parse the arguments; refuse empty ones, as a path the working folder, and NULs."""
         if not ctx.resilient_parsing:
+            for argument in args:
+                if "\0" in argument:
+                    raise ValueError(f"{argument!r} holds a NUL character: leave that out")
             given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             for parameter in self.params:
                 value = given.get(parameter.name)
@@ -32,9 +38,20 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Check what was given, and run the command."""
-        check_options(self.callback, ctx.params, all_typed(ctx))
+        typed = all_typed(ctx)
+        for name, option in typed.items():
+            _check_number(option, ctx.params.get(name))
+        check_options(self.callback, ctx.params, typed)
         check_outputs(self.callback, ctx.params)
         return super().invoke(ctx)
+
+
+def _check_number(option: str, value: object) -> None:
+    """Refuse numbers that none of the options can mean, whatever its own range is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{option} is {value}; expected a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise ValueError(f"{option} is {value}; it must be at most {LARGEST_NUMBER}")
 
 
 def all_typed(context: typer.Context) -> dict[str, str]:

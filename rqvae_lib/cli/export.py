@@ -86,7 +86,7 @@ RULES = (
     Useless(
         ("keys",),
         lambda given: given["format"] in ("tokens", "grid"),
-        "{format} names no items",
+        "a file of {format} names no items",
     ),
 )
 

@@ -207,6 +207,17 @@ def is_id_table(path: Path) -> bool:
         return False
 
 
+def described_as(format: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a JSON file says that it has a format of ours."""
+
+    def is_described(path: Path) -> bool:
+        with path.open("rb") as file:
+            beginning = file.read(2**12).decode("utf-8", "replace")
+        return f'"format": "{format}"' in beginning
+
+    return is_described
+
+
 def table_beginning(*columns: str) -> Callable[[Path], bool]:
     """Return a function that tells whether a .csv file begins with these columns."""
 
@@ -248,6 +259,8 @@ def _linked(path: Path) -> Path:
     """Return a new name of a file, or a copy of it where there are no hard links."""
     for number in range(1, 100_000):
         spare = path.with_name(f"{path.stem}-old-{number}{path.suffix}")
+        if spare.exists():
+            continue
         try:
             os.link(path, spare)
         except FileExistsError:

@@ -15,8 +15,8 @@ import typer
 
 from rqvae_lib.cli.conflicts import OneOf, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model
-from rqvae_lib.cli.outputs import OutputFile, Writes, writes
+from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model, number
+from rqvae_lib.cli.outputs import OutputFile, Writes, described_as, writes
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rqvae_lib.models.base import Recommender
 
 
-RUN_FILE = "run.json"  # in the folder of the parts
 # What is about the interactions, and not about the items.
 OF_INTERACTIONS = (
     *("columns", "separator", "header", "time_unit", "repeats"),
@@ -84,14 +83,17 @@ Bundled = Annotated[
 ]
 Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")]
 Beams = Annotated[
-    int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
+    int,
+    typer.Option(
+        min=1, help="Prefixes kept per level, at least as many as --top; more is closer to exact."
+    ),
 ]
 Genres = Annotated[
     list[str] | None,
     typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
 ]
 Temperature = Annotated[
-    float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
+    float, number("Below 1 the likeliest codes count for more, above 1 for less.", above=0)
 ]
 MaxPerPrefix = Annotated[
     int | None,
@@ -105,14 +107,24 @@ def _for_one(given: Mapping[str, Any]) -> bool:
     return not given["all_users"] and given["users"] is None
 
 
+PRINTED = "what is recommended to one user is printed, and only --all and --users write a file"
+WRITTEN = "--all and --users write a file, and only --user and --history print JSON"
 RULES = (
     OneOf(
         ("user", "history", "all_users", "users"),
         required=True,
         said="either --user ID, --history ID,ID,…, --all or --users FILE",
     ),
-    Useless(("output", "resume", "force"), _for_one, "nothing is written for one user"),
-    Useless(("as_json",), lambda given: not _for_one(given), "--all and --users write a file"),
+    Useless(
+        ("output", "resume", "force"),
+        _for_one,
+        "what is recommended to one user is printed, and only --all and --users write a file",
+    ),
+    Useless(
+        ("as_json",),
+        lambda given: not _for_one(given),
+        "--all and --users write a file, and only --user and --history print JSON",
+    ),
     Useless(
         ("model", "items", "dataset_name"),
         lambda given: given["bundle"] is not None,
@@ -131,7 +143,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 
     if _for_one(given):
         return Writes(())
-    from rqvae_lib.generation.everybody import check_output, is_output, parts_of
+    from rqvae_lib.generation.everybody import FORMAT, RUN_FILE, check_output, is_output, parts_of
 
     output = given["output"]
     if output is None:
@@ -142,7 +154,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
     check_output(output)
     known = given["model"] or given["bundle"]
     found = [] if known else found_in(RECOMMENDER_FILE, output.parent)
-    run = OutputFile(parts_of(output) / RUN_FILE, "a run that can be resumed", lambda _: True)
+    run = OutputFile(parts_of(output) / RUN_FILE, "the run of its parts", described_as(FORMAT))
     table = OutputFile(output, "a table of recommendations", is_output)
     return Writes((table, run), (parts_of(output),), tuple(found))
 

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("quick")
         (["train-rqvae", "--snapshots", "0.5"], "--snapshots is '0.5'"),
         (["train-rqvae", "--snapshots", 5, "--steps", 4], "but the training has 4 steps"),
         (["train-rqvae", "--snapshots", 36, "--epochs", 1], "but the training has 35 steps"),
-        (["train-rqvae", "--steps", 3, "--epochs", 0], "--steps or --epochs, not both"),
+        (["train-rqvae", "--steps", 3, "--epochs", 1], "--steps or --epochs, not both"),
         (["train-rqvae", "--start-from", "file"], "file is not a checkpoint"),
         (["train-rqvae", "--output", "file/folder"], "file"),
         (["compare-tokenizers", "--output", "file/table.csv"], "file"),

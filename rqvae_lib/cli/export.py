@@ -71,9 +71,8 @@ BeginEnd = Annotated[
 
 def _not_for(options: tuple[str, ...], *formats: config.Format) -> Useless:
     """Return the rule that options are only for some formats."""
-    return Useless(
-        options, lambda given: given["format"] not in formats, "{format} has no such choice"
-    )
+    why = f"this choice is only for {' and '.join(formats)}, and not for {{format}}"
+    return Useless(options, lambda given: given["format"] not in formats, why)
 
 
 RULES = (

@@ -16,7 +16,16 @@ from typer.core import TyperCommand
 from rqvae_lib.cli.outputs import RULE
 from rqvae_lib.io.locks import LOCK_FILE
 from tests.cli.running import fails, run
-from tests.cli.walking import CALLS, COMMANDS, WRITING, outputs_of, prepare, takes_text, words_of
+from tests.cli.walking import (
+    CALLS,
+    COMMANDS,
+    WRITING,
+    outputs_of,
+    prepare,
+    refusal,
+    takes_text,
+    words_of,
+)
 from tests.helpers import ROOT
 
 MINE = "user's own, not to be lost\n"
@@ -91,7 +100,8 @@ def test_an_output_that_is_an_input_is_refused(command: str, folder: Path) -> No
         words = words_of(command)
         if option == "--items" in words:
             words = words[: words.index("--items")]
-        said = fails(*words, option, str(mine), *force, folder=folder)
+        said = refusal([*words, option, str(mine), *force])
+        assert said is not None, (words, option)
         assert everything(folder) == before
         # Some options cannot go with the call, and are refused for that.
         other = re.search("leave|pass|expected numbers", said)

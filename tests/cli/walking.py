@@ -31,6 +31,7 @@ CALLS: dict[str, str] = {
     "bundle": "catalogue-to-be",
     "append": "catalogue --items items.csv",
 }
+VISIBLE = [name for name, command in COMMANDS.items() if not command.hidden]
 WRITING = [name for name, command in COMMANDS.items() if hasattr(command.callback, "outputs")]
 
 
@@ -43,6 +44,20 @@ def prepare(folder: Path) -> None:
 
 def words_of(command: str) -> list[str]:
     return [command, *shlex.split(CALLS[command])]
+
+
+def refusal(words: list[str]) -> str | None:
+    """Return with which sentence a call is refused, or None: as `main` does it, but faster."""
+    name, *arguments = words
+    try:
+        COMMANDS[name].main(arguments, prog_name="rqvae-lib", standalone_mode=False)
+    except (ValueError, OSError) as error:
+        return str(error)
+    except Exception as error:
+        if getattr(error, "exit_code", None) != 2:  # that of wrong usage
+            raise
+        return str(error)
+    return None
 
 
 def given_by(words: list[str]) -> dict[str, Any]:
@@ -67,12 +82,12 @@ def takes_text(command: str) -> list[str]:
             continue
         if parameter.name in callback.output_options:
             continue
-        kinds = _kinds(hints[parameter.name])
+        kinds = kinds_in(hints[parameter.name])
         if kinds & {str, Path}:
             found.append(parameter.opts[0])
     return found
 
 
-def _kinds(hint: Any) -> set[Any]:
+def kinds_in(hint: Any) -> set[Any]:
     inside = get_args(hint)
-    return {hint} if not inside else set().union(*(_kinds(one) for one in inside))
+    return {hint} if not inside else set().union(*(kinds_in(one) for one in inside))

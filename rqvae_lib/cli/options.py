@@ -33,23 +33,27 @@ def number(
     help: str,
     *,
     min: float | None = None,
+    max: float | None = None,
     above: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """Return an option for a number whose range does not contain its ends, which typer has not.
+    """Return an option for a number, with its range in the help. Typer's have no open ranges.
 
     Args:
         help: what the option does; the range is added to it.
-        min: the smallest number.
+        min, max: the smallest and the largest number.
         above, below: numbers that it must not reach.
     """
     low = [f"at least {min:g}"] if min is not None else []
     low += [f"above {above:g}"] if above is not None else []
-    words = " and ".join([*low, *([f"below {below:g}"] if below is not None else [])])
+    high = [f"at most {max:g}"] if max is not None else []
+    high += [f"below {below:g}"] if below is not None else []
+    words = " and ".join([*low, *high])
 
     def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
         if value is not None and (
             (min is not None and not value >= min)
+            or (max is not None and not value <= max)
             or (above is not None and not value > above)
             or (below is not None and not value < below)
         ):

@@ -17,7 +17,7 @@ from rqvae_lib.cli.conflicts import OneOf, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model, number
 from rqvae_lib.cli.outputs import OutputFile, Writes, described_as, writes
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE, TEMPERATURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,12 @@ Genres = Annotated[
     typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
 ]
 Temperature = Annotated[
-    float, number("Below 1 the likeliest codes count for more, above 1 for less.", above=0)
+    float,
+    number(
+        "Below 1 the likeliest codes count for more, above 1 for less.",
+        min=TEMPERATURES[0],
+        max=TEMPERATURES[1],
+    ),
 ]
 MaxPerPrefix = Annotated[
     int | None,

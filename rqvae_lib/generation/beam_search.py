@@ -20,13 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE, TEMPERATURES
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.semantic_ids.trie import Trie
-
-# Divided by less, scores may overflow float32; divided by more, they differ by less than their
-# rounding. The lowest temperature is already as greedy as any lower one.
-TEMPERATURES = (1e-6, 1e6)
 
 
 class Recommendations(NamedTuple):

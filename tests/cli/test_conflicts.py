@@ -160,7 +160,10 @@ CONFLICTS = [
     ("recommend", "pass either --user ID, --history ID,ID,…, --all or --users FILE"),
     ("recommend --user 1 --history 1", "and only one of them"),
     ("recommend --user 1 --top 10 --beams 5", "k is 10 and beams is 5"),
-    ("recommend --user 1 --temperature 0", "--temperature is 0; it must be above 0"),
+    (
+        "recommend --user 1 --temperature 0",
+        "--temperature is 0; it must be at least 1e-06",
+    ),
     ("recommend --user 1 --temperature nan", "--temperature is nan"),
     ("recommend --user 1 --max-per-prefix 2 --top 50", "50 items need more than 50 beams"),
     ("recommend --user 1 --max-per-prefix 2 --beams 10", "10 items need more than 10 beams"),

@@ -67,7 +67,7 @@ def test_an_empty_value_is_refused(command: str) -> None:
                 words = [*words_of(command), typed(option, "") if is_option else ""]
                 assert "is empty: leave it out" in refused(words), words
                 tried += 1
-    assert tried > 4
+    assert tried > 3
 
 
 # The range that an option has is the range that the library takes.
@@ -96,7 +96,7 @@ LIBRARY_TAKES_ELSEWHERE = {  # with what else is given
 }
 PROBES = {
     int: [-1, 0, 1, 2, 2**31 - 1],
-    float: [-1.0, -1e-9, 0.0, 1e-9, 0.5, 1 - 1e-9, 1.0, 1.5],
+    float: [-1.0, -1e-9, 0.0, 1e-9, 1e-6, 0.5, 1 - 1e-9, 1.0, 1.5, 1e6, 2e6],
 }
 
 
@@ -127,7 +127,7 @@ def test_the_open_ends_of_ranges_are_in_the_help() -> None:
         ("train-sasrec", "dropout", "(at least 0 and below 1)"),
         ("train-recommender", "embedding_dropout", "(at least 0 and below 1)"),
         ("train-rqvae", "epochs", "(above 0)"),
-        ("recommend", "temperature", "(above 0)"),
+        ("recommend", "temperature", "(at least 1e-06 and at most 1e+06)"),
     ):
         (option,) = [one for one in COMMANDS[command].params if one.name == name]
         assert option.help.endswith(said)

@@ -1,6 +1,7 @@
 """The training loop: how long, how fast, each step by hand, and what may look at it meanwhile."""
 
 import dataclasses
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -135,9 +137,7 @@ def test_schedules_by_hand() -> None:
         to_zero = dataclasses.replace(config, schedule=schedule, final_share=0.0)
         assert to_zero.rate_at(9, 14) == pytest.approx(0.4)  # half-way
         assert to_zero.rate_at(14, 14) == pytest.approx(0.0)
-    endless = dataclasses.replace(
-        config, schedule="inverse-sqrt", warmup_steps=0, final_share=0.0
-    )
+    endless = dataclasses.replace(config, schedule="inverse-sqrt", warmup_steps=0, final_share=0.0)
     assert [endless.rate_at(step, 14) for step in (3, 99)] == pytest.approx([0.4, 0.08])
 
 
@@ -580,3 +580,42 @@ def test_what_is_not_finite_gets_no_snapshot() -> None:
             snapshot=snapshots.append,
         )
     assert not snapshots
+
+
+def test_numbers_of_numpy_are_python_numbers_so_that_a_state_can_be_saved(tmp_path: Path) -> None:
+    config = TrainingConfig(
+        num_steps=np.int64(3), batch_size=np.int32(4), learning_rate=np.float32(0.5),
+        seed=np.uint8(7), snapshot_steps=np.array([1, 2]), weight_decay=0,
+        early_stop=EarlyStop("loss", np.int64(2), higher_is_better=False),
+    )  # fmt: skip
+    assert config == TrainingConfig(
+        num_steps=3, batch_size=4, learning_rate=0.5, seed=7, snapshot_steps=(1, 2), weight_decay=0,
+        early_stop=EarlyStop("loss", 2, higher_is_better=False),
+    )  # fmt: skip
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["snapshot_steps"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (name, value)
+            for name in ("num_steps", "batch_size", "seed")
+            for value in (2.0, "2", True)
+        ),
+        *(("learning_rate", value) for value in ("0.1", True, [0.1])),
+        *(("seed", value) for value in (-1, 2**31)),
+        ("snapshot_steps", (1.5,)),
+        ("num_epochs", "1"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
+    given = {"batch_size": 1, **({} if name == "num_epochs" else {"num_steps": 1}), name: value}
+    with pytest.raises(ValueError, match=f"^{name} is "):
+        TrainingConfig(**given)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "inverse-sqrt"])
+def test_a_final_share_is_refused_where_there_is_none(schedule: str) -> None:
+    with pytest.raises(ValueError, match=r"final_share is 0\.1, but a "):
+        config_of(schedule=schedule, final_share=0.1)

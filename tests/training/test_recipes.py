@@ -81,7 +81,9 @@ def test_first_the_autoencoder_then_kmeans_then_all_together(
     model, log = train_rqvae(x, config, training, autoencoder_steps=20, progress=False)
     by_hand = new_rqvae(x, config, seed=3)
     batches = RowBatches(x, batch_size=16, seed=3)
-    alone = dataclasses.replace(training, num_steps=20, num_epochs=None, schedule="constant", final_share=0.0)
+    alone = dataclasses.replace(
+        training, num_steps=20, num_epochs=None, schedule="constant", final_share=0.0
+    )
     train(by_hand, by_hand.autoencoder_loss, batches, alone, progress=False)
     by_hand.init_codebooks(x, generator=seeded())
     by_hand_log = train(
@@ -162,9 +164,7 @@ def test_snapshots_are_copies_of_the_model_at_their_steps() -> None:
     model = trained(CONFIG, training, snapshot=lambda step, model: snapshots.update({step: model}))
     assert list(snapshots) == [7, 30]
     for step, snapshot in snapshots.items():
-        shorter = trained(
-            CONFIG, dataclasses.replace(training, num_steps=step, snapshot_steps=())
-        )
+        shorter = trained(CONFIG, dataclasses.replace(training, num_steps=step, snapshot_steps=()))
         assert_same(snapshot, shorter)
         assert not snapshot.training
     assert_same(snapshots[30], model)
@@ -215,6 +215,7 @@ def test_a_training_is_resumed_after_its_autoencoder_steps(tmp_path: Path) -> No
 
     with pytest.raises(Interrupted):
         trained(CONFIG, training, state_path=path, snapshot=stop)
+
     def ignore(step: int, model: RQVAE) -> None:
         pass
 
@@ -226,9 +227,7 @@ def test_a_training_is_resumed_after_its_autoencoder_steps(tmp_path: Path) -> No
         ({"start_from": start}, "start_from was"),
     ):
         with pytest.raises(CheckpointError, match=name):
-            trained(
-                CONFIG, training, state_path=path, resume=True, snapshot=ignore, **refused
-            )
+            trained(CONFIG, training, state_path=path, resume=True, snapshot=ignore, **refused)
     with pytest.raises(CheckpointError, match="embeddings was"):
         train_rqvae(
             embeddings(seed=1), CONFIG, training,

@@ -231,7 +231,7 @@ def test_a_training_is_resumed_after_its_autoencoder_steps(tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match="embeddings was"):
         train_rqvae(
             embeddings(seed=1), CONFIG, training,
-            autoencoder_steps=20, state_path=path, resume=True, progress=False,
+            autoencoder_steps=20, state_path=path, resume=True, snapshot=ignore, progress=False,
         )  # fmt: skip
     with pytest.raises(CheckpointError, match=r"model was RQVAEConfig.*dead_after=2.*dead_after=3"):
         trained(

@@ -38,7 +38,8 @@ SAID = "said.txt"
 PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import: once is enough
 # No more of each training than its states need: one every 1000 steps, one every 100, and the last.
 TRAININGS = {
-    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010 --force",
+    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --force "
+    "--snapshots 400,1010",
     "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained --force",
 }
 SECONDS = 1200.0  # that a command may take on a very busy machine

@@ -3,13 +3,15 @@
 Seen at work in: chapter 13.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rqvae_lib.cli.bundle import BundleFolder
+from rqvae_lib.cli.bundle import BundleFolder, outputs_of_version
 from rqvae_lib.cli.data_options import Columns, Header, Separator, parse_columns
+from rqvae_lib.cli.outputs import Writes, writes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +24,15 @@ PROBES = 64  # old items that are encoded again, to know the encoder by its code
 ALIKE = 0.9  # share of them that must get their first code again
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.checkpoints.bundle import bundle_versions
+
+    folder = given["bundle"]
+    versions = bundle_versions(folder)
+    return outputs_of_version(folder, max(versions) + 1) if versions else Writes(())
+
+
+@writes(_outputs, "bundle")
 def append_command(
     bundle: BundleFolder,
     items: Annotated[
@@ -54,11 +65,14 @@ def append_command(
     """
     from rqvae_lib.checkpoints.append import append_items, check_content, read_arrivals
     from rqvae_lib.checkpoints.bundle import load_bundle, write_bundle
+    from rqvae_lib.io.locks import only_process_in
 
     if embeddings is not None:
         with embeddings.open("rb"):  # what is not there is the system's own error
             pass
     before = load_bundle(bundle)
+    with only_process_in(bundle):  # else it would be found out at the end
+        pass
     check_content(before.tokenizer_card)
     theirs = parse_columns(columns)
     arrivals = read_arrivals(items, before, columns=theirs, separator=separator, header=header)

@@ -3,20 +3,66 @@
 Seen at work in: chapter 13.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.options import RECOMMENDER_FILE, Embeddings, Tokenizer
+from rqvae_lib.cli.options import RECOMMENDER_FILE, RQVAE_FILE, Embeddings, Tokenizer
+from rqvae_lib.cli.outputs import (
+    OutputFile,
+    Writes,
+    checkpoint_of,
+    described_as,
+    is_id_table,
+    writes,
+)
 
 BundleFolder = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)
 ]
 
 
+def outputs_of_version(folder: Path, version: int, reads: tuple[Path, ...] = ()) -> Writes:
+    """Return the files of a version of a bundle. A killed process may have left some of them."""
+    from rqvae_lib.checkpoints import bundle as files
+    from rqvae_lib.models.configs import CONFIGS
+    from rqvae_lib.semantic_ids.column_files import columns_of
+
+    def is_table_of_items(path: Path) -> bool:
+        try:
+            return files.ERROR in columns_of(path)
+        except ValueError:
+            return False
+
+    place = files.version_folder(folder, version)
+    listed = (
+        (files.TOKENIZER, checkpoint_of("rqvae")),
+        (files.RECOMMENDER, checkpoint_of(*CONFIGS)),
+        (files.IDS, is_id_table),
+        (files.ITEMS, is_table_of_items),
+        (files.MANIFEST, described_as(files.FORMAT)),
+    )
+    what = "a file of an unfinished bundle"
+    return Writes(
+        tuple(OutputFile(place / name, what, is_own) for name, is_own in listed), (), reads
+    )
+
+
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import found_in
+
+    found = [
+        *([] if given["tokenizer"] else found_in(RQVAE_FILE, None)),
+        *([] if given["model"] else found_in(RECOMMENDER_FILE, None)),
+    ]
+    return outputs_of_version(given["bundle"], 1, tuple(found))
+
+
 @takes_data
+@writes(_outputs, "bundle")
 def bundle_command(
     bundle: BundleFolder,
     data: DataOptions = EMBEDDED_DATA,
@@ -41,12 +87,15 @@ def bundle_command(
     from rqvae_lib.cli.catalogue import find_tokenizer, vectors_for
     from rqvae_lib.cli.common import choose, shipped
     from rqvae_lib.embeddings.text import encoder_of
+    from rqvae_lib.io.locks import only_process_in
 
     if bundle_versions(bundle):
         raise ValueError(
             f"{bundle} holds a bundle already: add items to it with rqvae-lib append, or name a "
             "new folder"
         )
+    with only_process_in(bundle):  # else it would be found out at the end
+        pass
     found = find_tokenizer(tokenizer, embeddings)
     if found is None:
         raise ValueError(
@@ -54,7 +103,7 @@ def bundle_command(
             "(--residual-kmeans needs no training), or name a checkpoint"
         )
     recommender, card = None, None
-    chosen = choose(model, RECOMMENDER_FILE)
+    chosen = choose(model, RECOMMENDER_FILE, "--model")
     if chosen != "none":
         recommender, card = load_recommender(shipped(chosen))
     dataset = data.load()

@@ -4,13 +4,13 @@ Seen at work in: chapter 00.
 """
 
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import typer
 
 from rqvae_lib.checkpoints.cards import check_data, check_items, check_text, said_by
-from rqvae_lib.checkpoints.models import load_rqvae
-from rqvae_lib.cli.common import check_embeddings, choose, shipped
+from rqvae_lib.checkpoints.models import find_checkpoint, load_rqvae
+from rqvae_lib.cli.common import check_embeddings, choose, origin_of, say_vectors, shipped
 from rqvae_lib.cli.options import RQVAE_FILE
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import DEFAULT_CONTENT, Content, SplitName
@@ -34,13 +34,17 @@ class Tokenizer(NamedTuple):
 
 
 def find_tokenizer(
-    given: str | None, embeddings: Path | None, split: SplitName | None = None
+    given: str | None,
+    embeddings: Path | None,
+    split: SplitName | None = None,
+    folder: Path | None = None,
 ) -> Tokenizer | None:
     """Load the tokenizer that an option names; refuse what contradicts its card.
 
     No dataset is needed for that, so this comes before one is opened. A tokenizer that has seen
     who chose what keeps to the split that it saw: if a model is trained on another (`split`), it is
-    refused, since it may know what that one holds out.
+    refused, since it may know what that one holds out. If nothing is named, a tokenizer that was
+    trained in the command's output `folder` comes first.
 
     Returns:
         None for 'random', which is made of the dataset's own items.
@@ -48,7 +52,7 @@ def find_tokenizer(
     if given == "random":
         check_embeddings(embeddings, DEFAULT_CONTENT)
         return None
-    name = choose(given, RQVAE_FILE)
+    name = choose(given, RQVAE_FILE, "--tokenizer", folder)
     model, card = load_rqvae(shipped(name))
     content = cast(Content, said_by(card, "content", name))
     check_embeddings(embeddings, content)
@@ -66,6 +70,19 @@ def find_tokenizer(
             "no command can make: use it from Python, or train one with --split"
         )
     return Tokenizer(name, model, card, content, own)
+
+
+def card_of_tokenizer(tokenizer: Tokenizer | None, seed: int) -> dict[str, Any]:
+    """Return what a recommender's card says of the tokenizer that its IDs come from.
+
+    Args:
+        tokenizer: as `find_tokenizer` returns it.
+        seed: of a random one.
+    """
+    if tokenizer is None:
+        return {"tokenizer": {"file": "random", "seed": seed}}
+    path = find_checkpoint(shipped(tokenizer.name), "rqvae")
+    return {"tokenizer": origin_of(path) | {"file": tokenizer.name}}
 
 
 def catalogue_of(
@@ -87,6 +104,7 @@ def catalogue_of(
         split: the tokenizer's own, if it is at hand; else it is made where it is needed.
     """
     if tokenizer is None:
+        say_vectors(dataset, embeddings)
         vectors = item_vectors(dataset, embeddings=embeddings).tensor
         codebook_size = min(RQVAEConfig.codebook_size, len(vectors))
         config = RQVAEConfig(vectors.shape[1], codebook_size=codebook_size)
@@ -109,6 +127,8 @@ def vectors_for(
     check(f"the tokenizer ({tokenizer.name})", tokenizer.card, dataset)
     if tokenizer.split and split is None:
         split = split_by_name(dataset, tokenizer.split)
+    if tokenizer.content != "collaborative":
+        say_vectors(dataset, embeddings)
     known = item_vectors(dataset, tokenizer.content, embeddings, split)
     check_text(tokenizer.card, known, embeddings)
     return known

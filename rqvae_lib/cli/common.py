@@ -3,32 +3,77 @@
 Seen at work in: chapter 00.
 """
 
+import hashlib
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import typer
 
+from rqvae_lib.cli.command import all_typed
 from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.names import NUM_TARGETS, Content, SplitName
+from rqvae_lib.data.names import EMBEDDED, NUM_TARGETS, Content, SplitName
 from rqvae_lib.data.splits import Split, split_by_name
-from rqvae_lib.io.atomic import check_writable
-from rqvae_lib.io.locks import only_process_in
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 
 def command_line() -> str:
     """Return the command as it was typed: what a card says of how its model was made."""
-    return shlex.join(["rqvae-lib", *sys.argv[1:]])
+    typed = shlex.join(["rqvae-lib", *sys.argv[1:]])
+    return typed.encode("utf-8", "backslashreplace").decode()  # a card is UTF-8
 
 
-def choose(given: str | None, file: str) -> str:
-    """Return what to load: what was given, the last run's file, or 'pretrained'."""
-    return given or (str(RUNS / file) if (RUNS / file).is_file() else "pretrained")
+def found_in(file: str, folder: Path | None) -> list[Path]:
+    """Return the models of this name that are there to be taken by default, the first one first.
+
+    Args:
+        file: the name that the commands give to such a model.
+        folder: where the command writes; a model that was trained there comes first.
+    """
+    places = [RUNS] if folder is None else [folder, RUNS]
+    found: list[Path] = []
+    for path in (place / file for place in places):
+        if path.is_file() and not any(path.samefile(other) for other in found):
+            found.append(path)
+    return found
+
+
+def choose(given: str | None, file: str, option: str, folder: Path | None = None) -> str:
+    """Return what to load: what was given, a file where it is expected, or 'pretrained'.
+
+    What nobody would expect is said on stderr: a model from another folder than the command's, one
+    of two that are there, and a shipped one.
+
+    Args:
+        given: the option's value.
+        file, folder: as `found_in`.
+        option: as it is typed.
+    """
+    if given:
+        return given
+    found = found_in(file, folder)
+    here = RUNS if folder is None else folder
+    if not found:
+        places = " or ".join(str(place) for place in dict.fromkeys([here, RUNS]))
+        typer.echo(f"No {file} in {places}: taking the shipped one ({option}).", err=True)
+        return "pretrained"
+    first, *others = found
+    if others:
+        typer.echo(f"Taking {first}, and not {others[0]} ({option}).", err=True)
+    elif not here.is_dir() or not first.parent.samefile(here):
+        typer.echo(f"No {file} in {here}: taking {first} ({option}).", err=True)
+    return str(first)
+
+
+def origin_of(path: str | Path) -> dict[str, str]:
+    """Return what a card says of a file that a model was made from: its path and its hash."""
+    with Path(path).open("rb") as file:
+        return {
+            "file": str(path).encode("utf-8", "backslashreplace").decode(),
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
 
 
 def shipped(chosen: str) -> str:
@@ -60,13 +105,8 @@ def check_codebook_size(size: int, dataset: Dataset) -> None:
 
 def typed(context: typer.Context, *parameters: str) -> list[str]:
     """Return those of a command's options that were given, as they are typed."""
-    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    found = []
-    for parameter in parameters:
-        source = context.get_parameter_source(parameter)  # its class is click's, or typer's copy
-        if source and source.name != "DEFAULT":
-            found.append(options[parameter])
-    return found
+    given = all_typed(context)
+    return [given[name] for name in parameters if name in given]
 
 
 def check_embeddings(embeddings: Path | None, content: Content) -> None:
@@ -82,49 +122,16 @@ def check_embeddings(embeddings: Path | None, content: Content) -> None:
         pass
 
 
-def check_resumable(state: Path) -> None:
-    """Refuse to resume where no state was saved."""
-    if not state.is_file():
-        raise FileNotFoundError(
-            f"{state} does not exist, so there is nothing to resume: leave --resume out, or name "
-            "the folder of the training as --output"
-        )
+def say_vectors(dataset: Dataset, embeddings: Path | None) -> None:
+    """Say on stderr that shipped embeddings are read, where none were named."""
+    if embeddings is None and dataset.name in EMBEDDED:
+        typer.echo(f"Using the shipped embeddings of {dataset.name} (--embeddings).", err=True)
 
 
-def check_not_read(
-    output: Path,
-    inputs: Iterable[str | Path | None],
-    is_output: Callable[[Path], bool] = lambda _: False,
-) -> None:
-    """Refuse to write over a file that the command reads.
-
-    Args:
-        output: the file to write. Links to an input count as that input.
-        inputs: the files and folders that the command reads; None for what it does not. In a
-            folder, any file may be read, so one that is there already is refused.
-        is_output: whether a file that is there was written by this command, which never reads it.
-    """
-    if not output.exists():
-        return
-    for path in (Path(given) for given in inputs if given is not None):
-        if not path.exists():
-            continue
-        within = path.is_dir() and output.parent.samefile(path) and not is_output(output)
-        if output.samefile(path) or within:
-            raise ValueError(
-                f"--output is {output}, which the command reads ({path}): name another file, or "
-                "another folder"
-            )
-
-
-@contextmanager
-def claim_csv(path: Path) -> Iterator[None]:
-    """Refuse another ending, which may be a model's, and hold the folder."""
-    if path.suffix != ".csv":
+def check_csv(path: Path) -> None:
+    """Refuse a table's name with another ending, which may be a model's."""
+    if path.suffix.lower() != ".csv":
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv file")
-    check_writable(path)
-    with only_process_in(path.parent):
-        yield
 
 
 def check_compiler() -> None:

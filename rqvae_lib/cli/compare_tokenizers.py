@@ -4,11 +4,13 @@ Derived in: chapter 05.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import SPLIT_OF_HISTORIES, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     CodebookSize,
@@ -20,6 +22,7 @@ from rqvae_lib.cli.options import (
     SplitOption,
     Steps,
 )
+from rqvae_lib.cli.outputs import OutputFile, Writes, table_beginning, writes
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING
@@ -28,7 +31,20 @@ if TYPE_CHECKING:
     from rqvae_lib.tokenizer.metrics import TokenizerMetrics
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import check_csv
+
+    output = given["output"]
+    if output is None:
+        return Writes(())
+    check_csv(output)
+    is_own = table_beginning("tokenizer", "seed", "collision_rate", "variance_lost")
+    return Writes((OutputFile(output, "a comparison of tokenizers", is_own),))
+
+
 @takes_data
+@refuses(SPLIT_OF_HISTORIES)
+@writes(_outputs, "output")
 def compare_tokenizers_command(
     context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds to try.")] = 5,
@@ -51,16 +67,19 @@ def compare_tokenizers_command(
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.embeddings.item_vectors import item_vectors
     from rqvae_lib.io.atomic import write_atomically
+    from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.tokenizer.metrics import tokenizer_metrics
     from rqvae_lib.training.recipes import new_rqvae, train_rqvae
 
     common.check_device(device)
     common.check_embeddings(embeddings, content)
     if output:
-        context.with_resource(common.claim_csv(output))
+        context.with_resource(only_process_in(output.parent))
     dataset = data.load()
     common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)
+    if content != "collaborative":
+        common.say_vectors(dataset, embeddings)
     vectors = item_vectors(dataset, content, embeddings, chosen)
     width = vectors.tensor.shape[1]
     config = RQVAEConfig(width, num_levels=levels, codebook_size=codebook_size)

@@ -3,16 +3,26 @@
 Derived in: chapter 02.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
+from rqvae_lib.cli.outputs import OutputFile, Writes, is_embeddings, writes
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.embeddings.text import check_embeddings_path
+
+    check_embeddings_path(given["output"])
+    return Writes((OutputFile(given["output"], "a file of embeddings", is_embeddings),))
+
+
 @takes_data
+@writes(_outputs, "output")
 def embed_command(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
@@ -27,12 +37,9 @@ def embed_command(
     Needs the extra `encode`: `pip install 'rqvae-lib[encode]'`. The embedded dataset comes with its
     embeddings.
     """
-    from rqvae_lib.embeddings.text import check_embeddings_path, encode_texts, save_embeddings
-    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.embeddings.text import encode_texts, save_embeddings
     from rqvae_lib.io.locks import only_process_in
 
-    check_embeddings_path(output)
-    check_writable(output)
     context.with_resource(only_process_in(output.parent))
     dataset = data.load()
     if not dataset.has_texts:

@@ -3,17 +3,20 @@
 Derived in: chapter 11.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rqvae_lib.cli.conflicts import Useless, refuses, would_change_nothing
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     Device,
     OutputTable,
     SplitOption,
 )
+from rqvae_lib.cli.outputs import OutputFile, Writes, table_beginning, writes
 from rqvae_lib.data.names import DEFAULT_SPLIT, SplitName
 from rqvae_lib.evaluation.config import CUTOFFS
 from rqvae_lib.generation.config import NUM_BEAMS
@@ -33,7 +36,26 @@ if TYPE_CHECKING:
 BASELINES = ("popularity", "item-knn")
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import check_csv
+    from rqvae_lib.cli.evaluation_table import COLUMNS
+
+    output = given["output"]
+    if output is None:
+        return Writes(())
+    check_csv(output)
+    return Writes((OutputFile(output, "a table of an evaluation", table_beginning(*COLUMNS)),))
+
+
 @takes_data
+@refuses(
+    Useless(
+        ("beams", "device"),
+        lambda given: bool(given["models"]) and set(given["models"]) <= set(BASELINES),
+        "baselines score every item, on the CPU",
+    )
+)
+@writes(_outputs, "output")
 def evaluate_command(
     context: typer.Context,
     models: Annotated[
@@ -81,21 +103,25 @@ def evaluate_command(
     """
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
-    from rqvae_lib.cli.common import check_device, claim_csv, hold_out
+    from rqvae_lib.cli.common import check_device, hold_out, typed
     from rqvae_lib.cli.evaluation_table import Row, print_tables
+    from rqvae_lib.io.locks import only_process_in
 
     check_device(device)
     names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
+    if names:
+        _check_beams(loaded, typed(context, "beams"))
     if output:
-        context.with_resource(claim_csv(output))
+        context.with_resource(only_process_in(output.parent))
     dataset = data.load()
     held_out = hold_out(dataset, split)
     if not names:
         loaded = _shipped_of(dataset, split, no_baselines)
         names = [*(() if no_baselines else BASELINES), *loaded]
+        _check_beams(loaded, typed(context, "beams"))
     for name, (_, card) in loaded.items():
         check_data(name, card, dataset)
     del dataset  # the split has what is needed; the tables would stay in memory beside it
@@ -121,6 +147,14 @@ def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
     if len(named) == len(names) or no_baselines:
         return names
     return [*(name for name in BASELINES if name not in named), *names]
+
+
+def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> None:
+    """Refuse to say how many beams search, where every model scores every item."""
+    from rqvae_lib.models.base import ScoresItems
+
+    if given and all(isinstance(model, ScoresItems) for model, _ in loaded.values()):
+        raise ValueError(would_change_nothing("each of these models scores every item", given))
 
 
 def _shipped_of(

@@ -18,6 +18,7 @@ from rqvae_lib.evaluation.config import CUTOFFS
 from rqvae_lib.evaluation.evaluator import METRICS, Evaluation, Mean, mean_over_people
 from rqvae_lib.io.atomic import write_atomically
 
+COLUMNS = ("model", "ranking", "metric", "k", "mean", "low", "high")  # of the table as a file
 AT = 10  # the cut-off of everything that is reported at one only
 COMPARED = ("Recall", "NDCG")  # the metrics of the tables of differences
 OPPONENT = "item-knn"  # the strongest simple one: everything is compared with it
@@ -91,7 +92,7 @@ def write_rows(path: Path, rows: dict[str, Row]) -> None:
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["model", "ranking", "metric", "k", "mean", "low", "high"])
+        writer.writerow(COLUMNS)
         for name, row in rows.items():
             for (metric, k), (mean, (low, high)) in row.means.items():
                 writer.writerow([name, row.ranking, metric, k, mean, low, high])

@@ -3,14 +3,17 @@
 Used by: whoever goes on with another project's recommender or language model.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import SEED_OF_RANDOM, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.ids_options import takes_ids
+from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import RQVAE_FILE, Device, Embeddings, Seed, Tokenizer
+from rqvae_lib.cli.outputs import OutputFile, Writes, writes
 from rqvae_lib.semantic_ids import config
 from rqvae_lib.training.config import TrainingConfig
 
@@ -64,15 +67,48 @@ BeginEnd = Annotated[
     bool,
     typer.Option("--begin-end", help="tokens and text-json: also <|sid_begin|> and <|sid_end|>."),
 ]
-ONLY_FOR = {
-    "token_style": ("index-json", "text-json", "tokens"),
-    "begin_end": ("text-json", "tokens"),
-    "levels_first": ("grid",),
-}
+
+
+def _not_for(options: tuple[str, ...], *formats: config.Format) -> Useless:
+    """Return the rule that options are only for some formats."""
+    why = f"this choice is only for {' and '.join(formats)}, and not for {{format}}"
+    return Useless(options, lambda given: given["format"] not in formats, why)
+
+
+RULES = (
+    *IDS_RULES,
+    ids_instead_of("tokenizer", "embeddings", "seed", "device"),
+    SEED_OF_RANDOM,
+    _not_for(("token_style",), "index-json", "text-json", "tokens"),
+    _not_for(("begin_end",), "text-json", "tokens"),
+    _not_for(("levels_first",), "grid"),
+    Useless(
+        ("keys",),
+        lambda given: given["format"] in ("tokens", "grid"),
+        "a file of {format} names no items",
+    ),
+)
+
+
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import found_in
+    from rqvae_lib.semantic_ids.exports import check_export
+    from rqvae_lib.semantic_ids.recognition import looks_exported
+
+    output, format = given["output"], given["format"]
+    checked = ("offsets", "collision_digit", "token_style")
+    check_export(output, format, **{name: given[name] for name in checked})
+    found = () if given["tokenizer"] or given["ids"] else found_in(RQVAE_FILE, output.parent)
+    own = OutputFile(
+        output, f"known as a file of {format}", lambda path: looks_exported(path, format)
+    )
+    return Writes((own,), reads=tuple(found))
 
 
 @takes_data
 @takes_ids
+@refuses(*RULES)
+@writes(_outputs, "output")
 def export_command(
     context: typer.Context,
     output: Output,
@@ -98,18 +134,12 @@ def export_command(
     What the file cannot keep, such as titles, is said on stderr.
     """
     from rqvae_lib.cli.common import check_device
-    from rqvae_lib.cli.ids_options import check_ids_options
-    from rqvae_lib.io.atomic import check_writable
+    from rqvae_lib.cli.ids_options import check_ids_file
     from rqvae_lib.semantic_ids.array_files import python_for_grid
-    from rqvae_lib.semantic_ids.exports import check_export, export_ids
+    from rqvae_lib.semantic_ids.exports import export_ids
 
     check_device(device)
-    check_export(
-        output, format, offsets=offsets, collision_digit=collision_digit, token_style=token_style
-    )
-    _check_options(context, data)
-    ids = check_ids_options(context, "tokenizer", "embeddings", "seed")
-    check_writable(output)
+    ids = check_ids_file(context)
     catalogue, own, titles = (
         _of_tokenizer(context, data) if ids is None else _of_file(context, data)
     )
@@ -135,25 +165,6 @@ def export_command(
         typer.echo(python_for_grid(output))
 
 
-def _check_options(context: typer.Context, data: DataOptions) -> None:
-    """Refuse options that the format does not have, and to write over a file that is read."""
-    from rqvae_lib.cli.common import check_not_read, choose, typed
-
-    given = context.params
-    for option, formats in ONLY_FOR.items():
-        useless = typed(context, option)
-        if useless and given["format"] not in formats:
-            raise ValueError(
-                f"{useless[0]} is only for {', '.join(formats)}, not for {given['format']}: leave "
-                "it out"
-            )
-    if given["format"] == "tokens" and typed(context, "keys"):
-        raise ValueError("--keys is not for tokens, which name no items: leave it out")
-    tokenizer = None if given["ids"] else choose(given["tokenizer"], RQVAE_FILE)
-    read = (given["ids"], tokenizer, given["embeddings"])
-    check_not_read(given["output"], (*read, data.interactions, data.items, data.dataset_name))
-
-
 def _of_tokenizer(
     context: typer.Context, data: DataOptions
 ) -> "tuple[SemanticIDs, Any, Sequence[str] | None]":
@@ -162,7 +173,8 @@ def _of_tokenizer(
     from rqvae_lib.io.locks import only_process_in
 
     given = context.params
-    found = find_tokenizer(given["tokenizer"], given["embeddings"])
+    folder = given["output"].parent
+    found = find_tokenizer(given["tokenizer"], given["embeddings"], folder=folder)
     context.with_resource(only_process_in(given["output"].parent))
     dataset = data.load()
     ids = catalogue_of(found, given["seed"], dataset, given["embeddings"], given["device"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import Useless
 from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys, Surplus
 
 if TYPE_CHECKING:
@@ -121,33 +122,32 @@ def takes_ids(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def check_ids_options(context: typer.Context, *instead_of: str) -> Path | None:
-    """Refuse options that contradict --ids, or that mean nothing without it.
+def ids_instead_of(*options: str) -> Useless:
+    """Return the rule that a file of IDs takes the place of other options."""
+    return Useless(options, lambda given: given["ids"] is not None, "--ids {ids} has the IDs")
+
+
+IDS_RULES = (
+    Useless(
+        tuple(name for name in OPTIONS if name != "ids"),
+        lambda given: given["ids"] is None,
+        "there is no file of IDs to read (--ids)",
+    ),
+)
+
+
+def check_ids_file(context: typer.Context) -> Path | None:
+    """Return the file that --ids names, if there is one; refuse one that cannot be read.
 
     Args:
         context: of a command that `takes_ids`.
-        instead_of: the parameters that a file of IDs takes the place of.
-
-    Returns:
-        The file that --ids names, if there is one.
     """
-    from rqvae_lib.cli.common import typed
     from rqvae_lib.semantic_ids.imports import check_readable
 
     ids: Path | None = context.params["ids"]
-    if ids is None:
-        useless = typed(context, *OPTIONS)
-        if useless:
-            raise ValueError(f"{useless[0]} says how to read a file of IDs: name one with --ids")
-        return None
-    twice = typed(context, *instead_of)
-    if twice:
-        raise ValueError(
-            f"--ids is {ids}, which has the IDs, so {twice[0]} would change nothing: leave one of "
-            "them out"
-        )
-    _sizes(context.params["ids_sizes"])
-    check_readable(ids)
+    if ids is not None:
+        _sizes(context.params["ids_sizes"])
+        check_readable(ids)
     return ids
 
 
@@ -181,12 +181,9 @@ def ids_of_file(context: typer.Context, dataset: "Dataset | None") -> "ImportedI
 
 def card_of_ids(path: Path) -> dict[str, Any]:
     """Return what a model's card says of the file that its IDs come from."""
-    import hashlib
+    from rqvae_lib.cli.common import origin_of
 
-    with path.open("rb") as file:
-        return {
-            "ids": {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-        }
+    return {"ids": origin_of(path)}
 
 
 def _sizes(listed: str | None) -> list[int] | None:

@@ -13,6 +13,8 @@
     rqvae-lib bundle              a tokenizer, its IDs and a recommender → a catalogue that can grow
     rqvae-lib append              new items → IDs in that catalogue, where no old one moves
 
+`rqvae-lib --version` says the version, and `python -m rqvae_lib` is the same as `rqvae-lib`.
+
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
 
 Seen at work in: chapter 00.
@@ -20,12 +22,14 @@ Seen at work in: chapter 00.
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+import rqvae_lib
 from rqvae_lib.cli.append import append_command
 from rqvae_lib.cli.bundle import bundle_command
+from rqvae_lib.cli.command import Command
 from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
 from rqvae_lib.cli.embed import embed_command
 from rqvae_lib.cli.evaluate import evaluate_command
@@ -37,6 +41,13 @@ from rqvae_lib.cli.train_recommender import train_recommender_command
 from rqvae_lib.cli.train_rqvae import train_rqvae_command
 from rqvae_lib.cli.train_sasrec import train_sasrec_command
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rqvae-lib {rqvae_lib.__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="rqvae-lib",
     help="Semantic IDs from scratch: train an RQ-VAE tokenizer on item embeddings, write the "
@@ -47,25 +58,44 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # paragraphs are filled, and [words in brackets] stay
 )
-app.command("inspect")(inspect_command)
-app.command("embed")(embed_command)
-app.command("train-rqvae")(train_rqvae_command)
-app.command("compare-tokenizers")(compare_tokenizers_command)
-app.command("inference-rqvae")(inference_rqvae_command)
-app.command("export")(export_command)
-app.command("train-recommender")(train_recommender_command)
-app.command("train-decoder", hidden=True)(train_recommender_command)  # its former name
-app.command("train-sasrec")(train_sasrec_command)
-app.command("evaluate")(evaluate_command)
-app.command("recommend")(recommend_command)
-app.command("bundle")(bundle_command)
-app.command("append")(append_command)
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+COMMANDS = {
+    "inspect": inspect_command,
+    "embed": embed_command,
+    "train-rqvae": train_rqvae_command,
+    "compare-tokenizers": compare_tokenizers_command,
+    "inference-rqvae": inference_rqvae_command,
+    "export": export_command,
+    "train-recommender": train_recommender_command,
+    "train-sasrec": train_sasrec_command,
+    "evaluate": evaluate_command,
+    "recommend": recommend_command,
+    "bundle": bundle_command,
+    "append": append_command,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name, cls=Command)(_command)
+# Its former name.
+app.command("train-decoder", cls=Command, hidden=True)(train_recommender_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a mistake of the user's ends in one sentence and exit code 2."""
     try:
         app(arguments)
+    except UnicodeEncodeError as error:
+        _fail(f"{error.object!r} is not UTF-8 text: rename the file")
     except OSError as error:
         reason = error.strerror or str(error)
         _fail(f"{error.filename}: {reason}" if error.filename and error.strerror else reason)
@@ -91,5 +121,7 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"rqvae-lib: {sentence}", err=True)
+    # In one line, whatever bytes a file's name has.
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
+    typer.echo(f"rqvae-lib: {shown}", err=True)
     sys.exit(2)

@@ -7,20 +7,61 @@ Seen at work in: chapter 00.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rqvae_lib.data.names import EMBEDDED, Content, SplitName
 from rqvae_lib.models.configs import ArchitectureName
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
-from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, Precision, Schedule
+from rqvae_lib.training.config import (
+    LARGEST_SEED,
+    RQVAE_STEPS,
+    RQVAE_TRAINING,
+    Precision,
+    Schedule,
+)
 
 DATASET = EMBEDDED[0]
 RUNS = Path("runs")
 RQVAE_FILE, RECOMMENDER_FILE, SASREC_FILE = (
     f"{what}.safetensors" for what in ("rqvae", "recommender", "sasrec")
 )
+
+
+def number(
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Return an option for a number, with its range in the help. Typer's have no open ranges.
+
+    Args:
+        help: what the option does; the range is added to it.
+        min, max: the smallest and the largest number.
+        above, below: numbers that it must not reach.
+    """
+    low = [f"at least {min:g}"] if min is not None else []
+    low += [f"above {above:g}"] if above is not None else []
+    high = [f"at most {max:g}"] if max is not None else []
+    high += [f"below {below:g}"] if below is not None else []
+    words = " and ".join([*low, *high])
+
+    def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
+        if value is not None and (
+            (min is not None and not value >= min)
+            or (max is not None and not value <= max)
+            or (above is not None and not value > above)
+            or (below is not None and not value < below)
+        ):
+            raise ValueError(f"{parameter.opts[0]} is {value:g}; it must be {words}")
+        return value
+
+    return typer.Option(help=f"{help} ({words})", callback=check)
+
 
 # The data, beside those of `data_options`
 
@@ -109,11 +150,9 @@ PrefixEmbeddings = Annotated[
     bool,
     typer.Option(help="rq-transformer only: learn a vector for each prefix that has siblings."),
 ]
-Dropout = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of each block's output that is dropped.")
-]
+Dropout = Annotated[float, number("Share of each block's output that is dropped.", min=0, below=1)]
 EmbeddingDropout = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of the input vectors that is dropped.")
+    float, number("Share of the input vectors that is dropped.", min=0, below=1)
 ]
 MaxItems = Annotated[int, typer.Option(min=2, help="Items per training window.")]
 Half = Annotated[
@@ -135,9 +174,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps per training.")
 RQVAESteps = Annotated[
     int | None, typer.Option(min=1, help=f"Optimizer steps; {RQVAE_STEPS} by default.")
 ]
-Epochs = Annotated[
-    float | None, typer.Option(min=0.0, help="Passes over the items, instead of --steps.")
-]
+Epochs = Annotated[float | None, number("Passes over the items, instead of --steps.", above=0)]
 ItemsPerStep = Annotated[int, typer.Option("--batch-size", min=1, help="Items per step.")]
 WindowsPerStep = Annotated[
     int, typer.Option("--batch-size", min=1, help="Windows of users' histories per step.")
@@ -172,7 +209,7 @@ Seed = Annotated[
     int,
     typer.Option(
         min=0,
-        max=2**31 - 1,
+        max=LARGEST_SEED,
         help="Seed for everything random: same seed, same result (on a CPU).",
     ),
 ]

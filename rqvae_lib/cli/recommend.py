@@ -6,15 +6,18 @@ Seen at work in: chapter 00.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import OneOf, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
+from rqvae_lib.cli.options import RECOMMENDER_FILE, Device, Model, number
+from rqvae_lib.cli.outputs import OutputFile, Writes, described_as, writes
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE, TEMPERATURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
     from rqvae_lib.generation.beam_search import Recommendations
     from rqvae_lib.models.base import Recommender
 
+
+# What is about the interactions, and not about the items.
+OF_INTERACTIONS = (
+    *("columns", "separator", "header", "time_unit", "repeats"),
+    *("min_rating", "min_interactions", "k_core"),
+)
 
 # Whose recommendations
 
@@ -74,14 +83,22 @@ Bundled = Annotated[
 ]
 Top = Annotated[int, typer.Option("-k", "--top", min=1, help="How many items.")]
 Beams = Annotated[
-    int, typer.Option(min=1, help="Prefixes kept per level; more is closer to exact.")
+    int,
+    typer.Option(
+        min=1, help="Prefixes kept per level, at least as many as --top; more is closer to exact."
+    ),
 ]
 Genres = Annotated[
     list[str] | None,
     typer.Option(help="Only items of this genre; repeat it for several.", metavar="NAME"),
 ]
 Temperature = Annotated[
-    float, typer.Option(help="Below 1 the likeliest codes count for more, above 1 for less.")
+    float,
+    number(
+        "Below 1 the likeliest codes count for more, above 1 for less.",
+        min=TEMPERATURES[0],
+        max=TEMPERATURES[1],
+    ),
 ]
 MaxPerPrefix = Annotated[
     int | None,
@@ -91,7 +108,65 @@ MaxPerPrefix = Annotated[
 ]
 
 
+def _for_one(given: Mapping[str, Any]) -> bool:
+    return not given["all_users"] and given["users"] is None
+
+
+PRINTED = "what is recommended to one user is printed, and only --all and --users write a file"
+WRITTEN = "--all and --users write a file, and only --user and --history print JSON"
+RULES = (
+    OneOf(
+        ("user", "history", "all_users", "users"),
+        required=True,
+        said="either --user ID, --history ID,ID,…, --all or --users FILE",
+    ),
+    Useless(
+        ("output", "resume", "force"),
+        _for_one,
+        "what is recommended to one user is printed, and only --all and --users write a file",
+    ),
+    Useless(
+        ("as_json",),
+        lambda given: not _for_one(given),
+        "--all and --users write a file, and only --user and --history print JSON",
+    ),
+    Useless(
+        ("model", "items", "dataset_name"),
+        lambda given: given["bundle"] is not None,
+        "--bundle {bundle} has the model and the items",
+    ),
+    Useless(
+        ("interactions", *OF_INTERACTIONS),
+        lambda given: given["bundle"] is not None and given["history"] is not None,
+        "--bundle has the items, and --history has the interactions",
+    ),
+)
+
+
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import found_in
+
+    if _for_one(given):
+        return Writes(())
+    from rqvae_lib.generation.everybody import FORMAT, RUN_FILE, check_output, is_output, parts_of
+
+    output = given["output"]
+    if output is None:
+        raise ValueError(
+            "--all and --users write a file: name it as --output, such as "
+            "recommendations.parquet (.csv and .jsonl work too)"
+        )
+    check_output(output)
+    known = given["model"] or given["bundle"]
+    found = [] if known else found_in(RECOMMENDER_FILE, output.parent)
+    run = OutputFile(parts_of(output) / RUN_FILE, "the run of its parts", described_as(FORMAT))
+    table = OutputFile(output, "a table of recommendations", is_output)
+    return Writes((table, run), (parts_of(output),), tuple(found))
+
+
 @takes_data
+@refuses(*RULES)
+@writes(_outputs, "output")
 def recommend_command(
     context: typer.Context,
     user: User = None,
@@ -112,26 +187,24 @@ def recommend_command(
     device: Device = "cpu",
 ) -> None:
     """Recommend items that a user has not had yet, with their titles."""
-    _check_whose(context)
     from rqvae_lib.checkpoints.cards import check_items
     from rqvae_lib.checkpoints.models import load_recommender
     from rqvae_lib.cli.common import check_device, choose, shipped, typed
-    from rqvae_lib.cli.recommend_all import check_destination, write_all
+    from rqvae_lib.cli.recommend_all import write_all
     from rqvae_lib.io.locks import only_process_in
 
     check_device(device)
     if not typed(context, "beams"):
         beams = max(beams, k)
     _check_search(k, beams, temperature, max_per_prefix)
-    destination = None
-    if all_users or users is not None:
-        read = (data.interactions, data.items, data.dataset_name, model, bundle, users)
-        destination = check_destination(output, read)
+    destination = output if all_users or users is not None else None
+    if destination is not None:
         context.with_resource(only_process_in(destination.parent))
     if bundle is not None:
         chosen, recommender, dataset = _of_bundle(bundle, data, context)
     else:
-        chosen = choose(model, RECOMMENDER_FILE)
+        folder = None if destination is None else destination.parent
+        chosen = choose(model, RECOMMENDER_FILE, "--model", folder)
         recommender, card = load_recommender(shipped(chosen))
         dataset = data.load()
         check_items(f"the recommender ({chosen})", card, dataset)
@@ -149,24 +222,6 @@ def recommend_command(
         write_all(destination, recommender, dataset, users, resume, search)
     elif past is not None:
         _recommend_to_one(user, past, recommender, dataset, search, as_json)
-
-
-def _check_whose(context: typer.Context) -> None:
-    """Refuse to recommend to nobody, or to two at once, and options of the other way."""
-    from rqvae_lib.cli.common import typed
-
-    ways = typed(context, "user", "history", "all_users", "users")
-    if len(ways) != 1:
-        raise ValueError(
-            "pass either --user ID, --history ID,ID,…, --all or --users FILE, and only one of them"
-        )
-    many = ways[0] in ("--all", "--users")
-    unused = typed(context, *(("as_json",) if many else ("output", "resume")))
-    if unused:
-        raise ValueError(
-            f"{unused[0]} goes with {'--user or --history' if many else '--all or --users'}: leave "
-            "it out, or pass one of them"
-        )
 
 
 def _check_search(k: int, beams: int, temperature: float, max_per_prefix: int | None) -> None:
@@ -210,13 +265,9 @@ def _of_bundle(
     import pandas as pd
 
     from rqvae_lib.checkpoints.bundle import ITEMS, load_bundle, version_folder
-    from rqvae_lib.cli.common import typed
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.tables import INTERACTION_DTYPES
 
-    unused = typed(context, "model", "items", "dataset_name")
-    if unused:
-        raise ValueError(f"{unused[0]} says what --bundle says already: leave one of them out")
     bundle = load_bundle(folder)
     if bundle.recommender is None:
         raise ValueError(
@@ -234,15 +285,10 @@ def _of_bundle(
                 "of them: leave --k-core out"
             )
         return name, bundle.recommender, dataset
-    if not typed(context, "history"):
+    if context.params["history"] is None:
         raise ValueError(
             "--bundle holds items and no histories: pass --interactions FILE with it, or --history "
             "ID,ID,… instead"
-        )
-    if data.words():
-        raise ValueError(
-            f"{data.words()[0]} is about --interactions, which is not there, and would change "
-            "nothing: leave it out"
         )
     # A dataset has at least one interaction. Nobody asks for this user.
     nobody = pd.DataFrame([[0, 0, 1, 0]], columns=list(INTERACTION_DTYPES))

@@ -3,7 +3,6 @@
 Seen at work in: chapter 13.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +11,14 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from rqvae_lib.cli.common import check_not_read
 from rqvae_lib.data.own_tables import read_id_column
 from rqvae_lib.data.table_files import read_table
 from rqvae_lib.data.tables import wrong_row
-from rqvae_lib.generation.everybody import check_output, is_output, recommend_to_all
-from rqvae_lib.io.atomic import check_writable
+from rqvae_lib.generation.everybody import recommend_to_all
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.models.base import Recommender
-
-
-def check_destination(output: Path | None, inputs: Sequence[str | Path | None]) -> Path:
-    """Return where to write; refuse a missing name, a wrong ending, and a file that is read.
-
-    Args:
-        output: the file.
-        inputs: the files and folders that the command reads; None for what it does not.
-    """
-    if output is None:
-        raise ValueError(
-            "--all and --users write a file: name it as --output, such as "
-            "recommendations.parquet (.csv and .jsonl work too)"
-        )
-    check_output(output)
-    check_writable(output)
-    check_not_read(output, inputs, is_output)
-    return output
 
 
 def write_all(
@@ -95,7 +74,7 @@ def rows_of_users(path: Path, dataset: "Dataset") -> NDArray[np.int64]:
 
 def _listed(path: Path) -> "pd.Series":
     """Return the ids of a file, under the name of their column."""
-    if path.suffix != ".txt":
+    if path.suffix.lower() != ".txt":
         try:
             return read_table(path, needed=("user_id",), optional=()).column("user_id")
         except ValueError as error:

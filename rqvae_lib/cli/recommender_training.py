@@ -1,15 +1,17 @@
-"""What the two commands that train a recommender share: their settings, and their last steps.
+"""What the two commands that train a recommender share: settings, outputs, and last steps.
 
 Seen at work in: chapter 08.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rqvae_lib.cli.outputs import OutputFile, Writes, checkpoint_of
+from rqvae_lib.cli.training_state import state_file
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
 
 if TYPE_CHECKING:
@@ -31,6 +33,22 @@ def training_config(
     )
 
 
+def outputs_of_training(
+    model: Path, what: str, kinds: Sequence[str], reads: Sequence[Path] = ()
+) -> Writes:
+    """Return what a training writes: a model, and its state beside it.
+
+    Args:
+        model: the model's file.
+        what: "a recommender".
+        kinds: of checkpoints, those that may be in it.
+        reads: as `Writes`.
+    """
+    return Writes(
+        (OutputFile(model, what, checkpoint_of(*kinds)), state_file(model)), reads=tuple(reads)
+    )
+
+
 def measure_and_save(
     save: Callable[..., None],
     path: Path,
@@ -41,6 +59,7 @@ def measure_and_save(
     seed: int,
     device: str,
     half: bool,
+    force: bool,
     **more: Any,
 ) -> None:
     """Measure a trained recommender on the validation targets, write it, and report.
@@ -49,6 +68,7 @@ def measure_and_save(
     """
     from rqvae_lib.checkpoints.models import round_to_half
     from rqvae_lib.cli.common import command_line
+    from rqvae_lib.cli.outputs import keeping_the_old
     from rqvae_lib.evaluation.validation import validate
 
     if half:
@@ -56,7 +76,8 @@ def measure_and_save(
     metrics = validate(model, split, device)
     means = {name: value.mean for name, value in metrics.items()}
     said = {"command": command_line(), "seed": seed, "metrics": means, **more}
-    save(path, model, dataset, split, half=half, **said)
+    with keeping_the_old(path, force=force):
+        save(path, model, dataset, split, half=half, **said)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

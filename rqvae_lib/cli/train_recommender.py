@@ -3,14 +3,17 @@
 Seen at work in: chapter 08.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.ids_options import takes_ids
+from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
+    RQVAE_FILE,
     RUNS,
     Architecture,
     Device,
@@ -31,7 +34,9 @@ from rqvae_lib.cli.options import (
     WeightDecay,
     WindowsPerStep,
 )
-from rqvae_lib.cli.recommender_training import training_config
+from rqvae_lib.cli.outputs import Writes, writes
+from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
+from rqvae_lib.cli.training_state import check_state, state_path
 from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import (
     CONFIGS,
@@ -44,9 +49,34 @@ from rqvae_lib.models.configs import (
 )
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
+RULES = (
+    *IDS_RULES,
+    ids_instead_of("tokenizer", "embeddings"),
+    Useless(
+        ("valid_only",),
+        lambda given: given["architecture"] == "rq-transformer",
+        "the {architecture} always chooses among the codes that lead to an item",
+    ),
+    Useless(
+        ("prefix_embeddings",),
+        lambda given: given["architecture"] != "rq-transformer",
+        "the {architecture} has no vectors of prefixes",
+    ),
+)
+
+
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    from rqvae_lib.cli.common import found_in
+
+    output = given["output"]
+    found = [] if given["tokenizer"] or given["ids"] else found_in(RQVAE_FILE, output)
+    return outputs_of_training(output / RECOMMENDER_FILE, "a recommender", [*CONFIGS], found)
+
 
 @takes_data
 @takes_ids
+@refuses(*RULES)
+@writes(_outputs, "output")
 def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
@@ -79,25 +109,22 @@ def train_recommender_command(
     recommender.safetensors, and recommender-state.safetensors to resume from.
     """
     from rqvae_lib.checkpoints.models import save_recommender
-    from rqvae_lib.cli.catalogue import catalogue_of, find_tokenizer
-    from rqvae_lib.cli.common import check_device, check_resumable, hold_out
-    from rqvae_lib.cli.ids_options import card_of_ids, check_ids_options, ids_of_file
+    from rqvae_lib.cli.catalogue import card_of_tokenizer, catalogue_of, find_tokenizer
+    from rqvae_lib.cli.common import check_device, hold_out
+    from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
     from rqvae_lib.cli.recommender_training import measure_and_save
-    from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
 
-    path, state = output / RECOMMENDER_FILE, output / "recommender-state.safetensors"
+    path, force = output / RECOMMENDER_FILE, context.params["force"]
     check_device(device)
-    ids = check_ids_options(context, "tokenizer", "embeddings")
-    check_writable(path)
+    ids = check_ids_file(context)
     transformer = TransformerConfig(dropout=dropout)
     shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
     config = _config_of(architecture, shared, context)
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
-    if resume:
-        check_resumable(state)
-    found = None if ids else find_tokenizer(tokenizer, embeddings, split)
+    check_state(path, training, resume=resume, force=force)
+    found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
     context.with_resource(only_process_in(output))
     dataset = data.load()
     held_out = hold_out(dataset, split)
@@ -105,35 +132,26 @@ def train_recommender_command(
         catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
     else:
         catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
-        origin = {}
+        origin = card_of_tokenizer(found, seed)
     model, _ = train_recommender(
         catalogue,
         held_out.train,
         config,
         training,
         device=device,
-        state_path=state,
+        state_path=state_path(path),
         resume=resume,
+        overwrite=force and not resume,
     )
-    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, **origin}
-    measure_and_save(save_recommender, path, model, dataset, held_out, **how)
+    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, "force": force}
+    measure_and_save(save_recommender, path, model, dataset, held_out, **how, **origin)
 
 
 def _config_of(
     name: ArchitectureName, shared: HistoryModelConfig, context: typer.Context
 ) -> HistoryModelConfig:
-    """Return what an architecture's options ask for; refuse those that it does not have."""
-    from rqvae_lib.cli.common import typed
-
+    """Return what an architecture's options ask for."""
     config, options = CONFIGS[name], context.params
     if issubclass(config, RQTransformerConfig):
-        if options["valid_only"]:
-            raise ValueError(
-                f"--valid-only is not for the {name}, which always chooses among the codes that "
-                "lead to an item: leave it out"
-            )
         return config(**vars(shared), prefix_embeddings=options["prefix_embeddings"])
-    if typed(context, "prefix_embeddings"):
-        word = "prefix" if options["prefix_embeddings"] else "no-prefix"
-        raise ValueError(f"--{word}-embeddings is not for the {name}, which has none: leave it out")
     return config(**vars(shared), valid_only=options["valid_only"])

@@ -3,12 +3,14 @@
 Seen at work in: chapter 05.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from rqvae_lib.cli.conflicts import SPLIT_OF_HISTORIES, OneOf, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RQVAE_FILE,
@@ -36,6 +38,14 @@ from rqvae_lib.cli.options import (
     SplitOption,
     StartFrom,
 )
+from rqvae_lib.cli.outputs import (
+    OutputFile,
+    Writes,
+    checkpoint_of,
+    keeping_the_old,
+    writes,
+)
+from rqvae_lib.cli.training_state import check_state, state_file, state_path
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, EarlyStop, TrainingConfig
@@ -49,15 +59,39 @@ if TYPE_CHECKING:
     from rqvae_lib.tokenizer.metrics import TokenizerMetrics
     from rqvae_lib.tokenizer.rqvae import RQVAE
 
-STATE_FILE = "rqvae-state.safetensors"
 # What residual k-means does not have: it is fitted, and not trained.
 OF_A_TRAINING = (
     *("start_from", "steps", "epochs", "batch_size", "learning_rate", "schedule", "estimator"),
-    *("learning", "patience", "snapshots", "precision", "compile_step", "resume"),
+    *("learning", "patience", "snapshots", "precision", "compile_step", "resume", "device"),
+)
+RULES = (
+    Useless(
+        OF_A_TRAINING,
+        lambda given: given["residual_kmeans"],
+        "--residual-kmeans is fitted and not trained",
+    ),
+    OneOf(("steps", "epochs")),
+    SPLIT_OF_HISTORIES,
 )
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    output, is_own = given["output"], checkpoint_of("rqvae")
+    steps = _snapshot_steps(given["snapshots"])
+    names = [RQVAE_FILE, *(_snapshot_file(step) for step in steps)]
+    files = [OutputFile(output / name, "a tokenizer", is_own) for name in names]
+    if not given["residual_kmeans"]:
+        files.append(state_file(output / RQVAE_FILE))
+    return Writes(tuple(files))
+
+
+def _snapshot_file(step: int) -> str:
+    return f"rqvae-{step}.safetensors"
+
+
 @takes_data
+@refuses(*RULES)
+@writes(_outputs, "output")
 def train_rqvae_command(
     context: typer.Context,
     output: Output = RUNS,
@@ -92,12 +126,9 @@ def train_rqvae_command(
     from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.embeddings.item_vectors import item_vectors
-    from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
 
-    _check_options(context)
     common.check_device(device)
-    check_writable(output / RQVAE_FILE)
     common.check_embeddings(embeddings, content)
     if compile_step:
         common.check_compiler()
@@ -113,8 +144,9 @@ def train_rqvae_command(
         snapshot_steps=_snapshot_steps(snapshots),
         early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
     )
-    if resume:
-        common.check_resumable(output / STATE_FILE)
+    force = context.params["force"]
+    if not residual_kmeans:
+        check_state(output / RQVAE_FILE, training, resume=resume, force=force)
     config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
     started = _load_start(start_from, content, split, context) if start_from else None
     context.with_resource(only_process_in(output))
@@ -122,11 +154,14 @@ def train_rqvae_command(
     if not started:
         common.check_codebook_size(codebook_size, dataset)
     chosen = None if content == "text" else split_by_name(dataset, split)
+    if content != "collaborative":
+        common.say_vectors(dataset, embeddings)
     vectors = item_vectors(dataset, content, embeddings, chosen)
     if started:
         _check_start(started.card, dataset, vectors, embeddings)
     _check_snapshots(training, vectors.tensor)
-    run = _Run(output, dataset, vectors, training, device)
+    origin = _origin(start_from, embeddings)
+    run = _Run(output, dataset, vectors, training, device, force, origin)
     if residual_kmeans:
         run.fit_residual_kmeans(levels, codebook_size)
     else:
@@ -149,6 +184,8 @@ class _Run:
     vectors: "ItemVectors"
     training: TrainingConfig
     device: str
+    force: bool
+    origin: Mapping[str, Any]  # for the card: the files that the model is made from
 
     def fit_residual_kmeans(self, levels: int, codebook_size: int) -> None:
         """Fit R-KMeans, and write it."""
@@ -166,10 +203,10 @@ class _Run:
         from rqvae_lib.training.recipes import train_rqvae
         from rqvae_lib.training.state import steps_of
 
-        state_path = self.output / STATE_FILE
+        state = state_path(self.output / RQVAE_FILE)
 
         def save_snapshot(step: int, model: "RQVAE") -> None:
-            self._save(f"rqvae-{step}.safetensors", model, step)
+            self._save(_snapshot_file(step), model, step)
 
         model, _ = train_rqvae(
             self.vectors,
@@ -178,10 +215,11 @@ class _Run:
             start_from=start_from,
             snapshot=save_snapshot,
             device=self.device,
-            state_path=state_path,
+            state_path=state,
             resume=resume,
+            overwrite=self.force and not resume,
         )
-        self._report(self._save(RQVAE_FILE, model, steps_of(state_path)))
+        self._report(self._save(RQVAE_FILE, model, steps_of(state)))
 
     def _save(self, name: str, model: "RQVAE", step: int) -> "TokenizerMetrics":
         from rqvae_lib.checkpoints.models import save_rqvae
@@ -189,16 +227,18 @@ class _Run:
         from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 
         metrics = tokenizer_metrics(model, self.vectors.tensor)
-        save_rqvae(
-            self.output / name,
-            model,
-            self.dataset,
-            self.vectors,
-            command=command_line(),
-            seed=self.training.seed,
-            steps=step,
-            metrics=asdict(metrics),
-        )
+        with keeping_the_old(self.output / name, force=self.force):
+            save_rqvae(
+                self.output / name,
+                model,
+                self.dataset,
+                self.vectors,
+                command=command_line(),
+                seed=self.training.seed,
+                steps=step,
+                metrics=asdict(metrics),
+                **self.origin,
+            )
         return metrics
 
     def _report(self, metrics: "TokenizerMetrics") -> None:
@@ -223,19 +263,18 @@ def _architecture(
     )
 
 
-def _check_options(context: typer.Context) -> None:
-    """Refuse options that exclude each other, before anything is read."""
-    from rqvae_lib.cli.common import typed
+def _origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:
+    """Return what the card says of the files that the model is made from."""
+    from rqvae_lib.checkpoints.models import find_checkpoint
+    from rqvae_lib.cli.common import origin_of, shipped
 
-    if len(typed(context, "steps", "epochs")) == 2:
-        raise ValueError("pass either --steps or --epochs, not both")
-    meaningless = typed(context, *OF_A_TRAINING) if context.params["residual_kmeans"] else []
-    if meaningless:
-        raise ValueError(
-            "--residual-kmeans is fitted and not trained, so "
-            f"{' and '.join(meaningless)} would change nothing: leave "
-            f"{'it' if len(meaningless) == 1 else 'them'} out"
-        )
+    origin: dict[str, Any] = {}
+    if embeddings is not None:
+        origin["embeddings"] = origin_of(embeddings)
+    if start_from:
+        path = find_checkpoint(shipped(start_from), "rqvae")
+        origin["start_from"] = origin_of(path) | {"file": start_from}
+    return origin
 
 
 def _training_config(steps: int | None, epochs: float | None, **settings: Any) -> TrainingConfig:
@@ -250,7 +289,7 @@ def _training_config(steps: int | None, epochs: float | None, **settings: Any) -
 
 def _snapshot_steps(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
         raise ValueError(
             f"--snapshots is {text!r}; expected numbers of steps with commas between them, such as "
@@ -266,13 +305,7 @@ def _check_snapshots(training: TrainingConfig, vectors: "Tensor | None" = None) 
     if vectors is not None:
         batches = RowBatches(vectors, batch_size=training.batch_size, seed=training.seed)
         steps_per_epoch = batches.steps_per_epoch
-    total = training.total_steps(steps_per_epoch)
-    late = [str(step) for step in training.snapshot_steps if step > total]
-    if late:
-        raise ValueError(
-            f"--snapshots asks for step {', '.join(late)}, but the training has {total} steps: "
-            "leave out what comes after the last"
-        )
+    training.check_snapshots(steps_per_epoch)
 
 
 def _load_start(given: str, content: str, split: str, context: typer.Context) -> _Start:

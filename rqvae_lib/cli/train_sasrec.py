@@ -3,6 +3,9 @@
 Derived in: chapter 11.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
@@ -23,13 +26,20 @@ from rqvae_lib.cli.options import (
     WeightDecay,
     WindowsPerStep,
 )
-from rqvae_lib.cli.recommender_training import training_config
+from rqvae_lib.cli.outputs import Writes, writes
+from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
+from rqvae_lib.cli.training_state import check_state, state_path
 from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import HistoryModelConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 
+def _outputs(given: Mapping[str, Any]) -> Writes:
+    return outputs_of_training(given["output"] / SASREC_FILE, "a SASRec", ["sasrec"])
+
+
 @takes_data
+@writes(_outputs, "output")
 def train_sasrec_command(
     context: typer.Context,
     output: Output = RUNS,
@@ -53,19 +63,16 @@ def train_sasrec_command(
     to resume from.
     """
     from rqvae_lib.checkpoints.models import save_sasrec
-    from rqvae_lib.cli.common import check_device, check_resumable, hold_out
+    from rqvae_lib.cli.common import check_device, hold_out
     from rqvae_lib.cli.recommender_training import measure_and_save
-    from rqvae_lib.io.atomic import check_writable
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
-    path, state = output / SASREC_FILE, output / "sasrec-state.safetensors"
+    path, force = output / SASREC_FILE, context.params["force"]
     check_device(device)
-    check_writable(path)
     training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
-    if resume:
-        check_resumable(state)
     shared = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
+    check_state(path, training, resume=resume, force=force)
     context.with_resource(only_process_in(output))
     dataset = data.load()
     held_out = hold_out(dataset, split)
@@ -75,9 +82,9 @@ def train_sasrec_command(
         config,
         training,
         device=device,
-        state_path=state,
+        state_path=state_path(path),
         resume=resume,
+        overwrite=force and not resume,
     )
-    measure_and_save(
-        save_sasrec, path, model, dataset, held_out, seed=seed, device=device, half=half
-    )
+    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, "force": force}
+    measure_and_save(save_sasrec, path, model, dataset, held_out, **how)

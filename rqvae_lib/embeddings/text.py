@@ -88,7 +88,7 @@ def read_embeddings(path: str | Path, texts: Sequence[str]) -> Tensor:
             texts in another order, or if a number in it is not finite.
         OSError: if the file does not exist or cannot be read.
     """
-    if Path(path).suffix == ".npy":
+    if Path(path).suffix.lower() == ".npy":
         return _read_array(Path(path), len(texts))
     again = _how_to_make(Path(path))
     with Path(path).open("rb"):  # raises OSError for a folder or an unreadable file
@@ -130,7 +130,7 @@ def encoder_of(path: Path | None, name: str = EMBEDDED[0]) -> str | None:
     if path is None:
         with resources.as_file(resources.files("rqvae_lib.datasets") / name) as folder:
             return encoder_of(folder / "embeddings.safetensors")
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return None
     with safe_open(path, framework="pt") as file:
         model = (file.metadata() or {}).get("model")
@@ -139,7 +139,7 @@ def encoder_of(path: Path | None, name: str = EMBEDDED[0]) -> str | None:
 
 def _how_to_make(path: Path) -> str:
     """Return the advice for a bad file. It names the file only if that ends in .safetensors."""
-    output = f" --output {path.name}" if path.suffix == ENDING else ""
+    output = f" --output {path.name}" if path.suffix.lower() == ENDING else ""
     return (
         f"make it again with `rqvae-lib embed{output}` and the --dataset, or "
         "--interactions and --items, of these texts"
@@ -282,7 +282,7 @@ def _holds(half: Tensor, embeddings: Tensor) -> bool:
 
 def check_embeddings_path(path: Path) -> None:
     """Raise ValueError unless a file name for embeddings ends in .safetensors."""
-    if path.suffix != ENDING:
+    if path.suffix.lower() != ENDING:
         raise ValueError(
             f"{path} ends in {path.suffix!r}: name a {ENDING} file, because that is the format"
         )

@@ -21,16 +21,13 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
-from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
+from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE, TEMPERATURES
 from rqvae_lib.models.base import BeamState, Recommender, check_histories
 from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import Trie
 
-# Divided by less, scores may overflow float32; divided by more, they differ by less than their
-# rounding. The lowest temperature is already as greedy as any lower one.
-TEMPERATURES = (1e-6, 1e6)
 # Children in a row that are scored at a time: a few users' if one prefix has thousands.
 IN_A_ROW = 2**16
 

@@ -161,7 +161,7 @@ def recommend_to_all(
 
 def check_output(path: Path) -> None:
     """Raise ValueError unless a path ends in .parquet, .csv or .jsonl."""
-    if path.suffix not in ENDINGS:
+    if path.suffix.lower() not in ENDINGS:
         raise ValueError(
             f"{path} ends in {path.suffix!r}; expected {', '.join(ENDINGS)}: name such a file"
         )
@@ -170,11 +170,11 @@ def check_output(path: Path) -> None:
 def is_output(path: Path) -> bool:
     """Return whether a file looks as if `recommend_to_all` had written it, by its columns."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return tuple(pq.read_schema(path).names) == COLUMNS
         with path.open(encoding="utf-8") as file:
             line = file.readline(2**16)
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             return line.strip().replace('"', "") == ",".join(COLUMNS)
         return tuple(json.loads(line)) == COLUMNS
     except (OSError, ValueError, TypeError, RecursionError, pa.ArrowException):
@@ -316,10 +316,10 @@ def _check_same_run(path: Path, run: dict[str, Any]) -> None:
 @contextmanager
 def _writer(path: Path, schema: pa.Schema) -> Iterator[Any]:
     """Yield a function that adds a table to a file; its ending decides the format."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         with pq.ParquetWriter(path, schema) as parquet:
             yield parquet.write_table
-    elif path.suffix == ".csv":
+    elif path.suffix.lower() == ".csv":
         with pa.csv.CSVWriter(path, schema) as csv:
             yield csv.write_table
     else:

@@ -8,6 +8,7 @@ Used by: checkpoints, tables of IDs, stored embeddings.
 
 import errno
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = "unfinished"  # part of the name of a temporary file
+LONGEST_NAME = 255  # bytes of a file's name, where the system does not say
+RANDOM = 8  # characters that tempfile adds to a name
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors that mean "no space left"
 
 
@@ -26,13 +29,14 @@ def write_atomically(path: Path) -> Iterator[Path]:
         path: the file to write. Its folder is created if needed.
 
     Raises:
-        OSError: if the folder cannot be created or written to, or the disk is full.
+        ValueError: as `check_name`.
+        OSError: if the folder cannot be created or written to, if the disk is full, or if the path
+            is a folder or a device.
     """
+    check_name(path)
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.{UNFINISHED}-"
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _new_temporary(path)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -65,8 +69,33 @@ def remove_unfinished(folder: Path, older_than: float = 600.0) -> None:
     """
     for path in folder.glob(f".*.{UNFINISHED}-*"):
         with suppress(OSError):  # another process may be deleting it too
-            if time.time() - path.stat().st_mtime > older_than:
+            is_ours = _TEMPORARY.fullmatch(path.name) and path.is_file()
+            if is_ours and time.time() - path.stat().st_mtime > older_than:
                 path.unlink()
+
+
+_TEMPORARY = re.compile(rf"\..*\.{UNFINISHED}-[a-z0-9_]{{{RANDOM},}}(\.[^.]*)?", re.DOTALL)
+
+
+def _new_temporary(path: Path) -> Path:
+    """Create an empty file beside `path`, with a name of its own and, if it is short, its ending.
+
+    The name is no longer than the system allows, however long that of `path` is.
+    """
+    ending = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
+    after = len(f".{UNFINISHED}-") + RANDOM + len(os.fsencode(ending))
+    room = _longest_name(path.parent) - after - 1
+    name = os.fsencode(path.name)[: max(0, room)].decode("utf-8", "ignore")
+    prefix = f".{name}.{UNFINISHED}-"
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=ending, dir=path.parent)
+    os.close(handle)
+    return Path(temporary)
+
+
+def _longest_name(folder: Path) -> int:
+    with suppress(OSError, ValueError, AttributeError):  # Windows has no pathconf
+        return os.pathconf(folder, "PC_NAME_MAX")
+    return LONGEST_NAME
 
 
 def _umask() -> int:
@@ -75,25 +104,73 @@ def _umask() -> int:
     return mask
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have, or that the formats written here cannot pass on.
+
+    Raises:
+        ValueError: if the path holds a NUL, or is not text: bytes that are not UTF-8 come as lone
+            surrogates from the command line.
+    """
+    text = str(path)
+    if "\0" in text:
+        raise ValueError(
+            f"the path {text!r} holds a NUL character, which no name can: leave it out"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the path {text!r} is not UTF-8 text: choose a name that is, since Parquet and "
+            "safetensors files cannot be written under another one"
+        ) from None
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse what a rename would fail on, or destroy: a folder, a device, a pipe."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected a file: name a file in it")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device, a pipe or a socket; expected a file: name another one")
+
+
 def check_writable(path: Path) -> None:
     """Check now that `path` can be written later, for example before an hour of training.
 
-    The check leaves nothing behind. It does not create the folder either: `write_atomically` does
-    that once there is something to write.
+    It tries: it makes what folders are missing and a temporary file, and removes them again, so
+    nothing is left behind. `write_atomically` makes them once there is something to write.
 
     Raises:
-        OSError: if the path is a folder, or its folder cannot be created or written to.
+        ValueError: as `check_name`.
+        OSError: if the path is a folder or a device, its name is too long, or its folder cannot be
+            created or written to.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; expected a file: name a file in it")
+    check_name(path)
+    made: list[Path] = []
     folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
     try:
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
+        _check_replaceable(path)
+        made = [part for part in (folder, *folder.parents) if not part.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # any other error says why no file can have this name
+            path.lstat()
+        _new_temporary(path).unlink()
     except OSError as error:
+        if error.errno is None:
+            raise
         raise OSError(
-            f"cannot write {path}: the folder {folder} is not writable ({error.strerror}); choose "
-            "another location with --output"
+            f"cannot write {path}: the folder {_nearest(folder)} does not take such a file "
+            f"({error.strerror}); choose another location with --output"
         ) from error
+    finally:
+        for part in made:
+            with suppress(OSError):  # somebody else has put a file there
+                part.rmdir()
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the innermost part of a path that exists."""
+    for part in (folder, *folder.parents):
+        with suppress(OSError):
+            if part.exists():
+                return part
+    return folder

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from rqvae_lib.io.atomic import remove_unfinished
 
 LOCK_FILE = ".rqvae-lib.lock"
+HOLDER = "process "  # how the lock's text begins
 
 
 @contextmanager
@@ -33,11 +34,13 @@ def only_process_in(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if another process holds the lock; the message says which one.
-        OSError: if the folder cannot be created or written to.
+        OSError: if the folder cannot be created or written to, or a file that is no lock has the
+            name of one.
     """
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
+    _check_own(path)
     lock = FileLock(path, timeout=0.1)  # long enough for a holder that is just ending
     try:
         lock.acquire()
@@ -49,7 +52,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
     try:
         with suppress(OSError):  # Windows refuses to write a locked file, and the disk may be full
             command = " ".join(["rqvae-lib", *sys.argv[1:]])
-            holder = f"process {os.getpid()} on {platform.node()} ({command})"
+            holder = f"{HOLDER}{os.getpid()} on {platform.node()} ({command})"
             path.write_text(holder, "utf-8", "replace")  # an argument may not be valid UTF-8
         remove_unfinished(folder)
         yield
@@ -61,6 +64,22 @@ def only_process_in(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # not empty: something was written
             for part in made:
                 part.rmdir()
+
+
+def _check_own(path: Path) -> None:
+    """Refuse a file that has the lock's name and is not one, because the lock is deleted later."""
+    if not path.is_symlink() and not path.exists():
+        return
+    beginning = b""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            beginning = file.read(len(HOLDER))
+        if not beginning or beginning == HOLDER.encode():
+            return
+    raise FileExistsError(
+        f"{path} is not a lock of this library, but has the name of one: move it, or choose "
+        "another folder"
+    )
 
 
 def _holder(path: Path) -> str:

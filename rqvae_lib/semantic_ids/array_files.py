@@ -44,7 +44,7 @@ def read_array(
         ValueError: if it is no such array, or its shape does not say its orientation.
         OSError: if it cannot be read.
     """
-    array = read_npy(path) if path.suffix == ".npy" else _tensor(path)
+    array = read_npy(path) if path.suffix.lower() == ".npy" else _tensor(path)
     if array.ndim != 2 or not array.size or array.dtype.kind not in "iu":
         what = "embeddings have this type" if array.dtype.kind == "f" else "something else"
         raise ValueError(
@@ -138,7 +138,7 @@ def write_array(path: Path, table: NDArray[np.int64]) -> None:
     """Write an array as it is, as .npy or .safetensors."""
     table = np.ascontiguousarray(table)  # safetensors writes other layouts scrambled
     with write_atomically(path) as temporary:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             with temporary.open("wb") as file:
                 np.save(file, table, allow_pickle=False)
             return
@@ -167,7 +167,7 @@ def python_for_grid(path: Path) -> str:
     Args:
         path: the array, .npy or .safetensors.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         there = f"torch.save(torch.from_numpy(numpy.load({str(path)!r})), {GRID_FILE!r})"
         imports = "import numpy, torch"
     else:
@@ -181,7 +181,7 @@ def python_for_grid(path: Path) -> str:
 
 def python_for_pickle(pickle: str, npy: str) -> str:
     """Return the command that turns a pickle of an array into a .npy file."""
-    if Path(pickle).suffix in (".pt", ".pth"):
+    if Path(pickle).suffix.lower() in (".pt", ".pth"):
         read = f"torch.load({pickle!r}, weights_only=True).numpy()"
         return f'python -c "import numpy, torch; numpy.save({npy!r}, {read})"'
     read = f"numpy.asarray(pickle.load(open({pickle!r}, 'rb')))"

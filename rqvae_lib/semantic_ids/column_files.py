@@ -44,7 +44,7 @@ def columns_of(path: Path) -> list[str]:
         OSError: if it cannot be read.
     """
     with path.open("rb") as file:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             # Up to a limit: random bytes may have 100,000 columns.
             header = file.readline(2**14).decode("utf-8-sig", "ignore").rstrip("\r\n")
             try:
@@ -99,7 +99,7 @@ def read_columns(path: Path) -> tuple[WrittenIDs, str]:
             f"{path} has {len(levels):,} columns of codes, expected at most {MANY_LEVELS}"
         )
     names = [key, *(levels or lists[:1])]
-    table = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path, names)
+    table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path, names)
     if not table.num_rows:
         raise ValueError(f"{path} has no rows, expected one for each item: make it again")
     keys = _keys(path, table.column(key), key)
@@ -319,13 +319,14 @@ def write_item_to_sid(
         table, with_offsets: (N, L), the codes, and the codes with each level's offset.
         places: (N,), the number of earlier items with the same codes.
     """
+    is_csv = path.suffix.lower() == ".csv"
     columns: dict[str, Any] = {"item_id": item_ids}
     named = {"origin_codebook": table, "codebook": table, "offset_codebook": with_offsets}
     for name, codes in named.items():
         rows = codes.tolist()
-        columns[name] = [",".join(map(str, row)) for row in rows] if path.suffix == ".csv" else rows
+        columns[name] = [",".join(map(str, row)) for row in rows] if is_csv else rows
     columns["index"] = places
-    if path.suffix == ".csv":
+    if is_csv:
         _write_csv(path, pd.DataFrame(columns), item_ids)
         return
     columns["item_id"] = item_ids.tolist()

@@ -56,7 +56,7 @@ def check_export(
             other.
     """
     endings = ENDINGS[format]
-    if Path(path).suffix not in endings:
+    if Path(path).suffix.lower() not in endings:
         raise ValueError(
             f"{path} ends in {Path(path).suffix!r}: name a {' or '.join(endings)} file for {format}"
         )

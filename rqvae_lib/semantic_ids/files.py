@@ -58,7 +58,7 @@ def write_ids(path: str | Path, frame: pd.DataFrame) -> None:
     check_ending(path)
     _check_items(path, frame)
     with write_atomically(path) as temporary:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             # Python's csv does not quote a lone carriage return, where readers would end the row.
             returns = any(
                 pd.api.types.is_string_dtype(frame[name].dtype)
@@ -107,7 +107,7 @@ def _unwritten(path: Path, row: int, name: str, found: object, expected: str) ->
 
 def check_ending(path: Path) -> None:
     """Raise ValueError unless a path ends in .csv or .parquet."""
-    if path.suffix not in ENDINGS:
+    if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .csv or a .parquet file")
 
 
@@ -168,7 +168,7 @@ def _read(path: Path, names: list[str]) -> pd.DataFrame:
     reason: Exception
     with path.open("rb") as file:  # raises OSError for a missing file
         try:
-            if path.suffix == ".parquet":
+            if path.suffix.lower() == ".parquet":
                 found, frame = _read_parquet(file, names)
             else:
                 # Read the header first, up to a limit: random bytes may have 100,000 columns.
@@ -280,7 +280,7 @@ def _own_ids(path: Path, frame: pd.DataFrame, wanted: NDArray[Any] | None) -> ND
     blank = (column.isna() | (text.str.strip() == "")).to_numpy(bool)
     if blank.any():
         raise _wrong(path, int(blank.argmax()), "item_id", "", "an id")
-    written = path.suffix == ".csv" and text.str.fullmatch("0|-?[1-9][0-9]{0,18}").all()
+    written = path.suffix.lower() == ".csv" and text.str.fullmatch("0|-?[1-9][0-9]{0,18}").all()
     if wanted is None and written:
         numbers = [int(one) for one in text]
         if min(numbers) >= -(2**63) and max(numbers) < 2**63:

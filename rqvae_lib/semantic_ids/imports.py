@@ -141,7 +141,7 @@ def _check_used(
     surplus: Surplus,
 ) -> None:
     """Refuse arguments that would change nothing."""
-    is_array = path.suffix in ENDINGS["grid"]
+    is_array = path.suffix.lower() in ENDINGS["grid"]
     if levels_first is not None and not is_array:
         raise ValueError(
             f"{path} is not an array ({', '.join(ENDINGS['grid'])}), so it has no orientation: "
@@ -170,14 +170,14 @@ def check_readable(path: str | Path) -> None:
     with path.open("rb") as file:
         beginning = file.read(4)
     pickled = beginning[:1] == b"\x80" or beginning == b"PK\3\4"  # torch writes a zip file
-    if path.suffix in PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
+    if path.suffix.lower() in PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
         how = python_for_pickle(str(path), str(path.with_suffix(".npy")))
         raise ValueError(
             f"{path} is a pickle. Opening one runs the code in it, so it was not opened: if you "
             f"trust it, convert it with {how}"
         )
     known = sorted({ending for endings in ENDINGS.values() for ending in endings} - {".txt"})
-    if path.suffix not in known:
+    if path.suffix.lower() not in known:
         raise ValueError(
             f"{path} ends in {path.suffix!r}: name a file of IDs that ends in {', '.join(known)}"
         )
@@ -191,7 +191,7 @@ def _read(
 ) -> tuple[WrittenIDs, list[str] | None, tuple[str, ...]]:
     """Return what a file says, the titles of our own table, and a sentence about its shape."""
     check_readable(path)
-    match path.suffix:
+    match path.suffix.lower():
         case ".npy" | ".safetensors":
             num_items = None if wanted is None else len(wanted)
             written, about = read_array(path, levels_first, num_items)

@@ -39,7 +39,7 @@ def match_items(
     count = len(written.numbers.lengths)
     if wanted is None:
         own = np.arange(count) if written.keys is None else written.keys
-        if Path(written.where).suffix not in TYPED:
+        if Path(written.where).suffix.lower() not in TYPED:
             own = _as_numbers(own)
         return np.arange(count), own, (f"{count:,} items",)
     if written.keys is None:

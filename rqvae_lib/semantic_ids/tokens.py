@@ -195,7 +195,7 @@ def write_tokens(path: Path, tokens: Iterable[str]) -> None:
     """
     listed = list(tokens)
     with write_atomically(path) as temporary:
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             text = "".join(f"{one}\n" for one in listed)
         else:
             text = json.dumps(_tokenizer(listed), ensure_ascii=False, indent=1) + "\n"

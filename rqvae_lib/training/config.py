@@ -16,6 +16,10 @@ from rqvae_lib.io.json_configs import check_settings
 
 Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 Precision = Literal["float32", "bfloat16"]
+LARGEST_SEED = 2**31 - 1
+REALS = ("learning_rate", "weight_decay", "max_grad_norm", "final_share")
+ENDING_AT_A_SHARE = ("cosine", "linear")
+COUNTS = ("num_steps", "batch_size", "log_every", "measure_every", "save_every")
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class TrainingConfig:
     """How long, how fast and how carefully to train.
 
     Raises:
-        ValueError: if a setting has another type, if a number is outside its range, if the schedule
-            or precision is unknown, or unless exactly one of num_steps and num_epochs is given.
+        ValueError: if a number is outside its range or of another type, if the schedule or
+            precision is unknown, if a setting would change nothing, or unless exactly one of
+            num_steps and num_epochs is given.
     """
 
     batch_size: int  # examples per step
@@ -69,19 +74,26 @@ class TrainingConfig:
             raise ValueError(
                 f"num_steps is {self.num_steps} and num_epochs is {self.num_epochs}: give one"
             )
-        for name in ("num_steps", "batch_size", "log_every", "measure_every", "save_every"):
+        for name in COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}; it must be 0 to {LARGEST_SEED}")
         if self.num_epochs is not None and not 0 < self.num_epochs < math.inf:
             raise ValueError(f"num_epochs is {self.num_epochs}; it must be finite and above 0")
-        names = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "final_share")
-        for name in names:
+        for name in (*REALS, "warmup_steps"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number, not below 0")
         if self.final_share > 1:
             raise ValueError(f"final_share is {self.final_share}; it must be at most 1")
+        if self.final_share and self.schedule not in ENDING_AT_A_SHARE:
+            raise ValueError(
+                f"final_share is {self.final_share}, but a {self.schedule} schedule does not end "
+                f"at a share of the learning rate: leave it out, or choose "
+                f"{' or '.join(ENDING_AT_A_SHARE)}"
+            )
         if any(step < 1 for step in self.snapshot_steps):
             raise ValueError(f"snapshot_steps is {self.snapshot_steps}; each must be at least 1")
         for name, choices in (("schedule", Schedule), ("precision", Precision)):
@@ -89,6 +101,23 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}"
                 )
+
+    def check_snapshots(self, steps_per_epoch: int) -> None:
+        """Refuse snapshots after the last step.
+
+        Args:
+            steps_per_epoch: as `total_steps`.
+
+        Raises:
+            ValueError: if one of `snapshot_steps` comes later.
+        """
+        total = self.total_steps(steps_per_epoch)
+        late = [str(step) for step in self.snapshot_steps if step > total]
+        if late:
+            raise ValueError(
+                f"snapshot_steps (--snapshots) asks for step {', '.join(late)}, but the training "
+                f"has {total} steps: leave out what comes after the last"
+            )
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps of the training, at least 1.

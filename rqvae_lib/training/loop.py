@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from rqvae_lib.data.batches import Batches
+from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.seeding import seeded_step
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.training.config import TrainingConfig
-from rqvae_lib.training.state import Best, load_state, save_state
+from rqvae_lib.training.state import Best, check_new_training, load_state, save_state
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ def train(
     inputs: Mapping[str, str] | None = None,
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> list[LogEntry]:
     """Train a model in place, and leave it in evaluation mode.
@@ -74,6 +76,7 @@ def train(
             with other inputs.
         state_path: where to save the state every `config.save_every` steps and at the end.
         resume: continue from `state_path`. If that training had finished, it is only loaded.
+        overwrite: replace an unfinished training at `state_path`, which is refused otherwise.
         progress: show progress on stderr: a bar in a terminal, in a log a line now and then.
 
     Returns:
@@ -81,9 +84,12 @@ def train(
         the best measurement, whether or not the training stopped early.
 
     Raises:
-        ValueError: if `config.early_stop` watches a number that is not measured, if `resume` is
-            given without `state_path`, or if the model was made in torch's inference mode.
-        CheckpointError: if the saved state belongs to another model, configuration or input.
+        ValueError: if `config.early_stop` watches a number that is not measured, if there are
+            `config.snapshot_steps` and no `snapshot`, or if `resume` or `overwrite` is given
+            without `state_path`, or both are given, or if the model was made in torch's inference
+            mode.
+        CheckpointError: if the saved state belongs to another model, configuration or input; or if
+            without `resume` and `overwrite`, there is an unfinished training or another file.
         FloatingPointError: if a loss, a gradient or a trained weight is not finite; the message
             names the step. This is checked before a state is saved, so the saved state stays valid.
         OSError: if the state cannot be read or written, or there is no state to resume from.
@@ -98,14 +104,21 @@ def train(
             "the model was made in torch's inference mode, where nothing can be trained: make it "
             "outside of torch.inference_mode(), or train a copy.deepcopy of it"
         )
-    if resume and not state_path:
-        raise ValueError("resume needs state_path, the file to continue from: pass it too")
-    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
+    state_path = Path(state_path) if state_path else None
     settings = asdict(config) | dict(inputs or {})
     total = config.total_steps(batches.steps_per_epoch)
+    check_training(
+        config,
+        batches,
+        snapshot=snapshot,
+        inputs=inputs,
+        state_path=state_path,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     best = Best(config.early_stop.higher_is_better) if config.early_stop else None
     start = 0
-    state_path = Path(state_path) if state_path else None
     if resume and state_path:
         start = load_state(state_path, model, optimizer, settings, best)
     device = next(model.parameters()).device
@@ -154,11 +167,47 @@ def train(
         if snapshot and snapshotting:
             _in_evaluation_mode(model, partial(snapshot, done))
         if state_path and (saving or (best and _is_over(config, best, done))):
-            save_state(state_path, model, optimizer, settings, done, best)
+            save_state(state_path, model, optimizer, settings, done, best, total=total)
     if best:
         best.restore(model)
     model.eval()
     return log
+
+
+def check_training(
+    config: TrainingConfig,
+    batches: Batches,
+    *,
+    snapshot: Callable[..., None] | None,
+    inputs: Mapping[str, str] | None,
+    state_path: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Refuse a training that cannot end well, before its first step.
+
+    `train` calls it. What works before it calls `train` should call it first.
+
+    Args, Raises: as `train`.
+    """
+    if config.snapshot_steps and not snapshot:
+        raise ValueError(
+            f"snapshot_steps is {config.snapshot_steps}, but nothing takes the snapshots: pass "
+            "`snapshot`, or leave snapshot_steps out"
+        )
+    if resume and overwrite:
+        raise ValueError("resume goes on with a saved state, and overwrite replaces it: pass one")
+    for name, given in (("resume", resume), ("overwrite", overwrite)):
+        if given and not state_path:
+            raise ValueError(
+                f"{name} needs state_path, the file of the saved state: pass it too, or leave "
+                f"{name} out"
+            )
+    if state_path and resume:
+        check_writable(Path(state_path))
+    elif state_path:
+        settings = asdict(config) | dict(inputs or {})
+        check_new_training(Path(state_path), settings, overwrite=overwrite)
 
 
 def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:

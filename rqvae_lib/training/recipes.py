@@ -32,7 +32,7 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
-from rqvae_lib.training.loop import LogEntry, train
+from rqvae_lib.training.loop import LogEntry, check_training, train
 
 
 @own_settings
@@ -68,6 +68,7 @@ def train_rqvae(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[RQVAE, list[LogEntry]]:
     """Train an RQ-VAE on a catalogue's embeddings.
@@ -89,15 +90,15 @@ def train_rqvae(
         snapshot: called with the number of steps and a copy of the model, on the CPU, after each of
             `training.snapshot_steps`.
         device: the device to train on.
-        state_path, resume, progress: as `training.loop.train`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log, with `TokenizerMetrics.worst()`.
 
     Raises:
         ValueError, CheckpointError, OSError, FloatingPointError: as `RQVAE.fit_to_data` and
-            `training.loop.train`. Also ValueError if the architecture has nothing to train, or is
-            not that of `start_from`.
+            `training.loop.train`. Also ValueError if the architecture has nothing to train or is
+            not that of `start_from`, or as `TrainingConfig.check_snapshots`.
     """
     if not isinstance(embeddings, ItemVectors):
         embeddings = ItemVectors(as_vectors(embeddings, "embeddings", dtype=torch.float32))
@@ -112,12 +113,23 @@ def train_rqvae(
         "autoencoder_steps": "0" if start_from else str(autoencoder_steps),
         "start_from": tensors_sha256(*start_from.state_dict().values()) if start_from else "",
     }
+    training.check_snapshots(batches.steps_per_epoch)
+    check_training(
+        training,
+        batches,
+        snapshot=snapshot,
+        inputs=inputs,
+        state_path=state_path,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if starting and autoencoder_steps:
         alone = replace(
             training,
             num_steps=autoencoder_steps,
             num_epochs=None,
             schedule="constant",
+            final_share=0.0,
             snapshot_steps=(),
             early_stop=None,
         )
@@ -142,6 +154,7 @@ def train_rqvae(
         inputs=inputs,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model.to("cpu"), log
@@ -182,6 +195,7 @@ def train_recommender(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[Recommender, list[LogEntry]]:
     """Train a recommender over the IDs of a catalogue.
@@ -193,7 +207,7 @@ def train_recommender(
             `DecoderOnlyConfig`.
         training: steps, batch size, learning rate and seed.
         device: the device to train on.
-        state_path, resume, progress: as `training.loop.train`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log.
@@ -216,6 +230,7 @@ def train_recommender(
         device=device,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model, log
@@ -230,6 +245,7 @@ def train_sasrec(
     device: str = "cpu",
     state_path: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[SASRec, list[LogEntry]]:
     """Train a SASRec.
@@ -237,7 +253,7 @@ def train_sasrec(
     Args:
         histories: the training histories, a split's `train`; or lists of item rows.
         config: the architecture, and the size of the catalogue.
-        training, device, state_path, resume, progress: as `train_recommender`.
+        training, device, state_path, resume, overwrite, progress: as `train_recommender`.
 
     Returns:
         The model, in evaluation mode on the CPU, and the log.
@@ -258,6 +274,7 @@ def train_sasrec(
         device=device,
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     return model, log
@@ -272,12 +289,14 @@ def _train_on(
     device: str,
     state_path: str | Path | None,
     resume: bool,
+    overwrite: bool,
     progress: bool,
 ) -> list[LogEntry]:
     """Train a model of histories on a device, in place, and leave it in evaluation mode on the CPU.
 
     Args:
-        histories, training, device, state_path, resume, progress: as `train_recommender`.
+        histories, training, device: as `train_recommender`.
+        state_path, resume, overwrite, progress: as `training.loop.train`.
         model: the model to train.
         inputs: what identifies the training data, apart from the histories.
     """
@@ -300,6 +319,7 @@ def _train_on(
         },
         state_path=state_path,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
     )
     model.to("cpu")

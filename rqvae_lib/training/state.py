@@ -10,11 +10,12 @@ Seen at work in: chapter 00.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.tensor_files import (
     Card,
@@ -22,6 +23,7 @@ from rqvae_lib.io.tensor_files import (
     check_tensors,
     load_checkpoint,
     save_checkpoint,
+    short,
 )
 
 
@@ -71,6 +73,8 @@ def save_state(
     settings: Mapping[str, Any],
     step: int,
     best: Best | None = None,
+    *,
+    total: int | None = None,
 ) -> None:
     """Write everything that `load_state` needs to one file, atomically.
 
@@ -81,6 +85,7 @@ def save_state(
             identify the training.
         step: the number of steps done.
         best: the best weights so far, if the training keeps them.
+        total: the number of steps of the whole training, which tells whether it is finished.
 
     Raises:
         ValueError: if a tensor is not finite, or a setting is not JSON. An older state is then
@@ -92,6 +97,8 @@ def save_state(
         tensors |= {f"optimizer.{index}.{name}": value for name, value in averages.items()}
     # A parameter that no loss reaches has no averages, so the card lists those that have.
     card: dict[str, Any] = {"step": step, "averaged": sorted(optimizer.state_dict()["state"])}
+    if total is not None:
+        card["total"] = total
     if best:
         tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
         card |= {"best_value": best.value, "best_step": best.step}
@@ -115,6 +122,100 @@ def steps_of(path: Path) -> int:
         return _steps(card, "best_step") if card.get("best_step") else _steps(card, "step")
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}): start again") from error
+
+
+class SavedTraining(NamedTuple):
+    """What the state of a training says of it, whether or not anybody goes on with it."""
+
+    step: int  # steps done
+    total: int | None  # of the whole training; None if the state does not say, as older ones
+    settings: Mapping[str, Any]  # as JSON
+    finished: bool  # whether all steps are done, or it was stopped early
+    weights: Mapping[str, Tensor]  # the state dict of the model that it gives
+
+
+def read_training(path: Path) -> SavedTraining:
+    """Read what is saved of a training.
+
+    Args:
+        path: a file that `save_state` wrote.
+
+    Raises:
+        CheckpointError: if the file is not the state of a training, or is damaged.
+        OSError: if the file cannot be read.
+    """
+    _, tensors, settings, card = load_checkpoint(path, ["training-state"])
+    try:
+        step = _steps(card, "step")
+        best_step = _steps(card, "best_step") if "best_step" in card else None
+        # Older states do not say how many steps there are to be, but for `num_steps`.
+        total = card.get("total", settings.get("num_steps"))
+        if total is not None and type(total) is not int:
+            raise ValueError(f"its total is {total!r}, expected a number of steps")
+        finished = total is not None and step >= total
+        stop = settings.get("early_stop")
+        if best_step is not None and isinstance(stop, dict):
+            patience = int(stop["patience"]) * int(settings["measure_every"])
+            finished = finished or step - best_step >= patience
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({short(error)}): start again") from error
+    part = "best." if any(name.startswith("best.") for name in tensors) else "model."
+    weights = {
+        name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)
+    }
+    return SavedTraining(step, total, settings, finished, weights)
+
+
+def check_new_training(path: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Refuse a new training whose states would replace an unfinished one, or another file.
+
+    Args:
+        path: where the new training is to save its state. It must be possible to write there.
+        settings: of the new training, as `save_state`, or those that are known already.
+        overwrite: replace whatever is there.
+
+    Raises:
+        CheckpointError: if an unfinished training is there, or a file that is no state.
+        OSError: if the path cannot be written, or what is there cannot be read.
+    """
+    check_writable(path)
+    if overwrite or not path.exists():
+        return
+    saved = read_training(path)
+    if not saved.finished:
+        raise CheckpointError(
+            f"{describe_training(path, saved, settings)}: go on with it (--resume, and the "
+            "settings and data that it was started with; in Python resume=True), train in another "
+            "folder, or replace it (--force; in Python overwrite=True)"
+        )
+
+
+def describe_training(path: Path, saved: SavedTraining, settings: Mapping[str, Any]) -> str:
+    """Return what is saved, and in what it differs from a new training, for a message.
+
+    Args:
+        path: the file of the state.
+        saved: what `read_training` found in it.
+        settings: of the new training; only these are compared.
+    """
+    of_total = "" if saved.total is None else f" of {saved.total:,}"
+    state = "finished" if saved.finished else "unfinished"
+    changed = _differences(saved.settings, settings)
+    return (
+        f"{path} holds {'a' if saved.finished else 'an'} {state} training at step "
+        f"{saved.step:,}{of_total} ({changed or 'its settings are the same'})"
+    )
+
+
+def _differences(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return in what two trainings differ, or an empty text."""
+    settings = plain_json(settings, "the settings")  # as if saved and read: tuples become lists
+    differing = [name for name in settings if saved.get(name) != settings[name]]
+    if not differing:
+        return ""
+    was = ", ".join(f"{name} was {_shown(saved.get(name))}" for name in differing)
+    now = ", ".join(f"{name}={settings[name]}" for name in differing)
+    return f"{was}; now {now}"
 
 
 def load_state(
@@ -142,14 +243,11 @@ def load_state(
             f"{path} does not exist, so there is nothing to resume: start a new training"
         )
     _, tensors, saved, card = load_checkpoint(path, ["training-state"])
-    settings = plain_json(settings, "the settings")  # as if saved and read: tuples become lists
-    differing = [name for name in settings if saved.get(name) != settings[name]]
-    if differing:
-        was = ", ".join(f"{name} was {_shown(saved.get(name))}" for name in differing)
-        now = ", ".join(f"{name}={settings[name]}" for name in differing)
+    changed = _differences(saved, settings)
+    if changed:
         raise CheckpointError(
-            f"{path} belongs to another training ({was}; now {now}): resume with the settings and "
-            "data it was started with, or start again in another folder"
+            f"{path} belongs to another training ({changed}): resume with the settings and data it "
+            "was started with, or start again in another folder"
         )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     averages: dict[int, dict[str, Tensor]] = {}  # by parameter: its averages by name

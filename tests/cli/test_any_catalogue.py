@@ -50,7 +50,8 @@ def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 )
 def test_the_pipeline_runs_on_own_tables(content: list[str], split: str, where: list[str]) -> None:
     embeddings = content if "--embeddings" in content else []
-    run("train-rqvae", *where, *content, "--split", split, "--steps", 2, "--codebook-size", 8)
+    of_split = [] if embeddings else ["--split", split]  # texts are not split
+    run("train-rqvae", *where, *content, *of_split, "--steps", 2, "--codebook-size", 8)
     model, card = load_rqvae("runs/rqvae.safetensors")
     assert card["dataset"] == "clicks.csv"
     dataset = Dataset.from_tables("clicks.csv", "shop.parquet")

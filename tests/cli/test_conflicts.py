@@ -52,9 +52,9 @@ CONFLICTS = [
     ("embed --output own.npy/vectors.safetensors", "cannot write own.npy/"),
     # train-rqvae
     ("train-rqvae --steps 3 --epochs 2", "either --steps or --epochs, not both"),
-    ("train-rqvae --epochs 0", "num_epochs is 0"),
-    ("train-rqvae --epochs inf", "num_epochs is inf"),
-    ("train-rqvae --learning-rate inf", "learning_rate is inf"),
+    ("train-rqvae --epochs 0", "--epochs is 0; it must be above 0"),
+    ("train-rqvae --epochs inf", "--epochs is inf; expected a finite"),
+    ("train-rqvae --learning-rate inf", "--learning-rate is inf"),
     ("train-rqvae --snapshots 5,ten", "--snapshots is '5,ten'; expected numbers of steps"),
     ("train-rqvae --snapshots 0", "each must be at least 1"),
     ("train-rqvae --snapshots 4,5,6 --steps 4", "asks for step 5, 6, but the training has 4"),
@@ -108,19 +108,19 @@ CONFLICTS = [
     # train-recommender
     (
         "train-recommender --architecture rq-transformer --valid-only",
-        "--valid-only is not for the rq-transformer",
+        "the rq-transformer always chooses among the codes that lead to an item, so --valid-only",
     ),
     (
         "train-recommender --no-prefix-embeddings",
-        "--no-prefix-embeddings is not for the decoder-only",
+        "the decoder-only has no vectors of prefixes, so --no-prefix-embeddings would change",
     ),
     (
         "train-recommender --architecture encoder-decoder --prefix-embeddings",
-        "--prefix-embeddings is not for the encoder-decoder",
+        "the encoder-decoder has no vectors of prefixes, so --prefix-embeddings would change",
     ),
-    ("train-recommender --dropout 1", "dropout is 1.0; it must be in [0, 1)"),
-    ("train-recommender --embedding-dropout 1", "embedding_dropout is 1.0; it must be in [0, 1)"),
-    ("train-recommender --weight-decay inf", "weight_decay is inf"),
+    ("train-recommender --dropout 1", "--dropout is 1; it must be at least 0 and below 1"),
+    ("train-recommender --embedding-dropout 1", "--embedding-dropout is 1; it must be"),
+    ("train-recommender --weight-decay inf", "--weight-decay is inf"),
     ("train-recommender --resume", "recommender-state.safetensors does not exist"),
     ("train-recommender --tokenizer nowhere", "nowhere is neither a file nor a shipped"),
     (
@@ -136,8 +136,8 @@ CONFLICTS = [
     ("train-recommender --output own.npy/runs", "cannot write own.npy/"),
     ("train-recommender --device abacus", "--device abacus is not usable here"),
     # train-sasrec
-    ("train-sasrec --dropout 1", "dropout is 1.0; it must be in [0, 1)"),
-    ("train-sasrec --learning-rate inf", "learning_rate is inf"),
+    ("train-sasrec --dropout 1", "--dropout is 1; it must be at least 0 and below 1"),
+    ("train-sasrec --learning-rate inf", "--learning-rate is inf"),
     ("train-sasrec --resume", "sasrec-state.safetensors does not exist"),
     ("train-sasrec --output own.npy/runs", "cannot write own.npy/"),
     ("train-sasrec --device abacus", "--device abacus is not usable here"),
@@ -160,8 +160,11 @@ CONFLICTS = [
     ("recommend", "pass either --user ID, --history ID,ID,…, --all or --users FILE"),
     ("recommend --user 1 --history 1", "and only one of them"),
     ("recommend --user 1 --top 10 --beams 5", "k is 10 and beams is 5"),
-    ("recommend --user 1 --temperature 0", "temperature is 0"),
-    ("recommend --user 1 --temperature nan", "temperature is nan"),
+    (
+        "recommend --user 1 --temperature 0",
+        "--temperature is 0; it must be at least 1e-06",
+    ),
+    ("recommend --user 1 --temperature nan", "--temperature is nan"),
     ("recommend --user 1 --max-per-prefix 2 --top 50", "50 items need more than 50 beams"),
     ("recommend --user 1 --max-per-prefix 2 --beams 10", "10 items need more than 10 beams"),
     ("recommend --user 1 --model nowhere", "nowhere is neither a file nor a shipped"),
@@ -194,6 +197,7 @@ TYPED = {
     "precision": "--precision float32",
     "compile_step": "--compile",
     "resume": "--resume",
+    "device": "--device cpu",
 }
 
 

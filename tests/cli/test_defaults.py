@@ -145,7 +145,7 @@ OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
-    *("bundle", "all_users", "users", "as_json", "no_baselines"),
+    *("bundle", "all_users", "users", "as_json", "no_baselines", "force"),
 }
 
 

@@ -160,11 +160,11 @@ def test_every_shipped_model_is_a_row_by_default() -> None:
         (("evaluate", "movielens-small-2016-rqvae"), "is a checkpoint of 'rqvae'"),
         (
             ("train-recommender", "--architecture", "rq-transformer", "--valid-only"),
-            "--valid-only is not for the rq-transformer",
+            "the rq-transformer always chooses among the codes that lead to an item",
         ),
         (
             ("train-recommender", "--architecture", "decoder-only", "--no-prefix-embeddings"),
-            "--no-prefix-embeddings is not for the decoder-only",
+            "the decoder-only has no vectors of prefixes, so --no-prefix-embeddings",
         ),
     ],
 )

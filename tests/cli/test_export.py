@@ -149,22 +149,25 @@ CONFLICTS = [
     ("train-recommender --ids x.txt", "x.txt ends in '.txt': name a file of IDs that ends in"),
     ("train-recommender --ids x.json --ids-sizes 8,x", "--ids-sizes is '8,x'; expected the size"),
     ("train-recommender --ids x.json --ids-sizes 8,0", "--ids-sizes is '8,0'; expected the size"),
-    ("train-recommender --ids-base 1", "--ids-base says how to read a file of IDs: name one"),
-    ("train-recommender --no-ids-offsets", "--ids-offsets says how to read a file of IDs"),
+    (
+        "train-recommender --ids-base 1",
+        "to read (--ids), so --ids-base would change",
+    ),
+    ("train-recommender --no-ids-offsets", "(--ids), so --no-ids-offsets would"),
     ("export --format csv --output x.json", "ends in '.json': name a .csv file for csv"),
-    ("export --format index-json --output x.json --ids x.json", "--output is x.json, which the"),
-    ("export --format grid --output x.npy --embeddings x.npy", "x.npy, which the command reads"),
+    ("export --format index-json --output x.json --ids x.json", "the command reads it (x.json)"),
+    ("export --format grid --output x.npy --embeddings x.npy", "the command reads it (x.npy)"),
     ("export --format csv --output y.csv --ids x.json --seed 1", "so --seed would change nothing"),
     (
         "export --format csv --output y.csv --begin-end",
-        "--begin-end is only for text-json, tokens, not for csv",
+        "only for text-json and tokens, and not for csv, so --begin-end would",
     ),
     (
         "export --format csv --output y.csv --levels-last",
-        "--levels-first is only for grid, not for",
+        "only for grid, and not for csv, so --levels-last would",
     ),
     ("export --format tokens --output y.txt --token-style sid", "such as <|sid_12|> does not say"),
-    ("export --format tokens --output y.txt --keys rows", "--keys is not for tokens"),
+    ("export --format tokens --output y.txt --keys rows", "tokens names no items, so --keys"),
     ("export --format csv --output y.csv --tokenizer nowhere", "nowhere is neither a file nor a"),
     ("export --format csv --output y.csv --device abacus", "--device abacus is not usable here"),
     ("export --format csv --output folder.csv", "folder.csv is a folder"),
@@ -205,7 +208,7 @@ def test_what_is_read_is_never_written_over(
     words = (*arguments.split(), "--dataset", "shop", *data)
     before = (tmp_path / output).read_bytes()
     said = fails(*words, "--output", output, folder=tmp_path)
-    assert f"--output is {output}, which the command reads" in said
+    assert f"{output} would be written, but the command reads it" in said
     assert (tmp_path / output).read_bytes() == before
 
 

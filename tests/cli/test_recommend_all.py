@@ -160,15 +160,25 @@ def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[object, ...]] = {
     "pass either --user ID, --history": ("--all", "--user", 1),
     "and only one of them": (),
-    "--json goes with --user or --history": ("--all", "--json", "--output", "a.csv"),
-    "--output goes with --all or --users": ("--user", "user01", "--output", "a.csv"),
-    "--resume goes with --all or --users": ("--user", "user01", "--resume"),
+    "--history print JSON, so --json would": (
+        "--all",
+        "--json",
+        "--output",
+        "a.csv",
+    ),
+    "write a file, so --output would": (
+        "--user",
+        "user01",
+        "--output",
+        "a.csv",
+    ),
+    "only --all and --users write a file, so --resume would": ("--user", "user01", "--resume"),
     "--all and --users write a file": ("--all",),
     "a.xlsx ends in '.xlsx'": ("--all", "--output", "a.xlsx"),
-    "--output is shop/interactions.csv, which the command reads (shop)": (
+    "shop/interactions.csv would be written, but the command reads it (shop)": (
         *("--all", "--output", "shop/interactions.csv", "--dataset", "shop"),
     ),
-    "which the command reads (users.csv)": ("--users", "users.csv", "--output", "users.csv"),
+    "the command reads it (users.csv)": ("--users", "users.csv", "--output", "users.csv"),
     "row 1, column 'user_id': found 'nobody'": ("--users", "bad.csv", "--output", "a.csv"),
     "row 1, column 'user_id': found 'user01', expected each user once": (
         *("--users", "twice.txt", "--output", "a.csv"),
@@ -179,10 +189,10 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "gap.csv, row 1, column 'user_id': found nothing": (
         *("--users", "gap.csv", "--output", "a.csv"),
     ),
-    "--model says what --bundle says already": (
+    "--bundle b has the model and the items, so --model would": (
         *("--history", "item01", "--bundle", "b", "--model", "pretrained"),
     ),
-    "--min-rating is about --interactions": (
+    "and --history has the interactions, so --min-rating would": (
         *("--history", "item01", "--bundle", "b", "--min-rating", 3),
     ),
     "--bundle holds items and no histories": ("--user", "user01", "--bundle", "b"),

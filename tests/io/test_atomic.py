@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rqvae_lib.io.atomic import check_writable, write_atomically
+from rqvae_lib.io.atomic import check_writable, remove_unfinished, write_atomically
 
 
 def write(path: Path, text: str) -> None:
@@ -118,3 +118,45 @@ def test_checking_leaves_nothing_behind_and_changes_nothing(tmp_path: Path) -> N
     check_writable(path)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 251 + ".csv", "é" * 125 + ".csv", "a." + "b" * 253, "." * 9]
+)
+def test_the_longest_name_that_a_file_can_have_can_be_written(tmp_path: Path, name: str) -> None:
+    """The temporary file's name is longer, but for that."""
+    check_writable(tmp_path / name)
+    write(tmp_path / name, "new")
+    write(tmp_path / name, "newer")
+    assert (tmp_path / name).read_text() == "newer"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    longer = tmp_path / ("x" + name + "é" * 200)
+    for check in (lambda path: write(path, "new"), check_writable):
+        with pytest.raises(OSError, match="File name too long"):
+            check(longer)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb", "folder\udc80/file"])
+def test_a_name_that_no_format_can_be_given_is_a_value_error(tmp_path: Path, name: str) -> None:
+    for check in (lambda path: write(path, "new"), check_writable):
+        with pytest.raises(ValueError, match="the path"):
+            check(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_neither_replaced_nor_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for check in (lambda path: write(path, "new"), check_writable):
+        with pytest.raises(OSError, match="a device, a pipe or a socket"):
+            check(tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_users_file_with_a_name_like_a_temporary_one_stays(tmp_path: Path) -> None:
+    kept = [".notes.unfinished-Chapter 3.txt", ".notes.unfinished-", ".a.unfinished-ab.csv"]
+    removed = ".ids.csv.unfinished-abcd_123.csv"
+    for name in (*kept, removed):
+        (tmp_path / name).write_text("")
+    remove_unfinished(tmp_path, older_than=-1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -95,3 +95,24 @@ def test_leftovers_of_the_killed_are_removed_once_they_are_old(tmp_path: Path) -
     with only_process_in(tmp_path):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"file.csv", ".hidden", names[0]}
+
+
+@pytest.mark.parametrize("make", ["file", "link", "folder"])
+def test_a_users_file_with_the_locks_name_is_not_deleted(tmp_path: Path, make: str) -> None:
+    path, mine = tmp_path / ".rqvae-lib.lock", tmp_path / "mine"
+    mine.write_text("the user's own")
+    if make == "file":
+        mine.rename(path)
+    elif make == "link":
+        path.symlink_to(mine)
+    else:
+        path.mkdir()
+    before = sorted(tmp_path.iterdir())
+    with (
+        pytest.raises(FileExistsError, match="not a lock of this library"),
+        only_process_in(tmp_path),
+    ):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+    if make != "folder":
+        assert path.read_text() == "the user's own"

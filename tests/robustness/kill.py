@@ -44,9 +44,10 @@ NEXT = ("pretrained", "movielens-small-2016-1k")  # the word of a command that c
 PROCESSES = multiprocessing.get_context("fork")  # torch takes seconds to import: once is enough
 # No more of each training than its states need: one every 1000 steps, one every 100, and the last.
 TRAININGS = {
-    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --snapshots 400,1010",
-    "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained",
-    "sasrec": "train-sasrec --steps 110 --batch-size 2",
+    "rqvae": "train-rqvae --steps 1020 --batch-size 16 --codebook-size 16 --force "
+    "--snapshots 400,1010",
+    "recommender": "train-recommender --steps 110 --batch-size 2 --tokenizer pretrained --force",
+    "sasrec": "train-sasrec --steps 110 --batch-size 2 --force",
 }
 # Commands that write one file, by its name, each in two ways: the old file's and the new one's.
 WRITERS = {

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -125,7 +127,8 @@ def test_schedules_by_hand() -> None:
         "inverse-sqrt": [0.7155417528, 0.6531972647, 0.5059644256, 0.4276179871],  # √(4 / step)
     }
     for schedule, rates in expected.items():
-        changed = dataclasses.replace(config, schedule=schedule)
+        share = 0.25 if schedule in ("cosine", "linear") else 0.0  # the others do not have it
+        changed = dataclasses.replace(config, schedule=schedule, final_share=share)
         warming = [changed.rate_at(step, 14) for step in range(4)]
         assert warming == pytest.approx([0.2, 0.4, 0.6, 0.8])
         assert [changed.rate_at(s, 14) for s in (4, 5, 9, 13)] == pytest.approx(rates), schedule
@@ -135,7 +138,7 @@ def test_schedules_by_hand() -> None:
         to_zero = dataclasses.replace(config, schedule=schedule, final_share=0.0)
         assert to_zero.rate_at(9, 14) == pytest.approx(0.4)  # half-way
         assert to_zero.rate_at(14, 14) == pytest.approx(0.0)
-    endless = dataclasses.replace(config, schedule="inverse-sqrt", warmup_steps=0)
+    endless = dataclasses.replace(config, schedule="inverse-sqrt", warmup_steps=0, final_share=0.0)
     assert [endless.rate_at(step, 14) for step in (3, 99)] == pytest.approx([0.4, 0.08])
 
 
@@ -194,7 +197,8 @@ def test_either_steps_or_epochs_must_be_given() -> None:
         *((name, -1) for name in ("measure_every", "save_every", "learning_rate", "weight_decay")),
         *((name, math.nan) for name in ("learning_rate", "weight_decay", "final_share")),
         *((name, math.inf) for name in ("learning_rate", "max_grad_norm")),
-        *((name, -0.1) for name in ("warmup_steps", "max_grad_norm", "final_share")),
+        *((name, -0.1) for name in ("max_grad_norm", "final_share")),
+        ("warmup_steps", -1),
         *(("num_epochs", value) for value in (0, -1, math.nan, math.inf)),
         ("schedule", "triangle"),
         ("precision", "float16"),
@@ -577,6 +581,45 @@ def test_what_is_not_finite_gets_no_snapshot() -> None:
             snapshot=snapshots.append,
         )
     assert not snapshots
+
+
+def test_numbers_of_numpy_are_python_numbers_so_that_a_state_can_be_saved(tmp_path: Path) -> None:
+    config = TrainingConfig(
+        num_steps=np.int64(3), batch_size=np.int32(4), learning_rate=np.float32(0.5),
+        seed=np.uint8(7), snapshot_steps=np.array([1, 2]), weight_decay=0,
+        early_stop=EarlyStop("loss", np.int64(2), higher_is_better=False),
+    )  # fmt: skip
+    assert config == TrainingConfig(
+        num_steps=3, batch_size=4, learning_rate=0.5, seed=7, snapshot_steps=(1, 2), weight_decay=0,
+        early_stop=EarlyStop("loss", 2, higher_is_better=False),
+    )  # fmt: skip
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["snapshot_steps"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (name, value)
+            for name in ("num_steps", "batch_size", "seed")
+            for value in (2.0, "2", True)
+        ),
+        *(("learning_rate", value) for value in ("0.1", True, [0.1])),
+        *(("seed", value) for value in (-1, 2**31)),
+        ("snapshot_steps", (1.5,)),
+        ("num_epochs", "1"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(name: str, value: object) -> None:
+    given = {"batch_size": 1, **({} if name == "num_epochs" else {"num_steps": 1}), name: value}
+    with pytest.raises(ValueError, match=f"^{name} is "):
+        TrainingConfig(**given)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "inverse-sqrt"])
+def test_a_final_share_is_refused_where_there_is_none(schedule: str) -> None:
+    with pytest.raises(ValueError, match=r"final_share is 0\.1, but a "):
+        config_of(schedule=schedule, final_share=0.1)
 
 
 # The caller's settings of torch (`tests.robustness.test_settings` has all of them)

@@ -22,7 +22,7 @@ from rqvae_lib.io.tensor_files import CheckpointError, load_checkpoint
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import EarlyStop, TrainingConfig
 from rqvae_lib.training.recipes import train_rqvae
-from rqvae_lib.training.state import Best, load_state, save_state
+from rqvae_lib.training.state import Best, load_state, read_training, save_state
 from tests.training.test_loop import (
     KINDS,
     RISING,
@@ -126,9 +126,11 @@ def test_states_are_saved_when_they_should_be(path: Path) -> None:
     interrupted(new_decoder(), 4, config_of(save_every=5), state_path=path)
     assert not path.exists()
     for bad_step, saved_at in ((5, 5), (9, 5), (12, 10)):
-        interrupted(new_decoder(), bad_step, config_of(save_every=5), state_path=path)
+        interrupted(
+            new_decoder(), bad_step, config_of(save_every=5), state_path=path, overwrite=True
+        )
         assert load_checkpoint(path, ["training-state"]).card["step"] == saved_at
-    run(new_decoder(), config_of(num_steps=13, save_every=5), state_path=path)
+    run(new_decoder(), config_of(num_steps=13, save_every=5), state_path=path, overwrite=True)
     assert load_checkpoint(path, ["training-state"]).card["step"] == 13
 
 
@@ -199,7 +201,9 @@ def test_the_best_measurement_is_in_the_file(path: Path) -> None:
         snapshot=lambda step: weights.update({step: state_of(training[0])}),
     )  # fmt: skip
     _, tensors, _, card = load_checkpoint(path, ["training-state"])
-    assert card == {"step": 6, "averaged": [0, 1], "best_value": 5.0, "best_step": 4}
+    assert card == {
+        "step": 6, "total": 20, "averaged": [0, 1], "best_value": 5.0, "best_step": 4
+    }  # fmt: skip
     parts = {
         part: {
             k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")
@@ -241,7 +245,11 @@ def test_a_training_that_stopped_early_is_only_loaded(path: Path) -> None:
     ],
 )
 def test_another_configuration_is_refused(path: Path, name: str, value: Any) -> None:
-    given = {"state_path": path, "measure": lambda: {"loss": 1.0}}
+    given = {
+        "state_path": path,
+        "measure": lambda: {"loss": 1.0},
+        "snapshot": lambda step: None,
+    }
     run(new_decoder(), config_of(num_steps=5), **given)
     training = new_decoder()
     before = state_of(training[0])
@@ -437,3 +445,60 @@ def test_a_kill_while_the_state_is_written_leaves_the_old_one(
     process = started(tmp_path, True)
     process.join()
     assert results(tmp_path) == undisturbed
+
+
+# A state that another training would replace
+
+
+def test_an_unfinished_training_is_not_replaced(path: Path) -> None:
+    interrupted(new_decoder(), 20, config_of(save_every=10), state_path=path)
+    written = path.read_bytes()
+    for config, differs in (
+        (config_of(save_every=10), "its settings are the same"),
+        (config_of(save_every=10, seed=8), r"seed was \d+; now seed=8"),
+    ):
+        training = new_decoder()
+        before = state_of(training[0])
+        with pytest.raises(
+            CheckpointError, match=rf"unfinished training at step 20 of 40 \({differs}"
+        ):
+            run(training, config, state_path=path)
+        assert_same(state_of(training[0]), before)
+        assert path.read_bytes() == written
+    run(new_decoder(), config_of(num_steps=3), state_path=path, overwrite=True)
+    run(new_decoder(), config_of(num_steps=4), state_path=path)  # the one before is finished
+    assert read_training(path).step == 4
+
+
+def test_a_training_that_stopped_early_is_finished(path: Path) -> None:
+    stopped, measure = line_with_quality()
+    run(stopped, STOP, measure=measure, state_path=path)
+    saved = read_training(path)
+    assert saved.finished
+    assert saved.step < (saved.total or 0)
+    assert_same(dict(saved.weights), state_of(stopped[0]))  # the best ones
+    again, measure = line_with_quality()
+    run(again, STOP, measure=measure, state_path=path)
+
+
+def test_what_is_no_state_is_not_replaced(path: Path, tmp_path: Path) -> None:
+    path.write_text("the user's own")
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        run(new_decoder(), config_of(), state_path=path)
+    assert path.read_text() == "the user's own"
+    run(new_decoder(), config_of(num_steps=1), state_path=path, overwrite=True)
+    with pytest.raises(OSError, match="cannot write"):
+        run(new_decoder(), config_of(), state_path=path / "below")
+    with pytest.raises(OSError, match="is a folder"):
+        run(new_decoder(), config_of(), state_path=tmp_path)
+
+
+def test_arguments_that_would_change_nothing_are_refused(path: Path) -> None:
+    for arguments, says in (
+        ({"overwrite": True}, "overwrite needs state_path"),
+        ({"overwrite": True, "resume": True, "state_path": path}, "pass one"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            run(new_decoder(), config_of(), **arguments)
+    with pytest.raises(ValueError, match="nothing takes the snapshots"):
+        run(new_decoder(), config_of(snapshot_steps=(3,)))

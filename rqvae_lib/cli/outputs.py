@@ -1,0 +1,288 @@
+"""What commands write, and what they do not write over: one rule for all of them.
+
+A command declares the files that it is going to write (`writes`), and before it does anything else,
+each of them is checked:
+
+- It must be possible to write it.
+- It must not be a file that the command reads, also through a link.
+- If it is there already, it must be such a file as the command writes. Anything else is only
+  replaced with --force.
+
+So running a command again is easy, and a wrong --output destroys nothing.
+
+Used by: the commands that write.
+"""
+
+import filecmp
+import inspect
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import wraps
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from rqvae_lib.io.atomic import check_name, check_writable
+from rqvae_lib.io.headers import kind_of, read_header
+from rqvae_lib.io.locks import LOCK_FILE
+
+RULE = (
+    "A file that is there already is replaced if this command could have written it, and never if "
+    "the command reads it."
+)
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace also a file of another kind, and an unfinished training. " + RULE,
+    ),
+]
+CHECKPOINT = "rqvae-lib"  # under which a checkpoint's header describes it
+
+
+class OutputFile(NamedTuple):
+    """A file that a command is going to write."""
+
+    path: Path
+    what: str  # "a table of IDs"
+    is_own: Callable[[Path], bool]  # whether a file looks as if the same command had written it
+
+
+class Writes(NamedTuple):
+    """What a command is going to write."""
+
+    files: tuple[OutputFile, ...]
+    folders: tuple[Path, ...] = ()  # of its own, in which no input may lie
+    reads: tuple[Path, ...] = ()  # inputs that no option names, such as a model found by default
+
+
+def writes(
+    outputs: Callable[[Mapping[str, Any]], Writes], *options: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare what a command writes, and give it --force. Its value is in its context's `params`.
+
+    Args:
+        outputs: returns what is written, given the command's options by name. It may raise
+            ValueError for a wrong ending.
+        options: the options that name outputs; all others may name inputs.
+    """
+
+    def declare(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command)
+        force = Parameter("force", Parameter.POSITIONAL_OR_KEYWORD, default=False, annotation=Force)
+
+        @wraps(command)
+        def with_force(**given: Any) -> None:
+            command(**{name: value for name, value in given.items() if name != "force"})
+
+        with_force.__signature__ = own.replace(  # type: ignore[attr-defined]
+            parameters=[*own.parameters.values(), force]
+        )
+        with_force.__annotations__ = command.__annotations__ | {"force": Force}
+        with_force.outputs = outputs  # type: ignore[attr-defined]
+        with_force.output_options = options  # type: ignore[attr-defined]
+        return with_force
+
+    return declare
+
+
+def check_outputs(command: Callable[..., None] | None, given: Mapping[str, Any]) -> None:
+    """Refuse what must not or cannot be written, before a command begins.
+
+    Args:
+        command: what `writes` declared outputs of; for another, nothing happens.
+        given: the values of its options, by name.
+    """
+    outputs = getattr(command, "outputs", None)
+    if outputs is None:
+        return
+    options: tuple[str, ...] = getattr(command, "output_options", ())
+    for name in options:
+        if given[name] is not None:
+            check_name(given[name])
+    found: Writes = outputs(given)
+    inputs = [*found.reads, *_inputs(given, options)]
+    for output in found.files:
+        _check_not_read(output, inputs)
+    for folder in found.folders:
+        _check_apart(folder, inputs)
+    for output in found.files:
+        check_replaceable(output, force=given["force"])
+    for output in found.files:
+        check_writable(output.path)
+
+
+def check_replaceable(output: OutputFile, *, force: bool) -> None:
+    """Refuse to replace a file that the command would not have written itself.
+
+    Raises:
+        ValueError: if there is such a file, and `force` is not given.
+    """
+    path = output.path
+    if force or not path.is_file() or output.is_own(path):
+        return
+    raise ValueError(
+        f"{path} exists and is not {output.what}, which would replace it: name another file, or "
+        "replace it with --force"
+    )
+
+
+def _inputs(given: Mapping[str, Any], outputs: tuple[str, ...]) -> Iterator[Path]:
+    """Yield every file and folder that an option names, other than the outputs."""
+    for name, value in given.items():
+        if name in outputs:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | Path):
+                with suppress(OSError, ValueError):  # a text that can be no path
+                    if Path(one).exists():
+                        yield Path(one)
+
+
+def _check_not_read(output: OutputFile, inputs: list[Path]) -> None:
+    path = output.path
+    # The lock is written, and deleted, in the same folder.
+    for written in (path, path.parent / LOCK_FILE):
+        if not _exists(written):
+            continue
+        for read in inputs:
+            if read.is_dir():
+                within = any(_same(parent, read) for parent in written.resolve().parents)
+                is_input = within and written == path and not output.is_own(path)
+            else:
+                is_input = _same(written, read)
+            if is_input:
+                raise ValueError(
+                    f"{written} would be written, but the command reads it ({read}): name another "
+                    "output"
+                )
+
+
+def _check_apart(folder: Path, inputs: list[Path]) -> None:
+    for read in inputs:
+        if any(_same(part, folder) for part in (read, *read.resolve().parents)):
+            raise ValueError(
+                f"{read}, which the command reads, lies in {folder}, where it writes: name another "
+                "output, or move the file"
+            )
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):  # too long a name, or a loop of links
+        return path.exists()
+    return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+# Which files are one's own
+
+
+def checkpoint_of(*kinds: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a file is a checkpoint of one of these kinds."""
+    return lambda path: kind_of(path, CHECKPOINT) in kinds
+
+
+def is_embeddings(path: Path) -> bool:
+    """Tell whether a file looks as if `embed` had written it."""
+    header = read_header(path)
+    return header is not None and "texts_sha256" in header.metadata
+
+
+def is_id_table(path: Path) -> bool:
+    """Tell whether a file looks as if `write_ids` had written it."""
+    from rqvae_lib.semantic_ids.column_files import columns_of, is_own
+
+    try:
+        return is_own(columns_of(path))
+    except ValueError:
+        return False
+
+
+def described_as(format: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a JSON file says that it has a format of ours."""
+
+    def is_described(path: Path) -> bool:
+        with path.open("rb") as file:
+            beginning = file.read(2**12).decode("utf-8", "replace")
+        return f'"format": "{format}"' in beginning
+
+    return is_described
+
+
+def table_beginning(*columns: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a .csv file begins with these columns."""
+
+    def begins(path: Path) -> bool:
+        with path.open("rb") as file:
+            line = file.readline(2**14).decode("utf-8", "replace").strip()
+        return line.split(",")[: len(columns)] == list(columns)
+
+    return begins
+
+
+# A trained model that another one takes the place of
+
+
+@contextmanager
+def keeping_the_old(path: Path, *, force: bool) -> Iterator[None]:
+    """Keep a trained model that is about to be replaced by another, under another name.
+
+    It is not kept if the new one has the same weights, or with `force`.
+
+    Args:
+        path: the model's file, which is written inside.
+        force: --force.
+    """
+    spare = None if force or not path.is_file() else _linked(path)
+    try:
+        yield
+    except BaseException:
+        if spare:
+            spare.unlink(missing_ok=True)
+        raise
+    if spare and _same_weights(spare, path):
+        spare.unlink()
+    elif spare:
+        typer.echo(f"The model that was in {path} is kept as {spare}.", err=True)
+
+
+def _linked(path: Path) -> Path:
+    """Return a new name of a file, or a copy of it where there are no hard links."""
+    for number in range(1, 100_000):
+        spare = path.with_name(f"{path.stem}-old-{number}{path.suffix}")
+        if spare.exists():
+            continue
+        try:
+            os.link(path, spare)
+        except FileExistsError:
+            continue
+        except OSError:
+            shutil.copy2(path, spare)
+        return spare
+    raise FileExistsError(f"{path.parent} holds too many old models: move them elsewhere")
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Tell whether two checkpoints differ in nothing but their cards."""
+    if filecmp.cmp(one, other, shallow=False):
+        return True
+    headers = read_header(one), read_header(other)
+    if headers[0] is None or headers[1] is None:
+        return False
+    if sorted(headers[0].tensors) != sorted(headers[1].tensors):
+        return False
+    tails = []
+    for path, header in zip((one, other), headers, strict=True):
+        with path.open("rb") as file:
+            file.seek(header.size if header else 0)
+            tails.append(file.read())
+    return tails[0] == tails[1]

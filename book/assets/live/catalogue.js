@@ -1,0 +1,61 @@
+// The catalogue: titles, genres, IDs; what is found by typing; who shares a prefix with whom.
+(() => {
+  "use strict";
+
+  class Catalogue {
+    // titles, years: one entry an item; genres: the names; genreBits: for each item, bit g is its genre g.
+    constructor({ titles, years, genres, genreBits, depth, codes }) {
+      this.names = titles.map((title, item) => (years[item] ? `${title} (${years[item]})` : title || "(no title)"));
+      this.genres = genres;
+      this.genreBits = genreBits;
+      this.depth = depth;
+      this.codes = codes; // N × depth
+    }
+
+    get size() {
+      return this.names.length;
+    }
+
+    id(item) {
+      return Array.from(this.codes.subarray(item * this.depth, (item + 1) * this.depth));
+    }
+
+    hasGenre(item, genre) {
+      return (this.genreBits[item] >> genre) % 2 === 1;
+    }
+
+    genresOf(item) {
+      return this.genres.filter((_, genre) => this.hasGenre(item, genre)).join(", ");
+    }
+
+    // Items whose name contains the words, wherever an accent is: names that start with them first.
+    find(words, limit = 8) {
+      this.plainNames ??= this.names.map(plain);
+      const wanted = plain(words.trim());
+      if (!wanted) return [];
+      const rank = (item) => {
+        const name = this.plainNames[item];
+        return name.startsWith(wanted) ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
+      };
+      const hits = this.plainNames.flatMap((name, item) => (name.includes(wanted) ? [item] : []));
+      return hits.sort((a, b) => rank(a) - rank(b) || a - b).slice(0, limit);
+    }
+
+    // For each number of shared first codes, most first, the other items that share so many and no more:
+    // [{shared, items}], down to one shared code.
+    relatives(item) {
+      const own = this.id(item);
+      const groups = own.map((_, level) => ({ shared: level + 1, items: [] })).reverse();
+      for (let other = 0; other < this.size; other++) {
+        let shared = 0;
+        while (shared < this.depth && this.codes[other * this.depth + shared] === own[shared]) shared++;
+        if (shared > 0 && other !== item) groups[this.depth - shared].items.push(other);
+      }
+      return groups;
+    }
+  }
+
+  const plain = (text) => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+
+  liveRecommender.Catalogue = Catalogue;
+})();

@@ -1,0 +1,51 @@
+// How the data come into the page. A page that was opened from the disk may not read files, but it may run scripts:
+// the data are a script that calls `receive`. book/_ext/live_data.py writes it from the shipped checkpoints.
+(() => {
+  "use strict";
+  const here = document.currentScript?.src;
+
+  const models = { "rq-transformer": "RQTransformer", "decoder-only": "DecoderOnly" }; // the classes' names
+  let loading = null, done = null;
+
+  // Returns a promise of {catalogue, trie, models}; every later call gets the same.
+  function load() {
+    loading ??= new Promise((resolve, reject) => {
+      done = resolve;
+      const script = document.createElement("script");
+      script.src = new URL("data.js", here).href;
+      script.onerror = () => reject(new Error(`${script.src} cannot be read`));
+      script.onload = () => script.remove();
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  // Called by the data's script.
+  function receive(data) {
+    done(unpack(data));
+  }
+
+  function unpack({ items, genres, sizes, codes, recommenders, weights }) {
+    const [titles, years, genreBits] = items;
+    const rows = bytesOf(codes), bytes = bytesOf(weights), depth = sizes.length;
+    const trie = new liveRecommender.Trie(rows, depth);
+    const catalogue = new liveRecommender.Catalogue({ titles, years, genres, genreBits, depth, codes: rows });
+    const made = {};
+    for (const { name, config, tensors } of recommenders) {
+      const own = new liveRecommender.Weights(tensors, bytes);
+      const make = () => new liveRecommender[models[name]]({ ...config, sizes }, own, trie);
+      let model = null;
+      Object.defineProperty(made, name, { enumerable: true, get: () => (model ??= make()) });
+    }
+    return { catalogue, trie, models: made };
+  }
+
+  function bytesOf(base64) {
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+
+  Object.assign(liveRecommender, { load, receive, unpack });
+})();

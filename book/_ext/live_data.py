@@ -14,7 +14,6 @@ import json
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 import torch
 
 from rqvae_lib.checkpoints.models import load_recommender
@@ -44,10 +43,8 @@ def live_data() -> str:
         tensors, own = _packed(name, model, first=len(weights) // 2)
         recommenders.append({"name": name, "config": config, "tensors": tensors})
         weights += own
-    genres, columns = _items(load_dataset(DATASET))
     data = {
-        "items": columns,
-        "genres": genres,
+        **_items(load_dataset(DATASET)),
         "sizes": list(ids.sizes),
         "codes": _as_text(ids.ids.numpy().astype(np.uint8).tobytes()),
         "recommenders": recommenders,
@@ -80,16 +77,13 @@ def _packed(
     return tensors, b"".join(parts)
 
 
-def _items(dataset: Dataset) -> tuple[list[str], list[list]]:
-    """Return the names of all genres, and titles, years (0: none) and genres (bits) of all items."""
-    genres = sorted({genre for text in dataset.items["genres"] for genre in text.split("|")} - {""})
-    bits = [
-        sum(1 << genres.index(genre) for genre in text.split("|") if genre)
-        for text in dataset.items["genres"]
-    ]
-    titles = ["" if pd.isna(title) else title for title in dataset.items["title"]]
-    years = [0 if pd.isna(year) else int(year) for year in dataset.items["year"]]
-    return genres, [titles, years, bits]
+def _items(dataset: Dataset) -> dict[str, list]:
+    """Return names, numbers of ratings and genres of all items: bit g is the genre number g."""
+    texts = dataset.items["genres"]
+    genres = sorted({genre for text in texts for genre in text.split("|")} - {""})
+    bits = [sum(1 << genres.index(genre) for genre in text.split("|") if genre) for text in texts]
+    ratings = np.bincount(dataset.interactions["item"], minlength=dataset.num_items).tolist()
+    return {"names": dataset.titles, "ratings": ratings, "genres": genres, "genreBits": bits}
 
 
 def _as_text(content: bytes) -> str:

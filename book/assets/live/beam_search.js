@@ -4,37 +4,34 @@
   "use strict";
   const { logSumExp } = liveRecommender.tensors;
 
-  // Returns one step for each level of the ID: {beams, candidates, expanded}.
+  // Returns one step for each level of the ID: {beams, candidates, expanded, isAllowed}.
   //   beams: what is kept, the most probable first: {node, code, parent, own, total, hasChoice}; `parent` is a place
   //     among the beams before, `own` the log-probability of the code, `total` that of the whole prefix. Beams
   //     with equal totals are in the order of their IDs.
   //   candidates: from how many prefixes with an allowed item they were chosen.
   //   expanded: for each beam before, the log-probabilities of all children of its node, allowed or not.
+  //   isAllowed: says of a node of the level whether an item below it may be recommended.
   // options: forbidden, items never to recommend (by default those of the history); allowed, a function that says
   //   of an item whether it may be recommended (by default all); beams; temperature.
   function search(model, history, options = {}) {
     const { forbidden = history, allowed = () => true, beams: width = 50, temperature = 1 } = options;
     const { trie } = model;
     const allowedBefore = countAllowed(trie, new Set(forbidden), allowed);
-    const hasAllowed = (level, node) => {
-      const [first, end] = trie.leaves(level, node);
-      return allowedBefore[end] > allowedBefore[first];
-    };
-    const hasChoice = (level, node) => {
-      const [first, end] = trie.leaves(level, node);
-      return end - first > 1;
-    };
 
     const steps = [];
     let state = model.read(history);
     let beams = [{ node: 0, total: 0 }];
     for (let level = 1; level <= trie.depth; level++) {
       const candidates = [];
+      const isAllowed = (node) => {
+        const [first, end] = trie.leaves(level, node);
+        return allowedBefore[end] > allowedBefore[first];
+      };
       const expanded = beams.map(({ node, total }, parent) => {
         const [first, end] = trie.children(level - 1, node);
         const own = logProbabilities(end - first > 1 ? model.scores(state, parent, node) : [0], temperature);
         for (let child = first; child < end; child++) {
-          if (!hasAllowed(level, child)) continue;
+          if (!isAllowed(child)) continue;
           candidates.push({ node: child, parent, own: own[child - first], total: total + own[child - first] });
         }
         return own;
@@ -42,11 +39,12 @@
       candidates.sort((a, b) => b.total - a.total || a.node - b.node);
       beams = candidates.slice(0, width);
       for (const beam of beams) {
+        const [first, end] = trie.leaves(level, beam.node);
         beam.code = trie.levels[level].code[beam.node];
-        beam.hasChoice = hasChoice(level, beam.node);
+        beam.hasChoice = end - first > 1;
       }
       if (level < trie.depth) state = model.extend(state, beams);
-      steps.push({ beams, candidates: candidates.length, expanded });
+      steps.push({ beams, candidates: candidates.length, expanded, isAllowed });
     }
     return steps;
   }

@@ -3,9 +3,11 @@
   "use strict";
 
   class Catalogue {
-    // titles, years: one entry an item; genres: the names; genreBits: for each item, bit g is its genre g.
-    constructor({ titles, years, genres, genreBits, depth, codes }) {
-      this.names = titles.map((title, item) => (years[item] ? `${title} (${years[item]})` : title || "(no title)"));
+    // names, ratings: the title with the year and the number of ratings of each item; genres: all genres' names;
+    // genreBits: bit g of an item's number is the genre g.
+    constructor({ names, ratings, genres, genreBits, depth, codes }) {
+      this.names = names;
+      this.ratings = ratings;
       this.genres = genres;
       this.genreBits = genreBits;
       this.depth = depth;
@@ -28,7 +30,13 @@
       return this.genres.filter((_, genre) => this.hasGenre(item, genre)).join(", ");
     }
 
-    // Items whose name contains the words, wherever an accent is: names that start with them first.
+    // Items, the most rated first.
+    mostRated(items) {
+      return [...items].sort((a, b) => this.ratings[b] - this.ratings[a] || a - b);
+    }
+
+    // Items whose name contains the words, with or without accents: first names that start with them, then names
+    // with a word that does.
     find(words, limit = 8) {
       this.plainNames ??= this.names.map(plain);
       const wanted = plain(words.trim());
@@ -38,11 +46,11 @@
         return name.startsWith(wanted) ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
       };
       const hits = this.plainNames.flatMap((name, item) => (name.includes(wanted) ? [item] : []));
-      return hits.sort((a, b) => rank(a) - rank(b) || a - b).slice(0, limit);
+      return this.mostRated(hits).sort((a, b) => rank(a) - rank(b)).slice(0, limit);
     }
 
     // For each number of shared first codes, most first, the other items that share so many and no more:
-    // [{shared, items}], down to one shared code.
+    // [{shared, items}], down to one shared code. The most rated items come first.
     relatives(item) {
       const own = this.id(item);
       const groups = own.map((_, level) => ({ shared: level + 1, items: [] })).reverse();
@@ -51,7 +59,7 @@
         while (shared < this.depth && this.codes[other * this.depth + shared] === own[shared]) shared++;
         if (shared > 0 && other !== item) groups[this.depth - shared].items.push(other);
       }
-      return groups;
+      return groups.map(({ shared, items }) => ({ shared, items: this.mostRated(items) }));
     }
   }
 

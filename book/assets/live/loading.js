@@ -25,11 +25,10 @@
     done(unpack(data));
   }
 
-  function unpack({ items, genres, sizes, codes, recommenders, weights }) {
-    const [titles, years, genreBits] = items;
+  function unpack({ names, ratings, genres, genreBits, sizes, codes, recommenders, weights }) {
     const rows = bytesOf(codes), bytes = bytesOf(weights), depth = sizes.length;
     const trie = new liveRecommender.Trie(rows, depth);
-    const catalogue = new liveRecommender.Catalogue({ titles, years, genres, genreBits, depth, codes: rows });
+    const catalogue = new liveRecommender.Catalogue({ names, ratings, genres, genreBits, depth, codes: rows });
     const made = {};
     for (const { name, config, tensors } of recommenders) {
       const own = new liveRecommender.Weights(tensors, bytes);

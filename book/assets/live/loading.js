@@ -39,12 +39,8 @@
     return { catalogue, trie, models: made };
   }
 
-  function bytesOf(base64) {
-    const text = atob(base64);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-    return bytes;
-  }
+  // Browsers since 2025 decode without a detour.
+  const bytesOf = (base64) => Uint8Array.fromBase64?.(base64) ?? Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
   Object.assign(liveRecommender, { load, receive, unpack });
 })();

@@ -43,12 +43,14 @@
       steps = liveRecommender.search(model, history, options());
       const found = liveRecommender.recommended(model, steps.at(-1), K);
       const milliseconds = Math.max(1, Math.round(performance.now() - began));
+      const read = model.config.max_items - 1;
+      const limit = history.length > read ? ` The model reads the last ${read} movies that you rated.` : "";
       part("degrees").textContent = Number(part("temperature").value).toFixed(1);
       part("history").replaceChildren(...history.map(rated));
       part("next").replaceChildren(...found.map(recommendation));
       showExcluded();
       part("status").textContent = found.length
-        ? `Computed in your browser in ${milliseconds} ms. First: ${catalogue.names[found[0].item]}.`
+        ? `Computed in your browser in ${milliseconds} ms. First: ${catalogue.names[found[0].item]}.${limit}`
         : "Nothing is left to recommend: choose another genre, or show what is hidden.";
       part("clear").disabled = !history.length;
       tree.set(steps, K);
@@ -65,7 +67,8 @@
 
     function rated(item, index) {
       const name = catalogue.names[item];
-      return element("li", {}, element("span", {}, name, " ", element("code", {}, catalogue.id(item).join("-"))),
+      return element("li", {},
+        element("span", {}, element("span", { class: "live-name" }, name), " ", element("code", {}, catalogue.id(item).join("-"))),
         button("Remove", `Remove ${name}`, () => {
           history.splice(index, 1);
           update();

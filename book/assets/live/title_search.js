@@ -37,6 +37,7 @@
     field.addEventListener("input", () => show(catalogue.find(field.value)));
     field.addEventListener("blur", () => { field.value = ""; show([]); });
     field.addEventListener("keydown", (event) => {
+      if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation(); // pages have keys of their own
       const moves = { ArrowDown: 1, ArrowUp: -1 };
       if (event.key in moves && hits.length) {
         chosen = (chosen + moves[event.key] + hits.length) % hits.length;

@@ -479,8 +479,11 @@ def test_the_beams_grow_step_by_step(live: Page) -> None:
 
 def test_pointing_at_a_beam_says_what_is_below_it(live: Page) -> None:
     live.locator("[data-part=tree] path").nth(3).dispatch_event("pointerover")
-    said = live.locator("[data-part=pointed]").inner_text()
-    assert re.fullmatch(r"\d+, probability [\d.]+ %: (\d+ movies, such as )?.+ \(\d{4}\)", said)
+    said = live.locator("[data-part=pointed]")
+    beam = re.compile(r"\d+, probability [\d.]+ %: (\d+ movies, such as )?.+ \(\d{4}\)")
+    assert beam.fullmatch(said.inner_text())
+    live.locator("#live-beams").select_option("20")  # another search: those beams are gone
+    assert said.inner_text().startswith("Point at a line")
 
 
 @BOTH

@@ -22,6 +22,7 @@
       this.steps = steps;
       this.k = k;
       this.show(steps.length, false);
+      this.point("Point at a line to see which movies are below it.");
       this.draw();
     }
 

@@ -21,8 +21,6 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from live_data import live_data
-
 ASKS = 'data-widget="recommender"'
 INTERFACE = Path(__file__).with_suffix(".html")
 DATA = Path("_static", "live", "data.js")
@@ -87,6 +85,8 @@ def add_scripts(
 
 def write_data(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and getattr(app, "live_data_is_wanted", False):
+        from live_data import live_data  # and so torch: other books, of tests, start without it
+
         (Path(app.outdir) / DATA).write_text(live_data(), encoding="utf-8")
 
 

@@ -353,6 +353,14 @@ for movie in found.items[0].tolist():
     print("   next?", data.titles[movie])
 
 # %% [markdown]
+# And to you? Add movies that you know. The models in this box are two others that the library ships,
+# `movielens-small-2016-rq-transformer` and `movielens-small-2016-decoder-only`, and they run in your browser.
+#
+# <div data-widget="recommender">
+# <p><em>In the web book, with JavaScript, a recommender stands here that you can play with. <code>make book</code> builds the
+# book; open <code>_build/html/index.html</code>, whose first page has the same recommender.</em></p>
+# </div>
+#
 # ## Is it any good?
 #
 # The lists look sensible, but they also look like what everybody likes. So the opponent in this test knows nothing about

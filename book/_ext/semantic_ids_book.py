@@ -6,6 +6,7 @@
   sentence. The notebook itself stays free of roles that JupyterLab cannot show;
 - a drawing `name-light.svg` brings its `name-dark.svg` along for readers in dark mode;
 - the launch buttons go while _config.yml names no repository: the theme would fail without one;
+- a page without a formula does not load MathJax;
 - the entries of the bibliography are a list for screen readers, too.
 """
 
@@ -27,6 +28,7 @@ from sphinx.util.docutils import SphinxDirective
 TIMES = "book/execution_times.json"  # written by book/_tools/notebooks.py
 LOCK = "requirements.lock"
 SIGNATURE_LINES = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
+FORMULAS = (nodes.math, nodes.math_block)
 logger = logging.getLogger(__name__)
 
 
@@ -136,6 +138,21 @@ def launch_only_from_a_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options["launch_buttons"] = {}
 
 
+def leave_out_mathjax(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Take MathJax, 2.3 MB, from a page without a formula.
+
+    Sphinx 7.4 also gives it to a page whose table of contents leads to one, and the first page's
+    leads to all.
+    """
+    if doctree is None or any(doctree.findall(lambda node: isinstance(node, FORMULAS))):
+        return
+    context["script_files"] = [
+        file for file in context["script_files"] if "mathjax" not in str(file)
+    ]
+
+
 def fix_roles(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
@@ -161,4 +178,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-read", add_measured_time)
     app.connect("config-inited", launch_only_from_a_repository)
     app.connect("html-page-context", fix_roles)
+    app.connect("html-page-context", leave_out_mathjax, priority=900)  # after Sphinx put it in
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

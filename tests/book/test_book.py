@@ -114,6 +114,12 @@ def test_page_loads_nothing_from_elsewhere(built_book: Path, page: str) -> None:
     assert remote_loads(html_of(built_book, page)) == []
 
 
+def test_only_pages_with_formulas_load_mathjax(built_book: Path, page: str) -> None:
+    html = html_of(built_book, page)
+    loads = any("mathjax" in script["src"] for script in html.find_all("script", src=True))
+    assert loads == bool(html.select(".math"))
+
+
 def test_styles_load_nothing_from_elsewhere(built_book: Path) -> None:
     sheets = list(built_book.rglob("*.css"))
     assert sheets

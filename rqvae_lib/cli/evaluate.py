@@ -112,8 +112,7 @@ def evaluate_command(
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
-    if names:
-        _check_beams(loaded, typed(context, "beams"))
+    _check_beams(loaded, typed(context, "beams"))
     if output:
         context.with_resource(only_process_in(output.parent))
     dataset = data.load()
@@ -153,7 +152,7 @@ def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> 
     """Refuse to say how many beams search, where every model scores every item."""
     from rqvae_lib.models.base import ScoresItems
 
-    if given and all(isinstance(model, ScoresItems) for model, _ in loaded.values()):
+    if given and loaded and all(isinstance(model, ScoresItems) for model, _ in loaded.values()):
         raise ValueError(would_change_nothing("each of these models scores every item", given))
 
 

@@ -26,7 +26,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import rqvae_lib
+from rqvae_lib import __version__
 from rqvae_lib.cli.append import append_command
 from rqvae_lib.cli.bundle import bundle_command
 from rqvae_lib.cli.command import Command
@@ -44,7 +44,7 @@ from rqvae_lib.cli.train_sasrec import train_sasrec_command
 
 def _say_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"rqvae-lib {rqvae_lib.__version__}")
+        typer.echo(f"rqvae-lib {__version__}")
         raise typer.Exit
 
 

@@ -150,8 +150,9 @@ def test_a_mistake_in_a_process_of_its_own_is_one_line(tmp_path: Path) -> None:
     out, err = process.communicate()
     assert process.returncode == 2
     assert out == ""
-    assert err.startswith("rqvae-lib: ")
-    assert err.count("\n") == 1
+    said, mistake = err.splitlines()
+    assert said == "No recommender.safetensors in runs: taking the shipped one (--model)."
+    assert mistake.startswith("rqvae-lib: ")
 
 
 def test_a_checkpoint_of_another_kind_or_shape_is_refused(pipeline: Path, tmp_path: Path) -> None:

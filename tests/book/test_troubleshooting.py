@@ -24,6 +24,7 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.loop import train
 from rqvae_lib.training.recipes import new_rqvae
+from rqvae_lib.training.state import save_state
 from tests.helpers import ROOT
 
 PAGE = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -96,7 +97,21 @@ def not_a_checkpoint() -> None:
     load_recommender("recommender.safetensors")
 
 
+def resume_is_forgotten() -> None:
+    model = torch.nn.Linear(4, 4)
+    batches = RowBatches(torch.ones(8, 4), batch_size=8, seed=0)
+    config = TrainingConfig(batch_size=8, num_steps=2)
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return model(rows).square().mean()
+
+    optimizer = torch.optim.AdamW(model.parameters())
+    save_state(Path("state.safetensors"), model, optimizer, {}, 1, total=2)
+    train(model, loss, batches, config, state_path="state.safetensors", progress=False)
+
+
 QUOTED = [
+    resume_is_forgotten,
     diverges,
     unknown_item,
     other_catalogue,

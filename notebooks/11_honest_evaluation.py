@@ -735,8 +735,10 @@ for line, split_name in zip(axes, TWO_SPLITS, strict=True):
         ]
         forest(ax, rows, range(len(rows)), "C0", "o")
         ax.set_title(f"{split_name}, {metric}", fontsize=9)
-axes[0, 0].set_yticks(range(len(labels)), labels, fontsize=8)
+for ax in axes[:, 0]:
+    ax.set_yticks(range(len(labels)), labels, fontsize=8)
 axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
+fig.supxlabel("paired difference", fontsize=9)
 plt.show()
 
 
@@ -831,12 +833,17 @@ for line, split_name in zip(axes, splits, strict=True):
             heights = [names.index(name) + shift for name in rows["one"]]
             forest(ax, rows, heights, *look)
             colour, marker = look
-            ax.plot([], [], marker, c=colour, label=f"less {rival}")
+            ax.plot([], [], marker, c=colour, label=f"− {rival}, paired")
         ax.axvline(-0.01, ls="--", c="C1", lw=1, zorder=0)
         ax.set_title(f"{split_name}, {metric}", fontsize=9)
     line[0].set_yticks(range(len(names)), names, fontsize=8)
     line[0].set_ylim(len(names) - 0.5, -0.5)
-axes[0, 0].legend(fontsize=7, loc="lower left")
+fig.legend(
+    *axes[0, 0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=2,
+    fontsize=8,
+)
 plt.show()
 
 # %% [markdown]

@@ -719,14 +719,14 @@ of_ids = family([(name, *pair) for name in TWO_SPLITS for pair in CONTROLS])
 
 # %% mystnb={"image": {"alt": "A forest plot of four panels, leave-one-out above and timestamp below, Recall at 10 on the left and NDCG at 10 on the right. Five rows each: the RQ-Transformer less its random IDs, the one with codes only less its random IDs, the decoder-only model less its random IDs and less its untrained RQ-VAE, and the RQ-Transformer less the one with codes only. Nearly all points lie at or right of zero; in timestamp the first row lies on it. Filled marks in leave-one-out: the RQ-Transformer less random IDs in Recall, the decoder less random IDs and the RQ-Transformer less codes only in both measures. In timestamp only the last row in NDCG is filled."}, "figure": {"caption": "In leave-one-out, IDs that mean something help the decoder-only model and the RQ-Transformer. In timestamp some bars leave zero out, but no difference between meaning and chance survives the correction. Differences person by person, bars are 95 % intervals; filled: below 0.05 after Holm's correction for the twenty rows.", "name": "fig-11-controls"}}
 labels = [
-    "RQ-Transformer − random IDs",
-    "codes only − random IDs",
-    "decoder-only − random IDs",
-    "decoder-only − untrained RQ-VAE",
-    "RQ-Transformer − codes only",
+    "RQ-Transformer\n− random IDs",
+    "codes only\n− random IDs",
+    "decoder-only\n− random IDs",
+    "decoder-only\n− untrained RQ-VAE",
+    "RQ-Transformer\n− codes only",
 ]
 fig, axes = plt.subplots(
-    2, 2, figsize=(7.4, 4.4), sharey=True, sharex="row", layout="constrained"
+    2, 2, figsize=(6, 4.8), sharey=True, sharex="row", layout="constrained"
 )
 for line, split_name in zip(axes, TWO_SPLITS, strict=True):
     for ax, metric in zip(line, METRICS, strict=True):
@@ -745,20 +745,22 @@ plt.show()
 # %%
 # NBVAL_CHECK_OUTPUT
 def show(rows):
-    for _, row in rows.iterrows():
-        print(
-            f"{row['split'][:9]:<9} {row['one']} − {row['other']}, "
-            f"{row['metric']}: {row['mean']:+.3f} "
-            f"[{row['low']:+.3f}, {row['high']:+.3f}], Holm {row['holm']:.3f}"
-        )
+    for (one, other), lines in rows.groupby(["one", "other"], sort=False):
+        print(f"{one} − {other}")
+        for _, row in lines.iterrows():
+            print(
+                f"    {row['split']:<13} {row['metric']:<9} {row['mean']:+.3f} "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}], "
+                f"Holm {row['holm']:.3f}"
+            )
 
 
 show(of_ids[of_ids["metric"] == "Recall@10"])
 for name in TWO_SPLITS:
     for control in ("RQ-Transformer, random IDs", "RQ-Transformer, codes only"):
         mean, low, high = lead_of(name, control, "item-kNN")["Recall@10"]
-        print(f"{name[:9]:<9} {control} − item-kNN:", end=" ")
-        print(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        print(f"{control} − item-kNN")
+        print(f"    {name:<13} Recall@10 {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
 
 # %% [markdown]
 # In {numref}`fig-11-controls`, the decoder-only model finds more over semantic IDs than over random ones, by 0.026 of
@@ -813,7 +815,7 @@ assert len(verdicts) == 54
 fig, axes = plt.subplots(
     3,
     2,
-    figsize=(7.4, 7),
+    figsize=(6, 7),
     sharex="row",
     sharey="row",
     height_ratios=[6, 6, 3],
@@ -836,7 +838,8 @@ for line, split_name in zip(axes, splits, strict=True):
             ax.plot([], [], marker, c=colour, label=f"− {rival}, paired")
         ax.axvline(-0.01, ls="--", c="C1", lw=1, zorder=0)
         ax.set_title(f"{split_name}, {metric}", fontsize=9)
-    line[0].set_yticks(range(len(names)), names, fontsize=8)
+    labels = [name.replace(", ", ",\n") for name in names]
+    line[0].set_yticks(range(len(names)), labels, fontsize=8)
     line[0].set_ylim(len(names) - 0.5, -0.5)
 fig.legend(
     *axes[0, 0].get_legend_handles_labels(),
@@ -964,9 +967,10 @@ assert halves[2] < apart
 # Another suspicion concerns *order*. Every model here learns to name the *next* movie: from "A, then B" it learns that
 # B follows A, and not that A goes with B. Item-kNN counts the pair for both, and the whole history, however far apart
 # the two stand. Counting can be made to differ in just these things. **Near pairs** counts a pair only if the same
-# person rated both within five places of each other (1 for neighbours, 1/2 at two places, and so on; shrinkage as
-# above; `book/studies/counted_models.py`). It comes in two forms that differ in one thing: *both ways*, or *forward*
-# only, for the one that came second. Both had eight settings on the validation movies, as item-kNN had.
+# person rated both within five places of each other (1 for neighbours, 1/2 at two places, and so on; with shrinkage;
+# `book/studies/counted_models.py`). It comes in two forms that differ in one thing: *both ways*, or *forward* only, for
+# the one that came second. Both had eight settings on the validation movies, as item-kNN had; for both, five places and
+# the last five movies of a history were best on both splits.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -991,14 +995,14 @@ of_near = family(
     [(name, near[0], other) for name in splits for other in others]
 )
 fig, axes = plt.subplots(
-    1, 2, figsize=(7.4, 4), sharey=True, sharex=True, layout="constrained"
+    1, 2, figsize=(6, 4.4), sharey=True, sharex=True, layout="constrained"
 )
-labels = [f"{name}: − {other}" for name in splits for other in others]
+labels = [f"{name}\n− {other}" for name in splits for other in others]
 for ax, metric in zip(axes, METRICS, strict=True):
     rows = of_near[of_near["metric"] == metric]
     forest(ax, rows, range(len(rows)), "C4", "D")
-    ax.set_title(f"near pairs less another, {metric}", fontsize=9)
-axes[0].set_yticks(range(len(labels)), labels, fontsize=8)
+    ax.set_title(f"near pairs − another, {metric}", fontsize=9)
+axes[0].set_yticks(range(len(labels)), labels, fontsize=7)
 axes[0].set_ylim(len(labels) - 0.5, -0.5)
 plt.show()
 

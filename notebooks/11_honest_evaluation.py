@@ -392,10 +392,10 @@ plt.show()
 #
 # The panels disagree about counting. In leave-one-out, SASRec and the RQ-Transformers with vectors for prefixes are
 # well ahead of item-kNN, and the decoder-only model is about where it is. In last-ten the two trained models are ahead
-# too. In timestamp, where training knows only 10 of the 82 people ([chapter 01](01_data_splits_leakage.ipynb)), nearly all
-# are ahead of popularity in the mean, and only SASRec reaches item-kNN. To know how a model would do in a
-# service, that panel is the one to look at: in leave-one-out and last-ten a model learns from what other people did
-# *after* the moment that it is asked about.
+# too. In timestamp, where training knows only 10 of the 82 people ([chapter 01](01_data_splits_leakage.ipynb)), nearly
+# all are ahead of popularity in the mean, and only SASRec reaches item-kNN. To know how a model would do in a service,
+# that panel is the one to look at: in leave-one-out and last-ten a model learns from what other people did *after* the
+# moment that it is asked about.
 #
 # ## Equal trials
 #
@@ -403,16 +403,16 @@ plt.show()
 #
 #     OMP_NUM_THREADS=1 python book/studies/tuning.py
 #
-# tried the same twelve settings on five models and both splits: learning rate, weight decay, two kinds of dropout and
-# the number of steps. It measured NDCG@10 on the validation movies of the split, and each model keeps its best. One of
-# the five is the RQ-Transformer over text and taste: its tokenizer read, besides the texts, collaborative vectors of
-# the split's training part ([chapter 02](02_item_embeddings.ipynb)). Item-kNN had its eight settings on both splits, by
-# `python book/studies/counting.py`: fewer trials than the others, so the budget is not in its favour. (In last-ten
-# nothing was tuned: all models take the settings of leave-one-out.)
+# tried the same twelve settings on five models, in leave-one-out and in timestamp: learning rate, weight decay, two
+# kinds of dropout and the number of steps. It measured NDCG@10 on the validation movies of the split, and each model
+# keeps its best. One of the five is the RQ-Transformer over text and taste: its tokenizer read, besides the texts,
+# collaborative vectors of the split's training part ([chapter 02](02_item_embeddings.ipynb)). Item-kNN had its eight
+# settings on both of these, by `python book/studies/counting.py`: fewer trials than the others, so the budget is not in
+# its favour. (In last-ten nothing was tuned: all models take the settings of leave-one-out.)
 #
-# The other rows of {numref}`fig-11-models` had no trials. They take the RQ-Transformer's settings, so they may be
-# better than they look. What that can cost is seen in the decoder-only model, which is there twice: with settings of
-# its own, and *borrowed*. {numref}`fig-11-tuning` shows all trials. Popularity has nothing to tune.
+# The other trained models of {numref}`fig-11-models` had no trials. They take the RQ-Transformer's settings, so they
+# may be better than they look. What that can cost is seen in the decoder-only model, which is there twice: with
+# settings of its own, and *borrowed*. {numref}`fig-11-tuning` shows all trials. Popularity has nothing to tune.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -581,10 +581,10 @@ assert full[chosen] > full["popularity"]
 assert evenly[chosen] < evenly["popularity"]
 
 # %% [markdown]
-# There is the gap of the opening again, here from 4 % to 55 %, and in {numref}`fig-11-sampled` worse than that: only the
-# first two keep their places, and below them hardly anything stays. The best setting of item-kNN has twice the Recall of popularity, and falls *below* it when the hundred
-# are drawn evenly. Whoever tuned item-kNN by the sampled number would let it hear the whole history, which in the full
-# ranking is the worst choice.
+# There is the gap of the opening again, here from 4 % to 55 %, and in {numref}`fig-11-sampled` worse than that: only
+# the first two keep their places, and below them hardly anything stays. The best setting of item-kNN has twice the
+# Recall of popularity, and falls *below* it when the hundred are drawn evenly. Whoever tuned item-kNN by the sampled
+# number would let it hear the whole history, which in the full ranking is the worst choice.
 #
 # The reason is that a hundred evenly drawn movies are nearly all obscure, as the last printed line says. To place the
 # target above these is easy for any model that knows what is popular, and says nothing of the first ten of nine
@@ -618,10 +618,10 @@ for (split_name, model), row in about.iterrows():
 
 # %% [markdown]
 # Hardly any model ever finds a movie that nobody had, on any split. Item-kNN cannot: such a movie has no pair to count.
-# SASRec could only by luck: such a movie's vector was only ever pushed away. The generative models might, since the movie has an ID, with a first code that it shares
-# with movies that are known. They do not: in training, the end of its path was never right, and only ever pushed down.
-# A semantic ID makes a new movie *writable*, and that is not yet the same as recommended. With almost a quarter of the
-# timestamp targets in this state, much is left to gain there.
+# SASRec could only by luck: such a movie's vector was only ever pushed away. The generative models might, since the
+# movie has an ID, with a first code that it shares with movies that are known. They do not: in training, the end of its
+# path was never right, and only ever pushed down. A semantic ID makes a new movie *writable*, and that is not yet the
+# same as recommended. With almost a quarter of the timestamp targets in this state, much is left to gain there.
 #
 # The lists differ more than the Recalls do. In timestamp the RQ-Transformer shows almost twice as much of the catalogue
 # as SASRec, and less popular movies, with item-kNN between them; in leave-one-out the three are close. The models with
@@ -643,8 +643,8 @@ for (split_name, model), row in about.iterrows():
 # Dozens of comparisons have a trap of their own. Of a hundred differences that are zero in truth, five on average have
 # a 95 % interval that excludes zero. **Holm's correction** {cite}`holm1979` keeps the chance of even one such false
 # alarm, in a whole family of comparisons, below 5 %. Each gets a p-value, here from the paired t-test; they are sorted,
-# the smallest is multiplied by the size of the family, the next by one less, and so on, and none may become smaller than
-# the one before it. By hand, for three:
+# the smallest is multiplied by the size of the family, the next by one less, and so on, and none may become smaller
+# than the one before it. By hand, for three:
 
 
 # %%
@@ -784,10 +784,10 @@ for name in TWO_SPLITS:
 #
 # Before any of this was measured, the book set itself a goal: the best generative model should be at least as good as
 # the tuned SASRec, in Recall@10 and in NDCG@10, in leave-one-out and in timestamp. "At least as good" needs a margin,
-# since no finite test can show that a difference is exactly zero. The margin was a hundredth: the interval of the paired
-# difference should lie above −0.01. The goal named SASRec and forgot item-kNN, which this chapter calls an opponent
-# that any recommender must beat. So here every model meets both, and last-ten is in it too, where ten movies decide
-# about a person and not one. All 54 differences of the next figure are one family.
+# since no finite test can show that a difference is exactly zero. The margin was a hundredth: the interval of the
+# paired difference should lie above −0.01. The goal named SASRec and forgot item-kNN, which this chapter calls an
+# opponent that any recommender must beat. So here every model meets both, and last-ten is in it too, where ten movies
+# decide about a person and not one. All 54 differences of the next figure are one family.
 
 # %%
 RIVALS = {"item-kNN": ("C2", "o"), "SASRec": ("C0", "s")}
@@ -901,8 +901,8 @@ for split_name in TWO_SPLITS:
 #
 # $$n = \left(\frac{(1.96 + 0.84)\,\sigma}{\delta}\right)^2$$ (eq-people)
 #
-# In {eq}`eq-people`, σ is the standard deviation of the paired difference, measured on our people. (A correction for many comparisons
-# needs more still.)
+# In {eq}`eq-people`, σ is the standard deviation of the paired difference, measured on our people. (A correction for
+# many comparisons needs more still.)
 
 
 # %%
@@ -962,7 +962,7 @@ assert halves[2] < apart
 #
 # Item-kNN learns from the same ratings as the models. What could it have that they lack? One suspicion is that the
 # models suffer because most of timestamp's people are new. But they have no vector for a person, and the next cell
-# shows nothing of the kind.
+# shows no sign of it, as far as ten known people can tell.
 #
 # Another suspicion concerns *order*. Every model here learns to name the *next* movie: from "A, then B" it learns that
 # B follows A, and not that A goes with B. Item-kNN counts the pair for both, and the whole history, however far apart
@@ -1007,12 +1007,12 @@ axes[0].set_ylim(len(labels) - 0.5, -0.5)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-11-near` is a surprise. Near pairs, both ways, is ahead of item-kNN on every split, after the correction
-# in timestamp and last-ten. In timestamp it has a Recall of 0.093 and is ahead of SASRec and of the RQ-Transformer, too,
-# also after the correction. In leave-one-out it cannot be told from the two. In last-ten it is ahead of SASRec and, in
-# the mean, of the RQ-Transformer. And the direction matters: counted forward only, the same pairs lose more than two
-# hundredths in leave-one-out and in timestamp, where they fall below item-kNN in the mean. In last-ten they lose hardly
-# anything.
+# {numref}`fig-11-near` is a surprise. Near pairs, both ways, is ahead of item-kNN in the mean on every split, and after
+# the correction in timestamp and last-ten. In timestamp it has a Recall of 0.093 and is ahead of SASRec and of the RQ-Transformer,
+# too, also after the correction. In leave-one-out it cannot be told from the two. In last-ten it is ahead of SASRec
+# and, in the mean, of the RQ-Transformer. And the direction matters: counted forward only, the same pairs lose more
+# than two hundredths in leave-one-out and in timestamp, where they fall below item-kNN in the mean. In last-ten they
+# lose hardly anything.
 #
 # So two things are worth knowing in these data. One is *nearness*: what people rated one after another. Item-kNN does
 # not have it, and the transformers can learn it, which fits their lead in leave-one-out and last-ten. The other is
@@ -1029,15 +1029,15 @@ plt.show()
 #
 # ### The verdict
 #
-# On this data, generative recommendation over semantic IDs has not earned its training. Where the question is a person's
-# last movies, and what others did later is known, the RQ-Transformer is as good as SASRec or a little better, ahead of
-# item-kNN, and not shown to be ahead of near pairs. Where it is what comes after one moment, no generative model is
-# ahead of a table of counts. What lifts the RQ-Transformer in leave-one-out, from 0.087 of Recall with codes only to
-# 0.138, is a vector for each prefix, and that is a step back towards one vector a movie. And the promise of finding
-# movies that nobody had is not kept by any model here.
+# On this data, generative recommendation over semantic IDs is not shown to be worth its training. Where the question is
+# a person's last movies, and what others did later is known, the RQ-Transformer is as good as SASRec or a little better,
+# ahead of item-kNN, and not shown to be ahead of near pairs. Where it is what comes after one moment, no generative
+# model is ahead of a table of counts. What lifts the RQ-Transformer in leave-one-out, from 0.087 of Recall with codes
+# only to 0.138, is a vector for each prefix, and that is a step back towards one vector a movie. And the promise of
+# finding movies that nobody had is not kept by any model here.
 #
-# That is a finding about 671 people, of whom timestamp tests 82. Larger data may turn it round. Whoever claims so should
-# print a tuned item-kNN beside the model.
+# That is a finding about 671 people, of whom timestamp tests 82. Larger data may turn it round. Whoever claims so
+# should print a tuned item-kNN beside the model.
 #
 # ## Published numbers beside ours
 #
@@ -1228,8 +1228,9 @@ for rank in (10, 100, 500, 1000):
 # which only counts; the decoder-only model and the encoder–decoder are behind it, and SASRec is level with it. In
 # leave-one-out and last-ten, where a model may learn from what others did later, the RQ-Transformer is well ahead of
 # item-kNN and as good as a tuned SASRec. Pairs that people rated close together, counted both ways, are ahead of
-# item-kNN, SASRec and the RQ-Transformer in timestamp: an exploration that other data must confirm. In leave-one-out IDs that mean something help; in
-# timestamp that is open. All of this is less than a table without item-kNN would have claimed.
+# item-kNN, SASRec and the RQ-Transformer in timestamp: an exploration that other data must confirm. In leave-one-out
+# IDs that mean something help; in timestamp that is open. All of this is less than a table without item-kNN would have
+# claimed.
 #
 # And how one would know: a number means nothing without its protocol. One list of popular movies finds 4 % of the
 # targets here among all movies, and more than half of them against a hundred drawn ones. So rank among all, refuse NaN,

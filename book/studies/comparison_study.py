@@ -7,6 +7,9 @@ show. Each model is trained on what a split lets it learn from, with the setting
 that split's validation targets in 11_tuning.csv (for the models that have trials of their own; the
 others take the RQ-Transformer's), and answers its test targets. Two models also answer each
 person's last ten items, with the settings of leave-one-out: that split has no trials of its own.
+The models that count (`counted_models.py`: popularity, item-kNN, near pairs) answer the targets of
+all three splits, with the best settings of 11_counting.csv. Nothing is drawn there, so they have
+one seed, and `--models popularity item-kNN "near pairs" "near pairs, forward"` takes a minute.
 
 11_comparison.csv has a row for each training: means over people of all metrics. 11_people.csv has
 Recall@10 and NDCG@10 of each person who has any, so that intervals and paired differences can be
@@ -21,6 +24,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from counted_models import COUNTED, counted_model
+from counting import TABLE as COUNTING_TABLE
+from counting import best_counted
 from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.datasets.registry import load_dataset
@@ -34,7 +40,8 @@ from workers import in_processes
 RESULTS = TABLE.parent
 LAST_TEN: SplitName = "last-ten"
 ALL_SPLITS = (*SPLITS, LAST_TEN)
-OF_LAST_TEN = (SASREC, RQ)  # the models that are also trained on last-ten
+ALL_MODELS = (*COUNTED, *MODELS)
+OF_LAST_TEN = (*COUNTED, SASREC, RQ)  # the others are not trained on last-ten
 SEEDS = (0, 1, 2, 3, 4)
 MEASURED = tuple(f"{metric.lower()}_{k}" for metric in METRICS for k in CUTOFFS)
 COLUMNS = (
@@ -85,18 +92,33 @@ class Training(NamedTuple):
     seed: int
     device: str
     tuning: Path
+    counting: Path
 
     @property
     def key(self) -> Row:
         return {"split": self.split, "model": self.model, "seed": str(self.seed)}
 
 
+def count_and_evaluate(training: Training, tuned_on: str) -> tuple[Row, list[Row]]:
+    """Count in a split's training part and answer its test targets."""
+    split = split_by_name(load_dataset(DATASET), training.split)
+    settings = best_counted(training.model, tuned_on, training.counting)
+    started = time.perf_counter()
+    model = counted_model(training.model, settings, split)
+    seconds = time.perf_counter() - started
+    evaluation = evaluate(model, split, split.test)
+    about = {"parameters": "0", "device": "cpu", "seconds": f"{seconds:.0f}"}
+    return row_of(evaluation) | about, people_of(evaluation)
+
+
 def train_and_evaluate(training: Training) -> tuple[Row, list[Row]]:
-    """Train a model on a split and answer its test targets."""
+    """Train a model on a split, or count in it, and answer its test targets."""
+    tuned_on = "leave-one-out" if training.split == LAST_TEN else training.split
+    if training.model in COUNTED:
+        return count_and_evaluate(training, tuned_on)
     dataset = load_dataset(DATASET)
     split = split_by_name(dataset, training.split)
     studied = MODELS[training.model]
-    tuned_on = "leave-one-out" if training.split == LAST_TEN else training.split
     settings = best_settings(studied.tuned_as, tuned_on, training.tuning)
     ids = studied.make_ids(dataset, split, training.seed)
     started = time.perf_counter()
@@ -115,7 +137,7 @@ def place_of(row: Row) -> tuple[int, int, int, int]:
     """Return where a row of either table stands: by split, model, seed and person."""
     return (
         ALL_SPLITS.index(row["split"]),
-        list(MODELS).index(row["model"]),
+        ALL_MODELS.index(row["model"]),
         int(row["seed"]),
         int(row.get("person", "0")),
     )
@@ -125,7 +147,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of the tables")
     parser.add_argument("--tuning", type=Path, default=TABLE, help="the table of the tuning")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument(
+        "--counting", type=Path, default=COUNTING_TABLE, help="the trials of the models that count"
+    )
+    parser.add_argument("--models", nargs="+", choices=ALL_MODELS, default=list(ALL_MODELS))
     parser.add_argument("--splits", nargs="+", choices=ALL_SPLITS, default=ALL_SPLITS)
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--device", default="cpu", help="where to train and to score")
@@ -134,11 +159,12 @@ def main() -> None:
     table, people = (options.output / name for name in ("11_comparison.csv", "11_people.csv"))
     done = read_rows(table, COLUMNS)
     trainings = [
-        Training(split, model, seed, options.device, options.tuning)
+        Training(split, model, seed, options.device, options.tuning, options.counting)
         for model in options.models
         for seed in options.seeds
         for split in options.splits
         if split != LAST_TEN or model in OF_LAST_TEN
+        if model not in COUNTED or seed == SEEDS[0]  # no chance in what is counted
     ]
     todo = [t for t in trainings if not any(t.key.items() <= row.items() for row in done)]
     for training, (row, hits) in in_processes(train_and_evaluate, todo, options.processes):

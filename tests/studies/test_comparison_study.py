@@ -10,15 +10,21 @@ import pytest
 import torch
 
 import comparison_study
+import counted_models
+import counting
 import studied_models
 import tuning
 import workers
 from rqvae_lib.checkpoints.models import load_model, load_rqvae
-from rqvae_lib.data.splits import global_timestamp, leave_one_out
+from rqvae_lib.data.history_lists import as_flat_histories
+from rqvae_lib.data.splits import Split, global_timestamp, leave_one_out
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.evaluation.evaluator import Evaluation
+from rqvae_lib.evaluation.metrics import ranks_in_scores
 from rqvae_lib.models.configs import SASRecConfig, TransformerConfig
+from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.popularity import Popularity
 from studied_models import MODELS, Settings, drawn_settings
 from tables import Row, read_rows, replace_rows
 
@@ -240,3 +246,77 @@ def test_last_ten_is_for_two_models_with_the_settings_of_leave_one_out(
         with suppress(InterruptedError):
             comparison_study.main()
     assert asked == [("SASRec", 0.001), ("RQ-Transformer", 0.002)]
+
+
+def test_near_pairs_are_those_counted_one_by_one() -> None:
+    histories = as_flat_histories([torch.tensor(h) for h in ([0, 1, 2, 3], [2, 0], [3])], "train")
+    for forward in (False, True):
+        model = counted_models.NearPairs(histories, 5, window=2, forward=forward, last=2)
+        counts, chosen = torch.zeros(5, 5), torch.zeros(5)
+        for history in ([0, 1, 2, 3], [2, 0], [3]):
+            for place, item in enumerate(history):
+                chosen[item] += 1
+                for other_place, other in enumerate(history):
+                    distance = other_place - place
+                    if 1 <= abs(distance) <= 2 and (distance > 0 or not forward):
+                        counts[item, other] += 1 / abs(distance)
+        scale = (chosen + counted_models.NEAR_SHRINKAGE) ** -0.5
+        expected = scale[:, None] * counts * scale
+        heard = [torch.tensor([3, 0, 1]), torch.tensor([], dtype=torch.int64)]
+        torch.testing.assert_close(
+            model.scores(heard), torch.stack([expected[0] + expected[1], torch.zeros(5)])
+        )
+
+
+def test_counted_models_have_one_row_a_split_and_leave_one_outs_settings_on_last_ten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [
+        counted_models.CountedSettings(0.0, 0, None),  # the worst of the eight
+        counted_models.CountedSettings(20.0, 0, 1),  # the best
+    ]
+    monkeypatch.setattr(counting, "counted_settings", lambda model: small)
+    table = tmp_path / "11_counting.csv"
+    which = ["--output", str(table), "--models", "item-kNN", "--splits", "leave-one-out"]
+    monkeypatch.setattr(sys, "argv", ["", *which])
+    counting.main()
+    assert counting.best_counted("item-kNN", "leave-one-out", table) == small[1]
+    with pytest.raises(ValueError, match="holds no trial of 'item-kNN' on timestamp"):
+        counting.best_counted("item-kNN", "timestamp", table)
+
+    asked: list[tuple[str, object]] = []
+
+    def remember(model: str, settings: object, split: Split) -> Popularity:
+        asked.append((model, settings))
+        return Popularity(split.popularity)
+
+    monkeypatch.setattr(comparison_study, "counted_model", remember)
+    options = ["--output", str(tmp_path), "--counting", str(table), "--models", "item-kNN"]
+    monkeypatch.setattr(sys, "argv", ["", *options, "--splits", "last-ten"])
+    comparison_study.main()
+    assert asked == [("item-kNN", small[1])]
+    [row] = read_rows(tmp_path / "11_comparison.csv", comparison_study.COLUMNS)
+    assert (row["split"], row["model"], row["seed"]) == ("last-ten", "item-kNN", "0")
+
+
+def test_counted_rows_on_leave_one_out_are_what_the_library_finds() -> None:
+    split = leave_one_out(load_dataset())
+    table = comparison_study.RESULTS / "11_comparison.csv"
+    rows = {
+        row["model"]: row
+        for row in read_rows(table, comparison_study.COLUMNS)
+        if row["split"] == "leave-one-out" and row["model"] in counted_models.COUNTED
+    }
+    assert set(rows) == set(counted_models.COUNTED)
+    histories, targets = split.histories_and_targets(split.test)
+    best = counting.best_counted("item-kNN", "leave-one-out")
+    assert best == counted_models.CountedSettings(20.0, 0, 1)
+    models = {
+        "popularity": Popularity(split.popularity),
+        "item-kNN": ItemKNN(split.train, split.num_items, shrinkage=20.0, last=1),
+    }
+    for name, model in models.items():
+        ranks = ranks_in_scores(model.scores(histories), targets, histories)
+        assert float(rows[name]["recall_10"]) == pytest.approx(
+            float((ranks <= 10).double().mean()), abs=1e-5
+        )

@@ -128,6 +128,133 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
+# {numref}`fig-10-blocks` draws the three once more, as they work when they recommend: what goes in, what looks at what,
+# and where the codes come out. It is a map to come back to; each of its boxes is built by hand below.
+
+# %% mystnb={"image": {"alt": "Three block diagrams, read from bottom to top. Decoder-only: one plus four n tokens go into two causal blocks; the last output, 64 numbers, is multiplied with the vectors of a level's codes, and the code that is chosen goes back in as one more token. Encoder-decoder: one plus four n tokens go into two blocks that see both ways; an arrow called cross-attention leads to two causal blocks, which read a start and the codes so far, and the chosen code goes back into these only. RQ-Transformer: the vectors of a movie's codes and prefixes are added, one plus n tokens go into two causal blocks, once; a small network is told the level, its output is multiplied with the vectors of siblings, and the chosen code goes back only to say who the siblings are."}, "figure": {"caption": "The three architectures in one notation, for a history of n movies with four codes each: boxes with weights are coloured, plain ones are tensors with their shapes, and the dashed arrow is where a code that was chosen goes back in. It passes all blocks, those of the decoder, or none.", "name": "fig-10-blocks"}} tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(7.4, 6), layout="constrained")
+fill = {"tensor": "white", "weights": "#cfe3f5", "choice": "#fbe3c2"}
+dark, back = "#1f2328", "#b04a00"  # lines; the way back
+
+
+def box(x, y, width, text, kind, height=1.0):
+    """A box around (x, y) with its text."""
+    ax.add_patch(
+        plt.Rectangle(
+            (x - width / 2, y - height / 2),
+            width,
+            height,
+            facecolor=fill[kind],
+            edgecolor=dark,
+            lw=0.9,
+        )
+    )
+    ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color=dark)
+
+
+def arrow(*points, colour=dark, style="-"):
+    """A line through points (x, y), with a head at its end."""
+    for start, end in zip(points, points[1:], strict=False):
+        last = end is points[-1]
+        ax.annotate(
+            "",
+            end,
+            start,
+            arrowprops={
+                "arrowstyle": "-|>" if last else "-",
+                "color": colour,
+                "linestyle": style,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "lw": 1.1,
+            },
+        )
+
+
+def column(x, width, steps):
+    """Boxes above each other: (height of the middle, text, kind)."""
+    for number, (y, text, kind) in enumerate(steps):
+        box(x, y, width, text, kind)
+        if number:
+            arrow((x, steps[number - 1][0] + 0.5), (x, y - 0.5))
+
+
+history = (0.5, "history\nn × 4 codes", "tensor")
+sentence_box = (2.1, "tokens\n(1 + 4n) × 64", "tensor")
+column(
+    2.2,
+    3.2,
+    [
+        history,
+        sentence_box,
+        (3.9, "2 blocks, causal:\nself-attention, MLP", "weights"),
+        (5.5, "last output\n64", "tensor"),
+        (7.1, "· code vectors\n256 × 64", "weights"),
+        (8.7, "softmax, level ℓ\n256", "choice"),
+    ],
+)
+column(
+    6.6,
+    2.7,
+    [
+        history,
+        sentence_box,
+        (3.9, "2 blocks, both ways:\nself-attention, MLP", "weights"),
+        (5.5, "what was read\n(1 + 4n) × 64", "tensor"),
+    ],
+)
+column(
+    10.4,
+    3.2,
+    [
+        (2.1, "start and codes so far\nℓ × 64", "tensor"),
+        (3.9, "2 blocks, causal: self-\nand cross-att., MLP", "weights"),
+        (5.5, "last output\n64", "tensor"),
+        (7.1, "· code vectors\n256 × 64", "weights"),
+        (8.7, "softmax, level ℓ\n256", "choice"),
+    ],
+)
+column(
+    15.2,
+    3.4,
+    [
+        history,
+        (2.1, "tokens, codes added up\n(1 + n) × 64", "tensor"),
+        (3.9, "2 blocks, causal:\nself-attention, MLP", "weights"),
+        (5.5, "context, told the level\n64", "weights"),
+        (7.1, "· prefix vectors\nsiblings × 64", "weights"),
+        (8.7, "softmax, level ℓ\nsiblings", "choice"),
+    ],
+)
+arrow((7.95, 5.5), (8.4, 5.5), (8.4, 4.1), (8.8, 4.1))  # cross-attention
+ax.text(8.4, 5.75, "keys, values", fontsize=7, ha="center", color=dark)
+for x, width, goal in [
+    (2.2, 3.2, 2.1),
+    (10.4, 3.2, 2.1),
+    (15.2, 3.4, 7.1),
+]:
+    edge = x + width / 2
+    way = [(edge, 8.7), (edge + 0.4, 8.7), (edge + 0.4, goal), (edge, goal)]
+    arrow(*way, colour=back, style="--")
+    arrow((x, 9.2), (x, 9.8))
+    ax.text(x, 9.95, "code ℓ, four times", fontsize=8, ha="center")
+for x, name in [
+    (2.2, "decoder-only"),
+    (8.4, "encoder–decoder"),
+    (15.2, "RQ-Transformer"),
+]:
+    ax.text(x, 10.8, name, fontsize=10, ha="center", weight="bold")
+ax.set(xlim=(0.3, 17.7), ylim=(-0.1, 11.2))
+ax.axis("off")
+plt.show()
+
+# The shapes that the drawing names.
+n = 3
+some = split.train[0][None, :n]
+assert decoder.embed_items(some).shape == (1, 1 + 4 * n, 64)
+assert len(decoder.transformer.blocks) == 2 and ids.sizes[0] == 256
+
+# %% [markdown]
 # ## The second: a reader and a writer
 #
 # TIGER {cite}`rajput2023tiger` has two transformers {cite}`vaswani2017attention`. The **encoder** reads the history

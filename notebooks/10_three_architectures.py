@@ -41,6 +41,7 @@
 # %%
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -131,7 +132,7 @@ plt.show()
 # {numref}`fig-10-blocks` draws the three once more, as they work when they recommend: what goes in, what looks at what,
 # and where the codes come out. It is a map to come back to; each of its boxes is built by hand below.
 
-# %% mystnb={"image": {"alt": "Three block diagrams, read from bottom to top. Decoder-only: one plus four n tokens go into two causal blocks; the last output, 64 numbers, is multiplied with the vectors of a level's codes, and the code that is chosen goes back in as one more token. Encoder-decoder: one plus four n tokens go into two blocks that see both ways; an arrow called cross-attention leads to two causal blocks, which read a start and the codes so far, and the chosen code goes back into these only. RQ-Transformer: the vectors of a movie's codes and prefixes are added, one plus n tokens go into two causal blocks, once; a small network is told the level, its output is multiplied with the vectors of siblings, and the chosen code goes back only to say who the siblings are."}, "figure": {"caption": "The three architectures in one notation, for a history of n movies with four codes each: boxes with weights are coloured, plain ones are tensors with their shapes, and the dashed arrow is where a code that was chosen goes back in. It passes all blocks, those of the decoder, or none.", "name": "fig-10-blocks"}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Three block diagrams, read from bottom to top. Decoder-only: one plus four n tokens go into two causal blocks; the last output, 64 numbers, is multiplied with the vectors of a level's codes, and the code that is chosen goes back in as one more token. Encoder-decoder: one plus four n tokens go into two blocks that see both ways; an arrow called cross-attention leads to two causal blocks, which read a start and the codes so far, and the chosen code goes back into these only. RQ-Transformer: the vectors of a movie's codes and prefixes are added, one plus n tokens go into two causal blocks, once; a small network is told the level, its output is multiplied with the vectors of siblings, and the chosen code goes back only to say who the siblings are."}, "figure": {"caption": "The three architectures in one notation, for a history of n movies with four codes each: boxes with weights are coloured, plain ones are tensors with their shapes, and the dashed arrow is where a code that was chosen goes back in. It passes all blocks, those of the decoder, or none. (The last level has three codes, not 256; the trie, which says which of the codes exist, is left out.)", "name": "fig-10-blocks"}} tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7.4, 6), layout="constrained")
 fill = {"tensor": "white", "weights": "#cfe3f5", "choice": "#fbe3c2"}
 dark, back = "#1f2328", "#b04a00"  # lines; the way back
@@ -154,7 +155,7 @@ def box(x, y, width, text, kind, height=1.0):
 
 def arrow(*points, colour=dark, style="-"):
     """A line through points (x, y), with a head at its end."""
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         last = end is points[-1]
         ax.annotate(
             "",
@@ -227,7 +228,7 @@ column(
     ],
 )
 arrow((7.95, 5.5), (8.4, 5.5), (8.4, 4.1), (8.8, 4.1))  # cross-attention
-ax.text(8.4, 5.75, "keys, values", fontsize=7, ha="center", color=dark)
+ax.text(8.4, 6.2, "keys, values", fontsize=7, ha="center", color=dark)
 for x, width, goal in [
     (2.2, 3.2, 2.1),
     (10.4, 3.2, 2.1),
@@ -252,7 +253,8 @@ plt.show()
 n = 3
 some = split.train[0][None, :n]
 assert decoder.embed_items(some).shape == (1, 1 + 4 * n, 64)
-assert len(decoder.transformer.blocks) == 2 and ids.sizes[0] == 256
+assert len(decoder.transformer.blocks) == 2
+assert ids.sizes[0] == 256
 
 # %% [markdown]
 # ## The second: a reader and a writer

@@ -336,9 +336,11 @@ levels["decoder, existing"] = existing
 
 # %% [markdown]
 # {numref}`fig-08-target` shows, for one of the targets, over what each of the two losses is taken: all dots of a panel,
-# or the coloured ones alone. (We took a target whose third code still leaves a choice, which is rare.)
+# or the coloured ones alone. At its third code the decoder gives more than half of the probability to codes that lead
+# nowhere; of the three that lead to a movie, the true one has nearly all. (We took a target whose third code still
+# leaves a choice, which is rare.)
 
-# %% mystnb={"image": {"alt": "Four panels, one a level, of the probability of each code on a logarithmic axis. At level 1 all 256 dots are coloured. At level 2, 61 of 256 are, most of them above the grey ones. At level 3 three are, of 256. At level 4 one of three. A ring marks the true code in each panel."}, "figure": {"caption": "One target, four softmaxes: a dot for each code, coloured if it leads to a movie, ringed if it is the true one. Over all codes, the grey ones take their part of the probability; among existing IDs, they are not there.", "name": "fig-08-target"}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Four panels, one a level, of the probability of each code on a logarithmic axis. At level 1 all 256 dots are coloured. At level 2, 61 of 256 are, many of them above the grey ones. At level 3 three are, of 256. At level 4 one of three. A ring marks the true code in each panel."}, "figure": {"caption": "One target, four softmaxes: a dot for each code, coloured if it leads to a movie, ringed if it is the true one. Over all codes, the grey ones take their part of the probability; among existing IDs, they are not there.", "name": "fig-08-target"}} tags=["hide-input"]
 person = 55
 target = targets[person]
 own = ids.ids[target]  # (4,)
@@ -361,6 +363,10 @@ with torch.no_grad():
         title += f" the true one has {p[code]:.3f}, among these {among:.3f}"
         ax.set_title(title, fontsize=9, loc="left")
         ax.margins(y=0.25)
+        if level == 2:  # what the text above says
+            assert leads.sum() == 3
+            assert p[~leads].sum() > 0.5
+            assert among > 0.98
         if level < 3:
             state = shipped.extend(state, 0 * code.view(1, 1), code.view(1, 1))
 axes[3].set_xticks(range(len(p)))

@@ -133,12 +133,12 @@ plt.show()
 # and where the codes come out. It is a map to come back to; each of its boxes is built by hand below.
 
 # %% mystnb={"image": {"alt": "Three block diagrams, read from bottom to top. Decoder-only: one plus four n tokens go into two causal blocks; the last output, 64 numbers, is multiplied with the vectors of a level's codes, and the code that is chosen goes back in as one more token. Encoder-decoder: one plus four n tokens go into two blocks that see both ways; an arrow called cross-attention leads to two causal blocks, which read a start and the codes so far, and the chosen code goes back into these only. RQ-Transformer: the vectors of a movie's codes and prefixes are added, one plus n tokens go into two causal blocks, once; a small network is told the level, its output is multiplied with the vectors of siblings, and the chosen code goes back only to say who the siblings are."}, "figure": {"caption": "The three architectures in one notation, for a history of n movies with four codes each: boxes with weights are coloured, plain ones are tensors with their shapes, and the dashed arrow is where a code that was chosen goes back in. It passes all blocks, those of the decoder, or none. (The last level has three codes, not 256; the trie, which says which of the codes exist, is left out.)", "name": "fig-10-blocks"}} tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(7.4, 6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.6, 7), layout="constrained")
 fill = {"tensor": "white", "weights": "#cfe3f5", "choice": "#fbe3c2"}
 dark, back = "#1f2328", "#b04a00"  # lines; the way back
 
 
-def box(x, y, width, text, kind, height=1.0):
+def box(x, y, width, text, kind, height=1.25):
     """A box around (x, y) with its text."""
     ax.add_patch(
         plt.Rectangle(
@@ -150,7 +150,7 @@ def box(x, y, width, text, kind, height=1.0):
             lw=0.9,
         )
     )
-    ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color=dark)
+    ax.text(x, y, text, ha="center", va="center", fontsize=8.5, color=dark)
 
 
 def arrow(*points, colour=dark, style="-"):
@@ -177,7 +177,7 @@ def column(x, width, steps):
     for number, (y, text, kind) in enumerate(steps):
         box(x, y, width, text, kind)
         if number:
-            arrow((x, steps[number - 1][0] + 0.5), (x, y - 0.5))
+            arrow((x, steps[number - 1][0] + 0.625), (x, y - 0.625))
 
 
 history = (0.5, "history\nn × 4 codes", "tensor")
@@ -188,7 +188,7 @@ column(
     [
         history,
         sentence_box,
-        (3.9, "2 blocks, causal:\nself-attention, MLP", "weights"),
+        (3.9, "2 blocks, causal:\nself-attention,\nMLP", "weights"),
         (5.5, "last output\n64", "tensor"),
         (7.1, "· code vectors\n256 × 64", "weights"),
         (8.7, "softmax, level ℓ\n256", "choice"),
@@ -200,16 +200,16 @@ column(
     [
         history,
         sentence_box,
-        (3.9, "2 blocks, both ways:\nself-attention, MLP", "weights"),
-        (5.5, "what was read\n(1 + 4n) × 64", "tensor"),
+        (3.9, "2 blocks, both\nways: self-\nattention, MLP", "weights"),
+        (5.5, "outputs\n(1 + 4n) × 64", "tensor"),
     ],
 )
 column(
     10.4,
     3.2,
     [
-        (2.1, "start and codes so far\nℓ × 64", "tensor"),
-        (3.9, "2 blocks, causal: self-\nand cross-att., MLP", "weights"),
+        (2.1, "start and\ncodes so far\nℓ × 64", "tensor"),
+        (3.9, "2 blocks, causal:\nself-, cross-\nattention, MLP", "weights"),
         (5.5, "last output\n64", "tensor"),
         (7.1, "· code vectors\n256 × 64", "weights"),
         (8.7, "softmax, level ℓ\n256", "choice"),
@@ -220,15 +220,15 @@ column(
     3.4,
     [
         history,
-        (2.1, "tokens, codes added up\n(1 + n) × 64", "tensor"),
-        (3.9, "2 blocks, causal:\nself-attention, MLP", "weights"),
-        (5.5, "context, told the level\n64", "weights"),
+        (2.1, "tokens: codes\nadded up\n(1 + n) × 64", "tensor"),
+        (3.9, "2 blocks, causal:\nself-attention,\nMLP", "weights"),
+        (5.5, "context, told\nthe level\n64", "weights"),
         (7.1, "· prefix vectors\nsiblings × 64", "weights"),
         (8.7, "softmax, level ℓ\nsiblings", "choice"),
     ],
 )
-arrow((7.95, 5.5), (8.4, 5.5), (8.4, 4.1), (8.8, 4.1))  # cross-attention
-ax.text(8.4, 6.2, "keys, values", fontsize=7, ha="center", color=dark)
+arrow((7.95, 5.5), (8.4, 5.5), (8.4, 4.0), (8.8, 4.0))  # cross-attention
+ax.text(7.4, 6.3, "keys, values", fontsize=8.5, ha="center", color=dark)
 for x, width, goal in [
     (2.2, 3.2, 2.1),
     (10.4, 3.2, 2.1),
@@ -237,15 +237,15 @@ for x, width, goal in [
     edge = x + width / 2
     way = [(edge, 8.7), (edge + 0.4, 8.7), (edge + 0.4, goal), (edge, goal)]
     arrow(*way, colour=back, style="--")
-    arrow((x, 9.2), (x, 9.8))
-    ax.text(x, 9.95, "code ℓ, four times", fontsize=8, ha="center")
+    arrow((x, 9.33), (x, 9.8))
+    ax.text(x, 9.95, "code ℓ, four times", fontsize=9, ha="center")
 for x, name in [
     (2.2, "decoder-only"),
     (8.4, "encoder–decoder"),
     (15.2, "RQ-Transformer"),
 ]:
-    ax.text(x, 10.8, name, fontsize=10, ha="center", weight="bold")
-ax.set(xlim=(0.3, 17.7), ylim=(-0.1, 11.2))
+    ax.text(x, 10.8, name, fontsize=10.5, ha="center", weight="bold")
+ax.set(xlim=(0.3, 17.7), ylim=(-0.3, 11.2))
 ax.axis("off")
 plt.show()
 

@@ -10,6 +10,7 @@ are SVG in the page in the theme's own colors, which are others in dark mode.
 
 import math
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -29,7 +30,7 @@ AXES = {  # what grows, and how a title or a case says how much there is of it
     "users": re.compile(r"([\d,]+)(?= users?\b)"),
     "beams": re.compile(r"([\d,]+)(?= beams)"),
 }
-WIDTH, LINE, TRACK = 420, 17, 20  # of a drawing; heights of a line of text and of a row of marks
+WIDTH, LINE, TRACK = 380, 17, 20  # of a drawing; heights of a line of text and of a row of marks
 TEXT, MUTED, OURS = (
     f"var(--pst-color-{name}, {plain})"
     for name, plain in (("text-base", "#222"), ("text-muted", "#667"), ("primary", "#0072b2"))
@@ -64,6 +65,7 @@ class Mark(NamedTuple):
     bar: tuple[float, float]
     ours: bool
     expected: float | None = None  # where a hollow square stands
+    group: str = ""  # written above the first of several with the same
 
 
 def read(text: str) -> tuple[str, list[Section]]:
@@ -132,12 +134,21 @@ def growth(sections: list[Section], axis: str) -> list[Mark]:
         if len(sizes) < 2:
             continue
         shown = " → ".join(f"{size:,.0f}" for size in sizes)
-        label = f"{title}: {case}".replace("…", shown).replace(" 1 users ", " 1 user ")
+        title, case = (
+            words.replace("…", shown).replace(" 1 users ", " 1 user ") for words in (title, case)
+        )
         dots = [times[size] / times[sizes[0]] for size in sizes]
-        bar = (min(dots), max(dots))
-        ours = not OTHERS.search(case)
-        in_proportion = sizes[-1] / sizes[0]
-        marks.append(Mark(label, f"× {dots[-1]:.1f}", dots[1:], bar, ours, in_proportion))
+        marks.append(
+            Mark(
+                case,
+                f"× {dots[-1]:.1f}",
+                dots[1:],
+                (min(dots), max(dots)),
+                not OTHERS.search(case),
+                expected=sizes[-1] / sizes[0],
+                group=title,
+            )
+        )
     return marks
 
 
@@ -159,56 +170,67 @@ def draw(marks: list[Mark], title: str, description: str) -> str:
         share = math.log(value / steps[0]) / math.log(steps[-1] / steps[0])
         return round(left + share * (right - left), 1)
 
-    labels = [wrap(mark.label, 50) for mark in marks]
-    bottom = sum(LINE * len(lines) + TRACK for lines in labels) + 6
-    parts = []
-    shown = steps if len(steps) <= 7 else [s for s in steps if round(math.log10(s), 6) % 1 == 0]
-    for step in shown:
-        dash = "" if step == 1 else ' stroke-dasharray="2 3"'
-        parts.append(
-            f'<path d="M{x(step)} 0V{bottom}" style="stroke:{MUTED}" stroke-width="1"'
-            f' opacity="{1 if step == 1 else 0.5}"{dash}/>'
-            f'<text x="{x(step)}" y="{bottom + 14}" text-anchor="middle"'
-            f' style="fill:{MUTED}">{step:,g}</text>'
-        )
-    y = 0
-    for mark, lines in zip(marks, labels, strict=True):
-        for line in lines:
+    shown = steps if len(steps) <= 7 else [s for s in steps if f"{s:e}".startswith("1.0")]
+    parts, y, group = [], 0, ""
+    for mark in marks:
+        if mark.group != group:
+            group = mark.group
+            y += 6
+            for line in wrap(group, 46):
+                y += LINE
+                parts.append(_words(left, y - 4, line, weight=600))
+        for line in wrap(mark.label, 42):
             y += LINE
-            parts.append(f'<text x="{left}" y="{y - 4}" style="fill:{TEXT}">{escape(line)}</text>')
-        color = OURS if mark.ours else MUTED
-        parts.append(
-            f'<text x="{right}" y="{y - 4}" text-anchor="end" font-weight="600"'
-            f' style="fill:{TEXT}">{escape(mark.value)}</text>'
-        )
-        middle = y + TRACK // 2 - 3
-        ends = [x(value) for value in mark.bar]
-        parts.append(
-            f'<path d="M{ends[0]} {middle}H{ends[1]}" style="stroke:{color}" stroke-width="3"/>'
-        )
-        if mark.expected is not None:
+            parts.append(_words(left, y - 4, line))
+        parts.append(_words(right, y - 4, mark.value, anchor="end", weight=600))
+        middle = y + TRACK // 2 - 2
+        for step in shown:
+            height, opacity = (8, 1) if step == 1 else (4, 0.6)
             parts.append(
-                f'<rect x="{x(mark.expected) - 4}" y="{middle - 4}" width="8" height="8"'
-                f' fill="none" style="stroke:{MUTED}" stroke-width="1.5"/>'
+                f'<path d="M{x(step)} {middle - height}v{2 * height}" style="stroke:{MUTED}"'
+                f' opacity="{opacity}"/>'
             )
-        fill = color if mark.ours else "var(--pst-color-background, #fff)"
-        for dot in mark.dots:
-            parts.append(
-                f'<circle cx="{x(dot)}" cy="{middle}" r="4.5" style="fill:{fill};stroke:{color}"'
-                ' stroke-width="2"/>'
-            )
+        parts.append(_track(mark, x, middle))
         y += TRACK
+    bottom = y + 14
+    parts += [_words(x(step), bottom, f"{step:,g}", anchor="middle") for step in shown]
     return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + 20}" role="img" aria-label="{escape(description)}"'
-        f' style="display:block;width:100%;max-width:{WIDTH + 80}px;height:auto;margin:1rem 0"'
+        f'<svg viewBox="0 0 {WIDTH} {bottom + 6}" role="img" aria-label="{escape(description)}"'
+        f' style="display:block;width:100%;max-width:{WIDTH + 100}px;height:auto;margin:1rem 0"'
         f' font-family="inherit" font-size="13"><title>{escape(title)}</title>'
         f"{''.join(parts)}</svg>"
     )
 
 
+def _words(x: float, y: float, text: str, anchor: str = "start", weight: int = 400) -> str:
+    return (
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-weight="{weight}"'
+        f' style="fill:{TEXT}">{escape(text)}</text>'
+    )
+
+
+def _track(mark: Mark, x: Callable[[float], float], middle: int) -> str:
+    """The bar, the square and the dots of a mark; `x` gives a value its place."""
+    color = OURS if mark.ours else MUTED
+    fill = color if mark.ours else "var(--pst-color-background, #fff)"
+    start, end = (x(value) for value in mark.bar)
+    parts = [f'<path d="M{start} {middle}H{end}" style="stroke:{color}" stroke-width="3"/>']
+    if mark.expected is not None:
+        parts.append(
+            f'<rect x="{x(mark.expected) - 4}" y="{middle - 4}" width="8" height="8"'
+            f' fill="none" style="stroke:{MUTED}" stroke-width="1.5"/>'
+        )
+    parts += [
+        f'<circle cx="{x(dot)}" cy="{middle}" r="4.5" style="fill:{fill};stroke:{color}"'
+        ' stroke-width="2"/>'
+        for dot in mark.dots
+    ]
+    return "".join(parts)
+
+
 def in_words(marks: list[Mark]) -> str:
     """What a drawing shows, for whoever does not see it."""
-    return "; ".join(f"{mark.label}: {mark.value}" for mark in marks) + "."
+    return "; ".join(f"{m.group} {m.label}: {m.value}".strip() for m in marks) + "."
 
 
 class SpeedTables(Table):

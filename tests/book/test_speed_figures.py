@@ -107,3 +107,17 @@ def test_reads_what_the_benchmark_writes(monkeypatch: pytest.MonkeyPatch) -> Non
     _, (section,) = read(f"head\n\n{harness.table(suite, rows)}")
     assert section.reference == "floor"
     assert section.rows == [("floor", 1234.6, 1, 1, 1), ("ours", 2.0, 0.5, 0.4, 0.6)]
+
+
+def test_the_page_says_what_its_figure_of_growth_shows() -> None:
+    """A larger catalogue leaves a recommendation about where it was; Lloyd steps grow with it."""
+    _, sections = read(TEXT)
+    marks = growth(sections, "items")
+    recommending = [mark for mark in marks if mark.label.startswith("recommend, ")]
+    lloyd = [mark for mark in marks if "Lloyd" in mark.group]
+    assert recommending
+    assert lloyd
+    for mark in recommending:
+        assert mark.expected == pytest.approx(11, abs=0.5)  # "eleven times larger"
+        assert max(mark.dots) < 1.5
+    assert min(max(mark.dots) for mark in lloyd) > 5

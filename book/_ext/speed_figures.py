@@ -1,7 +1,7 @@
 """The pictures on the page on speed, drawn from book/_speed.md when the book is built.
 
 - `{speed-tables}`: the sections of book/_speed.md, a picture of the ratios below each table;
-- `{speed-growth}`: a figure of how the times grow with items, users and beams. Two rows that
+- `{speed-growth}`: a figure of how the times grow with items, users, beams and ratings. Rows that
   differ in such a number only are one line of it, in whatever sections they stand.
 
 So `make bench` is all it takes: a new row or section is in the pictures with the next build. They
@@ -22,13 +22,16 @@ from sphinx.application import Sphinx
 from semantic_ids_book import Table
 
 SPEED = "book/_speed.md"  # written by tests/benchmarks/run.py
-OTHERS = re.compile(r"alone|NumPy|ResidualVQ|rectokens|faiss|scikit-learn|transformers")
+OTHERS = re.compile(  # what a case is called that is not the library's own
+    r"alone|NumPy|ResidualVQ|rectokens|faiss|scikit-learn|transformers|pandas|polars"
+)
 ROW = re.compile(r"^\| (?P<case>.+?) \| (?P<ms>[\d,.]+) \| (?P<ratio>[\d,.]+) \|(?P<rest>.*)\|$")
 SPREAD = re.compile(r"^ ([\d,.]+)–([\d,.]+) \|")
 AXES = {  # what grows, and how a title or a case says how much there is of it
     "items": re.compile(r"([\d,]+)(?= items(?! each| of)| × 32)"),
     "users": re.compile(r"([\d,]+)(?= users?\b)"),
     "beams": re.compile(r"([\d,]+)(?= beams)"),
+    "ratings": re.compile(r"([\d,]+)(?= ratings)"),
 }
 WIDTH, LINE, TRACK = 380, 17, 20  # of a drawing; heights of a line of text and of a row of marks
 TEXT, MUTED, OURS = (
@@ -122,7 +125,8 @@ def growth(sections: list[Section], axis: str) -> list[Mark]:
     series: dict[tuple[str, str], dict[float, float]] = {}
     for section in sections:
         for row in section.rows:
-            words = f"{section.title}\n{row.case}".replace(" 1 user ", " 1 users ")
+            # One user and two users are written alike, so that they can be told to be one series.
+            words = re.sub(r"\b1 user\b", "1 users", f"{section.title}\n{row.case}")
             found = AXES[axis].findall(words)
             if len(found) != 1:
                 continue
@@ -135,7 +139,7 @@ def growth(sections: list[Section], axis: str) -> list[Mark]:
             continue
         shown = " → ".join(f"{size:,.0f}" for size in sizes)
         title, case = (
-            words.replace("…", shown).replace(" 1 users ", " 1 user ") for words in (title, case)
+            re.sub(r"\b1 users\b", "1 user", words.replace("…", shown)) for words in (title, case)
         )
         dots = [times[size] / times[sizes[0]] for size in sizes]
         marks.append(

@@ -13,14 +13,14 @@ TEXT = (ROOT / "book" / "_speed.md").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
 WRITTEN = """Measured on one day.
 
-## Recommending to 1 user with 49 items each, 10 beams
+## Recommending to 1 user, 49 items each, 10 beams
 
 | Case | Milliseconds | ÷ the model alone | Middle half | Remarks |
 | --- | ---: | ---: | ---: | --- |
 | the model alone | 10.0 | 1.00 | 1.00–1.00 |  |
 | recommend, 9,000 items | 1,012.5 | 1.20 | 1.15–1.31 | a 2–3 remark |
 
-## Recommending to 32 users with 49 items each, 10 beams
+## Recommending to 32 users, 49 items each, 10 beams
 
 | Case | Milliseconds | ÷ the model alone | Remarks |
 | --- | ---: | ---: | --- |
@@ -65,6 +65,8 @@ def test_growth_joins_rows_that_differ_in_one_number_only() -> None:
     assert "9,000 → 90,000 items" in items.label
     alone, ours = growth(sections, "users")
     assert (alone.dots, alone.ours, ours.dots, ours.expected) == ([4.0], False, [2.0], 32.0)
+    assert alone.group == "Recommending to 1 → 32 users, 49 items each, 10 beams"
+    assert items.group == "Recommending to 32 users, 49 items each, 10 beams"
     assert growth(sections, "beams") == []
 
 

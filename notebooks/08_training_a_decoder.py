@@ -334,6 +334,46 @@ every, existing = nats_by_level(shipped, histories, targets)
 levels["decoder, all codes"] = every
 levels["decoder, existing"] = existing
 
+# %% [markdown]
+# {numref}`fig-08-target` shows, for one of the targets, over what each of the two losses is taken: all dots of a panel,
+# or the coloured ones alone. At its third code the decoder gives more than half of the probability to codes that lead
+# nowhere; of the three that lead to a movie, the true one has nearly all. (We took a target whose third code still
+# leaves a choice, which is rare.)
+
+# %% mystnb={"image": {"alt": "Four panels, one a level, of the probability of each code on a logarithmic axis. At level 1 all 256 dots are coloured. At level 2, 61 of 256 are, many of them above the grey ones. At level 3 three are, of 256. At level 4 one of three. A ring marks the true code in each panel."}, "figure": {"caption": "One target, four softmaxes: a dot for each code, coloured if it leads to a movie, ringed if it is the true one. Over all codes, the grey ones take their part of the probability; among existing IDs, they are not there.", "name": "fig-08-target"}} tags=["hide-input"]
+person = 55
+target = targets[person]
+own = ids.ids[target]  # (4,)
+fig, axes = plt.subplots(4, 1, figsize=(7, 6.2), layout="constrained")
+with torch.no_grad():
+    state = shipped.encode_history([histories[person]])
+    for level, ax in enumerate(axes):
+        p = shipped.next_code_logits(state)[0, 0].softmax(0)  # of each code
+        begins_so = (ids.ids[:, :level] == own[:level]).all(1)
+        leads = torch.zeros(len(p), dtype=torch.bool)
+        leads[ids.ids[begins_so, level]] = True  # to a movie
+        code = own[level]
+        ax.semilogy((~leads).nonzero()[:, 0], p[~leads], ".", c="0.7", ms=4)
+        ax.semilogy(leads.nonzero()[:, 0], p[leads], ".", c="C0", ms=6)
+        ax.plot(code, p[code], "o", ms=12, mfc="none", c="C1", mew=2)
+        among = p[code] / p[leads].sum()
+        title = (
+            f"code {level + 1}: {int(leads.sum())} of {len(p)} lead to a movie;"
+        )
+        title += f" the true one has {p[code]:.3f}, among these {among:.3f}"
+        ax.set_title(title, fontsize=9, loc="left")
+        ax.margins(y=0.25)
+        if level == 2:  # what the text above says
+            assert leads.sum() == 3
+            assert p[~leads].sum() > 0.5
+            assert among > 0.98
+        if level < 3:
+            state = shipped.extend(state, 0 * code.view(1, 1), code.view(1, 1))
+axes[3].set_xticks(range(len(p)))
+axes[3].set_xlabel("code")
+fig.supylabel("probability", fontsize=10)
+plt.show()
+
 # %%
 # NBVAL_CHECK_OUTPUT
 print("nats at level:          1     2     3     4    sum")
@@ -559,6 +599,49 @@ assert toy.steps_per_epoch == 1  # so a step is a pass
 for step in range(4):
     rows = [row[row != PADDING] for row in toy(step)]
     print(sorted((int(row[0]), int(row[-1])) for row in rows))
+
+# %% [markdown]
+# Three things, then, decide what a movie is predicted from: the causal mask, the padding and the cuts.
+# {numref}`fig-08-masks` draws them. The middle panel is asked of the decoder itself: a cell is dark where the gradient
+# of the row's loss with respect to the column's vector is not zero.
+
+# %% mystnb={"image": {"alt": "Three panels. Left, a batch of 32 rows and 50 places: most rows are filled, some end early, the rest is white. Middle, a table of tokens for a start and three movies of which the last is padding: dark below and on the diagonal, white above it, and the last four rows empty. Right, a table of 120 by 120 places of one history: dark triangles along the diagonal, one for each window, and nothing between them."}, "figure": {"caption": "What the loss is taken over and what it can see. Left, the batch: white is padding, which no mean counts. Middle, one short window with one movie of padding: a code is predicted from the tokens before it. Right, a history of 120 movies cut into windows: a movie is predicted from those of its own window only.", "name": "fig-08-masks"}} tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
+axes[0].imshow(real, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+axes[0].set(title="a batch", xlabel="place", ylabel="window")
+
+window = torch.cat([movies[:3], torch.tensor([PADDING])])  # three are real
+vectors = shipped.embed_items(window.clamp(min=0)[None]).detach()
+vectors.requires_grad_()  # (1, 17, 64)
+hidden = shipped.transformer(vectors[:, :-1])[0]  # (16, 64)
+sees = torch.zeros(16, 16)
+for row in range(12):  # what comes after is asked for by nobody
+    (gradient,) = torch.autograd.grad(
+        hidden[row, 0], vectors, retain_graph=True
+    )
+    sees[row] = gradient[0, :16].abs().sum(1) > 0
+assert torch.equal(sees[:12], torch.ones(16, 16).tril()[:12])
+axes[1].imshow(sees, cmap="Blues", vmin=0, vmax=1.3)
+for edge in (0.5, 4.5, 8.5, 12.5):
+    axes[1].axvline(edge, c="gray", lw=0.6)
+for edge in (3.5, 7.5, 11.5):
+    axes[1].axhline(edge, c="gray", lw=0.6)
+axes[1].set_xticks([2.5, 6.5, 10.5], ["1", "2", "3"])
+axes[1].set_yticks([1.5, 5.5, 9.5, 13.5], ["1", "2", "3", "–"])
+axes[1].set(title="a window", xlabel="movie that is read")
+axes[1].set_ylabel("movie that is asked for")
+
+before = torch.zeros(120, 120)
+for row in toy(0):
+    places = row[row != PADDING]  # numbers that follow each other
+    size = len(places)
+    before[int(places[0]) : int(places[-1]) + 1, places] = torch.ones(
+        size, size
+    ).tril(-1)
+axes[2].imshow(before, cmap="Blues", vmin=0, vmax=1.3)
+axes[2].set(title="a history", xlabel="movie that is read")
+axes[2].set_ylabel("movie that is asked for")
+plt.show()
 
 # %% [markdown]
 # What does the cut cost? The predicted movie is one of the window's 50, so the decoder never sees more than 49 before

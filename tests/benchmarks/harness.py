@@ -2,8 +2,9 @@
 
 A processor is faster one minute than the next. So every round runs each case once, one after
 another, and what is reported is the median over rounds of a case's time divided by the reference
-case's time of the same round. torch.utils.benchmark does the timing: on one thread, in processor
-seconds, with the garbage collector off.
+case's time of the same round. Beside it stands the middle half of these ratios, from the lower to
+the upper quartile, which says how much the rounds differ. torch.utils.benchmark does the timing: on
+one thread, in processor seconds, with the garbage collector off.
 """
 
 import os
@@ -52,6 +53,8 @@ class Row:
     case: str
     milliseconds: float  # median over rounds
     ratio: float  # median over rounds of this case divided by the reference
+    low: float  # quartiles of the same ratios
+    high: float
     note: str
 
 
@@ -68,25 +71,27 @@ def measure(suite: Suite) -> list[Row]:
         for name, timer in timers.items():
             seconds[name].append(timer.timeit(1).median)
     reference = seconds[suite.reference]
-    return [
-        Row(
-            name,
-            1000 * statistics.median(times),
-            statistics.median(a / b for a, b in zip(times, reference, strict=True)),
-            suite.notes.get(name, ""),
-        )
-        for name, times in seconds.items()
-    ]
+    rows = []
+    for name, times in seconds.items():
+        ratios = [a / b for a, b in zip(times, reference, strict=True)]
+        low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        note = suite.notes.get(name, "")
+        rows.append(Row(name, 1000 * statistics.median(times), ratio, low, high, note))
+    return rows
 
 
 def table(suite: Suite, rows: list[Row]) -> str:
-    """Write a suite's rows as a Markdown section."""
+    """Write a suite's rows as a Markdown section, which book/_ext/speed_figures.py reads."""
     lines = [
         f"## {suite.title}",
         "",
-        f"| Case | Milliseconds | ÷ {suite.reference} | Remarks |",
-        "| --- | ---: | ---: | --- |",
-        *(f"| {r.case} | {r.milliseconds:,.1f} | {r.ratio:.2f} | {r.note} |" for r in rows),
+        f"| Case | Milliseconds | ÷ {suite.reference} | Middle half | Remarks |",
+        "| --- | ---: | ---: | ---: | --- |",
+        *(
+            f"| {r.case} | {r.milliseconds:,.1f} | {r.ratio:.2f} | {r.low:.2f}–{r.high:.2f} "
+            f"| {r.note} |"
+            for r in rows
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -442,9 +442,9 @@ assert low > 0  # the shipped model's lead is hardly luck
 # %% [markdown]
 # Where the interval includes zero, nothing was shown. The shipped model's does not.
 #
-# Popularity is a floor and not the aim. The opponent to fear is a sequence model that gives each movie an arbitrary
-# number, such as SASRec {cite}`kang2018sasrec`. That comparison needs more than a minute, and [chapter
-# 11](11_honest_evaluation.ipynb) makes it.
+# Popularity is a floor and not the aim. The opponents to fear are a sequence model that gives each movie an arbitrary
+# number, such as SASRec {cite}`kang2018sasrec`, and plain counting of which movies the same people rated. Those
+# comparisons need more than a minute, and [chapter 11](11_honest_evaluation.ipynb) makes them.
 #
 # ## Exercises
 #

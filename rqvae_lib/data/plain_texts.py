@@ -58,7 +58,7 @@ def plain_column(texts: pd.Series) -> pd.Series:
     if not marked.any():
         return texts
     found = texts.copy()
-    found[marked] = [plain_text(text) for text in texts[marked]]
+    found[marked] = np.array([plain_text(text) for text in texts[marked]], dtype=object)
     return found
 
 

@@ -60,7 +60,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
 
   // --- The tree -----------------------------------------------------------------------------------
 
-  const narrow = ui.body.clientWidth < 560;
+  const { narrow } = ui;
   const width = narrow ? 360 : 740, row = narrow ? 36 : 30, top = 28;
   const rows = data.widest + RIVALS + 2;
   const tree = ui.stage(width, top + rows * row + 6, "The part of the tree that the search has grown", {

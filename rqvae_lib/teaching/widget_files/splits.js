@@ -86,7 +86,7 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
 
   // --- The years ----------------------------------------------------------------------------------
 
-  const narrow = ui.body.clientWidth < 560;
+  const { narrow } = ui;
   const width = narrow ? 360 : 740, high = narrow ? 96 : 120, lane = 26, top = 22;
   const lanes = top + high + 22;
   const years = ui.stage(width, lanes + data.people.length * lane + 8, "All ratings of the training part by month, and the shown people", { widest: 1.15 });

@@ -242,7 +242,7 @@ def test_each_map_is_drawn_and_measured(
     vectors = vectors_of(latents[torch.from_numpy(table["item"].to_numpy(copy=True))])
     movie = int(page.get_by_label("Movie", exact=True).input_value())
     for kind in ("latents", "shuffled"):
-        page.get_by_label("Of", exact=True).select_option(kind)
+        page.get_by_label("Maps of", exact=True).select_option(kind)
         true = nearest_neighbors(vectors[kind], 15).indices[movie].tolist()
         for k, dist, seed in ((5, 0.0, 0), (15, 0.5, 1), (50, 0.1, 1)):
             page.get_by_role("button", name=f"seed {seed}").click()

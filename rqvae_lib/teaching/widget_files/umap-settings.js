@@ -36,9 +36,9 @@ SemanticIdsWidgets.register("umap-settings", (root, data, ui) => {
 
   // --- Controls -----------------------------------------------------------------------------------
 
-  const NAMES = { latents: "latents", shuffled: "shuffled latents: nothing to see" };
+  const NAMES = { latents: "latents", shuffled: "shuffled latents, the control" };
   ui.controls();
-  ui.select("Of", values("vectors").map((name) => [name, NAMES[name] || name]), (value) => { vectors = value; draw(); });
+  ui.select("Maps of", values("vectors").map((name) => [name, NAMES[name] || name]), (value) => { vectors = value; draw(); });
   const order = [...data.titles.keys()].sort((a, b) => data.titles[a].localeCompare(data.titles[b], "en"));
   const search = ui.select("Movie", order.map((i) => [String(i), data.titles[i]]), (value) => { movie = Number(value); draw(); });
 

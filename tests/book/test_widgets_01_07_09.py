@@ -480,7 +480,9 @@ def test_what_is_not_offered(
             if kind == "nowhere":
                 *before, code = map(int, name.split("-"))
                 last = float(log_probabilities_after(model, history, tuple(before))[code])
-                chance = re.search(rf"gives the code {code} ([\d.]+|less than 0.001) %", said)[1]
+                chance = re.search(
+                    rf"gives the code {code} a probability of ([\d.]+|less than 0.001) %", said
+                )[1]
                 if chance == "less than 0.001":
                     assert 100 * math.exp(last) < 0.001
                 else:  # as many decimals as are written

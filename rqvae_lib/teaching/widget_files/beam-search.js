@@ -127,7 +127,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
   function explain(node) {
     const lead = `${name(node.prefix)} (${KINDS[node.kind]}): log p = ${nats(node.score - node.logP)} ${nats(node.logP).replace("−", "− ")} = ${nats(node.score)}, which is ${percent(node.score)}.`;
     if (node.kind === "nowhere") {
-      return `${lead} The model gives the code ${node.prefix.at(-1)} here ${percent(node.logP)}, but no movie has such an ID.`;
+      return `${lead} The model gives the code ${node.prefix.at(-1)} a probability of ${percent(node.logP)} here, but no movie has such an ID.`;
     }
     const titles = data.titles[name(node.prefix)] || [];
     const rest = node.below - titles.length;
@@ -262,7 +262,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
     cache.querySelectorAll(".row:not([data-parent])").forEach((group, index) => { if (!used.has(index)) group.classList.add("free"); });
     const dropped = [...before.keys()].filter((index) => !used.has(index)).map((index) => index + 1);
     const copies = after.map((beam, index) => `${index + 1} from ${beam.parent + 1}`).join(", ");
-    cacheText.textContent = `Row ${copies}; then each reads one token, its new code (outlined). `
+    cacheText.textContent = `Copied: row ${copies}. Then each row reads one token, its new code (outlined). `
       + (dropped.length ? `Nobody copies row ${dropped.join(" or ")}: ${dropped.length === 1 ? "its prefix has" : "their prefixes have"} died.` : "Every row is copied at least once.");
   }
 
@@ -309,7 +309,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
         const worst = nowhere[0];
         text += ` The others get ${(100 * lost).toFixed(1)} % of ${from.length === 1 ? "its" : "their"} probability, but the search may not choose them. The best of them, `
           + `${name(worst.prefix)}, would have ${percent(worst.score)}, since after ${name(worst.prefix.slice(0, -1)) || "the history"} `
-          + `the model gives the code ${worst.prefix.at(-1)} ${percent(worst.logP)}.`;
+          + `the model gives the code ${worst.prefix.at(-1)} a probability of ${percent(worst.logP)}.`;
       }
       if (rated.length) text += ` ${plural(rated.length, "code")} lead${rated.length === 1 ? "s" : ""} only to movies already rated.`;
       return text;

@@ -720,7 +720,7 @@ assert light[-1]["later"] == int(later[63].sum())
 widget(
     "splits",
     lives,
-    title="What is history, what is a target, and what training knows from later",
+    title="What is history, what is a target, and what training knows of the future",
     fallback=still_splits(lives),
     alt="Three rows of bars over the years 1995 to 2016, one for each split: the ratings in training by month. With "
     "leave-one-out and last-ten a target of 1996 has nearly all of them after it; with one moment for everybody all of "

@@ -231,10 +231,10 @@ widget(
     alt="Movies as gray dots. Three arrows, each shorter than the one before, "
     "lead from the origin towards a star, z. Around the start of each arrow "
     "lie the eight codewords of its level, closer from level to level.",
-    caption="Try: raise the levels one by one and watch what is left. Which "
-    "code changes when z moves a little, and which when it moves far? Give "
-    "every level the same scale. Find a place where choosing level by level "
-    "misses the nearest sum.",
+    caption="Try: raise the levels one by one and watch the residual, which is "
+    "what is left of z. Which code changes when z moves a little, and which "
+    "when it moves far? Give every level the same scale. Find a place where "
+    "choosing level by level misses the nearest sum.",
 )
 
 # %% [markdown]

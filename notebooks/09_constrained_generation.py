@@ -723,13 +723,14 @@ for beams in range(1, 6):
 widget(
     "beam-search",
     steps,
-    title="A beam search in the tree of names, and its cache",
+    title="A beam search in the tree of IDs, and its cache",
     fallback=still_search(steps),
     alt="A tree that grows from left to right in four steps, with three beams. From the history lead lines to the first "
     "codes 109 and 244, from these to three second codes, and on to The Matrix, Face/Off and Fight Club. Other codes are "
     "drawn in grey: they were scored and not kept.",
-    caption="A beam is a prefix that is kept, and a row of the cache. An ID that does not exist cannot come out: its "
-    "codes are scored, and never offered.",
+    caption="A beam is a prefix, the beginning of an ID, that the search keeps, and a row of the cache. An ID that does "
+    "not exist cannot come out: the model scores every code, but the search chooses only among codes that continue the "
+    "ID of some movie.",
 )
 
 # %% [markdown]

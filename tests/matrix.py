@@ -4,9 +4,9 @@
     python tests/matrix.py newest   # each at its newest version
     python tests/matrix.py wheel    # the built wheel, with no test tool and no checkout beside it
 
-Each way has an environment of its own, `.venv-lowest` and so on, which is made afresh. `lowest` is
-what resolvers call lowest-direct: what the dependencies themselves depend on is the newest that
-fits. Test tools and the notebooks' libraries are the newest in both.
+Each way has an environment of its own, `.venv-lowest` and so on, which is made afresh and does not
+see your PYTHONPATH. `lowest` is what resolvers call lowest-direct: what the dependencies themselves
+depend on is the newest that fits. Test tools and the notebooks' libraries are the newest in both.
 """
 
 import argparse
@@ -26,6 +26,11 @@ TOOLS = ["beautifulsoup4", "jupytext", "nbclient", "packaging"]
 SLOW = ["book", "studies", "robustness"]  # as in the Makefile
 
 
+def surroundings() -> dict[str, str]:
+    """Return the environment variables without those that put other code on Python's path."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
 def lowest_versions() -> list[str]:
     """Return each direct dependency at its lower bound, as "name==version"."""
     return [re.sub(r"^([\w-]+)>=([\w.]+)$", r"\1==\2", line) for line in PROJECT["dependencies"]]
@@ -42,7 +47,7 @@ def new_environment(name: str) -> Path:
 def install(programs: Path, *what: str, torch_index: str | None) -> None:
     index = ["--extra-index-url", torch_index] if torch_index else []
     pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *index, *what], check=True, cwd=ROOT)
+    subprocess.run([*pip, *index, *what], check=True, cwd=ROOT, env=surroundings())
 
 
 def test_packages(which: str, torch_index: str | None, jobs: int) -> None:
@@ -58,7 +63,7 @@ def test_packages(which: str, torch_index: str | None, jobs: int) -> None:
         [*pytest, "-n", str(jobs), "--dist", "loadfile", "tests", *left_out],
         check=True,
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=surroundings() | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -68,7 +73,8 @@ def installed(programs: Path) -> list[str]:
     code = "import sys; from importlib.metadata import version\n"
     code += "for name in sys.argv[1:]: print(name, version(name))"
     command = [programs / "python", "-c", code, *names]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=surroundings())
+    return found.stdout.splitlines()
 
 
 def try_wheel(torch_index: str | None) -> None:
@@ -94,7 +100,7 @@ def try_wheel(torch_index: str | None) -> None:
         ):
             shown = [str(part).splitlines()[0] for part in call]
             print("$", *shown, flush=True)
-            subprocess.run(call, check=True, cwd=elsewhere)
+            subprocess.run(call, check=True, cwd=elsewhere, env=surroundings())
     print(f"== wheel: {wheel.name} works", flush=True)
 
 

@@ -25,6 +25,8 @@ from typing import NamedTuple
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.typing import stringify_annotation
 
 from semantic_ids_book import Table
 
@@ -411,6 +413,34 @@ def definition(text: str) -> list[str]:
     return [f": {first}", *(f"  {line}" for line in rest)]
 
 
+# --- Types with a name of their own ---------------------------------------------------------------
+
+# A union is its members to Python: a signature would list all that NumPy's ArrayLike stands for.
+ALIASES = ("rqvae_lib.ops.arrays.Array",)
+
+
+def name_aliases(
+    app: Sphinx, what: str, name: str, item: object, options: object, args: str, result: str
+) -> tuple[str, str]:
+    """Write a type that has a name in the library by that name."""
+    for alias in ALIASES:
+        module, _, own = alias.rpartition(".")
+        spelled = stringify_annotation(getattr(importlib.import_module(module), own), "smart")
+        args, result = (text and text.replace(spelled, f"~{alias}") for text in (args, result))
+    return args, result
+
+
+def link_alias(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, text: nodes.Element
+) -> nodes.Element | None:
+    """Link such a name to its entry, which is that of a constant and not of a class."""
+    target = node.get("reftarget")
+    if target not in ALIASES:
+        return None
+    python = env.get_domain("py")
+    return python.resolve_xref(env, node["refdoc"], app.builder, "data", target, node, text)
+
+
 # --- From a chapter to the library ----------------------------------------------------------------
 
 
@@ -448,6 +478,8 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("public-names", PublicNames)
     app.add_directive("command-reference", CommandReference)
     app.connect("autodoc-process-docstring", add_fields_and_links, priority=600)  # after napoleon
+    app.connect("autodoc-process-signature", name_aliases)
+    app.connect("missing-reference", link_alias)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("doctree-read", add_library_line)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,9 +41,11 @@ PROJECTS = {
     "torch": [
         Name("torch.Tensor", "tensors.html"),
         Name("torch.device", "tensor_attributes.html"),
+        Name("torch.dtype", "tensor_attributes.html"),
         Name("torch._C.Generator", "generated/{}.html", "torch.Generator"),
         Name("torch.nn.modules.module.Module", "generated/{}.html", "torch.nn.Module"),
         Name("torch.nn.modules.container.Sequential", "generated/{}.html", "torch.nn.Sequential"),
+        Name("torch.nn.modules.normalization.LayerNorm", "generated/{}.html", "torch.nn.LayerNorm"),
         Name("torch.optim.optimizer.Optimizer", "optim.html", "torch.optim.Optimizer"),
     ],
     "numpy": [

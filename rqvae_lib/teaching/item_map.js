@@ -228,16 +228,19 @@
 
   // --- Searching ---------------------------------------------------------------------------------
 
-  const plain = (text) => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+  // Letters and digits only, and words in any order, as in book/assets/live/catalogue.js.
+  const plain = (text) => text.normalize("NFKD").replace(/[\p{M}'’‘`]/gu, "").replace(/[^\p{L}\p{N}]+/gu, " ").trim().toLowerCase();
   const names = range.map((item) => plain(name(item)));
   let hits = [], chosen = -1;
 
   function look() {
-    const wanted = plain(search.value.trim());
-    const rank = (item) => (names[item].startsWith(wanted) ? 0 : names[item].includes(` ${wanted}`) ? 1 : 2);
-    hits = wanted
-      ? range.filter((item) => names[item].includes(wanted)).sort((a, b) => rank(a) - rank(b)).slice(0, 8)
-      : [];
+    const wanted = plain(search.value), words = wanted.split(" ");
+    const isHit = (item) => names[item].includes(wanted) || words.every((word) => ` ${names[item]}`.includes(` ${word}`));
+    const rank = (item) => {
+      if (names[item].startsWith(wanted)) return plain(title[item]) === wanted ? 0 : 1;
+      return names[item].includes(` ${wanted}`) ? 2 : 3;
+    };
+    hits = wanted ? range.filter(isHit).sort((a, b) => rank(a) - rank(b)).slice(0, 8) : [];
     chosen = hits.length ? 0 : -1;
     if (wanted && !hits.length) status.textContent = `No title contains “${search.value.trim()}”.`;
     offer();

@@ -73,7 +73,7 @@ def item_map(
             f"element_id is {element_id!r}; expected letters, digits and hyphens, a letter first"
         )
     depths = "".join(
-        f'<label><input type="radio" name="{element_id}-depth" value="{depth}"'
+        f'<label><input type="radio" autocomplete="off" name="{element_id}-depth" value="{depth}"'
         f"{' checked' if depth == 1 else ''}> {depth} code{'s' if depth > 1 else ''}</label>"
         for depth in range(1, len(ids.sizes))
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # matplotlib comes with the book's extra; nothing here needs 
 
 NOT_RUN = (
     "This is a still picture of a figure that you can move. To move it, run this cell in "
-    "JupyterLab, or open the web page of this chapter."
+    "JupyterLab, or open the web page of this chapter in a browser with JavaScript."
 )
 
 

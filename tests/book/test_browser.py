@@ -12,12 +12,15 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.teaching.item_map import item_map
+from rqvae_lib.teaching.plots import decades
 from tests.book.site import NARROW, WIDE, Watched, site_pages
 
 SETTINGS = [(size, scheme) for size in (WIDE, NARROW) for scheme in ("light", "dark")]
@@ -173,6 +176,35 @@ def test_arrow_keys_choose_among_the_titles_found(map_page: Page) -> None:
     map_page.locator("#item-map-search").fill("no such movie")
     assert status(map_page) == "No title contains “no such movie”."
     assert options.count() == 0
+
+
+def test_map_finds_titles_as_people_type_them(watched: Watched, tmp_path: Path) -> None:
+    """And on the way back its controls say what it shows."""
+    data = load_dataset("movielens-small-2016")
+    model = load_rqvae("movielens-small-2016")[0]
+    html = item_map(
+        {"one": np.random.default_rng(0).normal(size=(data.num_items, 2))},
+        data,
+        model.tokenize(load_embeddings("movielens-small-2016")),
+        [decades(data.items["year"])],
+    )
+    (tmp_path / "map.html").write_text(f"<!doctype html>{html}", encoding="utf-8")
+    (tmp_path / "other.html").write_text("<!doctype html>", encoding="utf-8")
+    page = watched.open(tmp_path / "map.html")
+    for typed, title in [
+        ("It", "It (1990)"),
+        ("Schindler’s list", "Schindler's List (1993)"),
+        ("spider man 2002", "Spider-Man (2002)"),
+        ("the matrix", "Matrix, The (1999)"),
+    ]:
+        page.locator("#item-map-search").fill(typed)
+        assert page.locator("#item-map-found [role=option]").first.text_content() == title
+    page.locator("input[type=radio][value='2']").check()
+    watched.open(tmp_path / "other.html")
+    page.go_back()
+    page.wait_for_selector("#item-map[data-ready]")
+    assert page.locator("input[type=radio][value='1']").is_checked()
+    assert watched.errors == []
 
 
 def test_map_marks_exactly_the_movies_with_the_prefix(map_page: Page) -> None:

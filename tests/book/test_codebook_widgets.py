@@ -314,7 +314,8 @@ def check_levels(page: Page, level: int) -> str:
     same = (encode(torch.from_numpy(POINTS))[0][:, :level] == codes[:, :level]).all(1)
     name = "Code" if level == 1 else "Codes"
     assert said.startswith(f"{name} {mine}: {int(same.sum())} of 120 movies")
-    assert f" leaves {lengths[-1]:.2f}." in said
+    verb = "leaves" if level == 1 else "leave"
+    assert f" {verb} a residual of length {lengths[-1]:.2f}." in said
     assert ("more than before" in said) == (lengths[-1] > lengths[-2])
     marked = page.locator(".movies circle").evaluate_all(
         "them => them.map((it) => it.hasAttribute('data-same'))"
@@ -325,7 +326,7 @@ def check_levels(page: Page, level: int) -> str:
         sums = (books[0][:, None, None] + books[1][:, None] + books[2]).reshape(-1, 2)
         far = (sums - z).norm(dim=1)
         if far.min() > lengths[-1] - 1e-9:
-            assert "None of the 216 sums is nearer." in said
+            assert "None of the 216 possible sums is nearer." in said
         else:
             place = np.unravel_index(int(far.argmin()), (6, 6, 6))
             better = "-".join(map(str, place))
@@ -431,7 +432,7 @@ def test_one_scale_shows_how_short_the_later_levels_are(levels_page: Page) -> No
             }""")
         )
 
-    assert "Level 3 is given what level 2 left" in view.text_content()
+    assert "Level 3 is given the residual of level 2" in view.text_content()
     apart = width()
     page.get_by_label("Same scale at every level").check()
     assert width() < apart / 3

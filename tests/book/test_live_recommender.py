@@ -250,6 +250,27 @@ def test_titles_are_found_and_families_are_those_of_the_ids(
     assert bench.evaluate(find, "toy story")[:2] == ["Toy Story (1995)", "Toy Story 2 (1999)"]
     assert any("Amélie" in name for name in bench.evaluate(find, "AMELIE"))
     assert bench.evaluate(find, "  ") == bench.evaluate(find, "no such movie") == []
+    assert bench.evaluate(find, "(") == []
+    for typed, title in [
+        (
+            "It",
+            "It (1990)",
+        ),  # the movie of that title, though others that begin so are better known
+        ("9 2009", "9 (2009)"),
+        ("Schindler’s list", "Schindler's List (1993)"),  # as phones write it
+        ("schindlers list", "Schindler's List (1993)"),
+        ("spider man", "Spider-Man (2002)"),
+        (
+            "dr strangelove",
+            "Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb (1964)",
+        ),
+        ("rings fellowship", "The Lord of the Rings: The Fellowship of the Ring (2001)"),
+        ("toy story 2 1999", "Toy Story 2 (1999)"),
+        ("matrix the", "The Matrix (1999)"),
+        ("8½", "8 1/2 (8½) (1963)"),
+        ("matri", "The Matrix (1999)"),
+    ]:
+        assert bench.evaluate(find, typed)[0] == title, typed
     twins = ids.with_prefix(ids.codes[(ids.ids[:, 3] > 0).nonzero()[0, 0]].tolist()).tolist()
     for item in (titles.index("Toy Story (1995)"), twins[0]):
         groups = bench.evaluate("(item) => loaded.catalogue.relatives(item)", item)
@@ -426,6 +447,41 @@ def test_a_recommendation_is_added_or_hidden_and_shown_again(
     live.get_by_role("button", name=f"Add {first} to what you rated").click()
     assert rated(live) == [*EXAMPLE, first]
     assert recommended(live) == python_recommends(model, dataset, [*EXAMPLE, first])
+
+
+def test_what_is_hidden_takes_little_room_and_nothing_may_be_left(live: Page) -> None:
+    live.locator("#live-genre").select_option(label="Film-Noir")
+    hide = """() => {
+      const next = () => document.querySelector('[data-part=next] button[aria-label^="Hide"]');
+      let count = 0;
+      while (document.querySelectorAll('[data-part=next] li')[1]) { next().click(); count++; }
+      const told = document.querySelector('[data-part=told]').textContent;
+      next().click();
+      return [count + 1, told];
+    }"""
+    count, told = live.evaluate(hide)
+    assert count > 100
+    assert told.startswith("Level 4 of 4: the only ID is kept; the most probable is ")
+    assert live.locator("[data-part=told]").inner_text() == (
+        "Level 4 of 4: no code leads to a movie that may be recommended."
+    )
+    assert live.locator("[data-part=status]").inner_text().startswith("Nothing is left")
+    assert live.locator("[data-part=hidden]").bounding_box()["height"] < 150
+    live.get_by_role("button", name="Example").click()
+    assert len(recommended(live)) == 10
+
+
+def test_after_the_way_back_all_is_as_at_the_start(live: Page, built_book: Path) -> None:
+    """The history is forgotten then, so the settings must not be remembered."""
+    start = recommended(live)
+    live.locator("#live-beams").select_option("200")
+    live.locator("#live-temperature").fill("2")
+    live.goto((built_book / "book" / "status.html").as_uri())
+    live.go_back()
+    live.wait_for_selector('[data-widget="recommender"][data-ready]')
+    assert recommended(live) == start
+    assert live.locator("#live-beams").input_value() == "50"
+    assert live.locator("#live-temperature").input_value() == "1"
 
 
 def test_settings_are_those_of_recommend(

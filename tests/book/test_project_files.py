@@ -45,6 +45,25 @@ def test_the_lowest_versions_are_the_lower_bounds() -> None:
     assert all("==" in line for line in matrix.lowest_versions())
 
 
+def test_the_matrix_sees_no_code_but_that_of_its_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With PYTHONPATH set to a checkout, the wheel would not be tried at all."""
+    (tmp_path / "elsewhere.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("KEPT", "yes")
+    code = "import os, importlib.util as u; print(u.find_spec('elsewhere'), os.environ['KEPT'])"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=matrix.surroundings(),
+        cwd=Path(sys.executable).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == ["None", "yes"]
+
+
 def test_the_matrix_leaves_out_what_make_check_leaves_out() -> None:
     (slow,) = re.findall(r"^SLOW := (.*)$", text("Makefile"), re.MULTILINE)
     assert slow.split() == [f"tests/{name}" for name in matrix.SLOW]

@@ -236,6 +236,16 @@ def test_every_name_of_the_inventories_is_linked(built_book: Path) -> None:
             )
 
 
+def test_a_type_with_a_name_is_written_and_linked_by_it(built_book: Path) -> None:
+    """Not as everything that NumPy's ArrayLike stands for."""
+    page = html_of(built_book, "book/api_tokenizer")
+    signature = page.find(id="rqvae_lib.ops.kmeans.kmeans")
+    assert "x: Array" in " ".join(signature.get_text().split())
+    assert signature.select_one('a[href$="#rqvae_lib.ops.arrays.Array"]') is not None
+    assert page.find(id="rqvae_lib.ops.arrays.Array") is not None
+    assert "_SupportsArray" not in page.get_text()
+
+
 # The commands
 
 

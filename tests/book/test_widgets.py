@@ -47,6 +47,7 @@ SemanticIdsWidgets.register("demo", (root, data, ui) => {
     tell(`at=${Math.round(x)},${Math.round(y)}`);
   } });
   const chance = ui.random(7), wide = ui.scale([0, 10], [100, 200]);
+  root.dataset.narrow = ui.narrow;
   root.dataset.made = JSON.stringify([chance(), chance(), wide(3), wide.invert(130)]);
   ui.say("begun");
 });
@@ -206,6 +207,39 @@ def test_numbers_are_those_of_python(page: Page) -> None:
     made = json.loads(page.locator(".widget").get_attribute("data-made"))
     assert made[2:] == [130, 3]
     assert made[:2] == mulberry32(7, 2)
+
+
+def test_on_the_way_back_the_controls_say_what_the_widget_shows(page: Page, tmp_path: Path) -> None:
+    """A browser sets the controls of a page again, and tells no script."""
+    page.get_by_label("Size").fill("8")
+    page.get_by_label("Kind").select_option("b")
+    page.get_by_label("Shown").uncheck()
+    (tmp_path / "other.html").write_text("<!doctype html><title>Other</title>", encoding="utf-8")
+    page.goto((tmp_path / "other.html").as_uri())
+    page.go_back()
+    page.wait_for_selector(".widget[data-ready]")
+    assert status(page, "demo") == "begun"
+    assert page.get_by_label("Size").input_value() == "3"
+    assert page.get_by_label("Kind").input_value() == "a"
+    assert page.get_by_label("Shown").is_checked()
+
+
+def test_a_widget_is_built_anew_when_the_window_becomes_narrow(page: Page) -> None:
+    widget = page.locator(".widget")
+    assert widget.get_attribute("data-narrow") == "false"
+    page.get_by_role("button", name="Press").click()
+    page.set_viewport_size({"width": 1100, "height": 900})  # wide still: it is left alone
+    page.emulate_media(media="print")
+    page.emulate_media(media="screen")
+    page.wait_for_timeout(100)
+    assert status(page, "demo") == "pressed"
+    for size, narrow in ((NARROW, "true"), (WIDE, "false")):
+        page.set_viewport_size(size)
+        page.wait_for_selector(f".widget[data-narrow={narrow}]")
+        assert status(page, "demo") == "begun"
+        assert page.get_by_role("button", name="Press").count() == 1
+        names = page.evaluate("[...document.querySelectorAll('[id]')].map((it) => it.id)")
+        assert len(names) == len(set(names))
 
 
 def test_keys_do_not_reach_the_page_around(page: Page) -> None:

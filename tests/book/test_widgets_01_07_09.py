@@ -242,7 +242,7 @@ def test_each_map_is_drawn_and_measured(
     vectors = vectors_of(latents[torch.from_numpy(table["item"].to_numpy(copy=True))])
     movie = int(page.get_by_label("Movie", exact=True).input_value())
     for kind in ("latents", "shuffled"):
-        page.get_by_label("Of", exact=True).select_option(kind)
+        page.get_by_label("Maps of", exact=True).select_option(kind)
         true = nearest_neighbors(vectors[kind], 15).indices[movie].tolist()
         for k, dist, seed in ((5, 0.0, 0), (15, 0.5, 1), (50, 0.1, 1)):
             page.get_by_role("button", name=f"seed {seed}").click()
@@ -480,7 +480,9 @@ def test_what_is_not_offered(
             if kind == "nowhere":
                 *before, code = map(int, name.split("-"))
                 last = float(log_probabilities_after(model, history, tuple(before))[code])
-                chance = re.search(rf"gives the code {code} ([\d.]+|less than 0.001) %", said)[1]
+                chance = re.search(
+                    rf"gives the code {code} a probability of ([\d.]+|less than 0.001) %", said
+                )[1]
                 if chance == "less than 0.001":
                     assert 100 * math.exp(last) < 0.001
                 else:  # as many decimals as are written

@@ -60,11 +60,13 @@
     #inWords(level) {
       if (level === 0) return "At the start there is one beam, the empty ID.";
       const { beams, candidates } = this.steps[level - 1];
-      const what = ["first codes", "pairs of codes", "beginnings of three codes"][level - 1] ?? "IDs";
-      const kept = beams.length < candidates ? `${number(beams.length)} of ${number(candidates)} ${what} are kept`
-        : `all ${number(candidates)} ${what} are kept`;
-      const best = beams.length ? `; the most probable is ${this.#id(level, 0)}, with ${percent(Math.exp(beams[0].total))}` : "";
-      const end = level === this.steps.length ? ` The best ${Math.min(this.k, beams.length)} are the recommendations.` : "";
+      if (!candidates) return `Level ${level} of ${this.steps.length}: no code leads to a movie that may be recommended.`;
+      const [one, many] = [["first code", "first codes"], ["pair of codes", "pairs of codes"],
+        ["beginning of three codes", "beginnings of three codes"]][level - 1] ?? ["ID", "IDs"];
+      const kept = candidates === 1 ? `the only ${one} is kept`
+        : `${beams.length < candidates ? `${number(beams.length)} of` : "all"} ${number(candidates)} ${many} are kept`;
+      const best = `; the most probable is ${this.#id(level, 0)}, with ${percent(Math.exp(beams[0].total))}`;
+      const end = level === this.steps.length && beams.length > this.k ? ` The best ${this.k} are the recommendations.` : "";
       return `Level ${level} of ${this.steps.length}: ${kept}${best}.${end}`;
     }
 

@@ -35,17 +35,19 @@
       return [...items].sort((a, b) => this.ratings[b] - this.ratings[a] || a - b);
     }
 
-    // Items whose name contains the words, with or without accents: first names that start with them, then names
-    // with a word that does.
+    // Items whose name contains all the words, with or without accents and punctuation. First the movies of exactly
+    // that title, then names that start with the words, then names that have them side by side.
     find(words, limit = 8) {
       this.plainNames ??= this.names.map(plain);
-      const wanted = plain(words.trim());
+      const wanted = plain(words), each = wanted.split(" ");
       if (!wanted) return [];
       const rank = (item) => {
         const name = this.plainNames[item];
-        return name.startsWith(wanted) ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
+        if (name.startsWith(wanted)) return /^( \d{4})?$/.test(name.slice(wanted.length)) ? 0 : 1;
+        return name.includes(` ${wanted}`) ? 2 : 3;
       };
-      const hits = this.plainNames.flatMap((name, item) => (name.includes(wanted) ? [item] : []));
+      const isHit = (name) => name.includes(wanted) || each.every((word) => ` ${name}`.includes(` ${word}`));
+      const hits = this.plainNames.flatMap((name, item) => (isHit(name) ? [item] : []));
       return this.mostRated(hits).sort((a, b) => rank(a) - rank(b)).slice(0, limit);
     }
 
@@ -63,7 +65,8 @@
     }
   }
 
-  const plain = (text) => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+  // Letters and digits only: "Schindler’s List (1993)" is "schindlers list 1993".
+  const plain = (text) => text.normalize("NFKD").replace(/[\p{M}'’‘`]/gu, "").replace(/[^\p{L}\p{N}]+/gu, " ").trim().toLowerCase();
 
   liveRecommender.Catalogue = Catalogue;
 })();

@@ -12,7 +12,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
     return `${p < 0.1 ? p.toFixed(3) : p < 10 ? p.toFixed(2) : p.toFixed(1)} %`;
   };
   const nats = (logP) => logP.toFixed(3).replace("-", "−");
-  const plural = (count, noun) => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+  const plural = (count, noun, many = `${noun}s`) => `${count.toLocaleString("en-US")} ${count === 1 ? noun : many}`;
 
   // --- The search ---------------------------------------------------------------------------------
 
@@ -52,15 +52,15 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
   ui.player({ steps: 2 * depths, pause: 1600, onStep(next) { step = next; chosen = null; draw(); } });
   ui.legend([
     { label: "beam, kept", color: ui.color(0) },
-    { label: "scored, dies here", color: "var(--widget-edge)", shape: "ring" },
-    { label: "kept, but no continuation was", color: ui.color(0), shape: "ring" },
-    { label: "already rated, not offered", color: ui.color(1), shape: "ring" },
-    { label: "no movie has it, not offered", color: ui.color(4), shape: "cross" },
+    { label: "scored, not kept", color: "var(--widget-edge)", shape: "ring" },
+    { label: "kept, dropped one code later", color: ui.color(0), shape: "ring" },
+    { label: "only rated movies below, left out", color: ui.color(1), shape: "ring" },
+    { label: "no ID begins so, never a choice", color: ui.color(4), shape: "cross" },
   ]);
 
   // --- The tree -----------------------------------------------------------------------------------
 
-  const narrow = ui.body.clientWidth < 560;
+  const { narrow } = ui;
   const width = narrow ? 360 : 740, row = narrow ? 36 : 30, top = 28;
   const rows = data.widest + RIVALS + 2;
   const tree = ui.stage(width, top + rows * row + 6, "The part of the tree that the search has grown", {
@@ -120,14 +120,14 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
   }
 
   const KINDS = {
-    open: "scored", kept: "kept", dead: "dies here", gone: "kept at first; none of its continuations was",
-    rated: "already rated, not offered", nowhere: "no movie has it, not offered",
+    open: "scored", kept: "kept", dead: "not kept", gone: "kept at first, then dropped: none of its continuations was kept",
+    rated: "only rated movies below, left out", nowhere: "no ID begins so, never a choice",
   };
 
   function explain(node) {
     const lead = `${name(node.prefix)} (${KINDS[node.kind]}): log p = ${nats(node.score - node.logP)} ${nats(node.logP).replace("−", "− ")} = ${nats(node.score)}, which is ${percent(node.score)}.`;
     if (node.kind === "nowhere") {
-      return `${lead} The model finds the code ${node.prefix.at(-1)} here with ${percent(node.logP)}, but no ID begins so.`;
+      return `${lead} The model gives the code ${node.prefix.at(-1)} a probability of ${percent(node.logP)} here, but no movie has such an ID.`;
     }
     const titles = data.titles[name(node.prefix)] || [];
     const rest = node.below - titles.length;
@@ -262,7 +262,7 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
     cache.querySelectorAll(".row:not([data-parent])").forEach((group, index) => { if (!used.has(index)) group.classList.add("free"); });
     const dropped = [...before.keys()].filter((index) => !used.has(index)).map((index) => index + 1);
     const copies = after.map((beam, index) => `${index + 1} from ${beam.parent + 1}`).join(", ");
-    cacheText.textContent = `Row ${copies}; then each reads one token, its new code (outlined). `
+    cacheText.textContent = `Copied: row ${copies}. Then each row reads one token, its new code (outlined). `
       + (dropped.length ? `Nobody copies row ${dropped.join(" or ")}: ${dropped.length === 1 ? "its prefix has" : "their prefixes have"} died.` : "Every row is copied at least once.");
   }
 
@@ -301,15 +301,15 @@ SemanticIdsWidgets.register("beam-search", (root, data, ui) => {
     }
     const depth = Math.ceil(step / 2) - 1, { from, longer, kept, rated, nowhere, offered, possible } = levels[depth];
     if (step % 2) {
-      let text = `Code ${depth + 1}. ${plural(from.length, "prefix").replace("prefixs", "prefixes")} could be continued by ${plural(possible, "code")}; `
+      let text = `Code ${depth + 1}. ${plural(from.length, "prefix", "prefixes")} could be continued by ${plural(possible, "code")}; `
         + `${offered.toLocaleString("en-US")} of these ${offered === 1 ? "leads" : "lead"} to a movie.`;
       if (nowhere.length) {
         const lost = from.reduce((sum, beam) => sum + Math.exp(beam.score) * data.prefixes[name(beam.prefix)].lost, 0)
           / from.reduce((sum, beam) => sum + Math.exp(beam.score), 0);
         const worst = nowhere[0];
-        text += ` The others get ${(100 * lost).toFixed(1)} % of ${from.length === 1 ? "its" : "their"} probability, and are not offered: the best of them, `
-          + `${name(worst.prefix)}, would have ${percent(worst.score)}, for after ${name(worst.prefix.slice(0, -1)) || "the history"} `
-          + `the model gives the code ${worst.prefix.at(-1)} ${percent(worst.logP)}.`;
+        text += ` The others get ${(100 * lost).toFixed(1)} % of ${from.length === 1 ? "its" : "their"} probability, but the search may not choose them. The best of them, `
+          + `${name(worst.prefix)}, would have ${percent(worst.score)}, since after ${name(worst.prefix.slice(0, -1)) || "the history"} `
+          + `the model gives the code ${worst.prefix.at(-1)} a probability of ${percent(worst.logP)}.`;
       }
       if (rated.length) text += ` ${plural(rated.length, "code")} lead${rated.length === 1 ? "s" : ""} only to movies already rated.`;
       return text;

@@ -86,7 +86,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
   });
   const legend = ui.legend([]);
   ui.say("");
-  const bars = ui.stage(480, 30 + 26 * (LEVELS + 1), "What is left after each level", { widest: 1.6 });
+  const bars = ui.stage(480, 30 + 26 * (LEVELS + 1), "The residual, what is left after each level", { widest: 1.6 });
 
   // --- Drawing -------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
       ui.el("circle", { r: 4, fill: ink(l), stroke: PAPER }, spot);
       ui.el("text", { x: 7, y: 4, text: code, class: "widget-halo" }, spot);
     });
-    const what = l ? `what level ${l} left` : "z";
+    const what = l ? `the residual of level ${l}` : "z";
     ui.el("text", { x: 12, y: 24, text: `Level ${l + 1} is given ${what}`, class: "widget-halo" }, view);
     const bar = round(wide / 2), long = (bar * WIDTH) / (2 * wide);
     const y = HEIGHT - 14;
@@ -175,7 +175,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
 
   function drawBars({ residuals }) {
     bars.replaceChildren();
-    ui.el("text", { x: 10, y: 20, text: "Length of what is left" }, bars);
+    ui.el("text", { x: 10, y: 20, text: "Length of the residual: what is left" }, bars);
     const long = ui.scale([0, Math.max(...residuals.map(length), 1e-9)], [0, 340]);
     residuals.forEach((residual, l) => {
       const y = 30 + 26 * l, shown = l <= level;
@@ -189,7 +189,7 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
 
   function words({ codes, residuals }) {
     const is = `z is ${length(z).toFixed(2)} long.`;
-    if (level === 0) return `No code yet. ${is} All of it is left.`;
+    if (level === 0) return `No code yet. ${is} All of it is left: z is the residual that level 1 is given.`;
     const same = codesOf.filter((other) => codes.slice(0, level).every((code, l) => code === other[l])).length;
     const left = length(residuals[level]), name = level === 1 ? "Code" : "Codes";
     const share = `${same} of ${points.length} movies ${same === 1 ? "has" : "have"} ${level === 1 ? "it" : "them"}`;
@@ -197,10 +197,10 @@ SemanticIdsWidgets.register("residual-quantization", (root, data, ui) => {
       ? ` That is more than before: no codeword of level ${level} is nearer than the origin.`
       : "";
     const mine = codes.slice(0, level).join("-");
-    const start = `${name} ${mine}: ${share}. ${is} ${sumOf(level)} leaves ${left.toFixed(2)}.${more}`;
+    const start = `${name} ${mine}: ${share}. ${is} ${sumOf(level)} ${level === 1 ? "leaves" : "leave"} a residual of length ${left.toFixed(2)}.${more}`;
     if (level < LEVELS) return start;
     const found = best(z), near = length(found.left), count = books.reduce((n, book) => n * book.length, 1);
-    if (near > left - 1e-9) return `${start} None of the ${count} sums is nearer.`;
+    if (near > left - 1e-9) return `${start} None of the ${count} possible sums is nearer.`;
     return `${start} Choosing level by level missed ${found.codes.join("-")}, which leaves ${near.toFixed(2)}.`;
   }
 

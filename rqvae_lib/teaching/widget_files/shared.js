@@ -25,6 +25,9 @@
   /** The same for an HTML element. */
   const html = (tag, attributes = {}, parent = null) => fill(document.createElement(tag), attributes, parent);
 
+  // Or the browser would set the controls on the way back to the page, and tell the widget nothing.
+  const FORGET = { autocomplete: "off" };
+
   /** A straight line from one interval to another, and `invert` for the way back. */
   function scale([from, to], [start, end]) {
     const slope = (end - start) / (to - from || 1);
@@ -68,9 +71,12 @@
 
   const color = (i) => `var(--widget-color-${((i % 8) + 8) % 8})`;
 
-  function toolkit(root) {
+  const NARROW = 560; // pixels: with less, a widget draws as for a phone
+
+  /** The parts for one widget; `again` builds it anew. */
+  function toolkit(root, again) {
     const body = root.querySelector(":scope > .widget-body");
-    let bar = null, status = null, made = 0;
+    let bar = null, status = null, made = 0, narrow = null;
     const id = (part) => `${root.id}-${part}-${(made += 1)}`; // the same at every visit
 
     /** Begin a row of controls; those made next stand in it. */
@@ -90,7 +96,7 @@
     function slider({ label, min, max, step = 1, value, format = String, onInput = () => {}, parent }) {
       const name = id("slider"), box = html("div", { class: "widget-slider" }, place(parent));
       html("label", { for: name, text: label }, box);
-      const input = html("input", { type: "range", id: name, min, max, step, value }, box);
+      const input = html("input", { type: "range", id: name, min, max, step, value, ...FORGET }, box);
       const output = html("output", { for: name, "aria-hidden": "true" }, box);
       const show = () => {
         output.textContent = format(Number(input.value));
@@ -109,7 +115,7 @@
     function select(label, options, onChange, { value, parent } = {}) {
       const name = id("select"), box = html("div", {}, place(parent));
       html("label", { for: name, text: label }, box);
-      const made = html("select", { id: name }, box);
+      const made = html("select", { id: name, ...FORGET }, box);
       for (const option of options) {
         const [key, text] = Array.isArray(option) ? option : [option, option];
         html("option", { value: key, text }, made);
@@ -121,7 +127,7 @@
 
     function checkbox(label, checked, onChange, { parent } = {}) {
       const box = html("label", { class: "widget-checkbox" }, place(parent));
-      const made = html("input", { type: "checkbox", checked }, box);
+      const made = html("input", { type: "checkbox", checked, ...FORGET }, box);
       box.append(label);
       made.addEventListener("change", () => onChange(made.checked));
       return made;
@@ -285,7 +291,20 @@
     /** A row of stages, which stand one below the other where there is no room: the `parent` of each. */
     const columns = () => html("div", { class: "widget-columns" }, body);
 
+    /** Whether there is little room. A widget that asks is built anew, from its start, when that changes. */
+    function isNarrow() {
+      if (narrow !== null) return narrow;
+      narrow = body.clientWidth < NARROW;
+      new ResizeObserver((_, observer) => {
+        if (!body.clientWidth || body.clientWidth < NARROW === narrow) return; // no width: hidden, or on paper
+        observer.disconnect();
+        again();
+      }).observe(body);
+      return narrow;
+    }
+
     return {
+      get narrow() { return isNarrow(); },
       body, el, html, scale, random, cells, color, controls, button, slider, select, checkbox, columns, stage, pin,
       arrow, drag, player, say, legend,
     };
@@ -293,10 +312,15 @@
 
   function mount(root, build) {
     if (root.dataset.ready) return;
+    const body = root.querySelector(":scope > .widget-body");
+    const again = () => {
+      body.replaceChildren();
+      build(root, JSON.parse(root.querySelector(":scope > [data-part=data]").textContent), toolkit(root, again));
+    };
     try {
-      build(root, JSON.parse(root.querySelector(":scope > [data-part=data]").textContent), toolkit(root));
+      again();
     } catch (error) { // the still figure stays
-      root.querySelector(":scope > .widget-body").replaceChildren();
+      body.replaceChildren();
       throw error;
     }
     // In a notebook, single keys are commands of the page around: x cuts the cell, and the widget with it.

@@ -86,7 +86,7 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
 
   // --- The years ----------------------------------------------------------------------------------
 
-  const narrow = ui.body.clientWidth < 560;
+  const { narrow } = ui;
   const width = narrow ? 360 : 740, high = narrow ? 96 : 120, lane = 26, top = 22;
   const lanes = top + high + 22;
   const years = ui.stage(width, lanes + data.people.length * lane + 8, "All ratings of the training part by month, and the shown people", { widest: 1.15 });
@@ -120,7 +120,7 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
       el("line", { class: "axis", x1: place, x2: place, y1: y(0), y2: y(0) + 4 }, years);
       el("text", { x: place, y: y(0) + 17, class: "small", "text-anchor": "middle", text: year }, years);
     }
-    el("text", { x: x(0), y: 14, class: "small", text: "ratings that training has, by month (square roots)" }, years);
+    el("text", { x: x(0), y: 14, class: "small", text: "ratings that training has, by month (square-root scale)" }, years);
     split.cuts.forEach((cut, i) => {
       el("line", { class: "cut", x1: x(cut), x2: x(cut), y1: top, y2: lanes + data.people.length * lane }, years);
       el("text", {
@@ -275,7 +275,7 @@ SemanticIdsWidgets.register("splits", (root, data, ui) => {
       ? `The target's own movie: ${number(movie[0] + movie[1])} ratings in training, ${number(movie[1])} of them later.`
       : "The target's own movie is not in training.";
     if (unborn.length) {
-      text += ` Nobody had rated these yet, and training knows them: ${unborn.map(([title, times]) => `${title}, ${number(times)} ratings`).join("; ")}.`;
+      text += ` Training also has movies that nobody had rated by then: ${unborn.map(([title, times]) => `${title}, ${number(times)} ratings`).join("; ")}.`;
     }
     return text;
   }

@@ -31,15 +31,14 @@ SemanticIdsWidgets.register("umap-settings", (root, data, ui) => {
     [data-widget="umap-settings"] .grid th { border: 0; padding-right: 0.5rem; }
     [data-widget="umap-settings"] .grid button { font-variant-numeric: tabular-nums; min-width: 3.4rem; }
     [data-widget="umap-settings"] .detail { min-height: 1.5em; }
-    [data-widget="umap-settings"] .widget-controls > div { min-width: 0; max-width: 100%; }
     [data-widget="umap-settings"] select { width: 15rem; max-width: 100%; }
   ` }, ui.body);
 
   // --- Controls -----------------------------------------------------------------------------------
 
-  const NAMES = { latents: "latents", shuffled: "shuffled latents: nothing to see" };
+  const NAMES = { latents: "latents", shuffled: "shuffled latents, the control" };
   ui.controls();
-  ui.select("Of", values("vectors").map((name) => [name, NAMES[name] || name]), (value) => { vectors = value; draw(); });
+  ui.select("Maps of", values("vectors").map((name) => [name, NAMES[name] || name]), (value) => { vectors = value; draw(); });
   const order = [...data.titles.keys()].sort((a, b) => data.titles[a].localeCompare(data.titles[b], "en"));
   const search = ui.select("Movie", order.map((i) => [String(i), data.titles[i]]), (value) => { movie = Number(value); draw(); });
 
@@ -64,7 +63,7 @@ SemanticIdsWidgets.register("umap-settings", (root, data, ui) => {
 
   // --- The map ------------------------------------------------------------------------------------
 
-  const narrow = ui.body.clientWidth < 560;
+  const { narrow } = ui;
   const width = narrow ? 360 : 740, height = narrow ? 330 : 500, radius = narrow ? 2.1 : 3;
   const svg = ui.stage(width, height, "The map", { widest: 1.15 });
   ui.say(""); // its place is below the map

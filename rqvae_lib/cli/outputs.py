@@ -90,6 +90,32 @@ def writes(
     return declare
 
 
+def made_plain(command: Callable[..., None] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command's options with its outputs named as they will be when they are written.
+
+    `new/../items.csv` does not exist while there is no folder `new`. Writing it would make the
+    folder, and then it is `items.csv`, which nobody would have checked.
+
+    Args:
+        command, given: as `check_outputs`.
+    """
+    options: tuple[str, ...] = getattr(command, "output_options", ())
+    return {
+        name: _made_plain(value) if name in options and isinstance(value, Path) else value
+        for name, value in given.items()
+    }
+
+
+def _made_plain(path: Path) -> Path:
+    if ".." not in path.parts or _exists(path.parent):
+        return path
+    with suppress(ValueError):  # a name that no file can have is refused later
+        if path.name == "..":
+            return Path(os.path.realpath(path))
+        return Path(os.path.realpath(path.parent), path.name)  # a link at its end stays one
+    return path
+
+
 def check_outputs(command: Callable[..., None] | None, given: Mapping[str, Any]) -> None:
     """Refuse what must not or cannot be written, before a command begins.
 

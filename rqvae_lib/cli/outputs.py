@@ -271,14 +271,18 @@ def keeping_the_old(path: Path, *, force: bool) -> Iterator[None]:
     spare = None if force or not path.is_file() else _linked(path)
     try:
         yield
-    except BaseException:
-        if spare:
+    finally:
+        # After an interruption too: it may have come when the new model was there already.
+        is_kept = spare is not None and not (path.is_file() and _same_weights(spare, path))
+        if spare and not is_kept:
             spare.unlink(missing_ok=True)
-        raise
-    if spare and _same_weights(spare, path):
-        spare.unlink()
-    elif spare:
+    if is_kept:
         typer.echo(f"The model that was in {path} is kept as {spare}.", err=True)
+
+
+def old_models(path: Path) -> list[Path]:
+    """Return the models that `keeping_the_old` has kept of a file."""
+    return sorted(path.parent.glob(f"{path.stem}-old-*{path.suffix}"))
 
 
 def _linked(path: Path) -> Path:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rqvae_lib.cli import command as before_commands
 from rqvae_lib.cli import outputs
 from rqvae_lib.embeddings import text
-from rqvae_lib.io import atomic
 from tests.cli.running import succeeds
 from tests.cli.walking import WRITING
 
@@ -90,7 +90,7 @@ def replaced() -> Iterator[list[Path]]:
             noted.append(Path(os.path.relpath(target)))
             return own(self, target)
 
-        patch.setattr(atomic.Path, "replace", replace)
+        patch.setattr(Path, "replace", replace)
         yield noted
 
 
@@ -102,7 +102,7 @@ def test_each_command_writes_what_it_declares_and_nothing_else(
     (tmp_path / "new.csv").write_text(NEW_ITEMS)
     np.save(tmp_path / "new.npy", np.ones((2, 8), np.float32))
     vectors = np.ones((90, 8), np.float32)
-    monkeypatch.setattr(text, "encode_texts", lambda *_, **__: text.torch.from_numpy(vectors))
+    monkeypatch.setattr(text, "encode_texts", lambda *_, **__: torch.from_numpy(vectors))
     declared: list[outputs.Writes] = []
 
     def check(command: Any, given: Any) -> None:

@@ -126,12 +126,17 @@ def test_snapshots_and_residual_kmeans_keep_the_old_too(call: list[object], tmp_
 
 def test_an_interruption_after_the_new_model_is_there_keeps_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "rqvae.safetensors"
+
+    def write(content: bytes) -> None:
+        with keeping_the_old(path, force=False):
+            path.unlink()
+            path.write_bytes(content)
+            raise KeyboardInterrupt
+
     for written, kept in ((b"old", []), (b"new", [tmp_path / "rqvae-old-1.safetensors"])):
         path.write_bytes(b"old")
-        with pytest.raises(KeyboardInterrupt), keeping_the_old(path, force=False):
-            path.unlink()
-            path.write_bytes(written)
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            write(written)
         assert old_models(path) == kept
     assert kept[0].read_bytes() == b"old"
 

@@ -11,7 +11,7 @@ from tests.cli.running import fails, run, succeeds
 
 pytestmark = pytest.mark.usefixtures("quick", "no_validation")
 
-TRAININGS = {
+TRAININGS: dict[str, tuple[str, list[object]]] = {
     "train-rqvae": ("rqvae", ["--codebook-size", 8, "--levels", 2]),
     "train-recommender": ("recommender", ["--tokenizer", "random"]),
     "train-sasrec": ("sasrec", []),

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from rqvae_lib.cli.conflicts import check_options
-from rqvae_lib.cli.outputs import check_outputs
+from rqvae_lib.cli.outputs import check_outputs, made_plain
 from rqvae_lib.training.config import LARGEST_SEED
 
 LARGEST_NUMBER = LARGEST_SEED  # of any option: more would not fit into 32 bits
@@ -42,6 +42,7 @@ class Command(TyperCommand):
         for name, option in typed.items():
             _check_number(option, ctx.params.get(name))
         check_options(self.callback, ctx.params, typed)
+        ctx.params = made_plain(self.callback, ctx.params)
         check_outputs(self.callback, ctx.params)
         return super().invoke(ctx)
 

@@ -90,6 +90,32 @@ def writes(
     return declare
 
 
+def made_plain(command: Callable[..., None] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command's options with its outputs named as they will be when they are written.
+
+    `new/../items.csv` does not exist while there is no folder `new`. Writing it would make the
+    folder, and then it is `items.csv`, which nobody would have checked.
+
+    Args:
+        command, given: as `check_outputs`.
+    """
+    options: tuple[str, ...] = getattr(command, "output_options", ())
+    return {
+        name: _made_plain(value) if name in options and isinstance(value, Path) else value
+        for name, value in given.items()
+    }
+
+
+def _made_plain(path: Path) -> Path:
+    if ".." not in path.parts or _exists(path.parent):
+        return path
+    with suppress(ValueError):  # a name that no file can have is refused later
+        if path.name == "..":
+            return Path(os.path.realpath(path))
+        return Path(os.path.realpath(path.parent), path.name)  # a link at its end stays one
+    return path
+
+
 def check_outputs(command: Callable[..., None] | None, given: Mapping[str, Any]) -> None:
     """Refuse what must not or cannot be written, before a command begins.
 
@@ -245,14 +271,18 @@ def keeping_the_old(path: Path, *, force: bool) -> Iterator[None]:
     spare = None if force or not path.is_file() else _linked(path)
     try:
         yield
-    except BaseException:
-        if spare:
+    finally:
+        # After an interruption too: it may have come when the new model was there already.
+        is_kept = spare is not None and not (path.is_file() and _same_weights(spare, path))
+        if spare and not is_kept:
             spare.unlink(missing_ok=True)
-        raise
-    if spare and _same_weights(spare, path):
-        spare.unlink()
-    elif spare:
+    if is_kept:
         typer.echo(f"The model that was in {path} is kept as {spare}.", err=True)
+
+
+def old_models(path: Path) -> list[Path]:
+    """Return the models that `keeping_the_old` has kept of a file."""
+    return sorted(path.parent.glob(f"{path.stem}-old-*{path.suffix}"))
 
 
 def _linked(path: Path) -> Path:

@@ -123,12 +123,12 @@ RULES = (
     Useless(
         ("output", "resume", "force"),
         _for_one,
-        "what is recommended to one user is printed, and only --all and --users write a file",
+        PRINTED,
     ),
     Useless(
         ("as_json",),
         lambda given: not _for_one(given),
-        "--all and --users write a file, and only --user and --history print JSON",
+        WRITTEN,
     ),
     Useless(
         ("model", "items", "dataset_name"),

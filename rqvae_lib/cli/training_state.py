@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rqvae_lib.cli.outputs import OutputFile, checkpoint_of
+from rqvae_lib.cli.outputs import OutputFile, checkpoint_of, old_models
 from rqvae_lib.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def state_file(model: Path) -> OutputFile:
 def check_state(model: Path, training: TrainingConfig, *, resume: bool, force: bool) -> None:
     """Refuse to resume what is not there, and to replace what nobody has yet got a model of.
 
-    A finished training may be replaced if its model was written.
+    A finished training may be replaced if its model was written, and is still there or kept.
 
     Args:
         model: the file that the training writes its model to.
@@ -53,7 +53,7 @@ def check_state(model: Path, training: TrainingConfig, *, resume: bool, force: b
         return
     check_new_training(state, asdict(training))
     saved = read_training(state)
-    if not _is_written(saved, model):
+    if not any(_is_written(saved, path) for path in (model, *old_models(model))):
         raise ValueError(
             f"{describe_training(state, saved, asdict(training))} whose model is not in {model}: "
             "write it with --resume and the settings and data that it was started with, train in "

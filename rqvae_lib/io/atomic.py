@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 UNFINISHED = "unfinished"  # part of the name of a temporary file
 LONGEST_NAME = 255  # bytes of a file's name, where the system does not say
 RANDOM = 8  # characters that tempfile adds to a name
+_asking = threading.Lock()
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors that mean "no space left"
 
 
@@ -99,8 +101,9 @@ def _longest_name(folder: Path) -> int:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _asking:  # a second thread would find the 0 of the first, and leave it so
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

@@ -1,12 +1,19 @@
 """Random numbers that depend on a seed alone and leave the caller's random state unchanged.
 
+All threads of a process share torch's default generator. Therefore one thread at a time is in such
+a block, and the others wait: two trainings at once draw what each of them draws alone. A thread
+that draws from that generator by itself meanwhile gets other numbers than usual.
+
 Derived in: chapter 05.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_one_thread = threading.RLock()  # a block may be inside of another one
 
 
 @contextmanager
@@ -16,7 +23,7 @@ def seeded(seed: int) -> Iterator[None]:
     Args:
         seed: the seed of everything that the block draws on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _one_thread, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
@@ -33,7 +40,7 @@ def seeded_step(seed: int, step: int, device: torch.device) -> Iterator[None]:
         device: the model's device. A CUDA device has its own generator, which is seeded too.
     """
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _one_thread, torch.random.fork_rng(devices=devices):
         mixed = (seed * 1_000_003 + step) % 2**63
         torch.default_generator.manual_seed(mixed)
         if devices:

@@ -188,6 +188,26 @@ def test_a_file_of_another_kind_needs_force(command: str, folder: Path, worked: 
         output.unlink()
 
 
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("command", [name for name in WRITING if name != "append"])
+def test_a_folder_that_is_still_to_be_made_hides_nothing(command: str, folder: Path) -> None:
+    """`new/../items.csv` is not there before `new` is made, and `items.csv` is after that."""
+    words = words_of(command)
+    place = words.index("--output") + 1 if "--output" in words else 1
+    words[place] = f"new/../{words[place]}"
+    for output in _outputs(command):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(MINE)
+        before = everything(folder)
+        said = refusal(words)
+        assert f"{output.resolve()} exists and is not" in str(said)
+        option = next(name for name in takes_text(command) if name not in words)
+        said = str(refusal([*words, "--force", option, str(output)]))
+        assert "the command reads it" in said or re.search("leave|pass", said), said
+        assert everything(folder) == before
+        output.unlink()
+
+
 # 4. What cannot be written
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from rqvae_lib.cli.outputs import keeping_the_old, old_models
 from rqvae_lib.io.tensor_files import load_checkpoint, save_checkpoint
 from tests.cli.running import fails, run, succeeds
 
 pytestmark = pytest.mark.usefixtures("quick", "no_validation")
 
-TRAININGS = {
+TRAININGS: dict[str, tuple[str, list[object]]] = {
     "train-rqvae": ("rqvae", ["--codebook-size", 8, "--levels", 2]),
     "train-recommender": ("recommender", ["--tokenizer", "random"]),
     "train-sasrec": ("sasrec", []),
@@ -119,6 +120,25 @@ def test_snapshots_and_residual_kmeans_keep_the_old_too(call: list[object], tmp_
     assert {path.stem for path in out.iterdir()} == {
         *("rqvae", "rqvae-old-1", "rqvae-old-2", "rqvae-1", "rqvae-1-old-1", "rqvae-state"),
     }
+    # The training's model is among those that were kept, so another training loses nothing.
+    succeeds(*call, "--steps", 3, folder=tmp_path)
+
+
+def test_an_interruption_after_the_new_model_is_there_keeps_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "rqvae.safetensors"
+
+    def write(content: bytes) -> None:
+        with keeping_the_old(path, force=False):
+            path.unlink()
+            path.write_bytes(content)
+            raise KeyboardInterrupt
+
+    for written, kept in ((b"old", []), (b"new", [tmp_path / "rqvae-old-1.safetensors"])):
+        path.write_bytes(b"old")
+        with pytest.raises(KeyboardInterrupt):
+            write(written)
+        assert old_models(path) == kept
+    assert kept[0].read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("command", ["train-rqvae"])

@@ -2,11 +2,13 @@
 
 import os
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from rqvae_lib.io.atomic import check_writable, remove_unfinished, write_atomically
+from rqvae_lib.io.atomic import _umask, check_writable, remove_unfinished, write_atomically
 
 
 def write(path: Path, text: str) -> None:
@@ -160,3 +162,24 @@ def test_a_users_file_with_a_name_like_a_temporary_one_stays(tmp_path: Path) -> 
         (tmp_path / name).write_text("")
     remove_unfinished(tmp_path, older_than=-1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such mask")
+def test_threads_that_write_at_once_leave_the_umask_as_it_was() -> None:
+    interval, old = sys.getswitchinterval(), os.umask(0o022)
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=_ask_for_umask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert os.umask(0o022) == 0o022
+    finally:
+        sys.setswitchinterval(interval)
+        os.umask(old)
+
+
+def _ask_for_umask() -> None:
+    for _ in range(20_000):
+        _umask()

@@ -1,5 +1,8 @@
 """Random numbers of a seed, or of a seed and a step, and nothing of them left behind."""
 
+import threading
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 
@@ -52,3 +55,26 @@ def test_every_step_of_every_seed_has_numbers_of_its_own() -> None:
             with seeded_step(seed, step, CPU):
                 assert tuple(drawn()) == found[seed, step]
     assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.parametrize("other", [seeded(4), seeded_step(4, 8, CPU)], ids=["seed", "step"])
+def test_another_thread_does_not_draw_from_the_same_block(
+    other: AbstractContextManager[None],
+) -> None:
+    inside, drawn_here = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        with other:
+            inside.set()
+            drawn_here.wait(60)
+
+    with seeded(3):
+        expected = drawn()
+    thread = threading.Thread(target=draw)
+    with seeded(3):
+        thread.start()
+        inside.wait(0.5)  # it never comes: the thread waits for the end of this block
+        found = drawn()
+        drawn_here.set()
+    thread.join()
+    assert found == expected

@@ -65,7 +65,7 @@ def test_a_compiled_search_recommends_the_same(config: HistoryModelConfig) -> No
             )
     short = compiled(histories()[4].int(), forbidden=ALLOWED[:3].int())
     assert torch.equal(short.items, compiled(histories()[4], forbidden=ALLOWED[:3]).items)
-    with pytest.raises(ValueError, match=r"type torch.float32; expected item rows, int64"):
+    with pytest.raises(ValueError, match=r"type torch.float32; expected row numbers, which are"):
         compiled(torch.tensor([3.0, 4.0]), forbidden=torch.tensor([3]))
     with pytest.raises(ValueError, match="150 items are forbidden, expected at most 40: make a"):
         compiled(histories()[3], forbidden=ALLOWED)

@@ -763,6 +763,9 @@ for items in (1_000, 10_000, 100_000):
 # fifty beams at the next two, and three for each at the last. Exact scoring grows with the catalogue. What may grow for
 # the search is the look-up of children. It is no work for the model, and bounded, too: no node has more than 256.
 #
+# A service that answers one person at a time spends most of that time not on arithmetic but on starting small operations.
+# `CompiledSearch` of the library compiles the whole search once; the page on [speed](../book/speed.md) says what that saves.
+#
 # ## Leaving movies out
 #
 # Few recommenders may recommend everything. Something has been seen, is out of stock, or is not for children; somebody

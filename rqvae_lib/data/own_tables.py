@@ -187,7 +187,8 @@ def read_id_column(column: pd.Series, where: str) -> pd.Series:
         return _ids_of_categories(column, where)
     if pd.api.types.is_bool_dtype(column.dtype):
         raise _wrong_at(column, _all(column), where, "a whole number or text")
-    if column.dtype == object:
+    kept_by_arrow = isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "O"
+    if column.dtype == object or kept_by_arrow:  # the latter are decimals, bytes or the like
         column = _objects_as_ids(column, where)
     if pd.api.types.is_integer_dtype(column.dtype):
         large = (column > 2**63 - 1).to_numpy(bool)  # possible for unsigned integers

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_MOST_DIGITS = 40  # of a decimal; one with an exponent of a million takes seconds as an int
 AS_TEXT = "convert the column to text, as .astype(str) does, or drop the row"
 
 
@@ -27,6 +28,8 @@ def plain_id(value: Any) -> Any:
         value: one id, perhaps as a number of NumPy or as a tensor or an array of no dimension.
     """
     if type(value) in (int, str):
+        return value
+    if isinstance(value, np.datetime64 | np.timedelta64):  # item() may count its nanoseconds
         return value
     if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", 1) == 0):
         value = value.item()
@@ -42,7 +45,10 @@ def plain_id(value: Any) -> Any:
         except UnicodeDecodeError:
             return value
     is_whole = (isinstance(value, float) and value.is_integer() and abs(value) <= 2**53) or (
-        isinstance(value, Decimal) and value.is_finite() and value % 1 == 0
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value.adjusted() < _MOST_DIGITS
+        and value == value.to_integral_value()
     )
     return int(value) if is_whole or isinstance(value, int) else value
 
@@ -68,6 +74,8 @@ def of_one_type(item_ids: Sequence[int] | Sequence[str] | NDArray[Any]) -> NDArr
                 f"item_ids[{row}] is {_short(one)}, expected all whole numbers or all text: "
                 "pass the item_id column of dataset.items"
             )
+        if not -(2**63) <= one < 2**63:
+            raise ValueError(f"item_ids[{row}] is {_short(one)}, expected a number of 64 bits")
     return listed.astype(np.int64)
 
 

@@ -9,13 +9,14 @@ and Kekäläinen, TOIS 2002; bootstrap intervals: Efron 1979.
 Derived in: chapter 11; seen at work in chapter 00.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rqvae_lib.data.history_lists import HistoryLists, as_histories
+from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -33,7 +34,7 @@ class Interval(NamedTuple):
 
 
 @own_settings
-def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
+def ranks_in_lists(recommended: Array, targets: Array) -> Tensor:
     """Return the rank of each target in its list of recommendations.
 
     Args:
@@ -42,14 +43,20 @@ def ranks_in_lists(recommended: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         shape (M,), int64: 1 for the first place, `NOT_RANKED` where the target is absent.
+
+    Raises:
+        ValueError: if one of them does not hold whole numbers, or they are not of equal length.
     """
+    recommended = as_rows(recommended, "recommended", ndim=2)
+    targets = as_rows(targets, "targets")
+    _check_targets(targets, "lists of recommendations", len(recommended))
     row, place = (recommended == targets[:, None]).nonzero(as_tuple=True)
     ranks = torch.full((len(targets),), NOT_RANKED, device=recommended.device)
     return ranks.scatter_reduce(0, row, place + 1, "amin")
 
 
 @own_settings
-def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor]) -> Tensor:
+def ranks_in_scores(scores: Array, targets: Array, excluded: HistoryLists) -> Tensor:
     """Return the rank of each target among all items by score.
 
     Args:
@@ -62,10 +69,12 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
         shape (M,), int64, from 1. Among equal scores the item of the lower row comes first.
 
     Raises:
-        ValueError: if a score is NaN, if there is not one list of exclusions per row, or if one of
-            them, or a target, is not among the N items.
+        ValueError: if the scores are no matrix of numbers or one is NaN, if there is not one target
+            and one list of exclusions per row, or if one of them is not among the N items.
     """
-    left_out = _checked(scores, excluded)
+    scores, *left_out = _checked(scores, excluded)
+    targets = as_rows(targets, "targets")
+    _check_targets(targets, "rows of scores", len(scores))
     outside = ((targets < 0) | (targets >= scores.shape[1])).nonzero()[:, 0]
     if len(outside):
         row = int(outside[0])
@@ -75,7 +84,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
         )
     rows = torch.arange(len(scores))
     competing = torch.ones_like(scores, dtype=torch.bool)
-    competing[left_out] = False
+    competing[tuple(left_out)] = False
     competing[rows, targets] = True
     target_score = scores[rows, targets][:, None]  # (M, 1)
     before = torch.arange(scores.shape[1]) < targets[:, None]  # (M, N)
@@ -84,7 +93,7 @@ def ranks_in_scores(scores: Tensor, targets: Tensor, excluded: Sequence[Tensor])
 
 
 @own_settings
-def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
+def top_items(scores: Array, k: int, excluded: HistoryLists) -> Tensor:
     """Return the items of the highest scores, best first.
 
     Args:
@@ -101,7 +110,7 @@ def top_items(scores: Tensor, k: int, excluded: Sequence[Tensor]) -> Tensor:
     """
     if k < 1:
         raise ValueError(f"k is {k}: ask for at least 1 item")
-    rows, items = _checked(scores, excluded)
+    scores, rows, items = _checked(scores, excluded)
     best = None
     if scores.is_floating_point():
         left = scores.clone(memory_format=torch.contiguous_format)
@@ -258,12 +267,22 @@ def bootstrap_interval(
     return Interval(low, high)
 
 
-def _checked(scores: Tensor, excluded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _check_targets(targets: Tensor, what: str, expected: int) -> None:
+    if len(targets) != expected:
+        raise ValueError(
+            f"there are {expected} {what} and {len(targets)} targets: pass one target per row"
+        )
+
+
+def _checked(scores: Array, excluded: HistoryLists) -> tuple[Tensor, Tensor, Tensor]:
     """Check scores, (M, N), and what is excluded of each row of them.
 
     Returns:
-        The rows and the items of all exclusions, each (n,) int64.
+        The scores, and the rows and the items of all exclusions, each (n,) int64.
     """
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        scores = as_vectors(scores, "scores")
+    excluded = as_histories(excluded, "excluded")
     if len(excluded) != len(scores):
         raise ValueError(
             f"there are {len(scores)} rows of scores and {len(excluded)} lists of excluded items: "
@@ -286,4 +305,4 @@ def _checked(scores: Tensor, excluded: Sequence[Tensor]) -> tuple[Tensor, Tensor
             f"row {int(rows[outside[0]])} excludes item {int(items[outside[0]])}, but the scores "
             f"are of items 0 to {scores.shape[1] - 1}: pass rows of the catalogue, without padding"
         )
-    return rows, items
+    return scores, rows, items

@@ -20,15 +20,23 @@ class Popularity:
     Args:
         counts: shape (N,), numbers, the number of training interactions of each item, as
             `Split.popularity`.
+
+    Raises:
+        ValueError: if there is not one number per item.
     """
 
     def __init__(self, counts: Array) -> None:
         if not isinstance(counts, Tensor):
             counts = torch.from_numpy(np.array(counts, dtype=np.float32))
+        if counts.ndim != 1:
+            raise ValueError(
+                f"counts have shape {tuple(counts.shape)}; expected one number per item, such as "
+                "split.popularity"
+            )
         self.counts = counts
 
     def scores(self, histories: HistoryLists) -> Tensor:
-        """Return the same scores for each of B users: (B, N), float32.
+        """Return the same scores for each of B users: (B, N), of the type of the counts.
 
         Args:
             histories: B lists of item rows, as `recommend`. They are only counted.

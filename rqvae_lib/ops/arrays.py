@@ -40,6 +40,7 @@ def as_vectors(
         ValueError: if it is not a matrix of real numbers, has another width, or its numbers are too
             large or too small for the dtype.
     """
+    _check_dense(x, name)
     tensor = x if isinstance(x, Tensor) else _from_numpy(_matrix(x, name))
     if tensor.ndim == 1 and len(tensor):
         raise ValueError(
@@ -82,6 +83,7 @@ def as_rows(x: Any, name: str, *, ndim: int | None = 1) -> Tensor:
         ValueError: if x is a mask, holds numbers with a fraction or other values, has other
             dimensions, or a number does not fit in 64 bits.
     """
+    _check_dense(x, name)
     if isinstance(x, Tensor) and x.dtype == torch.int64 and ndim in (None, x.ndim):
         return x
     tensor = x if isinstance(x, Tensor) else _from_numpy(_whole(x, name))
@@ -91,6 +93,10 @@ def as_rows(x: Any, name: str, *, ndim: int | None = 1) -> Tensor:
         raise ValueError(
             f"{name} is a mask of True and False; expected row numbers: pass the rows where it is "
             "true, such as mask.nonzero()[:, 0] of a tensor or np.flatnonzero(mask)"
+        )
+    if tensor.is_floating_point() and tensor.isnan().any():
+        raise ValueError(
+            f"{name} holds a missing value, or a NaN; expected row numbers only: drop these rows"
         )
     if tensor.is_floating_point() or tensor.is_complex():
         raise ValueError(
@@ -118,11 +124,13 @@ def as_row(x: Any, name: str) -> int:
     raise ValueError(f"{name} is {_shown(x)}; expected one whole number, such as 3")
 
 
+_FLOATS = (torch.float16, torch.float32, torch.float64)  # that NumPy has, too
 _SHAPES = {1: "a list of row numbers, such as [3, 5]", 2: "a matrix of whole numbers"}
 
 
 def _matrix(x: Any, name: str) -> NDArray[Any]:
     """Return a matrix of numbers as an array of floats or integers that torch knows."""
+    kind = type(x).__name__
     if not isinstance(x, np.ndarray | list | tuple) and not hasattr(x, "__array__"):
         x = list(x) if isinstance(x, Iterable) and not isinstance(x, str | bytes | dict) else x
     array = _array(x, name)
@@ -133,7 +141,7 @@ def _matrix(x: Any, name: str) -> NDArray[Any]:
             array = array.astype(np.float64)
     if array.dtype.kind not in "fiubc":
         raise ValueError(
-            f"{name} are of type {type(x).__name__} and hold {array.dtype}; expected a matrix of "
+            f"{name} are of type {kind} and hold {array.dtype}; expected a matrix of "
             "numbers, one row per item, such as a NumPy array or a tensor (N, D)"
         )
     if array.dtype.kind in "iu":
@@ -154,13 +162,13 @@ def _whole(x: Any, name: str) -> NDArray[Any]:
         array = array.astype(object)  # [1, True], which NumPy takes for [1, 1]
         array[0] = True
     if array.dtype == object and all(_is_whole(one) for one in array.flat):
-        try:
+        with suppress(OverflowError):  # such an array is left as it is, and refused below
             array = array.astype(np.int64)
-        except OverflowError:
-            array = array.astype(np.float64)
     too_large = array.dtype.kind == "u" and int(array.max()) >= 2**63
     if array.dtype.kind not in "iufbc" or too_large:
-        found = f"{int(array.max())}" if too_large else _shown(array.flat[0])
+        objects = array.flat if array.dtype == object else ()
+        wrong = (one for one in objects if not (_is_whole(one) and -(2**63) <= one < 2**63))
+        found = f"{int(array.max())}" if too_large else _shown(next(wrong, array.flat[0]))
         raise ValueError(
             f"{name} holds {found}; expected row numbers, which are whole and from 0 on "
             "(Dataset.item_index turns a dataset's own ids into rows)"
@@ -170,7 +178,7 @@ def _whole(x: Any, name: str) -> NDArray[Any]:
 
 def _array(x: Any, name: str) -> NDArray[Any]:
     if isinstance(x, list | tuple) and x and all(isinstance(one, Tensor) for one in x):
-        x = [one.detach().cpu().numpy() for one in x]
+        x = [_numpy_of(one) for one in x]
     if np.ma.is_masked(x):
         raise ValueError(
             f"{name} is a masked array, some of whose numbers are missing; expected all of them: "
@@ -183,6 +191,24 @@ def _array(x: Any, name: str) -> NDArray[Any]:
             f"{name} has rows of different lengths; expected the same number in each: look for a "
             "row that is cut off"
         ) from error
+
+
+def _numpy_of(tensor: Tensor) -> NDArray[Any]:
+    """Return a tensor's numbers as an array, in float32 if NumPy lacks their type, as bfloat16."""
+    tensor = tensor.detach().cpu()
+    known = not tensor.is_floating_point() or tensor.dtype in _FLOATS
+    found: NDArray[Any] = (tensor if known else tensor.float()).numpy()
+    return found
+
+
+def _check_dense(x: Any, name: str) -> None:
+    """Refuse sparse tensors, and the sparse tables of SciPy."""
+    if x.layout != torch.strided if isinstance(x, Tensor) else hasattr(x, "toarray"):
+        method = "to_dense" if isinstance(x, Tensor) else "toarray"
+        raise ValueError(
+            f"{name} is sparse, of type {type(x).__name__}; expected all numbers: pass "
+            f"{name}.{method}()"
+        )
 
 
 def _from_numpy(array: NDArray[Any]) -> Tensor:

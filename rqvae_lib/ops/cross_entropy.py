@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rqvae_lib.ops.once import differentiable_once
+
 BLOCK = 2**20  # logits of a block, 4 MiB in float32,
 FEWEST = 32  # but at least those of so many contexts, since each block reads all vectors
 ALONE = 2**13  # a group with more pairs of a context and a class is computed alone
@@ -140,6 +142,7 @@ class _WithGradients(torch.autograd.Function):
         return loss.clone()
 
     @staticmethod
+    @differentiable_once
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
         found = [
             None if gradient is None or not wanted else (gradient * factor).to(dtype)
@@ -154,7 +157,7 @@ def _add_dense(problem: _Problem) -> Tensor:
     """Return the loss with every vector a class of every context, and add its gradients."""
     contexts, vectors, bias, targets, of_contexts, of_vectors, of_bias = problem
     total = contexts.new_zeros((), dtype=_precise(contexts.dtype))
-    for rows in _blocks(len(contexts), max(FEWEST, BLOCK // len(vectors))):
+    for rows in _blocks(len(contexts), max(FEWEST, BLOCK // max(1, len(vectors)))):
         block = contexts[rows]
         if bias is None:
             logits = block @ vectors.T  # (R, V)

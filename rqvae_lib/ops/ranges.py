@@ -41,6 +41,7 @@ def segment_logsumexp(x: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     """
     top = x.new_full((num_segments, x.shape[1]), -torch.inf)  # (G, B)
     top.scatter_reduce_(0, segment[:, None].expand_as(x), x, "amax")
+    top.masked_fill_(top.isinf(), 0)  # a difference of two infinities is NaN
     total = torch.zeros_like(top, dtype=torch.float64)
     rows = max(1, _BLOCK // max(1, x.shape[1]))
     for start in range(0, len(x), rows):

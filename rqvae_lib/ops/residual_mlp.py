@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from rqvae_lib.ops.once import differentiable_once
 from rqvae_lib.ops.rows import row_blocks
 
 
@@ -54,6 +54,9 @@ def _is_plain(x: Tensor, norm: nn.LayerNorm, mlp: nn.Sequential) -> bool:
     return (
         [type(layer) for layer in layers[2:]] == [nn.Linear, nn.GELU, nn.Linear]
         and type(norm) is nn.LayerNorm
+        and norm.normalized_shape == x.shape[-1:]
+        and mlp[1].approximate == "none"
+        and not any(each.bias is None for each in (norm, mlp[0], mlp[2]))
         and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
         and not any(layer._backward_hooks or layer._backward_pre_hooks for layer in layers)
         and not torch.is_autocast_enabled(x.device.type)
@@ -85,7 +88,7 @@ class _ResidualMLP(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, shift, weight_1, bias_1, weight_2 = ctx.saved_tensors
         gradient = gradient.contiguous()

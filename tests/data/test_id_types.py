@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from rqvae_lib.cli.recommend_all import rows_of_users
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.plain_ids import plain_id
+from rqvae_lib.data.plain_ids import of_one_type, plain_id
 from rqvae_lib.datasets.embedded import load_embedded
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import texts_sha256
@@ -90,6 +90,9 @@ NUMBERS = {
     },
     "dictionary": dictionary(pa.int64()),
     "decimals": arrow(pa.decimal128(12, 2)),
+    "decimal[pyarrow]": lambda values: pd.Series(
+        [Decimal(one) for one in values], dtype=pd.ArrowDtype(pa.decimal128(12, 2))
+    ),
     "Decimal": objects(Decimal),
     "Decimal(x.00)": objects(lambda one: Decimal(f"{one}.00")),
     "float objects": objects(float),
@@ -401,3 +404,26 @@ def test_a_list_of_users_in_a_table_of_any_type(tmp_path: Path) -> None:
             continue  # no such file can be written
         pd.DataFrame({"user_id": column}).to_parquet(path)
         assert rows_of_users(path, dataset()).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("value", [Decimal("1e50"), Decimal("1e999999"), Decimal("1.5")])
+def test_a_decimal_that_is_no_id_stays_a_decimal(value: Decimal) -> None:
+    assert plain_id(value) is value
+
+
+def test_a_long_decimal_keeps_all_its_digits() -> None:
+    digits = "1234567890" * 3 + "12345"
+    assert plain_id(Decimal(f"{digits}.0")) == int(digits)
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_a_time_of_numpy_is_no_number(unit: Any) -> None:
+    for value in (np.datetime64("2020-01-01", unit), np.timedelta64(5, unit)):
+        assert plain_id(value) is value
+
+
+def test_an_id_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"item_ids\[1\] is 1180591620717411303424, expected a number"
+    ):
+        of_one_type([1, 2**70])

@@ -1,6 +1,7 @@
 """Metrics on examples worked by hand, ranks by brute force, and intervals by simulation."""
 
 import math
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -342,3 +343,31 @@ def test_coverage_and_popularity_by_hand() -> None:
     assert coverage(lists, 5) == 2 / 5
     popularity = torch.tensor([10.0, 99, 4, 99, 99])
     assert mean_popularity(lists, popularity) == (7 + 4) / 2
+
+
+def test_arrays_of_any_kind_give_the_same_ranks_and_items() -> None:
+    scores = torch.tensor([[0.5, 0.9, 0.1], [0.2, 0.2, 0.3]])
+    targets, excluded = torch.tensor([0, 1]), [torch.tensor([1]), torch.tensor([])]
+    ranks, best = ranks_in_scores(scores, targets, excluded), top_items(scores, 2, excluded)
+    assert (ranks.tolist(), best.tolist()) == ([1, 3], [[0, 2], [2, 0]])
+    others: list[tuple[Any, Any, Any]] = [
+        (scores.numpy(), targets.numpy(), [np.array([1]), np.array([], np.int64)]),
+        (scores.tolist(), targets.tolist(), [[1], []]),
+    ]
+    for other_scores, other_targets, other_excluded in others:
+        assert torch.equal(ranks_in_scores(other_scores, other_targets, other_excluded), ranks)
+        assert torch.equal(top_items(other_scores, 2, other_excluded), best)
+        assert ranks_in_lists(best.numpy(), other_targets).tolist() == [1, NOT_RANKED]
+
+
+def test_arrays_that_could_be_misread_are_refused() -> None:
+    scores, targets = torch.ones(2, 3), torch.tensor([0, 1])
+    mask = torch.tensor([True, False, True])
+    with pytest.raises(ValueError, match=r"excluded\[0\] is a mask"):
+        top_items(scores, 1, [mask, mask])
+    with pytest.raises(ValueError, match="scores is one vector"):
+        top_items(scores[0], 1, [targets])
+    with pytest.raises(ValueError, match="2 rows of scores and 1 targets"):
+        ranks_in_scores(scores, targets[:1], [targets, targets])
+    with pytest.raises(ValueError, match="2 lists of recommendations and 1 targets"):
+        ranks_in_lists(torch.ones(2, 3, dtype=torch.int64), targets[:1])

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse import csr_array
 
 from rqvae_lib.ops.arrays import as_row, as_rows, as_vectors
 
@@ -168,7 +170,7 @@ def test_nothing_is_always_right(x: Any) -> None:
         ([1, True], "rows holds"),
         (pd.Series([1, None], dtype="Int64"), "rows holds"),
         (np.array([2**63], np.uint64), "rows holds 9223372036854775808"),
-        ([2**70], "rows holds numbers of type torch.float64"),
+        ([2**70], "rows holds 1180591620717411303424"),
         (pd.to_datetime(["2020-01-01"]), "rows holds"),
         ("12", "rows is '12'"),
         ({1: 2}, "rows is {1: 2}"),
@@ -191,3 +193,41 @@ def test_one_row() -> None:
     for bad in (True, np.True_, torch.tensor(True), 3.0, "3", None, [3], torch.tensor(3.0)):
         with pytest.raises(ValueError, match=r"item is .*; expected one whole number"):
             as_row(bad, "item")
+
+
+def test_a_list_of_tensors_that_numpy_has_no_type_for() -> None:
+    found = as_vectors([torch.tensor([1.5, -2.0], dtype=torch.bfloat16)], "x")
+    assert found.dtype == torch.float32
+    assert found.tolist() == [[1.5, -2.0]]
+
+
+SPARSE: list[tuple[Any, str]] = [
+    (torch.eye(2).to_sparse(), r"type Tensor; .* pass x\.to_dense\(\)"),
+    (csr_array(np.eye(2)), r"type csr_array; .* pass x\.toarray\(\)"),
+]
+
+
+@pytest.mark.parametrize(("x", "message"), SPARSE)
+def test_sparse_numbers_are_refused(x: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        as_vectors(x, "x")
+    with pytest.raises(ValueError, match=message):
+        as_rows(x, "x")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [pl.Series([1, None]), pd.Series([1, None], dtype="Int64"), pa.array([1, None])],
+    ids=["polars", "pandas", "arrow"],
+)
+def test_a_missing_row_number_is_called_so(x: Any) -> None:
+    with pytest.raises(ValueError, match="holds a missing value"):
+        as_rows(x, "x")
+
+
+@pytest.mark.parametrize(
+    ("x", "found"), [([3, 2**70], 2**70), ([1, -(2**64)], -(2**64)), ([1, None], None)]
+)
+def test_the_number_that_is_wrong_is_shown(x: list[Any], found: int | None) -> None:
+    with pytest.raises(ValueError, match=f"x holds {found}; expected row numbers"):
+        as_rows(x, "x")

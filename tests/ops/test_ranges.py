@@ -36,3 +36,10 @@ def test_a_large_segment_is_as_exact_as_in_float64() -> None:
     x = torch.randn(300_000, 1, generator=torch.Generator().manual_seed(0))
     found = segment_logsumexp(x, torch.zeros(len(x), dtype=torch.int64), 1)
     assert abs(float(found) - float(x.double().logsumexp(0))) < 1e-6
+
+
+def test_infinite_rows_sum_as_in_torch() -> None:
+    inf = torch.inf
+    x = torch.tensor([[-inf, -inf], [-inf, 2.0], [inf, 1.0]])
+    found = segment_logsumexp(x, torch.tensor([0, 0, 1]), 2)
+    assert torch.equal(found, torch.stack([x[:2].logsumexp(0), x[2]]))

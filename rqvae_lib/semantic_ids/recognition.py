@@ -17,6 +17,7 @@ from rqvae_lib.semantic_ids.column_files import columns_of
 from rqvae_lib.semantic_ids.config import Format
 
 BEGINNING = 2**16  # bytes that are looked at
+MOST_LEVELS = 16  # of an ID in an array that is taken for one of ours
 _KEY = r'\{"(?:[^"\\]|\\.)*": '
 _TOKEN = r"(?:<(?:s_)?[a-z]+_\d+>|<L\d+_\d+>|C\d+|<\|sid_(?:\d+|begin)\|>)"
 # How the text of a format begins. JSON may be as Python writes it, or in lines.
@@ -63,7 +64,7 @@ def looks_exported(path: Path, format: Format) -> bool:
 
 
 def _is_array(path: Path) -> bool:
-    """Tell whether a file holds nothing but a table of whole numbers."""
+    """Tell whether a file holds nothing but whole numbers, a row for each of a few levels."""
     if path.suffix.lower() == ".safetensors":
         header = read_header(path)
         return header is not None and header.tensors == (TENSOR,)
@@ -75,4 +76,5 @@ def _is_array(path: Path) -> bool:
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except ValueError:
         return False
-    return len(shape) == 2 and dtype == np.int64
+    # A list of pairs, such as users and items, has as few columns, and not as few rows.
+    return len(shape) == 2 and shape[0] <= MOST_LEVELS and dtype == np.int64

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -88,6 +89,13 @@ def test_an_export_is_known_for_one_and_its_ending_counts_in_any_case(
         done = run(*back, *SIZES, "--collision-digit", "none", folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_csv(tmp_path / "BACK.CSV")) == 5
+
+
+def test_an_array_of_pairs_is_no_export(tmp_path: Path) -> None:
+    np.save(tmp_path / "pairs.npy", np.ones((100, 2), np.int64))
+    np.save(tmp_path / "ids.npy", np.ones((4, 100), np.int64))
+    assert not looks_exported(tmp_path / "pairs.npy", "grid")
+    assert looks_exported(tmp_path / "ids.npy", "grid")
 
 
 def test_tables_of_other_commands_may_end_in_any_case(shop: Path, tmp_path: Path) -> None:

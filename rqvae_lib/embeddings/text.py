@@ -277,7 +277,7 @@ def _holds(half: Tensor, embeddings: Tensor) -> bool:
     # none are left if all that a feature says lies there.
     varied = embeddings.amax(0) > embeddings.amin(0)
     lost = (half.float() - embeddings).abs().amax(0) > size * 2.0**-10
-    return not bool((lost & varied).any())
+    return bool(half.isfinite().all()) and not bool((lost & varied).any())
 
 
 def check_embeddings_path(path: Path) -> None:

@@ -170,6 +170,7 @@ def imported(tree: ast.Module) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
+        names = [name for name in names if name != "rqvae_lib.__version__"]  # a number, no module
         found |= {".".join(name.split(".")[1:3]) for name in names if name.startswith("rqvae_lib.")}
     return found
 

@@ -22,17 +22,15 @@ from rqvae_lib.models.configs import (
 )
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.rq_transformer import RQTransformer
-from rqvae_lib.ops.cross_entropy import BLOCK
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Trie
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUM_ITEMS, CROWD, CODEBOOK = 10_000, 2_000, 64
-# Logits are computed in blocks of a size that depends on nothing. These models are so small that a
-# few blocks weigh more than all else; the tables of the crowd's pairs would weigh many times more.
-BLOCKS = 3 * 4 * BLOCK  # bytes of three blocks of float32
-SMALL = TransformerConfig(dim=16, num_layers=1, num_heads=2, mlp_dim=32)
+# Wide enough, with enough users, that a block of logits is not what weighs most.
+SMALL = TransformerConfig(dim=64, num_layers=1, num_heads=2, mlp_dim=128)
+USERS = 192
 CONFIGS: dict[str, HistoryModelConfig] = {
     "decoder-only": DecoderOnlyConfig(SMALL, max_items=20),
     "decoder-only, valid codes only": DecoderOnlyConfig(SMALL, max_items=20, valid_only=True),
@@ -70,8 +68,8 @@ def catalogue(*, crowded: bool) -> SemanticIDs:
 
 def works_of(model: Recommender) -> dict[str, Callable[[], object]]:
     generator = torch.Generator().manual_seed(1)
-    windows = torch.randint(NUM_ITEMS, (64, 20), generator=generator)
-    histories = list(torch.randint(NUM_ITEMS, (64, 19), generator=generator))
+    windows = torch.randint(NUM_ITEMS, (USERS, 20), generator=generator)
+    histories = list(torch.randint(NUM_ITEMS, (USERS, 19), generator=generator))
 
     def step() -> None:
         model.train().loss(windows).backward()
@@ -106,8 +104,8 @@ def test_a_crowd_of_items_with_the_same_codes_does_not_double_the_memory(name: s
         works["a training step"]()  # what torch allocates once
         peaks.append({what: peak(work) for what, work in works.items()})
     without, with_crowd = peaks
-    for what in without:
-        assert with_crowd[what] <= 2 * without[what] + BLOCKS, (what, without, with_crowd)
+    ratios = {what: with_crowd[what] / without[what] for what in without}
+    assert max(ratios.values()) <= 2, ratios
 
 
 @pytest.mark.parametrize("num_levels", range(1, 9))

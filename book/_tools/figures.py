@@ -35,11 +35,17 @@ def number_figures(notebook: NotebookNode, chapter: int) -> None:
         if cell.cell_type == "markdown":
             cell.source = REFERENCE.sub(
                 lambda found: (
-                    f"[{numbers[found[1]]}](#{found[1]})" if found[1] in numbers else found[0]
+                    _link(found[1], numbers[found[1]]) if found[1] in numbers else found[0]
                 ),
                 cell.source,
             )
     notebook.cells = cells
+
+
+def _link(name: str, number: str) -> str:
+    """A reference in HTML: JupyterLab looks for a Markdown link's target before it has all cells
+    (jupyterlab-myst 2.7.0), and complains on the console of each that it does not find."""
+    return f'<a href="#{name}">{number}</a>'
 
 
 def _caption(name: str, number: str, caption: str) -> NotebookNode:

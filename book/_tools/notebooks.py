@@ -113,7 +113,8 @@ def read_source(path: Path) -> NotebookNode:
     seen: Counter[str] = Counter()
     for cell in notebook.cells:
         kept = {key: cell.metadata[key] for key in KEPT_METADATA if key in cell.metadata}
-        if HIDDEN_TAGS & set(kept.get("tags", [])):
+        # JupyterLab folds whatever has a hidden source, text too: captions stay open.
+        if cell.cell_type == "code" and HIDDEN_TAGS & set(kept.get("tags", [])):
             kept["jupyter"] = {"source_hidden": True}
         cell.metadata = nbformat.from_dict(kept)
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]

@@ -49,6 +49,7 @@ def show(page: Page, path: Path) -> None:
     page.wait_for_function(
         "[...document.querySelectorAll('.math')].every(e => e.querySelector('mjx-container'))"
     )
+    page.evaluate("document.querySelector('[data-widget=recommender]')?.scrollIntoView()")
     page.wait_for_function("!document.querySelector('[data-widget=recommender]:not([data-ready])')")
     page.add_style_tag(content=STILL)
 

@@ -628,8 +628,19 @@ def test_in_dark_mode_and_in_light_mode_the_ground_differs(live: Page) -> None:
 
 def test_the_quickstart_has_it_too(browser: Browser, built_book: Path) -> None:
     watched = Watched(browser, WIDE, "light")
+    asked: list[str] = []
+    watched.context.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     page = watched.open(built_book / "notebooks" / "00_quickstart.html")
+    page.wait_for_load_state("load")
+    page.evaluate("() => new Promise((done) => requestIdleCallback(done))")
+    assert "data.js" not in asked  # larger than the page, so it waits until the reader comes near
+    page.emulate_media(media="print")
+    assert page.locator('[data-widget="recommender"] > p').first.is_visible()
+    assert page.locator(".live-body").is_hidden()
+    page.emulate_media(media="screen")
+    page.locator('[data-widget="recommender"]').scroll_into_view_if_needed()
     page.wait_for_selector('[data-widget="recommender"][data-ready]')
+    assert "data.js" in asked
     assert len(recommended(page)) == 10
     assert watched.errors == []
     assert watched.remote == []

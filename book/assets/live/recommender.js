@@ -164,7 +164,15 @@
     sentence.forEach((child) => (child.hidden = false));
     throw error;
   });
-  // The page itself comes first: the data are larger than most pages.
-  if (document.readyState === "complete") begin();
-  else addEventListener("load", begin);
+  // The page itself comes first, since the data are larger than most pages; and a reader who never comes near needs none.
+  const whenNear = () => {
+    const near = new IntersectionObserver(([seen]) => {
+      if (!seen.isIntersecting) return;
+      near.disconnect();
+      begin();
+    }, { rootMargin: "100%" });
+    near.observe(root);
+  };
+  if (document.readyState === "complete") whenNear();
+  else addEventListener("load", whenNear);
 })();

@@ -1,0 +1,204 @@
+"""The processes that do one piece of work together.
+
+`torchrun` starts the same program several times and tells each process its rank. Inside of
+`joined()` these processes are one world: each takes its share of the rows of a batch, and sums,
+gathered rows and what the first process says are the same in all of them. Outside of it, and
+without `torchrun`, the world is this process alone, and every method returns what it is given.
+
+All processes must call the same methods in the same order. When one of them ends, the others raise
+at their next call, with one sentence.
+
+Source: the collectives are those of torch.distributed, over gloo on CPUs and NCCL on GPUs.
+Derived in: chapter 12.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+WAIT = timedelta(minutes=30)  # the first process may fit k-means meanwhile
+
+
+@dataclass(frozen=True)
+class World:
+    """Some processes, seen from one of them.
+
+    Attributes:
+        rank: this process's number, from 0.
+        size: the number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return self.rank == 0
+
+    def rows(self, num_rows: int) -> slice:
+        """Return which of `num_rows` rows are this process's share.
+
+        The shares follow each other in the order of ranks, and differ by one row at most.
+        """
+        return slice(
+            num_rows * self.rank // self.size,
+            num_rows * (self.rank + 1) // self.size,
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of the processes' tensors, which have one shape and dtype.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size == 1:
+            return values
+        total = values.detach().clone(memory_format=torch.contiguous_format)
+        with _one_sentence():
+            torch.distributed.all_reduce(total)
+        return total
+
+    def all_rows(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes, in the order of ranks.
+
+        Args:
+            rows: shape (n, ...): n may differ from process to process, and be 0.
+
+        Returns:
+            shape (sum of the n, ...).
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size == 1:
+            return rows
+        rows = rows.detach().contiguous()
+        counts = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
+        counts[self.rank] = len(rows)
+        longest = self.sum(counts)
+        most = int(longest.max())
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        with _one_sentence():
+            torch.distributed.all_gather(parts, padded)
+        return torch.cat([part[:n] for part, n in zip(parts, longest.tolist(), strict=True)])
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns in the first process; the others do not call it.
+
+        If it raises there, all processes raise the same error, so that none waits for the others.
+
+        Args:
+            make: returns something that can be pickled between processes of one program.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size == 1:
+            return make()
+        said: list[tuple[bool, T | Exception] | None] = [None]
+        if self.is_first:
+            try:
+                said = [(True, make())]
+            except Exception as error:
+                said = [(False, error)]
+        with _one_sentence():
+            torch.distributed.broadcast_object_list(said, src=0)
+        assert said[0] is not None
+        worked, result = said[0]
+        if isinstance(result, Exception) and not worked:
+            raise result
+        return result  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        """Return when all processes have come here.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size > 1:
+            with _one_sentence():
+                torch.distributed.barrier()
+
+
+class WorldError(RuntimeError):
+    """Another process of the world has ended, so this one cannot go on."""
+
+
+_ALONE = World()
+_current: ContextVar[World] = ContextVar("world", default=_ALONE)
+
+
+def current_world() -> World:
+    """Return the world that this code runs in: inside of `joined()`, all processes of the run."""
+    return _current.get()
+
+
+@contextmanager
+def alone() -> Iterator[World]:
+    """Work in this process alone inside of a `with` block, as if there were no others."""
+    token = _current.set(_ALONE)
+    try:
+        yield _ALONE
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
+    """Join the processes that `torchrun` started, for a `with` block.
+
+    Without `torchrun`, or with one process, the world is this process alone.
+
+    Args:
+        device: where the tensors are: "cpu", or "cuda", where each process takes the GPU of its
+            number on this machine.
+        wait: how long a process that still runs may keep the others waiting.
+
+    Raises:
+        WorldError: if the others cannot be reached.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield _ALONE
+        return
+    local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    if local and sys.platform == "linux":  # all on this machine: nothing needs to reach the network
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    on_gpu = torch.device(device).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    with _one_sentence():
+        torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=wait)
+    world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    token = _current.set(world)
+    try:
+        yield world
+    finally:
+        _current.reset(token)
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Say in one sentence that another process has ended."""
+    try:
+        yield
+    except (torch.distributed.DistError, RuntimeError) as error:
+        rank = os.environ.get("RANK", "?")
+        raise WorldError(
+            f"process {rank} cannot go on, because another one of the {os.environ['WORLD_SIZE']} "
+            "has ended or cannot be reached: look for its error above, then start all of them again"
+        ) from error

@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := notebooks,book,test,encode
+EXTRAS := notebooks,book,test,encode,scale
 
 # Where to take torch from. PyPI's Linux wheel brings CUDA, some gigabytes of it. Readers without an NVIDIA card say
 #     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu

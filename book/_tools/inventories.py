@@ -27,6 +27,8 @@ PROJECTS = {
         Name("pathlib.Path", "library/pathlib.html"),
         Name("_io.BufferedReader", "library/io.html", "io.BufferedReader"),
         Name("rqvae_lib.io.json_configs.T", "library/typing.html", "typing.TypeVar"),
+        Name("datetime.timedelta", "library/datetime.html"),
+        Name("rqvae_lib.ops.world.T", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.models.derived.Result", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.ops.torch_settings.Function", "library/typing.html", "typing.TypeVar"),
         *(

@@ -38,9 +38,11 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Replace also a file of another kind, and an unfinished training. " + RULE,
+        help="Replace also a file of another kind, an unfinished training, and a trained model, "
+        "which is kept as …-old-N otherwise. " + RULE,
     ),
 ]
+TABLES = ("interactions", "items")  # the names of one's own tables in a folder
 CHECKPOINT = "rqvae-lib"  # under which a checkpoint's header describes it
 
 
@@ -177,8 +179,7 @@ def _check_not_read(output: OutputFile, inputs: list[Path]) -> None:
             continue
         for read in inputs:
             if read.is_dir():
-                within = any(_same(parent, read) for parent in written.resolve().parents)
-                is_input = within and written == path and not output.is_own(path)
+                is_input = written == path and _is_read_in(read, output)
             else:
                 is_input = _same(written, read)
             if is_input:
@@ -186,6 +187,40 @@ def _check_not_read(output: OutputFile, inputs: list[Path]) -> None:
                     f"{written} would be written, but the command reads it ({read}): name another "
                     "output"
                 )
+    for read in inputs:
+        if _same(path.parent, read) and _would_be_a_table(path):
+            raise ValueError(
+                f"{path} would be read as a table of {read}, the dataset that the command reads: "
+                "name another output"
+            )
+
+
+def _is_read_in(folder: Path, output: OutputFile) -> bool:
+    """Tell whether an output that exists is a file of somebody else's in a folder that is read.
+
+    One's own is none, so that a command can be run again, unless it is named as a table is.
+    """
+    path = output.path
+    is_own = output.is_own(path)
+    if not is_own and any(_same(parent, folder) for parent in path.resolve().parents):
+        return True
+    with suppress(OSError):  # a file there may be a link to the output
+        return any(
+            _same(one, path) and (not is_own or _would_be_a_table(one)) for one in folder.iterdir()
+        )
+    return False
+
+
+def _would_be_a_table(path: Path) -> bool:
+    """Tell whether a file of this name, in its folder, is one of a user's own two tables."""
+    interactions, _ = TABLES
+    name, _, ending = path.name.partition(".")
+    if name not in TABLES:
+        return False
+    from rqvae_lib.data.table_files import ENDINGS
+
+    is_table = f".{ending}" in ENDINGS
+    return is_table and (name == interactions or any(path.parent.glob(f"{interactions}.*")))
 
 
 def _check_apart(folder: Path, inputs: list[Path]) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
+from rqvae_lib.ops.arrays import as_row
 from rqvae_lib.ops.torch_settings import own_settings
 
 PAIRS_AT_A_TIME = 2**22  # pairs of items that are counted at a time: about 200 MB
@@ -145,6 +146,8 @@ def _check(
         *(("shrinkage", shrinkage, 0) for shrinkage in shrinkages),
         ("last", 1 if last is None else last, 1),
     ):
+        if name != "shrinkage":
+            as_row(value, name)  # a whole number
         if not value >= least:
             raise ValueError(f"{name} is {value}; expected at least {least}")
     train.check_items(num_items)

@@ -51,11 +51,13 @@ def nearest(x: Array, centroids: Array) -> Tensor:
     """
     x = as_vectors(x, "x")
     centroids = as_vectors(centroids, "centroids", dtype=x.dtype)
-    # All scores are divided by the square of the centroids' scale, which no argmin notices.
+    # All scores are divided by the scale of the centroids and by the larger one of both scales,
+    # which no argmin notices. Then neither a square nor a product leaves the range of floats.
     scale = scale_of(centroids)
+    larger = torch.maximum(scale, scale_of(x))
     centroids = centroids / scale
-    half_norms = centroids.square().sum(1) / 2  # (K,)
-    centroids = centroids / scale
+    half_norms = centroids.square().sum(1) * (scale / larger / 2)  # (K,)
+    centroids = centroids / larger
     if is_recorded():  # a loop over blocks and NumPy's result would be recorded for this x alone
         return torch.addmm(half_norms, x, centroids.T, alpha=-1).argmin(1)
     codes = x.new_empty(len(x), dtype=torch.int64)

@@ -128,6 +128,64 @@ def test_a_file_in_a_folder_that_is_read_is_refused(command: str, folder: Path) 
         output.unlink()
 
 
+TABLES = {
+    "ids.csv": "item_id,title,semantic_id,code_1\n1,A,0-0,0\n",  # as `inference-rqvae` writes it
+    "all.csv": '"user_id","rank","item_id","title","semantic_id","probability"\n',
+}
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("options", [[], ["--force"]])
+@pytest.mark.parametrize("name", ["items.csv", "interactions.csv"])
+def test_a_table_of_a_dataset_is_an_input_whoever_wrote_it(
+    folder: Path, name: str, options: list[str]
+) -> None:
+    """Also one that the same command wrote there, and one that is not there yet."""
+    shop = folder / "shop"
+    shop.mkdir()
+    (shop / "interactions.csv").write_text("user_id,item_id\na,1\n")
+    for command, words in (
+        ("ids.csv", ["inference-rqvae", "--dataset", "shop", "--output", f"shop/{name}"]),
+        ("all.csv", ["recommend", "--all", "--dataset", "shop", "--output", f"shop/{name}"]),
+    ):
+        (shop / "items.csv").unlink(missing_ok=True)
+        before = everything(folder)
+        said = fails(*words, *options, folder=folder)
+        there = "would be written, but the command reads it (shop)"
+        missing = "would be read as a table of shop, the dataset that the command reads"
+        assert (missing if name == "items.csv" else there) in said
+        assert everything(folder) == before
+        (shop / name).write_text(TABLES[command])
+        before = everything(folder)
+        assert there in fails(*words, *options, folder=folder)
+        assert everything(folder) == before
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_table_of_a_dataset_is_an_input_through_a_link(folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    (folder / "ids.csv").write_text(TABLES["ids.csv"])
+    (folder / "shop/items.csv").symlink_to("../ids.csv")
+    words = ("inference-rqvae", "--dataset", "shop", "--output", "ids.csv", "--force")
+    assert "ids.csv would be written, but the command reads it" in fails(*words, folder=folder)
+    (folder / "shop/items.csv").rename(folder / "shop/notes.csv")
+    (folder / "ids.csv").write_text(MINE)
+    assert "ids.csv would be written, but the command reads it" in fails(*words, folder=folder)
+
+
+def test_what_no_dataset_is_read_from_is_written_beside_it(folder: Path, worked: list[str]) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    (folder / "shop/ids.csv").write_text(TABLES["ids.csv"])
+    for name in ("ids.csv", "itemsets.csv", "other.csv"):
+        words = ("inference-rqvae", "--dataset", "shop", "--output", f"shop/{name}")
+        assert run(*words, folder=folder).returncode == 0
+    words = ("embed", "--dataset", "shop", "--output", "shop/items.safetensors")
+    assert run(*words, folder=folder).returncode == 0
+    assert len(worked) == 4
+
+
 @pytest.mark.usefixtures("no_work")
 def test_an_input_among_the_parts_is_refused(folder: Path) -> None:
     (folder / "all.csv.parts").mkdir()

@@ -15,6 +15,7 @@ Derived in: chapter 11.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import index
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class ItemKNN:
     ) -> None:
         train = as_flat_histories(train, "train")
         _check(train, num_items, num_neighbors, (shrinkage,), last)
-        (similarity,) = _similarities(train, num_items, num_neighbors, (shrinkage,))
+        (similarity,) = _similarities(train, num_items, index(num_neighbors), (shrinkage,))
         self._set(similarity, shrinkage, last)
 
     @classmethod
@@ -92,7 +93,7 @@ class ItemKNN:
         train = as_flat_histories(train, "train")
         _check(train, num_items, num_neighbors, shrinkages, last)
         models = []
-        tables = _similarities(train, num_items, num_neighbors, shrinkages)
+        tables = _similarities(train, num_items, index(num_neighbors), shrinkages)
         for shrinkage, similarity in zip(shrinkages, tables, strict=True):
             model = cls.__new__(cls)
             model._set(similarity, shrinkage, last)
@@ -101,7 +102,7 @@ class ItemKNN:
 
     def _set(self, similarity: sparse.csr_array, shrinkage: float, last: int | None) -> None:
         self.num_items = similarity.shape[0]
-        self.last = last
+        self.last = None if last is None else index(last)  # of NumPy, −uint8(3) would be 253
         self.shrinkage = shrinkage
         self.similarity = similarity
 
@@ -141,6 +142,7 @@ def _check(
     last: int | None,
 ) -> None:
     """Check what a model is made of, before anything is counted."""
+    as_row(num_items, "num_items")
     for name, value, least in (
         ("num_neighbors", num_neighbors, 1),
         *(("shrinkage", shrinkage, 0) for shrinkage in shrinkages),

@@ -43,6 +43,11 @@ def differentiable_once(backward: Backward) -> Backward:
     return inside
 
 
+def is_transformed() -> bool:
+    """Return whether a transform of torch.func, such as grad or vmap, is at work."""
+    return bool(torch._C._functorch.maybe_current_level())
+
+
 def refuses_transforms(loss: Function) -> Function:
     """Make a loss refuse to be computed inside torch.func.grad, vmap and the like, with a sentence.
 
@@ -52,7 +57,7 @@ def refuses_transforms(loss: Function) -> Function:
 
     @wraps(loss)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        if not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level():
+        if not torch.compiler.is_compiling() and is_transformed():
             raise RuntimeError(
                 "the loss of a model cannot be transformed by torch.func (grad, vmap, jacrev), "
                 "because it is computed in blocks; expected a plain call: for the gradient of each "

@@ -574,7 +574,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rate", "decay", "advice"),
     [
-        (1e-2, 1e9, r"lower the weight decay \(1e\+09\) or the learning rate \(0.01\)"),
+        (1e-2, 1e9, r"lower the weight decay \(1000000000.0\) or the learning rate \(0.01\)"),
         (1e-2, 1e-2, r"lower the learning rate \(0.01\) or look for extreme values"),
     ],
 )

@@ -201,7 +201,7 @@ def _is_read_in(folder: Path, output: OutputFile) -> bool:
     One's own is none, so that a command can be run again, unless it is named as a table is.
     """
     path = output.path
-    is_own = output.is_own(path)
+    is_own = path.is_file() and output.is_own(path)  # to open a pipe would wait for its writer
     if not is_own and any(_same(parent, folder) for parent in path.resolve().parents):
         return True
     with suppress(OSError):  # a file there may be a link to the output
@@ -252,10 +252,15 @@ def checkpoint_of(*kinds: str) -> Callable[[Path], bool]:
     return lambda path: kind_of(path, CHECKPOINT) in kinds
 
 
-def is_embeddings(path: Path) -> bool:
-    """Tell whether a file looks as if `embed` had written it."""
-    header = read_header(path)
-    return header is not None and "texts_sha256" in header.metadata
+def embeddings_by(model: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a file looks as if `embed --model` had written it."""
+
+    def is_by(path: Path) -> bool:
+        header = read_header(path)
+        said = {} if header is None else header.metadata
+        return "texts_sha256" in said and said.get("model") == model
+
+    return is_by
 
 
 def is_id_table(path: Path) -> bool:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.core import TyperCommand
 
 from rqvae_lib.cli.outputs import RULE
+from rqvae_lib.embeddings.text import save_embeddings
 from rqvae_lib.io.locks import LOCK_FILE
 from tests.cli.running import fails, run
 from tests.cli.walking import (
@@ -129,7 +131,7 @@ def test_a_file_in_a_folder_that_is_read_is_refused(command: str, folder: Path) 
 
 
 TABLES = {
-    "ids.csv": "item_id,title,semantic_id,code_1\n1,A,0-0,0\n",  # as `inference-rqvae` writes it
+    "ids.csv": "item_id,title,code_1,disambiguation,semantic_id\n1,A,0,0,0-0\n",
     "all.csv": '"user_id","rank","item_id","title","semantic_id","probability"\n',
 }
 
@@ -172,6 +174,33 @@ def test_a_table_of_a_dataset_is_an_input_through_a_link(folder: Path) -> None:
     (folder / "shop/items.csv").rename(folder / "shop/notes.csv")
     (folder / "ids.csv").write_text(MINE)
     assert "ids.csv would be written, but the command reads it" in fails(*words, folder=folder)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_pipe_beside_a_dataset_is_refused_and_not_waited_for(folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    for output in ("ids.csv", "shop/ids.csv"):
+        os.mkfifo(folder / output)
+        for options in ([], ["--force"]):
+            words = ("inference-rqvae", "--dataset", "shop", "--output", output, *options)
+            assert re.search("is a device, a pipe|command reads it", fails(*words, folder=folder))
+
+
+def test_embeddings_of_another_encoder_are_replaced_with_force_only(
+    folder: Path, worked: list[str]
+) -> None:
+    """They took as long to make, and nothing in a command's words says that they go."""
+    save_embeddings(folder / "v.safetensors", torch.ones(2, 3), ["a", "b"], "my/encoder")
+    before = everything(folder)
+    words = ("embed", "--output", "v.safetensors")
+    said = fails(*words, folder=folder)
+    assert "v.safetensors exists and is not a file of embeddings by all-MiniLM-L6-v2" in said
+    assert not worked
+    for more in (["--force"], ["--model", "my/encoder"]):
+        assert run(*words, *more, folder=folder).returncode == 0
+    assert worked == ["embed", "embed"]
+    assert everything(folder) == before
 
 
 def test_what_no_dataset_is_read_from_is_written_beside_it(folder: Path, worked: list[str]) -> None:

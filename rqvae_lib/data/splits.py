@@ -55,7 +55,7 @@ class Histories:
         return len(self.offsets) - 1
 
     def __getitem__(self, user: int) -> Tensor:
-        """Return one user's items in time order: (T,) int64."""
+        """Return one user's items in time order: (T,) int64, a copy."""
         user = as_row(user, "user")
         if not -len(self) <= user < len(self):
             raise IndexError(
@@ -63,7 +63,7 @@ class Histories:
                 f"{len(self) - 1}"
             )
         start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
-        return self.items[start:end]
+        return self.items[start:end].clone()  # who masks items in it must not change the data
 
     def check_items(self, num_items: int) -> None:
         """Check the histories against a catalogue.
@@ -116,7 +116,7 @@ class Histories:
         """
         position = as_row(position, "position")
         user = int(self.user_of(torch.tensor(position)))
-        return self.items[self.offsets[user] : position]
+        return self.items[self.offsets[user] : position].clone()
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Split:
         starts = self.everything.offsets[self.everything.user_of(positions)]  # (M,)
         items = self.everything.items
         ranges = zip(starts.tolist(), positions.tolist(), strict=True)
-        return [items[start:position] for start, position in ranges], items[positions]
+        return [items[start:position].clone() for start, position in ranges], items[positions]
 
     @own_settings
     def had_before(self, positions: Array) -> Tensor:

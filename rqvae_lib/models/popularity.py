@@ -33,7 +33,7 @@ class Popularity:
                 f"counts have shape {tuple(counts.shape)}; expected one number per item, such as "
                 "split.popularity"
             )
-        self.counts = counts
+        self.counts = counts.detach().clone()  # the caller may go on counting in theirs
 
     def scores(self, histories: HistoryLists) -> Tensor:
         """Return the same scores for each of B users: (B, N), of the type of the counts.
@@ -44,4 +44,5 @@ class Popularity:
         Raises:
             ValueError: if it is one history instead of a list of them.
         """
-        return self.counts.expand(len(as_histories(histories)), -1)
+        # A table of its own: written into a view, one user's −∞ would be that of all, for good.
+        return self.counts.repeat(len(as_histories(histories)), 1)

@@ -114,7 +114,7 @@ class SemanticIDs:
         shared = sizes > 1
         groups = zip(first[shared].tolist(), sizes[shared].tolist(), strict=True)
         by_size = sorted(groups, key=lambda group: -group[1])
-        return [self.order[start : start + size] for start, size in by_size]
+        return [self.order[start : start + size].clone() for start, size in by_size]
 
     @cached_property
     def _sorted_columns(self) -> np.ndarray:

@@ -518,6 +518,32 @@ def test_a_tokenizer_of_16_bits_is_measured_and_trained_further(kind: torch.dtyp
     assert rounded.mean.dtype == kind  # the caller's model stays as it is
 
 
+# What a function returns is the caller's, and what it was given stays the caller's
+
+
+def test_writing_into_a_result_changes_no_data_and_no_model() -> None:
+    """As who masks items of a history does, or sets the scores of what a user had to −∞."""
+    data, order = SPLIT.everything.items.clone(), IDS.order.clone()
+    histories, targets = SPLIT.histories_and_targets(SPLIT.test[:4])
+    results = [*histories, targets, SPLIT.train[5], SPLIT.everything.before(int(SPLIT.test[3]))]
+    results += [*IDS.collision_groups(), IDS.with_prefix(IDS.ids[0, :1])]
+    assert len(IDS.collision_groups()) > 1
+    for result in results:
+        result.fill_(0)
+    DATASET.user_history(DATASET.user_ids[5])[:] = 0
+    assert torch.equal(SPLIT.everything.items, data)
+    assert torch.equal(leave_one_out(DATASET).everything.items, data)
+    assert torch.equal(IDS.order, order)
+    counts = torch.arange(90.0)
+    for model in (Popularity(counts), KNN, SASREC):
+        before = model.scores([[3], [5]]).clone()
+        found = model.scores([[3], [5]])
+        found[0, 3] = -torch.inf
+        assert float(found[1, 3]) == float(before[1, 3])
+        counts.fill_(7)
+        assert torch.equal(model.scores([[3], [5]]), before)
+
+
 # What one function returns, another takes
 
 

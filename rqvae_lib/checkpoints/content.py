@@ -124,6 +124,27 @@ def _usable(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
+def check_modules(model: nn.Module, loaded: nn.Module) -> None:
+    """Refuse a model whose layers are not those that its configuration describes.
+
+    An activation has no weights, so a file would not tell that it was replaced by another.
+
+    Raises:
+        ValueError: if a module inside `model` is of another class than that inside `loaded`.
+    """
+    model = getattr(model, "_orig_mod", model)
+    found, described = (
+        {name: type(module).__name__ for name, module in each.named_modules() if name}
+        for each in (model, loaded)
+    )
+    for name in found | described:
+        if found.get(name) != described.get(name):
+            raise ValueError(
+                f"its layer {name!r} is {found.get(name, 'missing')}, and its configuration says "
+                f"{described.get(name, 'none')}"
+            )
+
+
 def model_of(checkpoint: Checkpoint) -> RQVAE | Recommender | SASRec:
     """Make the model of a file's content; raise one of `REFUSALS` if any of it does not fit."""
     if checkpoint.kind == "rqvae":

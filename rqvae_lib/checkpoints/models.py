@@ -11,7 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from rqvae_lib.checkpoints.cards import card_of, check_sizes
-from rqvae_lib.checkpoints.content import REFUSALS, content_of, describing, model_of, one_of
+from rqvae_lib.checkpoints.content import (
+    REFUSALS,
+    check_modules,
+    content_of,
+    describing,
+    model_of,
+    one_of,
+)
 from rqvae_lib.checkpoints.content import round_to_half as round_to_half
 from rqvae_lib.checkpoints.shipped import find_checkpoint as find_checkpoint
 from rqvae_lib.checkpoints.shipped import shipped_models as shipped_models
@@ -141,7 +148,7 @@ def save_with_card(
     """
     checkpoint = content_of(model, card, half=half)
     try:  # the loader's own checks: what it would refuse is not written
-        model_of(checkpoint)
+        check_modules(model, model_of(checkpoint))
     except REFUSALS as error:
         raise ValueError(
             f"{path} is not written, because the {type(model).__name__} in it could not be loaded "

@@ -8,7 +8,7 @@ Seen at work in: chapter 00.
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from rqvae_lib.checkpoints.cards import card_of, check_sizes
 from rqvae_lib.checkpoints.content import (
@@ -35,6 +35,7 @@ from rqvae_lib.io.tensor_files import (
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import CONFIGS
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
@@ -45,7 +46,7 @@ def save_rqvae(
     path: str | Path,
     model: RQVAE,
     dataset: Dataset | None = None,
-    vectors: ItemVectors | Tensor | None = None,
+    vectors: ItemVectors | Array | None = None,
     **more: Any,
 ) -> None:
     """Write an RQ-VAE: weights, standardization, configuration, and a card of how it was made.
@@ -57,7 +58,7 @@ def save_rqvae(
         path: the file.
         model: the tokenizer.
         dataset: whose items it was trained on.
-        vectors: what it was trained on: what `item_vectors` returns, or a tensor (N, D) of text
+        vectors: what it was trained on: what `item_vectors` returns, or an array (N, D) of text
             embeddings. Without dataset and vectors, the commands refuse the file.
         more: for the card, JSON: `seed=0`, `metrics={…}`.
 
@@ -69,8 +70,9 @@ def save_rqvae(
         OSError: if the path cannot be written; an older file is then still whole.
     """
     model = one_of(RQVAE, model)
-    if isinstance(vectors, Tensor):
-        vectors = ItemVectors(vectors, "text", text=vectors)
+    if vectors is not None and not isinstance(vectors, ItemVectors):
+        tensor = as_vectors(vectors, "vectors", dtype=torch.float32)  # as the commands read them
+        vectors = ItemVectors(tensor, "text", text=tensor)
     check_sizes(dataset, vectors=None if vectors is None else len(vectors.tensor))
     save_with_card(path, model, card_of(dataset, vectors=vectors, more=more))
 

@@ -7,6 +7,7 @@ other libraries. The result is the same. What is something else is refused in on
 import copy
 from collections.abc import Callable
 from dataclasses import astuple, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import rqvae_lib
+from rqvae_lib.checkpoints.models import load_rqvae, save_rqvae
 from rqvae_lib.data.filters import filtered
 from rqvae_lib.data.history_lists import as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories, leave_last_out, leave_one_out
@@ -27,6 +29,7 @@ from rqvae_lib.evaluation.metrics import mrr_at, ndcg_at, recall_at, top_items
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.everybody import recommend_to_all
 from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.models.item_knn import ItemKNN
@@ -542,6 +545,18 @@ def test_writing_into_a_result_changes_no_data_and_no_model() -> None:
         assert float(found[1, 3]) == float(before[1, 3])
         counts.fill_(7)
         assert torch.equal(model.scores([[3], [5]]), before)
+
+
+def test_a_tokenizer_of_ones_own_array_is_saved_with_it(tmp_path: Path) -> None:
+    """The card is the same whatever held the numbers, so the commands take the file."""
+    cards = []
+    for vectors in (VECTORS, VECTORS.numpy(), VECTORS.double(), VECTORS.tolist()):
+        save_rqvae(tmp_path / "model", TOKENIZER, DATASET, vectors)
+        cards.append(load_rqvae(tmp_path / "model")[1])
+    assert cards[0] == cards[1] == cards[2] == cards[3]
+    assert tensors_sha256(VECTORS) in cards[0].values()
+    with pytest.raises(ValueError, match="vectors is one vector"):
+        save_rqvae(tmp_path / "model", TOKENIZER, DATASET, VECTORS[0])
 
 
 # What one function returns, another takes

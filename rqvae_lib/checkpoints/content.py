@@ -46,8 +46,15 @@ def content_of(model: nn.Module, card: Card, *, half: bool = False) -> Checkpoin
         ValueError: if the model is of another kind, if a weight is float64 or missing, or as
             `round_to_half` and `plain_json`.
     """
+    model = uncompiled(model)
     kind, config = _described(model)
     return Checkpoint(kind, _tensors(model, half), config, plain_json(card, "the card"))
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return a model, or that of which `torch.compile` made a faster one."""
+    plain: nn.Module = getattr(model, "_orig_mod", model)
+    return plain
 
 
 def _described(model: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -56,20 +63,13 @@ def _described(model: nn.Module) -> tuple[str, dict[str, Any]]:
         return "rqvae", asdict(model.config)
     if isinstance(model, SASRec):
         return "sasrec", asdict(model.config)
-    model = one_of(Recommender, model)
+    if not isinstance(model, Recommender):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected an RQVAE, a recommender or a SASRec: "
+            "pass one"
+        )
     ids = {"id_sizes": list(model.sizes), "id_sha256": model.ids.sha256}
     return name_of(model.config), asdict(model.config) | ids
-
-
-def one_of(kind: type[Model], model: nn.Module) -> Model:
-    """Return a model, or that of which `torch.compile` made a faster one, if it is of a kind."""
-    model = getattr(model, "_orig_mod", model)
-    if not isinstance(model, kind):
-        raise ValueError(
-            f"the model is a {type(model).__name__}; expected a {kind.__name__}: pass one, or call "
-            "the function that saves your kind of model"
-        )
-    return model
 
 
 @own_settings
@@ -132,10 +132,9 @@ def check_modules(model: nn.Module, loaded: nn.Module) -> None:
     Raises:
         ValueError: if a module inside `model` is of another class than that inside `loaded`.
     """
-    model = getattr(model, "_orig_mod", model)
     found, described = (
         {name: type(module).__name__ for name, module in each.named_modules() if name}
-        for each in (model, loaded)
+        for each in (uncompiled(model), loaded)
     )
     for name in found | described:
         if found.get(name) != described.get(name):

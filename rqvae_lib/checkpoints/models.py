@@ -6,9 +6,10 @@ Seen at work in: chapter 00.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from rqvae_lib.checkpoints.cards import card_of, check_sizes
 from rqvae_lib.checkpoints.content import (
@@ -17,7 +18,7 @@ from rqvae_lib.checkpoints.content import (
     content_of,
     describing,
     model_of,
-    one_of,
+    uncompiled,
 )
 from rqvae_lib.checkpoints.content import round_to_half as round_to_half
 from rqvae_lib.checkpoints.shipped import find_checkpoint as find_checkpoint
@@ -39,6 +40,8 @@ from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.rqvae import RQVAE
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 @own_settings
@@ -69,7 +72,7 @@ def save_rqvae(
             whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
-    model = one_of(RQVAE, model)
+    model = _one_of(RQVAE, model)
     if vectors is not None and not isinstance(vectors, ItemVectors):
         tensor = as_vectors(vectors, "vectors", dtype=torch.float32)  # as the commands read them
         vectors = ItemVectors(tensor, "text", text=tensor)
@@ -135,7 +138,7 @@ def save_recommender(
             whole.
         OSError: if the path cannot be written; an older file is then still whole.
     """
-    model = one_of(Recommender, model)
+    model = _one_of(Recommender, model)
     check_sizes(dataset, model=len(model.ids), split=split.num_items if split else None)
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
@@ -206,7 +209,7 @@ def save_sasrec(
 
     Args, Raises: as `save_recommender`.
     """
-    model = one_of(SASRec, model)
+    model = _one_of(SASRec, model)
     check_sizes(dataset, model=model.config.num_items, split=split.num_items if split else None)
     save_with_card(path, model, card_of(dataset, split=split, more=more), half=half)
 
@@ -247,3 +250,14 @@ def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
         model = model_of(checkpoint)
     assert isinstance(model, Recommender | SASRec)
     return model, checkpoint.card
+
+
+def _one_of(kind: type[_Model], model: nn.Module) -> _Model:
+    """Return a model, or that of which `torch.compile` made a faster one, if it is of a kind."""
+    model = uncompiled(model)
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected a {kind.__name__}: pass one, or call "
+            "the function that saves your kind of model"
+        )
+    return model

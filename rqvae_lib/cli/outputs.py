@@ -5,6 +5,8 @@ each of them is checked:
 
 - It must be possible to write it.
 - It must not be a file that the command reads, also through a link.
+- It must not be named as a table of a dataset's folder that the command reads, since it would be
+  read as one the next time.
 - If it is there already, it must be such a file as the command writes. Anything else is only
   replaced with --force.
 

@@ -13,12 +13,13 @@ Used by: the cross-entropies, the MLP of the transformers and the losses, in tra
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from rqvae_lib.ops.torch_settings import Function
+
 Backward = Callable[..., tuple[Tensor | None, ...]]
 
 

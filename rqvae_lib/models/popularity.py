@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.ops.arrays import Array
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class Popularity:
@@ -25,6 +26,7 @@ class Popularity:
         ValueError: if there is not one number per item.
     """
 
+    @own_settings
     def __init__(self, counts: Array) -> None:
         if not isinstance(counts, Tensor):
             counts = torch.from_numpy(np.array(counts, dtype=np.float32))
@@ -35,6 +37,7 @@ class Popularity:
             )
         self.counts = counts.detach().clone()  # the caller may go on counting in theirs
 
+    @own_settings
     def scores(self, histories: HistoryLists) -> Tensor:
         """Return the same scores for each of B users: (B, N), of the type of the counts.
 

@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.checkpoints.bundle import Bundle, check_table
+from rqvae_lib.checkpoints.bundle import Bundle
+from rqvae_lib.checkpoints.bundle_items import check_table
 from rqvae_lib.data.item_texts import add_texts
 from rqvae_lib.data.own_tables import read_items
 from rqvae_lib.data.tables import items_checksum, plain_ids

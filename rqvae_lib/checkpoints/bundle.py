@@ -16,51 +16,51 @@ Derived in: chapter 13.
 """
 
 import datetime
-import hashlib
 import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
+from rqvae_lib.checkpoints.bundle_items import check_table, holds_items, read_items, write_items
+from rqvae_lib.checkpoints.manifest import (
+    FILES,
+    FORMAT,
+    IDS,
+    ITEMS,
+    MANIFEST,
+    RECOMMENDER,
+    TOKENIZER,
+    Manifest,
+    check_file,
+    described,
+    describing,
+    parse_manifest,
+)
+from rqvae_lib.checkpoints.manifest import bundle_versions as bundle_versions
+from rqvae_lib.checkpoints.manifest import read_manifest as read_manifest
+from rqvae_lib.checkpoints.manifest import version_folder as version_folder
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_with_card
 from rqvae_lib.data.item_texts import display_titles
-from rqvae_lib.data.tables import ITEM_DTYPES, check_columns, check_items, plain_ids
+from rqvae_lib.data.tables import plain_ids
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
-from rqvae_lib.io.json_configs import config_from_json
+from rqvae_lib.io.headers import kind_of
 from rqvae_lib.io.locks import only_process_in
 from rqvae_lib.io.plain_json import plain_json
-from rqvae_lib.io.tensor_files import Card, CheckpointError, short
+from rqvae_lib.io.tensor_files import HEADER_KEY, Card, short
 from rqvae_lib.models.base import Recommender
+from rqvae_lib.models.configs import CONFIGS
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.column_files import columns_of, is_own
 from rqvae_lib.semantic_ids.files import read_ids, write_ids
 from rqvae_lib.tokenizer.health import CatalogueHealth, catalogue_health, quantization_errors
 from rqvae_lib.tokenizer.rqvae import RQVAE
-
-FORMAT = "rqvae-lib bundle 1"
-MANIFEST = "manifest.json"
-TOKENIZER, IDS, ITEMS, RECOMMENDER = (
-    "tokenizer.safetensors",
-    "ids.parquet",
-    "items.parquet",
-    "recommender.safetensors",
-)
-ERROR = "quantization_error"  # a column of the items, beside those of `ITEM_DTYPES`
-MAX_MANIFEST = 2**20  # bytes
-_VERSION = re.compile(r"v(\d{4,9})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,35 +88,6 @@ class Bundle:
     def health(self) -> CatalogueHealth:
         """How healthy the catalogue is, and whether the tokenizer still fits what was added."""
         return catalogue_health(self.ids, self.errors, self.trained_items)
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """A file of a version, as its manifest describes it."""
-
-    name: str
-    bytes: int
-    sha256: str  # hex
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a version of a bundle consists of."""
-
-    format: str
-    version: int
-    parent: int  # the version that this one was made from; 0: none
-    made: str  # date and time, UTC, as ISO 8601 writes it
-    library: str  # the version of rqvae-lib
-    items: int
-    new_items: int  # not in the parent; all items of a version without a parent
-    trained_items: int  # that the tokenizer was trained on
-    id_sizes: tuple[int, ...]  # values at each position of an ID
-    id_sha256: str  # of the catalogue, as `SemanticIDs.sha256`
-    encoder: str | None
-    files: tuple[BundleFile, ...]
-    health: CatalogueHealth | None = None
-    articles_last: bool = False
 
 
 @own_settings
@@ -175,19 +146,8 @@ def new_bundle(
     )
 
 
-def bundle_versions(folder: str | Path) -> list[int]:
-    """Return the versions of a bundle, the oldest first; none if the folder holds no bundle."""
-    found = (_VERSION.fullmatch(path.parent.name) for path in Path(folder).glob(f"*/{MANIFEST}"))
-    return sorted(int(name[1]) for name in found if name)
-
-
-def version_folder(folder: str | Path, version: int) -> Path:
-    """Return the folder of a version, such as `bundle/v0002`."""
-    return Path(folder) / f"v{version:04}"
-
-
 @own_settings
-def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
+def write_bundle(folder: str | Path, bundle: Bundle, *, overwrite: bool = False) -> Bundle:
     """Write a bundle as the next version in its folder, whole or not at all.
 
     The files are loaded again, with all of the loader's checks, before the manifest is written.
@@ -196,13 +156,16 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
         folder: the bundle's folder, created if needed. Its current version must be the one that
             `bundle` was made from, so that no version of somebody else's is passed over.
         bundle: what to write.
+        overwrite: replace a file that is in the version's folder and that no killed process can
+            have left there, because it is of another kind.
 
     Returns:
         The bundle with the number of the version.
 
     Raises:
-        ValueError: if the folder has another current version, or for what `load_bundle` would
-            refuse. The older versions are then unchanged, and no new one is there.
+        ValueError: if the folder has another current version, if the version's folder holds a file
+            of another kind, or for what `load_bundle` would refuse. The older versions are then
+            unchanged, and no new one is there.
         BlockingIOError: if another process writes into the folder.
         OSError: if a file cannot be written. The older versions are then unchanged.
     """
@@ -218,6 +181,12 @@ def write_bundle(folder: str | Path, bundle: Bundle) -> Bundle:
                 f"{bundle.version}: {advice}"
             )
         place = version_folder(folder, current + 1)
+        for path in (place / name for name in FILES):
+            if path.exists() and not (overwrite or could_be_ours(path)):
+                raise ValueError(
+                    f"{path} exists and is not a file of an unfinished bundle, which would replace "
+                    "it: move it elsewhere, or replace it (--force; in Python overwrite=True)"
+                )
         place.mkdir(exist_ok=True)  # a killed process may have left it, without a manifest
         remove_unfinished(place, older_than=0.0)
         older = read_manifest(folder, current).items if current else 0
@@ -251,13 +220,13 @@ def _write_version(place: Path, bundle: Bundle, current: int, older: int) -> Man
         id_sizes=bundle.ids.sizes,
         id_sha256=bundle.ids.sha256,
         encoder=bundle.encoder,
-        files=tuple(_described(place / name) for name in names),
+        files=tuple(described(place / name) for name in names),
         health=bundle.health,
         articles_last=bundle.articles_last,
     )
     content = json.dumps(plain_json(asdict(manifest), MANIFEST), indent=1, ensure_ascii=False)
     try:
-        _load_version(place, _parsed(content.encode(), current + 1))
+        _load_version(place, parse_manifest(content.encode(), current + 1))
     except ValueError as error:
         raise ValueError(
             f"{place} is not written, because what would be in it could not be loaded again "
@@ -268,58 +237,27 @@ def _write_version(place: Path, bundle: Bundle, current: int, older: int) -> Man
     return manifest
 
 
+def could_be_ours(path: Path) -> bool:
+    """Return whether a file in a version's folder looks as if `write_bundle` had written it."""
+    if path.name == TOKENIZER:
+        return kind_of(path, HEADER_KEY) == "rqvae"
+    if path.name == RECOMMENDER:
+        return kind_of(path, HEADER_KEY) in CONFIGS
+    if path.name == ITEMS:
+        return holds_items(path)
+    try:
+        return is_own(columns_of(path))
+    except ValueError:
+        return False
+
+
 def _remove(place: Path) -> None:
     """Remove the files of a version that has no manifest."""
     if not (place / MANIFEST).exists():
-        for name in (TOKENIZER, IDS, ITEMS, RECOMMENDER):
+        for name in FILES:
             (place / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's file is in it
             place.rmdir()
-
-
-def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
-    """Read what a version consists of, without looking at its files.
-
-    Args:
-        folder: the bundle's folder.
-        version: which one; by default the current one.
-
-    Raises:
-        CheckpointError: if the manifest is damaged.
-        OSError: if there is no such version, or the manifest cannot be read.
-    """
-    versions = bundle_versions(folder)
-    chosen = max(versions, default=0) if version is None else version
-    if chosen not in versions:
-        found = "no bundle"
-        if versions:
-            found = f"no version {version} of a bundle, only {', '.join(map(str, versions))}"
-        raise FileNotFoundError(
-            f"{folder} holds {found}: name the folder of a bundle, or make "
-            "one with rqvae-lib bundle"
-        )
-    path = version_folder(folder, chosen) / MANIFEST
-    with path.open("rb") as file:
-        content = file.read(MAX_MANIFEST + 1)
-    with _describing(path):
-        return _parsed(content, chosen)
-
-
-def _parsed(content: bytes, version: int) -> Manifest:
-    """Return the manifest of a version; raise an error that does not name it if it is none."""
-    if len(content) > MAX_MANIFEST:
-        raise ValueError(f"it is larger than {MAX_MANIFEST:,} bytes")
-    manifest = config_from_json(Manifest, json.loads(content.decode("utf-8")))
-    if manifest.format != FORMAT:
-        raise ValueError(f"its format is {manifest.format[:60]!r}; expected {FORMAT!r}")
-    if manifest.version != version:
-        raise ValueError(f"it says version {manifest.version}, in the folder of {version}")
-    names = [file.name for file in manifest.files]
-    if sorted(set(names) | {RECOMMENDER}) != sorted({TOKENIZER, IDS, ITEMS, RECOMMENDER}):
-        raise ValueError(f"it lists the files {', '.join(names)[:200]}")
-    if len(names) != len(set(names)):
-        raise ValueError("it lists a file twice")
-    return manifest
 
 
 @own_settings
@@ -342,10 +280,10 @@ def load_bundle(folder: str | Path, version: int | None = None) -> Bundle:
 def _load_version(place: Path, manifest: Manifest) -> Bundle:
     """Load the files of a version that its manifest describes."""
     for file in manifest.files:
-        _check_file(place / file.name, file, manifest.version)
+        check_file(place / file.name, file, manifest.version)
     tokenizer, tokenizer_card = load_rqvae(place / TOKENIZER)
-    with _describing(place / MANIFEST):
-        items = _read_items(place / ITEMS)
+    with describing(place / MANIFEST):
+        items = read_items(place / ITEMS)
         table = read_ids(place / IDS, tokenizer.sizes, plain_ids(items.frame["item_id"]))
         if (table.ids.sha256, table.ids.sizes) != (manifest.id_sha256, manifest.id_sizes):
             raise ValueError(f"{IDS} holds another catalogue than it records")
@@ -369,25 +307,12 @@ def _load_version(place: Path, manifest: Manifest) -> Bundle:
     )
 
 
-def check_table(items: pd.DataFrame) -> None:
-    """Raise ValueError unless a table has the columns and dtypes of `Dataset.items`."""
-    check_columns("the items", items, ITEM_DTYPES)
-    check_items("the items", items)
-
-
-class _Items(NamedTuple):
-    frame: pd.DataFrame
-    errors: Tensor  # (N,) float32
-
-
 def _write_files(place: Path, bundle: Bundle) -> list[str]:
     """Write the files of a version but for its manifest; return their names."""
     save_with_card(place / TOKENIZER, bundle.tokenizer, bundle.tokenizer_card)
     own_ids = plain_ids(bundle.items["item_id"])
     write_ids(place / IDS, bundle.ids.to_frame(own_ids, bundle.titles))
-    with write_atomically(place / ITEMS) as temporary:
-        errors = bundle.errors.numpy().astype(np.float32)
-        bundle.items.assign(**{ERROR: errors}).to_parquet(temporary, index=False)
+    write_items(place / ITEMS, bundle.items, bundle.errors)
     names = [TOKENIZER, IDS, ITEMS]
     if bundle.recommender is not None:
         save_with_card(place / RECOMMENDER, bundle.recommender, bundle.recommender_card or {})
@@ -395,78 +320,8 @@ def _write_files(place: Path, bundle: Bundle) -> list[str]:
     return names
 
 
-def _read_items(path: Path) -> _Items:
-    """Read the items as they were written, and their errors."""
-    with pq.ParquetFile(path) as file:
-        names = list(file.schema_arrow.names)
-        if names != [*ITEM_DTYPES, ERROR]:
-            raise ValueError(f"{path.name} has the columns {', '.join(names)[:200]}")
-        # Repeated values take almost no space, so a small file can unpack to more than the memory.
-        rows, size = file.metadata.num_rows, path.stat().st_size
-        if rows > size:
-            raise ValueError(f"{path.name} holds {rows:,} rows in {size:,} bytes")
-        table = file.read()
-        table.validate(full=True)  # checks, for example, that text is UTF-8
-    dtypes = dict(ITEM_DTYPES)
-    if not pa.types.is_integer(table.schema.field("item_id").type):
-        dtypes["item_id"] = "string"
-    # Only the columns count, and not what pandas stored beside them.
-    frame = table.to_pandas(ignore_metadata=True)
-    items = frame[list(ITEM_DTYPES)].astype(dtypes)
-    check_table(items)
-    errors = torch.from_numpy(frame[ERROR].to_numpy(np.float32).copy())
-    if not bool((errors.isfinite() & (errors >= 0)).all()):
-        raise ValueError(f"{path.name}, column {ERROR!r} holds a number below 0 or not finite")
-    return _Items(items, errors)
-
-
 def _library_version() -> str:
     try:
         return metadata.version("rqvae-lib")
     except metadata.PackageNotFoundError:  # a checkout that is only on the path
         return "not installed"
-
-
-def _described(path: Path) -> BundleFile:
-    return BundleFile(path.name, path.stat().st_size, _sha256(path))
-
-
-def _check_file(path: Path, expected: BundleFile, version: int) -> None:
-    """Raise CheckpointError unless a file is the one that a manifest describes."""
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} is missing, which the manifest of version {version} lists: restore it, or "
-            "use another version"
-        )
-    size = path.stat().st_size
-    found = _sha256(path) if size == expected.bytes else f"{size:,} bytes"
-    if found != expected.sha256:
-        wanted = expected.sha256[:12] if size == expected.bytes else f"{expected.bytes:,} bytes"
-        raise CheckpointError(
-            f"{path} was changed after version {version} was written (found {found[:24]}, expected "
-            f"{wanted}): restore it, or use another version"
-        )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _describing(path: Path) -> Iterator[None]:
-    """Turn what a wrong manifest raises into one sentence about it."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except (
-        *(LookupError, ArithmeticError, TypeError, ValueError, RecursionError, OSError),
-        pa.ArrowException,
-    ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # without an errno, it is pyarrow's error about a damaged file
-        raise CheckpointError(
-            f"{path} is not the manifest of a bundle, or does not fit the files beside it "
-            f"({short(error)}): restore it, or use another version"
-        ) from error

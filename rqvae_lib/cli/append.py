@@ -25,7 +25,7 @@ ALIKE = 0.9  # share of them that must get their first code again
 
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
-    from rqvae_lib.checkpoints.bundle import bundle_versions
+    from rqvae_lib.checkpoints.manifest import bundle_versions
 
     folder = given["bundle"]
     versions = bundle_versions(folder)
@@ -34,6 +34,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 
 @writes(_outputs, "bundle")
 def append_command(
+    context: typer.Context,
     bundle: BundleFolder,
     items: Annotated[
         Path,
@@ -84,7 +85,9 @@ def append_command(
         typer.echo(f"Nothing is new: {bundle} stays at version {before.version}.")
         return
     vectors = _vectors(before, arrivals, items, embeddings)
-    after = write_bundle(bundle, append_items(before, new, vectors))
+    after = write_bundle(
+        bundle, append_items(before, new, vectors), overwrite=context.params["force"]
+    )
     typer.echo(
         f"Wrote version {after.version} of {bundle}: {len(new):,} new items, {len(after.ids):,} in "
         "all. No published ID moved."

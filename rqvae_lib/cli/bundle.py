@@ -11,14 +11,7 @@ import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import RECOMMENDER_FILE, RQVAE_FILE, Embeddings, Tokenizer
-from rqvae_lib.cli.outputs import (
-    OutputFile,
-    Writes,
-    checkpoint_of,
-    described_as,
-    is_id_table,
-    writes,
-)
+from rqvae_lib.cli.outputs import OutputFile, Writes, described_as, writes
 
 BundleFolder = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)
@@ -27,28 +20,14 @@ BundleFolder = Annotated[
 
 def outputs_of_version(folder: Path, version: int, reads: tuple[Path, ...] = ()) -> Writes:
     """Return the files of a version of a bundle. A killed process may have left some of them."""
-    from rqvae_lib.checkpoints import bundle as files
-    from rqvae_lib.models.configs import CONFIGS
-    from rqvae_lib.semantic_ids.column_files import columns_of
+    from rqvae_lib.checkpoints import manifest
+    from rqvae_lib.checkpoints.bundle import could_be_ours
 
-    def is_table_of_items(path: Path) -> bool:
-        try:
-            return files.ERROR in columns_of(path)
-        except ValueError:
-            return False
-
-    place = files.version_folder(folder, version)
-    listed = (
-        (files.TOKENIZER, checkpoint_of("rqvae")),
-        (files.RECOMMENDER, checkpoint_of(*CONFIGS)),
-        (files.IDS, is_id_table),
-        (files.ITEMS, is_table_of_items),
-        (files.MANIFEST, described_as(files.FORMAT)),
-    )
+    place = manifest.version_folder(folder, version)
     what = "a file of an unfinished bundle"
-    return Writes(
-        tuple(OutputFile(place / name, what, is_own) for name, is_own in listed), (), reads
-    )
+    own = [OutputFile(place / name, what, could_be_ours) for name in manifest.FILES]
+    described = described_as(manifest.FORMAT)
+    return Writes((*own, OutputFile(place / manifest.MANIFEST, what, described)), (), reads)
 
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
@@ -64,6 +43,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 @takes_data
 @writes(_outputs, "bundle")
 def bundle_command(
+    context: typer.Context,
     bundle: BundleFolder,
     data: DataOptions = EMBEDDED_DATA,
     embeddings: Embeddings = None,
@@ -81,8 +61,9 @@ def bundle_command(
 
     `rqvae-lib append` adds new items to it.
     """
-    from rqvae_lib.checkpoints.bundle import bundle_versions, new_bundle, write_bundle
+    from rqvae_lib.checkpoints.bundle import new_bundle, write_bundle
     from rqvae_lib.checkpoints.cards import check_items
+    from rqvae_lib.checkpoints.manifest import bundle_versions
     from rqvae_lib.checkpoints.models import load_recommender
     from rqvae_lib.cli.catalogue import find_tokenizer, vectors_for
     from rqvae_lib.cli.common import choose, shipped
@@ -121,7 +102,7 @@ def bundle_command(
         encoder=None if vectors.text is None else encoder_of(embeddings, dataset.name),
         articles_last=dataset.articles_last,
     )
-    written = write_bundle(bundle, made)
+    written = write_bundle(bundle, made, overwrite=context.params["force"])
     typer.echo(f"Wrote version {written.version} of {bundle}: {len(made.ids):,} items.")
     if found.content != "text":
         typer.echo(

@@ -6,6 +6,7 @@ Derived in: chapter 05.
 import csv
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,7 +67,6 @@ def compare_tokenizers_command(
     from rqvae_lib.cli import common
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.embeddings.item_vectors import item_vectors
-    from rqvae_lib.io.atomic import write_atomically
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.tokenizer.metrics import tokenizer_metrics
     from rqvae_lib.training.recipes import new_rqvae, train_rqvae
@@ -99,12 +99,20 @@ def compare_tokenizers_command(
             collide, lost = f"{metrics.collision_rate:.2%}", f"{metrics.variance_lost:.1%}"
             _print_row(name, seed, used, perplexity, collide, lost, levels)
             rows.append({"tokenizer": name, "seed": seed} | _columns(metrics))
+        if output:  # after each seed, so that an interruption loses none that is done
+            _write(output, rows)
     if output:
-        with write_atomically(output) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
         typer.echo(f"Wrote {output}.")
+
+
+def _write(output: Path, rows: list[dict[str, object]]) -> None:
+    """Write the rows that are done so far, at least one."""
+    from rqvae_lib.io.atomic import write_atomically
+
+    with write_atomically(output) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _print_row(

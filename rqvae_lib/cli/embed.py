@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
-from rqvae_lib.cli.outputs import OutputFile, Writes, is_embeddings, writes
+from rqvae_lib.cli.outputs import OutputFile, Writes, embeddings_by, writes
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 
 
@@ -18,7 +18,10 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
     from rqvae_lib.embeddings.text import check_embeddings_path
 
     check_embeddings_path(given["output"])
-    return Writes((OutputFile(given["output"], "a file of embeddings", is_embeddings),))
+    output, model = given["output"], given["model"]
+    # Those of another encoder took as long to make, and nobody would miss them before it is late.
+    own = OutputFile(output, f"a file of embeddings by {model}", embeddings_by(model))
+    return Writes((own,))
 
 
 @takes_data

@@ -5,6 +5,8 @@ each of them is checked:
 
 - It must be possible to write it.
 - It must not be a file that the command reads, also through a link.
+- It must not be named as a table of a dataset's folder that the command reads, since it would be
+  read as one the next time.
 - If it is there already, it must be such a file as the command writes. Anything else is only
   replaced with --force.
 
@@ -38,9 +40,11 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Replace also a file of another kind, and an unfinished training. " + RULE,
+        help="Replace also a file of another kind, an unfinished training, and a trained model, "
+        "which is kept as …-old-N otherwise. " + RULE,
     ),
 ]
+TABLES = ("interactions", "items")  # the names of one's own tables in a folder
 CHECKPOINT = "rqvae-lib"  # under which a checkpoint's header describes it
 
 
@@ -177,8 +181,7 @@ def _check_not_read(output: OutputFile, inputs: list[Path]) -> None:
             continue
         for read in inputs:
             if read.is_dir():
-                within = any(_same(parent, read) for parent in written.resolve().parents)
-                is_input = within and written == path and not output.is_own(path)
+                is_input = written == path and _is_read_in(read, output)
             else:
                 is_input = _same(written, read)
             if is_input:
@@ -186,6 +189,40 @@ def _check_not_read(output: OutputFile, inputs: list[Path]) -> None:
                     f"{written} would be written, but the command reads it ({read}): name another "
                     "output"
                 )
+    for read in inputs:
+        if _same(path.parent, read) and _would_be_a_table(path):
+            raise ValueError(
+                f"{path} would be read as a table of {read}, the dataset that the command reads: "
+                "name another output"
+            )
+
+
+def _is_read_in(folder: Path, output: OutputFile) -> bool:
+    """Tell whether an output that exists is a file of somebody else's in a folder that is read.
+
+    One's own is none, so that a command can be run again, unless it is named as a table is.
+    """
+    path = output.path
+    is_own = path.is_file() and output.is_own(path)  # to open a pipe would wait for its writer
+    if not is_own and any(_same(parent, folder) for parent in path.resolve().parents):
+        return True
+    with suppress(OSError):  # a file there may be a link to the output
+        return any(
+            _same(one, path) and (not is_own or _would_be_a_table(one)) for one in folder.iterdir()
+        )
+    return False
+
+
+def _would_be_a_table(path: Path) -> bool:
+    """Tell whether a file of this name, in its folder, is one of a user's own two tables."""
+    interactions, _ = TABLES
+    name, _, ending = path.name.partition(".")
+    if name not in TABLES:
+        return False
+    from rqvae_lib.data.table_files import ENDINGS
+
+    is_table = f".{ending}" in ENDINGS
+    return is_table and (name == interactions or any(path.parent.glob(f"{interactions}.*")))
 
 
 def _check_apart(folder: Path, inputs: list[Path]) -> None:
@@ -217,10 +254,15 @@ def checkpoint_of(*kinds: str) -> Callable[[Path], bool]:
     return lambda path: kind_of(path, CHECKPOINT) in kinds
 
 
-def is_embeddings(path: Path) -> bool:
-    """Tell whether a file looks as if `embed` had written it."""
-    header = read_header(path)
-    return header is not None and "texts_sha256" in header.metadata
+def embeddings_by(model: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a file looks as if `embed --model` had written it."""
+
+    def is_by(path: Path) -> bool:
+        header = read_header(path)
+        said = {} if header is None else header.metadata
+        return "texts_sha256" in said and said.get("model") == model
+
+    return is_by
 
 
 def is_id_table(path: Path) -> bool:

@@ -264,7 +264,8 @@ def _of_bundle(
     """Return what a bundle is called, its recommender, and its items with who chose them."""
     import pandas as pd
 
-    from rqvae_lib.checkpoints.bundle import ITEMS, load_bundle, version_folder
+    from rqvae_lib.checkpoints.bundle import load_bundle
+    from rqvae_lib.checkpoints.manifest import ITEMS, version_folder
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.tables import INTERACTION_DTYPES
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.own_tables import read_id_column
 from rqvae_lib.data.table_files import read_table
 from rqvae_lib.data.tables import wrong_row
-from rqvae_lib.generation.everybody import recommend_to_all
+from rqvae_lib.generation.everybody import parts_of, recommend_to_all
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
@@ -31,6 +31,12 @@ def write_all(
 ) -> None:
     """Recommend to all users or to those of a file, write the output, and say what was written."""
     rows = None if users is None else rows_of_users(users, dataset)
+    if resume and not parts_of(output).is_dir():
+        typer.echo(
+            f"There is no {parts_of(output)} with the parts of an interrupted run, so this run "
+            "begins with the first user.",
+            err=True,
+        )
     done = recommend_to_all(output, recommender, dataset, users=rows, resume=resume, **search)
     if done.resumed:
         typer.echo(f"{done.resumed:,} users were done by an earlier run.", err=True)

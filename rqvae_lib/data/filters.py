@@ -17,6 +17,7 @@ from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.k_core import k_core as core_of
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, sentences, without_kept
+from rqvae_lib.ops.arrays import as_row
 
 
 class Step(NamedTuple):
@@ -121,6 +122,7 @@ def _rated(dataset: Dataset, min_rating: float) -> Dataset:
 
 
 def _active(dataset: Dataset, min_interactions: int) -> Dataset:
+    min_interactions = as_row(min_interactions, "min_interactions")
     if min_interactions < 1:
         raise ValueError(
             f"min_interactions is {min_interactions}, expected 1 or more (--min-interactions)"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.ops.arrays import as_row
 
 
 class Core(NamedTuple):
@@ -43,6 +44,7 @@ def k_core(dataset: Dataset, k: int) -> Core:
     Raises:
         ValueError: if k is below 1, or if nothing remains.
     """
+    k = as_row(k, "k")
     if k < 1:
         raise ValueError(
             f"k is {k}, expected 1 or more: it is how many interactions each user and item needs"

@@ -24,7 +24,7 @@ from torch import Tensor
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.repeats import met_before
-from rqvae_lib.ops.arrays import Array, as_row, as_rows
+from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
 from rqvae_lib.ops.torch_settings import own_settings
 
 SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
@@ -35,7 +35,8 @@ class Histories:
     """All users' items in one flat array, and where each user's part begins.
 
     Raises:
-        ValueError: if items or offsets are not vectors of whole numbers.
+        ValueError: if items or offsets are not vectors of whole numbers, or the offsets do not
+            rise from 0.
     """
 
     items: Tensor  # (E,) int64, the items of user 0 in time order, then those of user 1, …
@@ -44,12 +45,17 @@ class Histories:
     def __post_init__(self) -> None:
         for name in ("items", "offsets"):  # arrays of NumPy become tensors
             object.__setattr__(self, name, as_rows(getattr(self, name), name))
+        if not len(self.offsets) or self.offsets[0] != 0 or bool((self.offsets.diff() < 0).any()):
+            raise ValueError(
+                f"offsets are {_beginning(self.offsets)}; expected 0, and then where each user's "
+                "items end, never less than before: add up the lengths of the histories"
+            )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, user: int) -> Tensor:
-        """Return one user's items in time order: (T,) int64."""
+        """Return one user's items in time order: (T,) int64, a copy."""
         user = as_row(user, "user")
         if not -len(self) <= user < len(self):
             raise IndexError(
@@ -57,7 +63,7 @@ class Histories:
                 f"{len(self) - 1}"
             )
         start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
-        return self.items[start:end]
+        return self.items[start:end].clone()  # who masks items in it must not change the data
 
     def check_items(self, num_items: int) -> None:
         """Check the histories against a catalogue.
@@ -110,7 +116,7 @@ class Histories:
         """
         position = as_row(position, "position")
         user = int(self.user_of(torch.tensor(position)))
-        return self.items[self.offsets[user] : position]
+        return self.items[self.offsets[user] : position].clone()
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ class Split:
         starts = self.everything.offsets[self.everything.user_of(positions)]  # (M,)
         items = self.everything.items
         ranges = zip(starts.tolist(), positions.tolist(), strict=True)
-        return [items[start:position] for start, position in ranges], items[positions]
+        return [items[start:position].clone() for start, position in ranges], items[positions]
 
     @own_settings
     def had_before(self, positions: Array) -> Tensor:
@@ -227,8 +233,7 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     Raises:
         ValueError: if `num_targets` is below 1.
     """
-    if num_targets < 1:
-        raise ValueError(f"num_targets is {num_targets}; hold out at least 1 item per user")
+    num_targets = as_count(num_targets, "num_targets")
     everything = _histories(dataset)
     lengths = everything.offsets.diff()  # (U,)
     tested = lengths >= 2 * num_targets + 1  # (U,)
@@ -317,6 +322,12 @@ def global_timestamp(
         num_items=dataset.num_items,
         name=name,
     )
+
+
+def _beginning(numbers: Tensor) -> str:
+    """Return the first numbers of a vector, for a message."""
+    listed = ", ".join(map(str, numbers[:8].tolist()))
+    return f"[{listed}{', …' if len(numbers) > 8 else ''}]"
 
 
 def _histories(dataset: Dataset) -> Histories:

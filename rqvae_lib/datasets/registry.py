@@ -79,11 +79,11 @@ def load_dataset(
     how = {option: value for option, value in how.items() if value is not None}
     if interactions is not None:
         return Dataset.from_tables(interactions, items, repeats=repeats or "keep", **how)
-    name = str(name_or_folder or EMBEDDED[0])
+    name = EMBEDDED[0] if name_or_folder is None else str(name_or_folder)
     if name in NAMES:
         refuse_options(name, how)
         dataset = DOWNLOADED[name]() if name in DOWNLOADED else load_embedded(name)
-    elif Path(name).is_dir():
+    elif name and Path(name).is_dir():
         dataset = read_folder(Path(name), how)
     else:
         raise ValueError(

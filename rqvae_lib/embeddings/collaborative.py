@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
+from rqvae_lib.ops.arrays import as_count, as_row
 from rqvae_lib.ops.torch_settings import own_settings
 
 if TYPE_CHECKING:  # its import takes as long as a recommendation, which does not need it
@@ -52,10 +53,10 @@ def collaborative_vectors(
     Raises:
         ValueError: if dim or window is out of range, or an item is outside the catalogue.
     """
+    num_items, dim = as_row(num_items, "num_items"), as_row(dim, "dim")
     if not 1 <= dim < num_items:
         raise ValueError(f"dim is {dim}; for {num_items} items it must be 1 to {num_items - 1}")
-    if window < 1:
-        raise ValueError(f"window is {window}; it must be at least 1")
+    window = as_count(window, "window")
     histories = as_flat_histories(histories)
     histories.check_items(num_items)
     information = positive_pmi(cooccurrences(histories, num_items, window))

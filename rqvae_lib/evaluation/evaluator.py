@@ -38,7 +38,7 @@ from rqvae_lib.generation.config import NUM_BEAMS
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.models.base import Recommender, ScoresItems
-from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -134,7 +134,7 @@ class Evaluation:
         return mean_popularity(self.lists[:, :k], self.popularity)
 
     def _check(self, k: int) -> None:
-        if not 1 <= k <= self.lists.shape[1]:
+        if not 1 <= as_row(k, "k") <= self.lists.shape[1]:
             raise ValueError(f"k is {k}; it must be 1 to {self.lists.shape[1]}, the lists' length")
 
 
@@ -201,8 +201,7 @@ def evaluate(
             f"exact is False, but a {type(model).__name__} writes no IDs to search for: it scores "
             "every item; leave exact out"
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    batch_size = as_count(batch_size, "batch_size")
     popularity, num_items = split.popularity, split.num_items
     nothing = torch.empty(0, dtype=torch.int64)
     k = max(CUTOFFS)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
-from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
+from rqvae_lib.ops.arrays import Array, as_count, as_rows, as_vectors
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -108,8 +108,7 @@ def top_items(scores: Array, k: int, excluded: HistoryLists) -> Tensor:
     Raises:
         ValueError: as `ranks_in_scores`, or if k is below 1.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}: ask for at least 1 item")
+    k = as_count(k, "k")
     scores, rows, items = _checked(scores, excluded)
     best = None
     if scores.is_floating_point():
@@ -169,7 +168,7 @@ def _sorted_items(scores: Tensor, k: int, rows: Tensor, items: Tensor) -> Tensor
 
 def recall_at(ranks: Tensor, k: int) -> Tensor:
     """Return 1 where the target is among the first k, else 0: shape (M,), float64."""
-    return (ranks <= k).double()
+    return (ranks <= as_count(k, "k")).double()
 
 
 def ndcg_at(ranks: Tensor, k: int) -> Tensor:
@@ -177,13 +176,14 @@ def ndcg_at(ranks: Tensor, k: int) -> Tensor:
 
     With a single target the ideal ranking scores 1, so this is already normalized.
     """
+    k = as_count(k, "k")
     gain = 1 / torch.log2(ranks.clamp(max=k).double() + 1)
     return torch.where(ranks <= k, gain, 0.0)
 
 
 def mrr_at(ranks: Tensor, k: int) -> Tensor:
     """Return 1 / rank where the target is among the first k, else 0: shape (M,), float64."""
-    return torch.where(ranks <= k, 1 / ranks.double(), 0.0)
+    return torch.where(ranks <= as_count(k, "k"), 1 / ranks.double(), 0.0)
 
 
 @own_settings

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE, TEMPERATURES
-from rqvae_lib.models.base import BeamState, Recommender, check_histories
-from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.models.base import BeamState, Recommender, check_histories, check_writes_ids
+from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import Trie
@@ -87,9 +87,9 @@ def recommend(
             history, a list of forbidden items or `allowed` holds something else than item rows, or
             names an item outside the catalogue; or if a score is NaN.
     """
+    check_writes_ids(model)
     check_search(k, beams, temperature, max_per_prefix)
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    batch_size = as_count(batch_size, "batch_size")
     trie = model.trie
     histories = as_histories(histories)
     check_histories(histories, trie.num_items)
@@ -141,6 +141,8 @@ def check_search(k: int, beams: int, temperature: float, max_per_prefix: int | N
     Raises:
         ValueError: if a setting is out of range.
     """
+    for name, count in (("k", k), ("beams", beams)):
+        as_row(count, name)  # a whole number
     if not 1 <= k <= beams:
         raise ValueError(
             f"k is {k} and beams is {beams}: ask for at least 1 item, and for at least k beams, "
@@ -152,7 +154,7 @@ def check_search(k: int, beams: int, temperature: float, max_per_prefix: int | N
             f"{TEMPERATURES[1]:g}: 1 leaves the model as it is, and beyond these the divided "
             "scores may overflow or lose all differences"
         )
-    if max_per_prefix is not None and max_per_prefix < 1:
+    if max_per_prefix is not None and as_row(max_per_prefix, "max_per_prefix") < 1:
         raise ValueError(
             f"max_per_prefix is {max_per_prefix}; expected at least 1, or None for no limit"
         )

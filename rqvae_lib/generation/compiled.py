@@ -28,8 +28,8 @@ from rqvae_lib.generation.beam_search import (
     search,
 )
 from rqvae_lib.generation.config import NUM_BEAMS, NUM_ITEMS, TEMPERATURE
-from rqvae_lib.models.base import Recommender, check_histories
-from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.models.base import Recommender, check_histories, check_writes_ids
+from rqvae_lib.ops.arrays import Array, as_count, as_rows
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -63,9 +63,9 @@ class CompiledSearch:
         allowed: Array | None = None,
         max_forbidden: int = 4096,
     ) -> None:
+        check_writes_ids(model)
         check_search(k, beams, temperature, None)
-        if max_forbidden < 1:
-            raise ValueError(f"max_forbidden is {max_forbidden}; it must be at least 1")
+        max_forbidden = as_count(max_forbidden, "max_forbidden")
         device = model.semantic_ids.device
         if device.type != "cpu":
             raise ValueError(f"the model is on {device}; pass a copy of it on the CPU")

@@ -36,8 +36,8 @@ from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.plain_json import plain_json
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
-from rqvae_lib.models.base import Recommender
-from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.models.base import Recommender, check_writes_ids
+from rqvae_lib.ops.arrays import Array, as_count, as_rows
 from rqvae_lib.ops.torch_settings import own_settings
 
 FORMAT = "rqvae-lib recommendations 1"
@@ -98,9 +98,10 @@ def recommend_to_all(
     """
     path = Path(path)
     check_output(path)
+    check_writes_ids(model)
     check_search(k, beams, temperature, max_per_prefix)
-    if users_per_part < 1:
-        raise ValueError(f"users_per_part is {users_per_part}; it must be at least 1")
+    users_per_part = as_count(users_per_part, "users_per_part")
+    batch_size = as_count(batch_size, "batch_size")
     if len(model.ids) != dataset.num_items:
         raise ValueError(
             f"the model recommends from {len(model.ids):,} items, but {dataset.name} has "

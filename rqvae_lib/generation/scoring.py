@@ -19,8 +19,8 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.beam_search import check_rows, refuse_nan
-from rqvae_lib.models.base import BeamState, Recommender, check_histories
-from rqvae_lib.ops.arrays import Array, as_rows
+from rqvae_lib.models.base import BeamState, Recommender, check_histories, check_writes_ids
+from rqvae_lib.ops.arrays import Array, as_count, as_rows
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.trie import ChildrenInARow
@@ -56,10 +56,9 @@ def score_items(
         ValueError: if `chunk_size` or `batch_size` is below 1, if a history or `items` names an
             item outside the catalogue, or if a score is NaN.
     """
-    if chunk_size < 1 or batch_size < 1:
-        raise ValueError(
-            f"chunk_size is {chunk_size} and batch_size is {batch_size}: each must be at least 1"
-        )
+    check_writes_ids(model)
+    chunk_size = as_count(chunk_size, "chunk_size")
+    batch_size = as_count(batch_size, "batch_size")
     trie = model.trie
     device = trie.items.device
     histories = as_histories(histories)

@@ -198,6 +198,19 @@ class Recommender(nn.Module):
         return pad_histories(histories, self.config.max_items, self.semantic_ids.device)
 
 
+def check_writes_ids(model: object) -> None:
+    """Refuse what writes no IDs, in place of a recommender.
+
+    Raises:
+        ValueError: if it has no trie, such as a SASRec or the name of a file.
+    """
+    if not hasattr(model, "trie"):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected a generative recommender, which "
+            "writes IDs: pass what load_recommender returns, or ask this model for its scores"
+        )
+
+
 def draw_weights(model: nn.Module) -> None:
     """Initialize linear layers and embeddings with small numbers from torch's default generator."""
     for module in model.modules():

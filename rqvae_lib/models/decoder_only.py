@@ -24,6 +24,7 @@ from rqvae_lib.models.base import BeamState, Recommender, draw_weights
 from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.ops.cross_entropy import BLOCK, grouped_cross_entropy, linear_cross_entropy
+from rqvae_lib.ops.once import refuses_transforms
 from rqvae_lib.ops.rows import take_rows, true_rows
 from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
@@ -248,6 +249,7 @@ class DecoderOnly(CodeSequenceRecommender):
         self.transformer = Transformer(config.transformer)
         draw_weights(self)
 
+    @refuses_transforms
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
 

@@ -18,6 +18,7 @@ from rqvae_lib.models.configs import EncoderDecoderConfig
 from rqvae_lib.models.cross_attention import CrossTransformer
 from rqvae_lib.models.decoder_only import CodeSequenceRecommender
 from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.ops.once import refuses_transforms
 from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
@@ -39,6 +40,7 @@ class EncoderDecoder(CodeSequenceRecommender):
         self.decoder = CrossTransformer(config.transformer)
         draw_weights(self)
 
+    @refuses_transforms
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
 

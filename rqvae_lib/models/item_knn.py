@@ -15,6 +15,7 @@ Derived in: chapter 11.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import index
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
+from rqvae_lib.ops.arrays import as_row
 from rqvae_lib.ops.torch_settings import own_settings
 
 PAIRS_AT_A_TIME = 2**22  # pairs of items that are counted at a time: about 200 MB
@@ -66,7 +68,7 @@ class ItemKNN:
     ) -> None:
         train = as_flat_histories(train, "train")
         _check(train, num_items, num_neighbors, (shrinkage,), last)
-        (similarity,) = _similarities(train, num_items, num_neighbors, (shrinkage,))
+        (similarity,) = _similarities(train, num_items, index(num_neighbors), (shrinkage,))
         self._set(similarity, shrinkage, last)
 
     @classmethod
@@ -91,7 +93,7 @@ class ItemKNN:
         train = as_flat_histories(train, "train")
         _check(train, num_items, num_neighbors, shrinkages, last)
         models = []
-        tables = _similarities(train, num_items, num_neighbors, shrinkages)
+        tables = _similarities(train, num_items, index(num_neighbors), shrinkages)
         for shrinkage, similarity in zip(shrinkages, tables, strict=True):
             model = cls.__new__(cls)
             model._set(similarity, shrinkage, last)
@@ -100,7 +102,7 @@ class ItemKNN:
 
     def _set(self, similarity: sparse.csr_array, shrinkage: float, last: int | None) -> None:
         self.num_items = similarity.shape[0]
-        self.last = last
+        self.last = None if last is None else index(last)  # of NumPy, −uint8(3) would be 253
         self.shrinkage = shrinkage
         self.similarity = similarity
 
@@ -140,11 +142,14 @@ def _check(
     last: int | None,
 ) -> None:
     """Check what a model is made of, before anything is counted."""
+    as_row(num_items, "num_items")
     for name, value, least in (
         ("num_neighbors", num_neighbors, 1),
         *(("shrinkage", shrinkage, 0) for shrinkage in shrinkages),
         ("last", 1 if last is None else last, 1),
     ):
+        if name != "shrinkage":
+            as_row(value, name)  # a whole number
         if not value >= least:
             raise ValueError(f"{name} is {value}; expected at least {least}")
     train.check_items(num_items)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.ops.arrays import Array
+from rqvae_lib.ops.torch_settings import own_settings
 
 
 class Popularity:
@@ -25,6 +26,7 @@ class Popularity:
         ValueError: if there is not one number per item.
     """
 
+    @own_settings
     def __init__(self, counts: Array) -> None:
         if not isinstance(counts, Tensor):
             counts = torch.from_numpy(np.array(counts, dtype=np.float32))
@@ -33,8 +35,9 @@ class Popularity:
                 f"counts have shape {tuple(counts.shape)}; expected one number per item, such as "
                 "split.popularity"
             )
-        self.counts = counts
+        self.counts = counts.detach().clone()  # the caller may go on counting in theirs
 
+    @own_settings
     def scores(self, histories: HistoryLists) -> Tensor:
         """Return the same scores for each of B users: (B, N), of the type of the counts.
 
@@ -44,4 +47,5 @@ class Popularity:
         Raises:
             ValueError: if it is one history instead of a list of them.
         """
-        return self.counts.expand(len(as_histories(histories)), -1)
+        # A table of its own: written into a view, one user's −∞ would be that of all, for good.
+        return self.counts.repeat(len(as_histories(histories)), 1)

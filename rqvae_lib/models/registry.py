@@ -41,6 +41,11 @@ def new_recommender(config: HistoryModelConfig, ids: SemanticIDs) -> Recommender
         ids: the catalogue whose IDs the model will generate.
 
     Raises:
-        ValueError: as `name_of`.
+        ValueError: as `name_of`, or if `ids` is no catalogue.
     """
+    if not isinstance(ids, SemanticIDs):
+        raise ValueError(
+            f"ids is a {type(ids).__name__}; expected SemanticIDs: pass the result of tokenize, or "
+            "SemanticIDs(codes, codebook_sizes)"
+        )
     return MODELS[name_of(config)](config, ids)

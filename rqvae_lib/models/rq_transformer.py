@@ -37,6 +37,7 @@ from rqvae_lib.models.configs import RQTransformerConfig
 from rqvae_lib.models.derived import Derived
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import grouped_cross_entropy
+from rqvae_lib.ops.once import refuses_transforms
 from rqvae_lib.ops.ranges import segment_logsumexp
 from rqvae_lib.ops.rows import row_blocks, row_sums, take_rows, true_rows
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
@@ -113,6 +114,7 @@ class RQTransformer(Recommender):
             for level in range(len(self.sizes))
         ]
 
+    @refuses_transforms
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats: the sum over its codes.
 

@@ -23,6 +23,7 @@ from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import linear_cross_entropy
+from rqvae_lib.ops.once import refuses_transforms
 from rqvae_lib.ops.rows import take_rows, true_rows
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 
@@ -47,6 +48,7 @@ class SASRec(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.num_items))
         draw_weights(self)
 
+    @refuses_transforms
     def loss(self, items: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of an item, in nats.
 

@@ -124,6 +124,18 @@ def as_row(x: Any, name: str) -> int:
     raise ValueError(f"{name} is {_shown(x)}; expected one whole number, such as 3")
 
 
+def as_count(x: Any, name: str, *, least: int = 1) -> int:
+    """Return a count, such as how many neighbors or rows at a time, as an int.
+
+    Raises:
+        ValueError: if it is a boolean, has a fraction, is no number, or is below `least`.
+    """
+    count = as_row(x, name)
+    if count < least:
+        raise ValueError(f"{name} is {count}; it must be at least {least}")
+    return count
+
+
 _FLOATS = (torch.float16, torch.float32, torch.float64)  # that NumPy has, too
 _SHAPES = {1: "a list of row numbers, such as [3, 5]", 2: "a matrix of whole numbers"}
 

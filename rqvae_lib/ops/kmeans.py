@@ -21,7 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.arrays import Array, as_count, as_row, as_vectors
+from rqvae_lib.ops.once import is_transformed
 from rqvae_lib.ops.rows import check_finite, row_blocks
 from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.ops.torch_settings import own_settings
@@ -51,11 +52,13 @@ def nearest(x: Array, centroids: Array) -> Tensor:
     """
     x = as_vectors(x, "x")
     centroids = as_vectors(centroids, "centroids", dtype=x.dtype)
-    # All scores are divided by the square of the centroids' scale, which no argmin notices.
+    # All scores are divided by the scale of the centroids and by the larger one of both scales,
+    # which no argmin notices. Then neither a square nor a product leaves the range of floats.
     scale = scale_of(centroids)
+    larger = torch.maximum(scale, scale_of(x))
     centroids = centroids / scale
-    half_norms = centroids.square().sum(1) / 2  # (K,)
-    centroids = centroids / scale
+    half_norms = centroids.square().sum(1) * (scale / larger / 2)  # (K,)
+    centroids = centroids / larger
     if is_recorded():  # a loop over blocks and NumPy's result would be recorded for this x alone
         return torch.addmm(half_norms, x, centroids.T, alpha=-1).argmin(1)
     codes = x.new_empty(len(x), dtype=torch.int64)
@@ -66,9 +69,12 @@ def nearest(x: Array, centroids: Array) -> Tensor:
 
 
 def is_recorded() -> bool:
-    """Return whether `torch.export`, `torch.compile` or `torch.jit.trace` records what is done."""
+    """Return whether something of torch records what is done, or runs it for many rows at once.
+
+    That is `torch.export`, `torch.compile`, `torch.jit.trace` or a transform of `torch.func`.
+    """
     tracing: bool = torch._C._get_tracing_state() is not None
-    return tracing or torch.compiler.is_compiling()
+    return tracing or torch.compiler.is_compiling() or is_transformed()
 
 
 def _argmin(scores: Tensor) -> Tensor:
@@ -113,9 +119,8 @@ def kmeans(
             initial centroids; or if the initial centroids have another shape or are not finite.
     """
     x = as_vectors(x, "x")
-    _check(x, num_clusters)
-    if num_iterations < 0:
-        raise ValueError(f"num_iterations is {num_iterations}; it must be at least 0")
+    num_clusters = _checked_clusters(num_clusters, x)
+    num_iterations = as_count(num_iterations, "num_iterations", least=0)
     start = None
     if initial_centroids is not None:
         start = as_vectors(initial_centroids, "initial_centroids", dtype=x.dtype).to(x.device)
@@ -185,9 +190,8 @@ def kmeans_plus_plus(
             N, or if num_candidates is below 1.
     """
     x = as_vectors(x, "x")
-    _check(x, num_clusters)
-    if num_candidates < 1:
-        raise ValueError(f"num_candidates is {num_candidates}; it must be at least 1")
+    num_clusters = _checked_clusters(num_clusters, x)
+    num_candidates = as_count(num_candidates, "num_candidates")
     # Draw by inverting the cumulative sum, because `multinomial` refuses more than 2²⁴ rows.
     shape = (num_clusters, num_candidates)
     draws = torch.rand(shape, generator=generator, device=x.device, dtype=torch.float64)
@@ -229,13 +233,16 @@ def _squared_distances_to(x: Tensor, row_norms: Tensor, rows: Tensor) -> Tensor:
     return distances
 
 
-def _check(x: Tensor, num_clusters: int) -> None:
+def _checked_clusters(num_clusters: int, x: Tensor) -> int:
+    """Return the number of clusters, or raise ValueError if x has no such clusters."""
+    num_clusters = as_row(num_clusters, "num_clusters")
     if not 1 <= num_clusters <= len(x):
         raise ValueError(
             f"num_clusters is {num_clusters}, but x has {len(x)} rows; expected at least 1 cluster "
             "and at most one per row: use a smaller codebook, or more rows"
         )
     check_finite(x, "x")
+    return num_clusters
 
 
 def _check_start(centroids: Tensor, x: Tensor, num_clusters: int) -> None:

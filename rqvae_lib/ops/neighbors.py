@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.arrays import Array, as_row, as_vectors
 from rqvae_lib.ops.rows import check_finite, row_blocks
 from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.ops.torch_settings import own_settings
@@ -47,7 +47,7 @@ def nearest_neighbors(x: Array, k: int) -> Neighbors:
         ValueError: if x is not a finite matrix, or k does not fit its rows.
     """
     x = as_vectors(x, "x")
-    _check(x, "x", k)
+    k = _checked_count(k, x)
     indices = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     distances = x.new_empty(len(x), k)
     centered, lengths, scale = _centered(x)
@@ -86,7 +86,7 @@ def trustworthiness(x: Array, points: Array, k: int = 15) -> float:
         raise ValueError(
             f"x has {len(x)} rows and points has {len(points)}: pass one point per vector"
         )
-    _check(x, "x", k)
+    k = _checked_count(k, x)
     if 2 * k >= len(x):
         raise ValueError(
             f"k is {k}, but it must be below half of the {len(x)} rows: use a smaller k"
@@ -135,10 +135,13 @@ def _distances(x: Tensor, lengths: Tensor, rows: slice) -> Tensor:
     return squared
 
 
-def _check(x: Tensor, name: str, k: int) -> None:
+def _checked_count(k: int, x: Tensor) -> int:
+    """Return the number of neighbors, or raise ValueError if rows of x have not so many."""
+    k = as_row(k, "k")
     if not 1 <= k < len(x):
         raise ValueError(
             f"k is {k}, but each of the {len(x)} rows has {max(len(x) - 1, 0)} neighbors: choose k "
             "from 1 to that number"
         )
-    check_finite(x, name)
+    check_finite(x, "x")
+    return k

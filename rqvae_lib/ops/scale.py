@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 _LIMIT = 2.0**100  # a scale, its inverse and its square stay far from the ends of float32
+_LIMIT_OF_HALF = 2.0**14  # float16 ends at 2^16
 
 
 def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
@@ -21,7 +22,7 @@ def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
     be exported.
 
     Args:
-        x: of any shape, float32 or float64.
+        x: of any shape, floating point.
         dim: the dimension to reduce, which stays with size 1; by default all of them.
 
     Returns:
@@ -32,4 +33,5 @@ def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
         return x.new_ones(())
     peak = x.abs().amax() if dim is None else x.abs().amax(dim, keepdim=True)
     scale = peak / torch.frexp(peak).mantissa  # exact: the peak is mantissa · 2^exponent
-    return torch.where(scale.isfinite(), scale, 1.0).clamp(1 / _LIMIT, _LIMIT)
+    limit = _LIMIT if x.dtype != torch.float16 else _LIMIT_OF_HALF
+    return torch.where(scale.isfinite(), scale, 1.0).clamp(1 / limit, limit)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import torch
 
+from rqvae_lib.ops.arrays import as_row
+
 _one_thread = threading.RLock()  # a block may be inside of another one
 
 
@@ -24,7 +26,7 @@ def seeded(seed: int) -> Iterator[None]:
         seed: the seed of everything that the block draws on the CPU.
     """
     with _one_thread, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(as_row(seed, "seed"))
         yield
 
 

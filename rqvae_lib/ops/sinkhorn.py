@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.arrays import Array, as_count, as_vectors
 from rqvae_lib.ops.torch_settings import own_settings
 
 
@@ -52,8 +52,7 @@ def transport_plan(
         )
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon is {epsilon}; it must be finite and above 0, such as 0.01")
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations is {num_iterations}; it must be at least 1")
+    num_iterations = as_count(num_iterations, "num_iterations")
     num_rows, num_columns = costs.shape
     spread = (costs.max() - costs.min()).clamp(min=torch.finfo(costs.dtype).tiny)
     scores = (costs.min() - costs) / spread / epsilon  # (N, K), −C/ε

@@ -16,7 +16,7 @@ Derived in: chapter 06; seen at work in chapter 00.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -53,8 +53,9 @@ class SemanticIDs:
     def __init__(self, codes: Array, codebook_sizes: int | Sequence[int]) -> None:
         # A catalogue is searched, hashed and written on the CPU.
         codes = as_rows(codes, "codes", ndim=None).cpu()
-        if isinstance(codebook_sizes, int | np.integer):
-            codebook_sizes = [int(codebook_sizes)] * (codes.shape[1] if codes.ndim == 2 else 1)
+        if not isinstance(codebook_sizes, Iterable) or not getattr(codebook_sizes, "ndim", 1):
+            one = as_row(codebook_sizes, "a codebook size")
+            codebook_sizes = [one] * (codes.shape[1] if codes.ndim == 2 else 1)
         # Plain ints, because the sha256 depends on how the sizes are printed.
         sizes = tuple(as_row(size, "a codebook size") for size in codebook_sizes)
         if codes.ndim != 2 or not codes.shape[1] == len(sizes) > 0:
@@ -113,7 +114,7 @@ class SemanticIDs:
         shared = sizes > 1
         groups = zip(first[shared].tolist(), sizes[shared].tolist(), strict=True)
         by_size = sorted(groups, key=lambda group: -group[1])
-        return [self.order[start : start + size] for start, size in by_size]
+        return [self.order[start : start + size].clone() for start, size in by_size]
 
     @cached_property
     def _sorted_columns(self) -> np.ndarray:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
+from rqvae_lib.ops.arrays import Array, as_count, as_rows, as_vectors
 from rqvae_lib.ops.rows import check_finite
 from rqvae_lib.ops.scale import scale_of
 from rqvae_lib.ops.sinkhorn import transport_plan
@@ -169,8 +169,7 @@ def take_nearest_free(
     Raises:
         ValueError: if beams is below 1.
     """
-    if beams < 1:
-        raise ValueError(f"beams is {beams}; it must be at least 1")
+    beams = as_count(beams, "beams")
     codes = codes.clone()
     taken: set[tuple[int, ...]] = set()
     for item, own in enumerate(map(tuple, codes.tolist())):

@@ -105,12 +105,13 @@ class RQVAE(nn.Module):
 
         Raises:
             ValueError: as `standardize`.
-            RuntimeError: if it is exported or traced in training mode, which changes the codebooks.
+            RuntimeError: if it is exported, traced or transformed by torch.func in training mode,
+                which changes the codebooks.
         """
         if self.training and is_recorded() and not torch.compiler.is_dynamo_compiling():
             raise RuntimeError(
-                "an RQ-VAE in training mode moves its codewords at each call, which an export or a "
-                "trace cannot record: call .eval() first"
+                "an RQ-VAE in training mode moves its codewords at each call, which an export, a "
+                "trace or torch.func cannot record: call .eval() first"
             )
         x = self.standardize(embeddings)
         latents = self.encoder(x).float()  # (B, D); under autocast, only the MLPs run in bf16

@@ -94,6 +94,8 @@ class TrainingConfig:
                 f"at a share of the learning rate: leave it out, or choose "
                 f"{' or '.join(ENDING_AT_A_SHARE)}"
             )
+        # Their order changes nothing, and must not make it another training to resume.
+        object.__setattr__(self, "snapshot_steps", tuple(sorted(set(self.snapshot_steps))))
         if any(step < 1 for step in self.snapshot_steps):
             raise ValueError(f"snapshot_steps is {self.snapshot_steps}; each must be at least 1")
         for name, choices in (("schedule", Schedule), ("precision", Precision)):

@@ -248,14 +248,22 @@ def _check_finite(model: nn.Module, lengths: Tensor, done: int, config: Training
         loss, length = lengths[bad[0]].tolist()
         found = f"gradient has length {length}" if math.isfinite(loss) else f"loss is {loss}"
         raise FloatingPointError(
-            f"the {found} at step {done - len(lengths) + int(bad[0]) + 1}: lower the learning "
-            f"rate ({config.learning_rate}) or look for extreme values in the data"
+            f"the {found} at step {done - len(lengths) + int(bad[0]) + 1}: {_slower(config)} or "
+            "look for extreme values in the data"
         )
     if not all(bool(p.isfinite().all()) for p in model.parameters()):
-        raise FloatingPointError(
-            f"a weight is not finite after step {done}: lower the learning rate "
-            f"({config.learning_rate})"
+        raise FloatingPointError(f"a weight is not finite after step {done}: {_slower(config)}")
+
+
+def _slower(config: TrainingConfig) -> str:
+    """Return what to lower when numbers grow without end."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if rate * decay > 1:  # a step multiplies weights by 1 - rate * decay
+        return (
+            f"lower the weight decay ({decay}) or the learning rate ({rate}), whose product must "
+            "be below 1,"
         )
+    return f"lower the learning rate ({rate})"
 
 
 def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:

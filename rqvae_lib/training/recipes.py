@@ -24,7 +24,7 @@ from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, HistoryModelConfig, SASRecConfig
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
-from rqvae_lib.ops.arrays import Array, as_vectors
+from rqvae_lib.ops.arrays import Array, as_count, as_row, as_vectors
 from rqvae_lib.ops.seeding import seeded
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
@@ -50,6 +50,7 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     Raises:
         ValueError: as `RQVAE.fit_to_data`.
     """
+    seed = as_row(seed, "seed")
     with seeded(seed):
         model = RQVAE(config)
     model.fit_to_data(embeddings, generator=torch.Generator().manual_seed(seed))
@@ -103,6 +104,7 @@ def train_rqvae(
     if not isinstance(embeddings, ItemVectors):
         embeddings = ItemVectors(as_vectors(embeddings, "embeddings", dtype=torch.float32))
     vectors, embeddings = embeddings, embeddings.tensor
+    autoencoder_steps = as_count(autoencoder_steps, "autoencoder_steps", least=0)
     model = _rqvae_to_train(embeddings, config, training.seed, start_from).to(device)
     starting = not start_from and not resume
     on_device = embeddings.to(device)
@@ -165,6 +167,11 @@ def _rqvae_to_train(
 ) -> RQVAE:
     """Return the model to train: a copy of a trained one, or a new one before k-means."""
     if start_from is not None:
+        if not isinstance(start_from, RQVAE):
+            raise ValueError(
+                f"start_from is a {type(start_from).__name__}; expected an RQVAE: pass the model "
+                "that load_rqvae returns"
+            )
         if config is not None and config != start_from.config:
             raise ValueError(
                 f"the RQ-VAE to start from is {start_from.config}, but {config} was asked for: "
@@ -178,7 +185,8 @@ def _rqvae_to_train(
             "instead"
         )
     if start_from:
-        return copy.deepcopy(start_from)
+        model = copy.deepcopy(start_from)
+        return model if model.mean.dtype == torch.float64 else model.float()
     with seeded(seed):
         model = RQVAE(config)
     model.fit_standardization(embeddings.cpu())
@@ -263,6 +271,8 @@ def train_sasrec(
             ValueError if the histories name an item outside the catalogue.
     """
     histories = as_flat_histories(histories)
+    if not isinstance(config, SASRecConfig):
+        raise ValueError(f"config is {config!r}; expected a SASRecConfig: pass one with num_items")
     histories.check_items(config.num_items)
     with seeded(training.seed):
         model = SASRec(config)

@@ -164,6 +164,30 @@ def test_a_version_that_was_not_finished_is_none(
     )
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_no_killed_process_left_is_not_replaced(tmp_path: Path, name: str) -> None:
+    """A folder `v0001` without a manifest may be somebody else's."""
+    mine = tmp_path / "v0001" / name
+    mine.parent.mkdir()
+    frame = pd.DataFrame({"a": [1, 2]})
+    frame.to_parquet(mine) if name.endswith("parquet") else mine.write_bytes(b"mine")
+    before = mine.read_bytes()
+    with pytest.raises(ValueError, match=rf"{name} exists and is not a file of an unfinished"):
+        write_bundle(tmp_path, bundle())
+    assert [path.name for path in mine.parent.iterdir()] == [name]
+    assert mine.read_bytes() == before
+    assert_same(write_bundle(tmp_path, bundle(), overwrite=True), load_bundle(tmp_path))
+
+
+def test_only_the_folder_of_a_version_is_one(tmp_path: Path) -> None:
+    first = write_bundle(tmp_path, bundle())
+    for name in ("v00002", "v000000001", "v2", "v0003x"):
+        shutil.copytree(tmp_path / "v0001", tmp_path / name)
+    assert bundle_versions(tmp_path) == [1]
+    assert_same(load_bundle(tmp_path), first)
+    assert write_bundle(tmp_path, grown(first, 2)).version == 2
+
+
 def test_nobody_passes_over_anothers_version(tmp_path: Path) -> None:
     first = write_bundle(tmp_path, bundle())
     write_bundle(tmp_path, grown(first, 2))

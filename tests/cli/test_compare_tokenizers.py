@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,9 @@ from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
-from rqvae_lib.training.config import RQVAE_TRAINING
+from rqvae_lib.training.config import RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
-from tests.cli.running import succeeds
+from tests.cli.running import run, succeeds
 
 item_vectors = import_module("rqvae_lib.embeddings.item_vectors")
 
@@ -85,3 +86,25 @@ def test_a_comparison_trains_each_seed_on_the_content_asked_for(
     for name in ("RQ-VAE", "R-KMeans"):
         assert len({tuple(row[2:]) for row in rows if row[0] == name}) == 3
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_comparison_keeps_the_seeds_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = import_module("rqvae_lib.training.recipes")
+    vectors = torch.randn(800, 16, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(item_vectors, "item_vectors", lambda *_: ItemVectors(vectors))
+    train = recipes.train_rqvae
+
+    def interrupted(vectors: object, config: object, training: TrainingConfig, **more: Any) -> Any:
+        if training.seed == 2:
+            raise KeyboardInterrupt
+        return train(vectors, config, training, **more)
+
+    monkeypatch.setattr(recipes, "train_rqvae", interrupted)
+    words = ("compare-tokenizers", "--seeds", 4, "--steps", 2, "--codebook-size", 16)
+    assert run(*words, "--output", "table.csv", folder=tmp_path).returncode != 0
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = [(row["tokenizer"], row["seed"]) for row in rows]
+    assert found == [(name, seed) for seed in "01" for name in ("RQ-VAE", "R-KMeans")]

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.core import TyperCommand
 
 from rqvae_lib.cli.outputs import RULE
+from rqvae_lib.embeddings.text import save_embeddings
 from rqvae_lib.io.locks import LOCK_FILE
 from tests.cli.running import fails, run
 from tests.cli.walking import (
@@ -126,6 +128,91 @@ def test_a_file_in_a_folder_that_is_read_is_refused(command: str, folder: Path) 
             assert "the command reads" in said
             assert everything(folder) == before
         output.unlink()
+
+
+TABLES = {
+    "ids.csv": "item_id,title,code_1,disambiguation,semantic_id\n1,A,0,0,0-0\n",
+    "all.csv": '"user_id","rank","item_id","title","semantic_id","probability"\n',
+}
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("options", [[], ["--force"]])
+@pytest.mark.parametrize("name", ["items.csv", "interactions.csv"])
+def test_a_table_of_a_dataset_is_an_input_whoever_wrote_it(
+    folder: Path, name: str, options: list[str]
+) -> None:
+    """Also one that the same command wrote there, and one that is not there yet."""
+    shop = folder / "shop"
+    shop.mkdir()
+    (shop / "interactions.csv").write_text("user_id,item_id\na,1\n")
+    for command, words in (
+        ("ids.csv", ["inference-rqvae", "--dataset", "shop", "--output", f"shop/{name}"]),
+        ("all.csv", ["recommend", "--all", "--dataset", "shop", "--output", f"shop/{name}"]),
+    ):
+        (shop / "items.csv").unlink(missing_ok=True)
+        before = everything(folder)
+        said = fails(*words, *options, folder=folder)
+        there = "would be written, but the command reads it (shop)"
+        missing = "would be read as a table of shop, the dataset that the command reads"
+        assert (missing if name == "items.csv" else there) in said
+        assert everything(folder) == before
+        (shop / name).write_text(TABLES[command])
+        before = everything(folder)
+        assert there in fails(*words, *options, folder=folder)
+        assert everything(folder) == before
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_table_of_a_dataset_is_an_input_through_a_link(folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    (folder / "ids.csv").write_text(TABLES["ids.csv"])
+    (folder / "shop/items.csv").symlink_to("../ids.csv")
+    words = ("inference-rqvae", "--dataset", "shop", "--output", "ids.csv", "--force")
+    assert "ids.csv would be written, but the command reads it" in fails(*words, folder=folder)
+    (folder / "shop/items.csv").rename(folder / "shop/notes.csv")
+    (folder / "ids.csv").write_text(MINE)
+    assert "ids.csv would be written, but the command reads it" in fails(*words, folder=folder)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_pipe_beside_a_dataset_is_refused_and_not_waited_for(folder: Path) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    for output in ("ids.csv", "shop/ids.csv"):
+        os.mkfifo(folder / output)
+        for options in ([], ["--force"]):
+            words = ("inference-rqvae", "--dataset", "shop", "--output", output, *options)
+            assert re.search("is a device, a pipe|command reads it", fails(*words, folder=folder))
+
+
+def test_embeddings_of_another_encoder_are_replaced_with_force_only(
+    folder: Path, worked: list[str]
+) -> None:
+    """They took as long to make, and nothing in a command's words says that they go."""
+    save_embeddings(folder / "v.safetensors", torch.ones(2, 3), ["a", "b"], "my/encoder")
+    before = everything(folder)
+    words = ("embed", "--output", "v.safetensors")
+    said = fails(*words, folder=folder)
+    assert "v.safetensors exists and is not a file of embeddings by all-MiniLM-L6-v2" in said
+    assert not worked
+    for more in (["--force"], ["--model", "my/encoder"]):
+        assert run(*words, *more, folder=folder).returncode == 0
+    assert worked == ["embed", "embed"]
+    assert everything(folder) == before
+
+
+def test_what_no_dataset_is_read_from_is_written_beside_it(folder: Path, worked: list[str]) -> None:
+    (folder / "shop").mkdir()
+    (folder / "shop/interactions.csv").write_text("user_id,item_id\na,1\n")
+    (folder / "shop/ids.csv").write_text(TABLES["ids.csv"])
+    for name in ("ids.csv", "itemsets.csv", "other.csv"):
+        words = ("inference-rqvae", "--dataset", "shop", "--output", f"shop/{name}")
+        assert run(*words, folder=folder).returncode == 0
+    words = ("embed", "--dataset", "shop", "--output", "shop/items.safetensors")
+    assert run(*words, folder=folder).returncode == 0
+    assert len(worked) == 4
 
 
 @pytest.mark.usefixtures("no_work")

@@ -152,7 +152,13 @@ def test_a_killed_command_goes_on(made: Path, tmp_path: Path) -> None:
     done = run(*ALL, *options, "--resume", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "users were done by an earlier run" in done.stderr
+    assert "There is no" not in done.stderr
     resumed = (tmp_path / "all.parquet").read_bytes()
+    again = run(*ALL, *options, "--resume", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "There is no all.parquet.parts with the parts of an interrupted run" in again.stderr
+    assert "users were done by an earlier run" not in again.stderr
+    assert (tmp_path / "all.parquet").read_bytes() == resumed
     succeeds(*ALL, *options, folder=tmp_path)
     assert (tmp_path / "all.parquet").read_bytes() == resumed
 

@@ -101,7 +101,7 @@ def test_leave_last_out_equals_a_loop_by_hand(dataset: Dataset, num_targets: int
 
 
 def test_no_target_a_user_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_targets is 0; hold out at least 1"):
+    with pytest.raises(ValueError, match="num_targets is 0; it must be at least 1"):
         leave_last_out(small_dataset(), 0)
 
 

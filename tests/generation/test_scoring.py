@@ -126,7 +126,7 @@ def test_items_outside_the_catalogue_are_refused(bad: int) -> None:
 @pytest.mark.parametrize(("chunk_size", "batch_size"), [(0, 5), (5, 0)])
 def test_nothing_at_a_time_is_refused(chunk_size: int, batch_size: int) -> None:
     model = random_model(7, 2)
-    with pytest.raises(ValueError, match=f"chunk_size is {chunk_size} and batch_size is"):
+    with pytest.raises(ValueError, match=r"(chunk|batch)_size is 0; it must be at least 1"):
         score_items(model, [NOTHING], chunk_size=chunk_size, batch_size=batch_size)
 
 

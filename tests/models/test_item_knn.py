@@ -157,6 +157,8 @@ def test_nobody_and_nothing() -> None:
     ("settings_", "says"),
     [
         ({"num_neighbors": 0}, "num_neighbors is 0"),
+        ({"num_neighbors": 1.5}, "num_neighbors is 1.5; expected one whole number"),
+        ({"last": 2.0}, "last is 2.0; expected one whole number"),
         ({"shrinkage": -1.0}, "shrinkage is -1"),
         ({"shrinkage": float("nan")}, "shrinkage is nan"),
         ({"last": 0}, "last is 0"),

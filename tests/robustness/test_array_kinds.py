@@ -4,8 +4,10 @@ Each function is called with tensors, as its documentation says, and then with t
 other libraries. The result is the same. What is something else is refused in one sentence.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import astuple, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,18 @@ import torch
 from torch import Tensor, nn
 
 import rqvae_lib
+from rqvae_lib.checkpoints.models import load_rqvae, save_rqvae
+from rqvae_lib.data.filters import filtered
 from rqvae_lib.data.history_lists import as_flat_histories, as_histories
-from rqvae_lib.data.splits import Histories, leave_one_out
+from rqvae_lib.data.splits import Histories, leave_last_out, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.collaborative import collaborative_vectors
 from rqvae_lib.evaluation.evaluator import evaluate
+from rqvae_lib.evaluation.metrics import mrr_at, ndcg_at, recall_at, top_items
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.everybody import recommend_to_all
 from rqvae_lib.generation.scoring import score_items
+from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.models.item_knn import ItemKNN
@@ -407,6 +414,149 @@ def test_nobody() -> None:
     assert as_histories([]) == []
     assert recommend(MODEL, [], k=3).items.shape == (0, 3)
     assert SASREC.scores([]).shape == KNN.scores([]).shape == (0, 90)
+
+
+# Counts
+
+
+EVALUATION = evaluate(KNN, SPLIT, SPLIT.test[:20])
+POINTS = torch.randn(90, 2, generator=torch.Generator().manual_seed(1))
+COUNTS: dict[str, Callable[[Any], Any]] = {
+    "kmeans, num_clusters": lambda n: kmeans(VECTORS, n, generator=seeded()),
+    "kmeans, num_iterations": lambda n: kmeans(VECTORS, 4, generator=seeded(), num_iterations=n),
+    "kmeans, num_candidates": lambda n: kmeans(VECTORS, 4, generator=seeded(), num_candidates=n),
+    "kmeans_plus_plus": lambda n: kmeans_plus_plus(VECTORS, n, generator=seeded()),
+    "nearest_neighbors": lambda n: nearest_neighbors(VECTORS, n),
+    "trustworthiness": lambda n: trustworthiness(VECTORS, POINTS, n),
+    "transport_plan": lambda n: transport_plan(VECTORS, num_iterations=n),
+    "collaborative_vectors, N": lambda n: collaborative_vectors([[0, 1, 2, 0, 2]], n, dim=2),
+    "collaborative_vectors, dim": lambda n: collaborative_vectors(SPLIT.train, 90, dim=n),
+    "collaborative_vectors, window": lambda n: collaborative_vectors(
+        SPLIT.train, 90, dim=4, window=n
+    ),
+    "recommend, k": lambda n: recommend(MODEL, HISTORIES, k=n),
+    "recommend, beams": lambda n: recommend(MODEL, HISTORIES, k=2, beams=n),
+    "recommend, max_per_prefix": lambda n: recommend(MODEL, HISTORIES, k=4, max_per_prefix=n),
+    "recommend, batch_size": lambda n: recommend(MODEL, HISTORIES, k=2, batch_size=n),
+    "score_items, chunk_size": lambda n: score_items(MODEL, HISTORIES, chunk_size=n),
+    "score_items, batch_size": lambda n: score_items(MODEL, HISTORIES, batch_size=n),
+    "evaluate, batch_size": lambda n: evaluate(KNN, SPLIT, SPLIT.test[:20], batch_size=n).lists,
+    "Evaluation.mean": lambda n: EVALUATION.mean("NDCG", n),
+    "Evaluation.coverage": EVALUATION.coverage,
+    "top_items": lambda n: top_items(POINTS.T, n, [[], []]),
+    "recall_at": lambda n: recall_at(EVALUATION.ranks, n),
+    "ndcg_at": lambda n: ndcg_at(EVALUATION.ranks, n),
+    "mrr_at": lambda n: mrr_at(EVALUATION.ranks, n),
+    "leave_last_out": lambda n: leave_last_out(DATASET, n).test,
+    "filtered, k_core": lambda n: filtered(DATASET, k_core=n).dataset.name,
+    "filtered, min_interactions": lambda n: filtered(DATASET, min_interactions=n).steps,
+    "SemanticIDs, one size": lambda n: SemanticIDs([[0, 1], [2, 1]], n),
+    "SemanticIDs, sizes": lambda n: SemanticIDs([[0, 1], [2, 1]], [n, n]),
+    "ItemKNN, N": lambda n: ItemKNN([[0, 1, 2], [0, 2]], n).similarity.toarray().tolist(),
+    "ItemKNN, num_neighbors": lambda n: ItemKNN(SPLIT.train, 90, num_neighbors=n).scores([[3]]),
+    "ItemKNN, last": lambda n: ItemKNN(SPLIT.train, 90, last=n).scores([[3, 4, 5, 6]]),
+    "new_rqvae, seed": lambda n: new_rqvae(VECTORS, CONFIG, seed=n),
+    "train_rqvae, autoencoder_steps": lambda n: train_rqvae(
+        VECTORS, CONFIG, ONE_STEP, autoencoder_steps=n, progress=False
+    )[0],
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_is_a_whole_number_of_any_type_and_nothing_else(name: str) -> None:
+    function = COUNTS[name]
+    expected = numbers_of(function(3))
+    for same in (np.int64(3), np.uint8(3), torch.tensor(3)):
+        assert numbers_of(function(same)) == expected
+    for wrong in (2.5, 3.0, np.float64(3), torch.tensor(3.0), float("nan"), True, "3", -1):
+        if wrong == -1 and name == "new_rqvae, seed":
+            continue  # torch knows such seeds
+        with pytest.raises(ValueError, match=r"(is|has|and) (\S+|code \d)") as refused:
+            function(wrong)
+        assert "\n" not in str(refused.value)
+        assert "rqvae_lib" in refused.traceback[-1].path.as_posix()  # not from torch or NumPy
+
+
+def test_all_the_same_items_do_not_belong_to_all_users() -> None:
+    """Offsets that do not say whose the items are."""
+    for offsets in ([], [5], [3, 5], [-1, 5], [0, 4, 2, 5]):
+        with pytest.raises(ValueError, match=r"offsets are .* add up the lengths"):
+            Histories([0, 1, 2, 3, 4], offsets)  # type: ignore[arg-type]
+    assert [list(one) for one in as_histories(Histories([7, 8], [0, 0, 2, 2]))] == [[], [7, 8], []]  # type: ignore[arg-type]
+
+
+def test_another_object_in_a_models_place_is_told_what_is_expected(tmp_path: Any) -> None:
+    of_ids: list[Callable[[Any], Any]] = [
+        lambda model: recommend(model, HISTORIES),
+        lambda model: score_items(model, HISTORIES),
+        lambda model: recommend_to_all(tmp_path / "a.csv", model, DATASET, progress=False),
+    ]
+    for function in of_ids:
+        for wrong in (SASREC, KNN, TOKENIZER, "movielens-small-2016", None):
+            with pytest.raises(ValueError, match="expected a generative recommender"):
+                function(wrong)
+    one: dict[str, Any] = {"training": ONE_STEP, "progress": False}
+    with pytest.raises(ValueError, match="start_from is a str; expected an RQVAE"):
+        train_rqvae(VECTORS, start_from="movielens-small-2016", **one)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="ids is a Tensor; expected SemanticIDs"):
+        train_recommender(CODES, SPLIT.train, **one)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="config is None; expected a SASRecConfig"):
+        train_sasrec(SPLIT.train, None, **one)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is no dataset named ''"):
+        load_dataset("")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_tokenizer_of_16_bits_is_measured_and_trained_further(kind: torch.dtype) -> None:
+    rounded = copy.deepcopy(TOKENIZER).to(kind)
+    metrics = tokenizer_metrics(rounded, VECTORS)
+    widened = copy.deepcopy(rounded).float()
+    assert metrics.collision_rate == pytest.approx(
+        tokenizer_metrics(widened, VECTORS).collision_rate, abs=0.05
+    )
+    found, _ = train_rqvae(VECTORS, None, ONE_STEP, start_from=rounded, progress=False)
+    expected, _ = train_rqvae(VECTORS, None, ONE_STEP, start_from=widened, progress=False)
+    assert numbers_of(found) == numbers_of(expected)
+    assert rounded.mean.dtype == kind  # the caller's model stays as it is
+
+
+# What a function returns is the caller's, and what it was given stays the caller's
+
+
+def test_writing_into_a_result_changes_no_data_and_no_model() -> None:
+    """As who masks items of a history does, or sets the scores of what a user had to −∞."""
+    data, order = SPLIT.everything.items.clone(), IDS.order.clone()
+    histories, targets = SPLIT.histories_and_targets(SPLIT.test[:4])
+    results = [*histories, targets, SPLIT.train[5], SPLIT.everything.before(int(SPLIT.test[3]))]
+    results += [*IDS.collision_groups(), IDS.with_prefix(IDS.ids[0, :1])]
+    assert len(IDS.collision_groups()) > 1
+    for result in results:
+        result.fill_(0)
+    DATASET.user_history(DATASET.user_ids[5])[:] = 0
+    assert torch.equal(SPLIT.everything.items, data)
+    assert torch.equal(leave_one_out(DATASET).everything.items, data)
+    assert torch.equal(IDS.order, order)
+    counts = torch.arange(90.0)
+    for model in (Popularity(counts), KNN, SASREC):
+        before = model.scores([[3], [5]]).clone()
+        found = model.scores([[3], [5]])
+        found[0, 3] = -torch.inf
+        assert float(found[1, 3]) == float(before[1, 3])
+        counts.fill_(7)
+        assert torch.equal(model.scores([[3], [5]]), before)
+
+
+def test_a_tokenizer_of_ones_own_array_is_saved_with_it(tmp_path: Path) -> None:
+    """The card is the same whatever held the numbers, so the commands take the file."""
+    cards = []
+    for vectors in (VECTORS, VECTORS.numpy(), VECTORS.double(), VECTORS.tolist()):
+        save_rqvae(tmp_path / "model", TOKENIZER, DATASET, vectors)
+        cards.append(load_rqvae(tmp_path / "model")[1])
+    assert cards[0] == cards[1] == cards[2] == cards[3]
+    assert tensors_sha256(VECTORS) in cards[0].values()
+    with pytest.raises(ValueError, match="vectors is one vector"):
+        save_rqvae(tmp_path / "model", TOKENIZER, DATASET, VECTORS[0])
 
 
 # What one function returns, another takes

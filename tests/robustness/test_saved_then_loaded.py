@@ -216,6 +216,26 @@ def test_a_compiled_model_is_saved_as_what_it_was_compiled_of(tmp_path: Path) ->
         )
 
 
+@pytest.mark.parametrize("change", ["another activation", "one more", "one less"])
+def test_a_layer_without_weights_that_no_file_would_tell_of(tmp_path: Path, change: str) -> None:
+    """Loaded again, it would be another model, which gives other codes without a word."""
+    vectors = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    model = new_rqvae(vectors, RQVAEConfig(6, (8,), 4, num_levels=2, codebook_size=8), seed=0)
+    save_rqvae(tmp_path / "model", model)
+    before, codes = (tmp_path / "model").read_bytes(), model.assign(vectors)
+    if change == "one less":
+        model.decoder[1] = torch.nn.Identity()
+    elif change == "one more":
+        model.encoder.append(torch.nn.ReLU())
+    else:
+        model.encoder[1] = torch.nn.Tanh()
+    if change != "one less":  # the decoder has no say in the codes
+        assert not torch.equal(model.assign(vectors), codes)
+    with pytest.raises(ValueError, match=r"its layer '(en|de)coder\.\d' is \w+, and its config"):
+        save_rqvae(tmp_path / "model", model)
+    assert (tmp_path / "model").read_bytes() == before
+
+
 def test_a_model_of_inference_mode_is_saved_too(tmp_path: Path) -> None:
     for name, make in MODELS.items():
         with torch.inference_mode():

@@ -84,6 +84,31 @@ def test_nearest_by_any_number_agrees_with_float64(unit: float) -> None:
     torch.testing.assert_close(chosen / unit, best / unit, rtol=0, atol=1e-5)
 
 
+@settings(max_examples=50, deadline=None)
+@given(EXPONENTS, EXPONENTS)
+def test_nearest_of_two_units_agrees_with_float64(of_x: int, of_centroids: int) -> None:
+    """Vectors far beyond all centroids, or far within them; some are zero."""
+    x, centroids = vectors() * 2.0**of_x, vectors(20, seed=1)[:9] * 2.0**of_centroids
+    x[7] = 0
+    scores = centroids.double().square().sum(1) / 2 - x.double() @ centroids.double().T
+    codes = nearest(x, centroids)
+    found = scores.gather(1, codes[:, None])[:, 0]
+    best, largest = scores.amin(1), scores.abs().amax(1)
+    assert bool((found - best <= 1e-5 * largest).all())
+    if abs(of_x - of_centroids) < 100:
+        assert codes[7] == centroids.double().norm(dim=1).argmin()
+
+
+@pytest.mark.parametrize(("of_x", "of_centroids"), [(1e20, 1e-20), (1e-20, 1e20)])
+def test_nearest_at_both_ends(of_x: float, of_centroids: float) -> None:
+    directions = torch.eye(4)
+    centroids = torch.cat([directions, -directions]) * of_centroids
+    x = torch.tensor([[0.0, 1, 0, 0], [0, 0, 0, -1], [0.1, 0.2, 0.9, 0]]) * of_x
+    # Seen from the origin, all of these centroids are equally far away: a tie, for the lower code.
+    expected = [1, 7, 2] if of_x > of_centroids else [0, 0, 0]
+    assert nearest(x, centroids).tolist() == expected
+
+
 @settings(max_examples=25, deadline=None)
 @given(EXPONENTS)
 def test_neighbors_by_powers_of_two(exponent: int) -> None:

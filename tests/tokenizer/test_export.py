@@ -95,3 +95,23 @@ def test_training_cannot_be_recorded(how: str) -> None:
 def test_a_coder_of_a_model_that_never_saw_a_catalogue_is_refused() -> None:
     with pytest.raises(ValueError, match="has never seen a catalogue"):
         Coder(RQVAE(SMALL))
+
+
+def test_torch_func_sees_what_autograd_sees() -> None:
+    """The gradient by the input, of each row and of all at once, and no gradient in training."""
+    x = load_embeddings()[:7]
+    model = new_rqvae(load_embeddings()[:300], SMALL, seed=0)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        loss: Tensor = model(rows).loss
+        return loss
+
+    known = x.clone().requires_grad_()
+    [expected] = torch.autograd.grad(loss_of(known), known)
+    torch.testing.assert_close(torch.func.grad(loss_of)(x), expected, rtol=1e-4, atol=1e-6)
+    of_rows = torch.vmap(torch.func.grad(lambda row: loss_of(row[None])))(x)
+    torch.testing.assert_close(of_rows / len(x), expected, rtol=1e-4, atol=1e-6)
+    codes = torch.vmap(lambda row: model(row[None]).codes[0])(x)
+    assert torch.equal(codes, model.assign(x))
+    with pytest.raises(RuntimeError, match=r"call \.eval\(\) first"):
+        torch.func.grad(lambda rows: model.train()(rows).loss)(x)

@@ -500,6 +500,21 @@ def test_a_number_that_is_not_measured_is_refused_by_name() -> None:
         stopped_early([1.0], 9, EarlyStop("beauty", 1, higher_is_better=True))
 
 
+def test_the_order_of_snapshots_makes_no_other_training(tmp_path: Path) -> None:
+    state, taken = tmp_path / "state.safetensors", []
+    for steps, resume in (((20, 10), False), ((10, 20, 10), True)):
+        config = config_of(num_steps=20, snapshot_steps=steps)
+        assert config.snapshot_steps == (10, 20)
+        run(
+            (model := Line(), model.distance, RISING),
+            config,
+            snapshot=taken.append,
+            state_path=state,
+            resume=resume,
+        )
+    assert taken == [10, 20]  # by the first; the second found it finished
+
+
 def test_early_stop_without_measurements_is_refused() -> None:
     model = Line()
     config = config_of(measure_every=2, early_stop=EarlyStop("quality", 2, higher_is_better=True))
@@ -554,6 +569,23 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="a weight is not finite after step 1"):
         run((model, model.distance, RISING), config, state_path=tmp_path / "state.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rate", "decay", "advice"),
+    [
+        (1e-2, 1e9, r"lower the weight decay \(1000000000.0\) or the learning rate \(0.01\)"),
+        (1e-2, 1e-2, r"lower the learning rate \(0.01\) or look for extreme values"),
+    ],
+)
+def test_the_advice_names_what_makes_weights_grow(rate: float, decay: float, advice: str) -> None:
+    model = nn.Linear(2, 2)
+    data = Given(lambda step: torch.full((1, 2), math.nan if step == 39 and decay < 1 else 1.0))
+    config = config_of(
+        num_steps=40, learning_rate=rate, weight_decay=decay, warmup_steps=0, log_every=1
+    )
+    with pytest.raises(FloatingPointError, match=advice):
+        run((model, lambda batch: model(batch).square().sum(), data), config)
 
 
 def bad_at_step_2() -> Training:

@@ -159,20 +159,31 @@ class World:
             raise result
         return result  # type: ignore[return-value]
 
-    def first_then_others(self, make: Callable[[], T]) -> T:
-        """Return what `make` returns: the first process calls it, and then each of the others.
+    def in_first(self, make: Callable[[], T]) -> T | None:
+        """Call `make` in the first process: return its result there, and None in the others.
 
-        What the first downloads, or refuses, is there for the others. Each is alone in it.
+        Like `from_first`, but the result, which may be large, stays where it is.
 
         Raises:
             WorldError: if another process has ended.
         """
         made: list[T] = []
         self.from_first(lambda: made.append(make()))
-        if not self.is_first:
-            with alone():
-                made.append(make())
-        return made[0]
+        return made[0] if made else None
+
+    def first_then_others(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns: the first process calls it, and then each of the others.
+
+        What the first refuses, it refuses for all. Each is alone in it.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        made = self.in_first(make)
+        if self.is_first:
+            return made  # type: ignore[return-value]
+        with alone():
+            return make()
 
     def wait(self) -> None:
         """Return when all processes have come here.

@@ -2,12 +2,13 @@
 
     python -m tests.benchmarks.scale_training --rounds 9
 
-An RQ-Transformer learns the embedded data with the default settings, 64 windows a step whatever
-the number of processes, or as many as `--batch-size` says. Two processes of one thread each are started once. In every round the first trains alone while the other
-sleeps, and then both train together. So what disturbs the machine for minutes disturbs both, and
-the ratio is taken round by round. It means something only if each process has a core to itself;
-therefore the processor's seconds of a step are reported beside the clock's: a step of two processes
-cannot take less than the processor needs for one process's part.
+An RQ-Transformer learns the embedded data with the default settings, 64 windows a step in all
+(`--batch-size`). Two processes of one thread each are started once. In every round the first trains
+alone while the other sleeps, and then both train together. So what disturbs the machine for minutes
+disturbs both, and the ratio is taken round by round.
+
+The ratio by the clock means something only if each process has a core to itself. So the processor's
+time per step stands beside it: no step of two processes takes less than one process's part does.
 """
 
 import argparse

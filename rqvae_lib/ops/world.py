@@ -13,8 +13,9 @@ Derived in: chapter 12.
 """
 
 import os
+import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-WAIT = timedelta(minutes=30)  # the first process may fit k-means meanwhile
+# The first process may read data or fit k-means for hours. One that was killed is noticed at once.
+WAIT = timedelta(hours=6)
+OF_FIRST = "(It was raised in process 0, which told the others.)"
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,42 @@ class World:
         if self.size == 1:
             return values
         total = values.detach().clone(memory_format=torch.contiguous_format)
-        with _one_sentence():
-            torch.distributed.all_reduce(total)
+        self.add_up(total)
         return total
+
+    def add_up(self, *values: Tensor) -> None:
+        """Replace each tensor by its sum over the processes, in place, all at the same time.
+
+        Args:
+            values: each contiguous, and of one shape and dtype in all processes.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size > 1:
+            with _one_sentence():
+                works = [torch.distributed.all_reduce(each, async_op=True) for each in values]
+                for work in works:
+                    assert work is not None
+                    work.wait()
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the first process's tensors into those of the others, in place.
+
+        Args:
+            tensors: in the same order, and of the same shapes and dtypes, in all processes.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            sent = tensor.detach().contiguous()
+            with _one_sentence():
+                torch.distributed.broadcast(sent, src=0)
+            if not self.is_first:
+                tensor.detach().copy_(sent)
 
     def all_rows(self, rows: Tensor) -> Tensor:
         """Return the rows of all processes, in the order of ranks.
@@ -98,7 +134,8 @@ class World:
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what `make` returns in the first process; the others do not call it.
 
-        If it raises there, all processes raise the same error, so that none waits for the others.
+        The first process is alone in it, and may use everything that uses a world. If it raises,
+        all processes raise the same error, so that none waits for the others.
 
         Args:
             make: returns something that can be pickled between processes of one program.
@@ -111,16 +148,46 @@ class World:
         said: list[tuple[bool, T | Exception] | None] = [None]
         if self.is_first:
             try:
-                said = [(True, make())]
+                with alone():
+                    said = [(True, make())]
             except Exception as error:
-                said = [(False, error)]
+                with _one_sentence():
+                    torch.distributed.broadcast_object_list([(False, _portable(error))], src=0)
+                raise
         with _one_sentence():
             torch.distributed.broadcast_object_list(said, src=0)
         assert said[0] is not None
         worked, result = said[0]
         if isinstance(result, Exception) and not worked:
+            result.add_note(OF_FIRST)
             raise result
         return result  # type: ignore[return-value]
+
+    def in_first(self, make: Callable[[], T]) -> T | None:
+        """Call `make` in the first process: return its result there, and None in the others.
+
+        Like `from_first`, but the result, which may be large, stays where it is.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        made: list[T] = []
+        self.from_first(lambda: made.append(make()))
+        return made[0] if made else None
+
+    def first_then_others(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns: the first process calls it, and then each of the others.
+
+        What the first refuses, it refuses for all. Each is alone in it.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        made = self.in_first(make)
+        if self.is_first:
+            return made  # type: ignore[return-value]
+        with alone():
+            return make()
 
     def wait(self) -> None:
         """Return when all processes have come here.
@@ -128,13 +195,19 @@ class World:
         Raises:
             WorldError: if another process has ended.
         """
-        if self.size > 1:
-            with _one_sentence():
-                torch.distributed.barrier()
+        self.add_up(torch.zeros(1))
 
 
 class WorldError(RuntimeError):
-    """Another process of the world has ended, so this one cannot go on."""
+    """Another process of the world has ended or cannot be reached, so this one cannot go on."""
+
+
+def is_of_first(error: BaseException) -> bool:
+    """Return whether `World.from_first` raised an error here because the first process raised it.
+
+    The first process reports it, so the others need not.
+    """
+    return OF_FIRST in getattr(error, "__notes__", ())
 
 
 _ALONE = World()
@@ -163,25 +236,36 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
     Without `torchrun`, or with one process, the world is this process alone.
 
     Args:
-        device: where the tensors are: "cpu", or "cuda", where each process takes the GPU of its
-            number on this machine.
+        device: where to compute: "cpu", or "cuda", where each process takes the GPU of its number
+            on this machine.
         wait: how long a process that still runs may keep the others waiting.
 
     Raises:
+        ValueError: if the device is another, or there are fewer GPUs than processes.
         WorldError: if the others cannot be reached.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
         yield _ALONE
         return
-    local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
-    if local and sys.platform == "linux":  # all on this machine: nothing needs to reach the network
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))  # processes on this machine
+    if here == size and sys.platform == "linux":  # then nothing needs to reach the network
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    on_gpu = torch.device(device).type == "cuda"
-    if on_gpu:
+    if device == "cuda":
+        if here > torch.cuda.device_count():
+            raise ValueError(
+                f"there are {here} processes and {torch.cuda.device_count()} GPUs on this machine, "
+                "and each process needs one: start fewer (--nproc-per-node), or compute on the CPU"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    elif device != "cpu":
+        raise ValueError(
+            f"the device is {device}, but several processes compute on 'cpu', or each on a GPU of "
+            "its own ('cuda'): name one of these"
+        )
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _one_sentence():
-        torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=wait)
+        torch.distributed.init_process_group(backend, timeout=wait)
     world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
     token = _current.set(world)
     try:
@@ -191,14 +275,31 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
+def _portable(error: Exception) -> Exception:
+    """Return an error as it will arrive in another process; one that cannot travel is described."""
+    try:
+        found = pickle.loads(pickle.dumps(error))  # of this very process, so it is safe to load
+    except Exception:
+        found = None
+    if type(found) is type(error) and str(found) == str(error):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Say in one sentence that another process has ended."""
+    """Say in one sentence that another process has ended, or does not come."""
     try:
         yield
-    except (torch.distributed.DistError, RuntimeError) as error:
-        rank = os.environ.get("RANK", "?")
+    except RuntimeError as error:
+        said = str(error)
+        # gloo's errors have no class of their own, but name a file of its sources.
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in said:
+            raise
+        late = "timed out" in said.lower() or "timeout" in said.lower()
+        what = "kept it waiting for too long" if late else "has ended or cannot be reached"
+        rank, size = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
         raise WorldError(
-            f"process {rank} cannot go on, because another one of the {os.environ['WORLD_SIZE']} "
-            "has ended or cannot be reached: look for its error above, then start all of them again"
+            f"process {rank} cannot go on, because another one of the {size} {what}: look above "
+            "for its error, then start all of them again"
         ) from error

@@ -122,6 +122,30 @@ class World:
             raise result
         return result  # type: ignore[return-value]
 
+    def from_all(self, make: Callable[[], T]) -> list[T]:
+        """Return what `make` returns in each process, by rank.
+
+        Each process is alone in it. If it raises in some, all processes raise the error of the
+        first of them, so that none waits for the others.
+
+        Args, Raises: as `from_first`.
+        """
+        if self.size == 1:
+            return [make()]
+        own: tuple[bool, T | Exception]
+        try:
+            with alone():
+                own = (True, make())
+        except Exception as error:
+            own = (False, error)
+        said: list[tuple[bool, T | Exception]] = [own] * self.size
+        with _one_sentence():
+            torch.distributed.all_gather_object(said, own)
+        for worked, result in said:
+            if isinstance(result, Exception) and not worked:
+                raise result
+        return [result for _, result in said]  # type: ignore[misc]
+
     def wait(self) -> None:
         """Return when all processes have come here.
 

@@ -27,6 +27,7 @@ from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.seeding import seeded
 from rqvae_lib.ops.torch_settings import own_settings
+from rqvae_lib.ops.world import current_world
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -52,8 +53,23 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     """
     with seeded(seed):
         model = RQVAE(config)
-    model.fit_to_data(embeddings, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    _fit_in_first(model, lambda: model.fit_to_data(embeddings, generator=generator))
     return model.eval()
+
+
+def _fit_in_first(model: RQVAE, fit: Callable[[], None]) -> None:
+    """Fit a model on the CPU to a catalogue in the first process, and give all others the result.
+
+    Each would find codebooks of its own, on another machine at least. If the catalogue is refused,
+    it is in all processes.
+    """
+
+    def fitted() -> dict[str, Tensor]:
+        fit()
+        return model.state_dict()
+
+    model.load_state_dict(current_world().from_first(fitted))
 
 
 @own_settings
@@ -75,6 +91,9 @@ def train_rqvae(
 
     The autoencoder is trained alone first, without a quantizer. Then k-means on its latents starts
     the codebooks. Then everything is trained together.
+
+    In a world of several processes, all train one model, each with its share of every batch. The
+    first one fits the standardization and k-means for all of them.
 
     Args:
         embeddings: shape (N, input_dim), numbers, with at least as many rows as codewords in a
@@ -137,7 +156,9 @@ def train_rqvae(
     if starting:
         # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
-        model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
+        on_cpu = embeddings.cpu()
+        model.to("cpu")
+        _fit_in_first(model, lambda: model.init_codebooks(on_cpu, generator=generator))
         model.to(device)
 
     def snapshot_on_cpu(step: int) -> None:
@@ -181,7 +202,7 @@ def _rqvae_to_train(
         return copy.deepcopy(start_from)
     with seeded(seed):
         model = RQVAE(config)
-    model.fit_standardization(embeddings.cpu())
+    _fit_in_first(model, lambda: model.fit_standardization(embeddings.cpu()))
     return model
 
 

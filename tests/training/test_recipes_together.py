@@ -1,0 +1,176 @@
+"""A tokenizer that several processes train together is the one that a single process trains."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.world import current_world
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.rqvae import RQVAE
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.recipes import new_rqvae, train_rqvae
+from tests.worlds import in_world
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WAYS = [  # how gradients pass, and how codewords learn
+    ("straight-through", "average"),
+    ("straight-through", "gradient"),
+    ("rotation", "average"),
+    ("rotation", "gradient"),
+    ("gumbel", "gradient"),
+]
+CONFIG = RQVAEConfig(6, (8,), 4, 2, codebook_size=16, dead_after=2)
+TRAINING = TrainingConfig(batch_size=24, num_steps=50, learning_rate=0.003, log_every=1, seed=3)
+TOGETHER = [2, 4]  # processes
+
+
+def embeddings(num_items: int = 70) -> Tensor:
+    return torch.randn(num_items, 6, generator=torch.Generator().manual_seed(0)).exp()
+
+
+def trained(
+    config: RQVAEConfig = CONFIG, training: TrainingConfig = TRAINING, **kwargs: Any
+) -> dict[str, Any]:
+    """What a training gives: losses, what was measured at the end, weights and codes."""
+    kwargs = {"autoencoder_steps": 10, "progress": False} | kwargs
+    given = None if "start_from" in kwargs else config
+    model, log = train_rqvae(embeddings(), given, training, **kwargs)
+    return {
+        "losses": torch.tensor([entry.loss for entry in log]),
+        "measured": dict(log[-1].measured) if log else {},
+        "state": dict(model.state_dict()),
+        "codes": model.assign(embeddings()),
+    }
+
+
+def assert_close(found: dict[str, Any], alone: dict[str, Any]) -> None:
+    """Equal up to rounding: losses, and the codes of all but a row that lies between two."""
+    torch.testing.assert_close(found["losses"], alone["losses"], rtol=1e-5, atol=0)
+    assert (found["codes"] != alone["codes"]).any(1).sum() <= 1
+    assert found["measured"] == pytest.approx(alone["measured"], rel=0.05)
+
+
+def assert_equal_ranks(ranks: list[dict[str, Any]]) -> None:
+    for found in ranks[1:]:
+        for name, value in ranks[0]["state"].items():
+            assert torch.equal(found["state"][name], value), name
+        assert torch.equal(found["losses"], ranks[0]["losses"])
+        assert found["measured"] == ranks[0]["measured"]
+
+
+# Every way to learn
+
+
+def every_way() -> dict[str, dict[str, Any]]:
+    found = {}
+    for estimator, learning in WAYS:
+        config = dataclasses.replace(CONFIG, estimator=estimator, learning=learning)
+        found[f"{estimator} {learning}"] = trained(config)
+    few = dataclasses.replace(TRAINING, batch_size=3, num_steps=10)
+    found["fewer rows than processes"] = trained(CONFIG, few)
+    return found
+
+
+@pytest.mark.parametrize("size", TOGETHER)
+def test_losses_and_codes_do_not_depend_on_the_number_of_processes(size: int) -> None:
+    expected = every_way()
+    ranks = in_world(size, every_way)
+    for way, alone in expected.items():
+        assert_close(ranks[0][way], alone)
+        assert_equal_ranks([found[way] for found in ranks])
+
+
+# What the first process does for all
+
+
+class Stopped(ValueError):
+    """Stands for whatever ends a training."""
+
+
+def first_for_all(folder: str) -> dict[str, Any]:
+    """What each process is told of refused trainings, which snapshots it takes, and what it has."""
+    path = Path(folder) / "state.safetensors"
+    told: dict[str, str] = {}
+    snapshots: list[int] = []
+
+    def stop(step: int, model: RQVAE) -> None:
+        snapshots.append(step)
+        if step == 33:
+            raise Stopped(f"at step {step}")
+
+    def attempt(what: str, training: Callable[[], object]) -> None:
+        try:
+            training()
+        except (ValueError, OSError) as error:
+            told[what] = f"{type(error).__name__}: {error}"
+
+    bad = embeddings()
+    bad[7] = torch.nan
+    saving = dataclasses.replace(TRAINING, save_every=10, snapshot_steps=(5, 33))
+    attempt("too few", lambda: train_rqvae(embeddings(10), CONFIG, TRAINING, progress=False))
+    attempt("too few to fit", lambda: new_rqvae(embeddings(10), CONFIG, seed=0))
+    attempt("not finite", lambda: train_rqvae(bad, CONFIG, TRAINING, progress=False))
+    attempt("nothing to resume", lambda: trained(state_path=path, resume=True))
+    attempt("stopped", lambda: trained(training=saving, state_path=path, snapshot=stop))
+    attempt("unfinished", lambda: trained(training=saving, state_path=path, snapshot=stop))
+    kmeans = new_rqvae(embeddings(), RQVAEConfig.residual_kmeans(6, codebook_size=8), seed=0)
+    return {"told": told, "snapshots": snapshots, "residual k-means": dict(kmeans.state_dict())}
+
+
+def resumed(folder: str) -> dict[str, Any]:
+    """A training that is resumed, and one that starts from what it gave."""
+    path = Path(folder) / "state.safetensors"
+    saving = dataclasses.replace(TRAINING, save_every=10, snapshot_steps=(5, 33))
+    ignore = {"state_path": path, "snapshot": lambda step, model: None}
+    whole = current_world().from_first(lambda: not path.exists())
+    return trained(training=saving, resume=not whole, **ignore)
+
+
+def test_what_the_first_process_refuses_is_refused_by_all(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    alone = first_for_all(str(tmp_path / "alone"))
+    assert [sentence.split(":")[0] for sentence in alone["told"].values()] == [
+        "ValueError", "ValueError", "ValueError", "FileNotFoundError", "Stopped", "CheckpointError"
+    ]  # fmt: skip
+    assert alone["snapshots"] == [5, 33]
+    (tmp_path / "two").mkdir()
+    ranks = in_world(2, first_for_all, str(tmp_path / "two"))
+    for found in ranks:
+        told = {name: said.replace("two", "alone") for name, said in found["told"].items()}
+        assert told == alone["told"]
+        for name, value in alone["residual k-means"].items():
+            assert torch.equal(found["residual k-means"][name], value)
+    assert [found["snapshots"] for found in ranks] == [[5, 33], []]
+    # Two processes began it, and one goes on; one began it, and four go on.
+    (tmp_path / "whole").mkdir()
+    whole = resumed(str(tmp_path / "whole"))
+    for begun, processes in (("two", 1), ("alone", 4)):
+        for found in in_world(processes, resumed, str(tmp_path / begun)):
+            expected = whole | {"losses": whole["losses"][30:]}
+            assert_close(found, expected)
+
+
+# The embedded data
+
+
+def embedded() -> dict[str, Any]:
+    config, training = RQVAEConfig(), TrainingConfig(batch_size=256, num_steps=50, log_every=1)
+    x = load_embeddings()
+    model, log = train_rqvae(x, config, training, autoencoder_steps=20, progress=False)
+    return {"losses": torch.tensor([entry.loss for entry in log]), "codes": model.assign(x)}
+
+
+def test_the_embedded_movies_get_the_same_ids() -> None:
+    alone = embedded()
+    first, second = in_world(2, embedded)
+    torch.testing.assert_close(first["losses"], alone["losses"], rtol=1e-5, atol=0)
+    assert torch.equal(first["codes"], second["codes"])
+    differing = (first["codes"] != alone["codes"]).any(1).sum()
+    assert differing <= 9  # of 9,066: movies as near to one codeword as to another

@@ -204,11 +204,11 @@ class World:
         said = [own] * self.size
         with _one_sentence():
             torch.distributed.all_gather_object(said, own)
-        for rank, (_, error) in enumerate(said):
-            if error is not None:
-                if rank == 0 and not self.is_first:
-                    error.add_note(OF_FIRST)
-                raise error
+        for _, failed in said:
+            if failed is not None:
+                if not self.is_first:
+                    failed.add_note(OF_FIRST)  # which raises it, too
+                raise failed
         return [made for made, _ in said]  # type: ignore[misc]
 
     def wait(self) -> None:

@@ -39,6 +39,7 @@ from rqvae_lib.ops.estimators import (
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.shares import own_rows, whole_batch
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.ops.world import current_world
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
@@ -165,10 +166,10 @@ class ResidualQuantizer(nn.Module):
         loss = z.new_zeros(len(z))
         reached, codes = [], []
         temperature = self.temperature
-        rows, num_rows = _place_in_batch(z)
+        num_rows = len(whole_batch(z))
         for codebook in self.codebooks.clone():  # the update below changes them before backward
             reached.append(residual.detach())
-            noise = gumbel_noise(num_rows, len(codebook), like=z)[rows]  # (B, K)
+            noise = own_rows(gumbel_noise(num_rows, len(codebook), like=z))  # (B, K)
             weights = gumbel_softmax(residual, codebook, temperature, noise)  # (B, K)
             codes.append(weights.argmax(1))
             mixture = weights @ codebook  # (B, D)
@@ -330,15 +331,6 @@ class ResidualQuantizer(nn.Module):
             weighted = weight[..., None] * drawn
             self.sum_average.copy_(torch.where(dead[..., None], weighted, self.sum_average))
             self.rows_average.copy_(torch.where(dead, weight, self.rows_average))
-
-
-def _place_in_batch(z: Tensor) -> tuple[slice, int]:
-    """Return which rows of the batch this process has, and how many there are in all processes."""
-    world = current_world()
-    if world.size == 1:
-        return slice(None), len(z)
-    num_rows = int(world.sum(torch.tensor(len(z), device=z.device)))
-    return world.rows(num_rows), num_rows
 
 
 def sum_of_codewords(codes: Tensor, codebooks: Tensor) -> Tensor:

@@ -61,15 +61,12 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
 def _fit_in_first(model: RQVAE, fit: Callable[[], None]) -> None:
     """Fit a model on the CPU to a catalogue in the first process, and give all others the result.
 
-    Each would find codebooks of its own, on another machine at least. If the catalogue is refused,
-    it is in all processes.
+    Each would find codebooks of its own, on another machine at least. What the first one refuses,
+    such as too few rows, all refuse.
     """
-
-    def fitted() -> dict[str, Tensor]:
-        fit()
-        return model.state_dict()
-
-    model.load_state_dict(current_world().from_first(fitted))
+    world = current_world()
+    world.in_first(fit)
+    world.spread(model.state_dict().values())
 
 
 @own_settings

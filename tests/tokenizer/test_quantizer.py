@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rqvae_lib.ops.kmeans import kmeans
+from rqvae_lib.ops.shares import sharing
 from rqvae_lib.ops.world import current_world
 from rqvae_lib.tokenizer.config import check_choices
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
@@ -761,7 +762,9 @@ def steps_together(num_rows: list[int]) -> dict[str, dict[str, Tensor]]:
         codes, quantized, moved = [], [], 0
         for step, rows in enumerate(num_rows):
             torch.manual_seed(step)
-            result = model(vectors(rows, seed=step)[world.rows(rows)])
+            z = vectors(rows, seed=step)
+            with sharing(z, world.rows(rows)):
+                result = model(z[world.rows(rows)])
             codes.append(world.all_rows(result.codes))
             for level, unused in enumerate(model.unused_rows):
                 chosen = torch.bincount(codes[-1][:, level], minlength=16)

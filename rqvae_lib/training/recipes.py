@@ -59,10 +59,9 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
 
 
 def _fit_in_first(model: RQVAE, fit: Callable[[], None]) -> None:
-    """Fit a model on the CPU to a catalogue in the first process, and give all others the result.
+    """Fit a model to a catalogue in the first process alone, and give all others the result.
 
-    Each would find codebooks of its own, on another machine at least. What the first one refuses,
-    such as too few rows, all refuse.
+    What the first one refuses, such as too few rows, all refuse.
     """
     world = current_world()
     world.in_first(fit)
@@ -89,8 +88,8 @@ def train_rqvae(
     The autoencoder is trained alone first, without a quantizer. Then k-means on its latents starts
     the codebooks. Then everything is trained together.
 
-    In a world of several processes, all train one model, each with its share of every batch. The
-    first one fits the standardization and k-means for all of them.
+    In a world of several processes, the first one trains the autoencoder alone and starts the
+    codebooks. Then all train together, each with its share of every batch.
 
     Args:
         embeddings: shape (N, input_dim), numbers, with at least as many rows as codewords in a
@@ -139,24 +138,28 @@ def train_rqvae(
         resume=resume,
         overwrite=overwrite,
     )
-    if starting and autoencoder_steps:
-        alone = replace(
-            training,
-            num_steps=autoencoder_steps,
-            num_epochs=None,
-            schedule="constant",
-            final_share=0.0,
-            snapshot_steps=(),
-            early_stop=None,
-        )
-        train(model, model.autoencoder_loss, batches, alone, progress=progress)
-    if starting:
+
+    def start() -> None:
+        if autoencoder_steps:
+            alone = replace(
+                training,
+                num_steps=autoencoder_steps,
+                num_epochs=None,
+                schedule="constant",
+                final_share=0.0,
+                snapshot_steps=(),
+                early_stop=None,
+            )
+            train(model, model.autoencoder_loss, batches, alone, progress=progress)
         # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
-        on_cpu = embeddings.cpu()
-        model.to("cpu")
-        _fit_in_first(model, lambda: model.init_codebooks(on_cpu, generator=generator))
+        model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
         model.to(device)
+
+    if starting:
+        # By one process, whatever their number: from latents that differ by rounding alone, k-means
+        # may find other codewords.
+        _fit_in_first(model, start)
 
     def snapshot_on_cpu(step: int) -> None:
         if snapshot:

@@ -74,7 +74,10 @@ def _kept(x: Tensor, num_rows: int, p: float) -> Tensor:
     shape = (num_rows, *x.shape[1:])
     if x.device.type == "cpu":  # as torch does it there, but without a pass over ones
         return x.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
-    return F.dropout(x.new_ones(shape), p)
+    # Which number a GPU draws for which place depends on how the tensor lies in memory.
+    ones = x.new_ones(num_rows * x.stride(0)) if x.stride(0) >= x[:1].numel() > 0 else None
+    laid_out = x.new_ones(shape) if ones is None else ones.as_strided(shape, x.stride())
+    return F.dropout(laid_out, p)
 
 
 def _share_of(num_rows: int) -> _Share | None:

@@ -1,6 +1,6 @@
 """How many more examples a second two processes train than one (`make scale`).
 
-    python tests/benchmarks/scale_training.py --rounds 9
+    python -m tests.benchmarks.scale_training --rounds 9
 
 An RQ-Transformer learns the embedded data with the default settings, 64 windows a step. Two
 processes of one thread each are started once. In every round the first trains alone while the other

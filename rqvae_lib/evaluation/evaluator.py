@@ -168,8 +168,9 @@ def evaluate(
     The histories are read and the items scored for a batch at a time. What stays in memory is a
     list per target, of 400 bytes.
 
-    In a world of several processes, each makes the lists of some batches, and all of them return
-    the evaluation of all targets: the same, bit for bit, as one process with as many threads.
+    In a world of several processes, all must call it. Each makes the lists of some batches, and all
+    of them return the evaluation of all targets: the same, bit for bit, as one process with as many
+    threads. Inside of `ops.world.alone`, a process evaluates by itself.
 
     Args:
         model: trained on `split.train`.

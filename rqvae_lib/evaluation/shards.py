@@ -6,7 +6,8 @@ a single process. Each process makes some of these batches, whole, and then all 
 rows of all. What is computed from these rows is therefore the same, bit for bit, for any number of
 processes with the same number of threads each.
 
-Rows carry their numbers, and are put in their places by them.
+Rows carry their numbers, and are put in their places by them. Two processes may each have some of a
+person's targets: means over people are taken afterwards, from the rows of all.
 
 Derived in: chapter 12.
 """

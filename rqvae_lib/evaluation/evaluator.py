@@ -207,7 +207,8 @@ def evaluate(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    num_items, k = split.num_items, max(CUTOFFS)
+    popularity, num_items = split.popularity, split.num_items
+    k = max(CUTOFFS)
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
 
@@ -230,7 +231,7 @@ def evaluate(
         lists,
         split.everything.items[positions],
         split.everything.user_of(positions),
-        split.popularity,
+        popularity,
         None if exact else beams,
     )
 

@@ -17,6 +17,7 @@ from rqvae_lib.cli.options import (
     SplitOption,
 )
 from rqvae_lib.cli.outputs import OutputFile, Writes, table_beginning, writes
+from rqvae_lib.cli.processes import shared_by_processes
 from rqvae_lib.data.names import DEFAULT_SPLIT, SplitName
 from rqvae_lib.evaluation.config import CUTOFFS
 from rqvae_lib.generation.config import NUM_BEAMS
@@ -47,6 +48,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
     return Writes((OutputFile(output, "a table of an evaluation", table_beginning(*COLUMNS)),))
 
 
+@shared_by_processes
 @takes_data
 @refuses(
     Useless(
@@ -96,7 +98,8 @@ def evaluate_command(
     """Compare models: full-ranking Recall, NDCG and MRR, with intervals over people.
 
     All held-out targets count, none are sampled. A model is shown, and written to the table, when
-    it is done, so an interruption keeps those before it.
+    it is done, so an interruption keeps those before it. Several processes (torchrun) share the
+    targets, and give the same table.
 
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
@@ -106,31 +109,39 @@ def evaluate_command(
     from rqvae_lib.cli.common import check_device, hold_out, typed
     from rqvae_lib.cli.evaluation_table import Row, print_tables
     from rqvae_lib.io.locks import only_process_in
+    from rqvae_lib.ops.world import current_world
 
-    check_device(device)
-    names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
-    loaded = {name: load_model(name) for name in names if name not in BASELINES}
-    for name, (_, card) in loaded.items():
-        check_split(name, card, split)
-    _check_beams(loaded, typed(context, "beams"))
-    if output:
-        context.with_resource(only_process_in(output.parent))
-    dataset = data.load()
-    held_out = hold_out(dataset, split)
-    if not names:
-        loaded = _shipped_of(dataset, split, no_baselines)
-        names = [*(() if no_baselines else BASELINES), *loaded]
+    world = current_world()
+
+    def load() -> "tuple[list[str], dict[str, Any], Split]":
+        """Load the models and the data, and return the models' names in the order of the table."""
+        check_device(device)
+        names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
+        loaded = {name: load_model(name) for name in names if name not in BASELINES}
+        for name, (_, card) in loaded.items():
+            check_split(name, card, split)
         _check_beams(loaded, typed(context, "beams"))
-    for name, (_, card) in loaded.items():
-        check_data(name, card, dataset)
-    del dataset  # the split has what is needed; the tables would stay in memory beside it
+        if output and world.is_first:
+            context.with_resource(only_process_in(output.parent))
+        dataset = data.load()
+        held_out = hold_out(dataset, split)
+        if not names:
+            loaded = _shipped_of(dataset, split, no_baselines)
+            names = [*(() if no_baselines else BASELINES), *loaded]
+            _check_beams(loaded, typed(context, "beams"))
+        for name, (_, card) in loaded.items():
+            check_data(name, card, dataset)
+        # The split has what is needed; the tables would stay in memory beside it.
+        return names, {name: model for name, (model, _) in loaded.items()}, held_out
+
+    names, loaded, held_out = world.first_then_others(load)
     positions = held_out.validation if part == "validation" else held_out.test
     _say_targets(held_out, positions, part, allow_repeats)
     rows: dict[str, Row] = {}
     try:
         for name in names:
             typer.echo(f"Evaluating {name}.", err=True)
-            made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)[0]
+            made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)
             _add_row(rows, name, made, held_out, positions, device, output, beams, allow_repeats)
     finally:  # an interruption keeps what is done
         print_tables(rows)
@@ -203,15 +214,21 @@ def _add_row(
     beams: int,
     allow_repeats: bool,
 ) -> None:
-    """Evaluate a model, and show and write it at once, so that what fails later cannot take it."""
+    """Evaluate a model, and show and write it at once, so that what fails later cannot take it.
+
+    Several processes evaluate it together, and the first one does the rest.
+    """
     from rqvae_lib.cli.evaluation_table import in_one_line, row_of, write_rows
     from rqvae_lib.evaluation.evaluator import evaluate
+    from rqvae_lib.ops.world import current_world
 
     if name not in BASELINES:
         model = model.to(device)
     found = evaluate(
         model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
     )
+    if not current_world().is_first:
+        return
     rows[name] = row_of(found)
     typer.echo(in_one_line(name, rows[name]), err=True)
     if output:

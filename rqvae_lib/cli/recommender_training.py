@@ -75,7 +75,7 @@ def measure_and_save(
     save: Callable[..., None],
     path: Path,
     model: Any,
-    prepared: Prepared,
+    prepared: Prepared | None,
     seed: int,
     device: str,
     half: bool,
@@ -83,22 +83,26 @@ def measure_and_save(
 ) -> None:
     """Measure a trained recommender on the validation targets, write it, and report.
 
-    The first of several processes does this alone, while the others end.
+    Several processes measure it together. The first one, which prepared the training, does the rest
+    while the others end.
     """
     from rqvae_lib.checkpoints.models import round_to_half
     from rqvae_lib.cli.common import command_line
     from rqvae_lib.cli.outputs import keeping_the_old
     from rqvae_lib.evaluation.validation import validate
-    from rqvae_lib.ops.world import alone
+    from rqvae_lib.ops.world import current_world
 
     if half:
         round_to_half(model)  # measured as it will be loaded
-    with alone():
-        metrics = validate(model, prepared.split, device)
+    split = current_world().from_first(lambda: prepared.split if prepared else None)
+    assert split is not None
+    metrics = validate(model, split, device)
+    if prepared is None:
+        return
     means = {name: value.mean for name, value in metrics.items()}
     said = {"command": command_line(), "seed": seed, "metrics": means, **prepared.origin}
     with keeping_the_old(path, force=force):
-        save(path, model, prepared.dataset, prepared.split, half=half, **said)
+        save(path, model, prepared.dataset, split, half=half, **said)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

@@ -147,8 +147,7 @@ def train_recommender_command(
         resume=resume,
         overwrite=force and not resume,
     )
-    if prepared:
-        measure_and_save(save_recommender, path, model, prepared, seed, device, half, force)
+    measure_and_save(save_recommender, path, model, prepared, seed, device, half, force)
 
 
 def _config_of(

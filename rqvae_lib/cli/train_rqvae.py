@@ -45,6 +45,7 @@ from rqvae_lib.cli.outputs import (
     keeping_the_old,
     writes,
 )
+from rqvae_lib.cli.processes import shared_by_processes
 from rqvae_lib.cli.training_state import check_state, state_file, state_path
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
@@ -89,6 +90,7 @@ def _snapshot_file(step: int) -> str:
     return f"rqvae-{step}.safetensors"
 
 
+@shared_by_processes
 @takes_data
 @refuses(*RULES)
 @writes(_outputs, "output")
@@ -127,45 +129,76 @@ def train_rqvae_command(
     from rqvae_lib.data.splits import split_by_name
     from rqvae_lib.embeddings.item_vectors import item_vectors
     from rqvae_lib.io.locks import only_process_in
+    from rqvae_lib.ops.world import current_world
+    from rqvae_lib.training.recipes import train_rqvae
+    from rqvae_lib.training.state import steps_of
 
-    common.check_device(device)
-    common.check_embeddings(embeddings, content)
-    if compile_step:
-        common.check_compiler()
-    training = _training_config(
-        steps,
-        epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        precision=precision,
-        compile=compile_step,
-        seed=seed,
-        snapshot_steps=_snapshot_steps(snapshots),
-        early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
-    )
-    force = context.params["force"]
-    if not residual_kmeans:
-        check_state(output / RQVAE_FILE, training, resume=resume, force=force)
-    config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
-    started = _load_start(start_from, content, split, context) if start_from else None
-    context.with_resource(only_process_in(output))
-    dataset = data.load()
-    if not started:
-        common.check_codebook_size(codebook_size, dataset)
-    chosen = None if content == "text" else split_by_name(dataset, split)
-    if content != "collaborative":
-        common.say_vectors(dataset, embeddings)
-    vectors = item_vectors(dataset, content, embeddings, chosen)
-    if started:
-        _check_start(started.card, dataset, vectors, embeddings)
-    _check_snapshots(training, vectors.tensor)
-    origin = _origin(start_from, embeddings)
-    run = _Run(output, dataset, vectors, training, device, force, origin)
+    force, state = context.params["force"], state_path(output / RQVAE_FILE)
+
+    def prepare() -> _Run:
+        common.check_device(device)
+        common.check_embeddings(embeddings, content)
+        if compile_step:
+            common.check_compiler()
+        training = _training_config(
+            steps,
+            epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            precision=precision,
+            compile=compile_step,
+            seed=seed,
+            snapshot_steps=_snapshot_steps(snapshots),
+            early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
+        )
+        if not residual_kmeans:
+            check_state(output / RQVAE_FILE, training, resume=resume, force=force)
+        config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
+        started = _load_start(start_from, content, split, context) if start_from else None
+        context.with_resource(only_process_in(output))
+        dataset = data.load()
+        if not started:
+            common.check_codebook_size(codebook_size, dataset)
+        chosen = None if content == "text" else split_by_name(dataset, split)
+        if content != "collaborative":
+            common.say_vectors(dataset, embeddings)
+        vectors = item_vectors(dataset, content, embeddings, chosen)
+        if started:
+            _check_start(started.card, dataset, vectors, embeddings)
+        _check_snapshots(training, vectors.tensor)
+        config = config and replace(config, input_dim=vectors.tensor.shape[1])
+        start = started.model if started else None
+        origin = _origin(start_from, embeddings)
+        return _Run(output, dataset, vectors, config, training, start, force, origin)
+
+    world = current_world()
+    run = world.in_first(prepare)  # None in the others
     if residual_kmeans:
-        run.fit_residual_kmeans(levels, codebook_size)
-    else:
-        run.train(config, started.model if started else None, resume=resume)
+        if run:
+            run.fit_residual_kmeans(levels, codebook_size)
+        return
+
+    def save_snapshot(step: int, model: "RQVAE") -> None:
+        if run:
+            run.save(_snapshot_file(step), model, step)
+
+    trained_on = world.from_first(lambda: run.trained_on if run else None)
+    assert trained_on is not None
+    vectors, config, training, start = trained_on
+    model, _ = train_rqvae(
+        vectors,
+        config,
+        training,
+        start_from=start,
+        snapshot=save_snapshot,
+        device=device,
+        state_path=state,
+        resume=resume,
+        overwrite=force and not resume,
+    )
+    if run:
+        run.report(run.save(RQVAE_FILE, model, steps_of(state)))
 
 
 class _Start(NamedTuple):
@@ -177,51 +210,35 @@ class _Start(NamedTuple):
 
 @dataclass(frozen=True)
 class _Run:
-    """What is trained on, and where the models go."""
+    """What the first process, or the only one, has at hand when a training begins."""
 
     output: Path
     dataset: "Dataset"
     vectors: "ItemVectors"
+    config: RQVAEConfig | None  # None: that of the model to start from
     training: TrainingConfig
-    device: str
+    start_from: "RQVAE | None"
     force: bool
     origin: Mapping[str, Any]  # for the card: the files that the model is made from
 
+    @property
+    def trained_on(self) -> "tuple[ItemVectors, RQVAEConfig | None, TrainingConfig, RQVAE | None]":
+        """What all processes need to train along."""
+        return self.vectors, self.config, self.training, self.start_from
+
     def fit_residual_kmeans(self, levels: int, codebook_size: int) -> None:
-        """Fit R-KMeans, and write it."""
+        """Fit R-KMeans, and write it. The first of several processes does this alone."""
+        from rqvae_lib.ops.world import alone
         from rqvae_lib.training.recipes import new_rqvae
 
         width = self.vectors.tensor.shape[1]
         config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
-        model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
-        self._report(self._save(RQVAE_FILE, model, 0))
+        with alone():
+            model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
+        self.report(self.save(RQVAE_FILE, model, 0))
 
-    def train(
-        self, config: RQVAEConfig | None, start_from: "RQVAE | None", *, resume: bool
-    ) -> None:
-        """Train an RQ-VAE, and write it with its snapshots."""
-        from rqvae_lib.training.recipes import train_rqvae
-        from rqvae_lib.training.state import steps_of
-
-        state = state_path(self.output / RQVAE_FILE)
-
-        def save_snapshot(step: int, model: "RQVAE") -> None:
-            self._save(_snapshot_file(step), model, step)
-
-        model, _ = train_rqvae(
-            self.vectors,
-            config and replace(config, input_dim=self.vectors.tensor.shape[1]),
-            self.training,
-            start_from=start_from,
-            snapshot=save_snapshot,
-            device=self.device,
-            state_path=state,
-            resume=resume,
-            overwrite=self.force and not resume,
-        )
-        self._report(self._save(RQVAE_FILE, model, steps_of(state)))
-
-    def _save(self, name: str, model: "RQVAE", step: int) -> "TokenizerMetrics":
+    def save(self, name: str, model: "RQVAE", step: int) -> "TokenizerMetrics":
+        """Write a model, and return what was measured of it."""
         from rqvae_lib.checkpoints.models import save_rqvae
         from rqvae_lib.cli.common import command_line
         from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -241,7 +258,8 @@ class _Run:
             )
         return metrics
 
-    def _report(self, metrics: "TokenizerMetrics") -> None:
+    def report(self, metrics: "TokenizerMetrics") -> None:
+        """Say what a tokenizer is like, and where it is."""
         for level in range(len(metrics.utilization)):
             typer.echo(
                 f"Level {level + 1}: {metrics.utilization[level]:.1%} of codewords used, "

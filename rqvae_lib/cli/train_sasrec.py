@@ -92,5 +92,4 @@ def train_sasrec_command(
         resume=resume,
         overwrite=force and not resume,
     )
-    if prepared:
-        measure_and_save(save_sasrec, path, model, prepared, seed, device, half, force)
+    measure_and_save(save_sasrec, path, model, prepared, seed, device, half, force)

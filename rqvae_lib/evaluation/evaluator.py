@@ -11,7 +11,6 @@ Derived in: chapter 11.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -33,15 +32,15 @@ from rqvae_lib.evaluation.metrics import (
     recall_at,
     top_items,
 )
+from rqvae_lib.evaluation.shards import fill_in_batches
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.config import NUM_BEAMS
 from rqvae_lib.generation.scoring import score_items
-from rqvae_lib.io.progress import progress_of
 from rqvae_lib.models.base import Recommender, ScoresItems
 from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
-from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 
+_NOTHING = torch.empty(0, dtype=torch.int64)
 METRICS = {"Recall": recall_at, "NDCG": ndcg_at, "MRR": mrr_at}
 
 
@@ -169,6 +168,10 @@ def evaluate(
     The histories are read and the items scored for a batch at a time. What stays in memory is a
     list per target, of 400 bytes.
 
+    In a world of several processes, all must call it. Each makes the lists of some batches, and all
+    of them return the evaluation of all targets: the same, bit for bit, as one process with as many
+    threads. Inside of `ops.world.alone`, a process evaluates by itself.
+
     Args:
         model: trained on `split.train`.
         split: says what came before each position. Items of the history are not recommended.
@@ -180,7 +183,8 @@ def evaluate(
         allow_repeats: whether items of the history may be recommended too, as is right where users
             come back to the same items. Otherwise, a target that is in its own history
             (`split.had_before`) counts as a miss.
-        batch_size: histories at a time; it bounds the memory, not the result.
+        batch_size: histories at a time; it bounds the memory, and changes the result by rounding
+            only.
         progress: whether to show progress on stderr.
 
     Raises:
@@ -203,25 +207,25 @@ def evaluate(
         )
     batch_size = as_count(batch_size, "batch_size")
     popularity, num_items = split.popularity, split.num_items
-    nothing = torch.empty(0, dtype=torch.int64)
     k = max(CUTOFFS)
     if isinstance(model, Recommender):
         _check_size(len(model.ids), num_items)
+
+    def lists_of(rows: slice) -> Tensor:
+        """Return the lists of some targets, (B, 50)."""
+        histories, _ = split.histories_and_targets(positions[rows])
+        forbidden = [_NOTHING] * len(histories) if allow_repeats else histories
+        if isinstance(model, Recommender) and not exact:
+            found = recommend(
+                model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
+            )
+            return found.items.cpu()
+        scores = _scores(model, histories)  # (B, N)
+        _check_size(scores.shape[1], num_items)
+        return top_items(scores, k, forbidden)
+
     lists = torch.empty(len(positions), k, dtype=torch.int64)  # (M, 50)
-    with closing(progress_of(total=len(positions), unit="target", show=progress)) as bar:
-        for rows in row_blocks(len(positions), batch_size):
-            histories, _ = split.histories_and_targets(positions[rows])
-            forbidden = [nothing] * len(histories) if allow_repeats else histories
-            if isinstance(model, Recommender) and not exact:
-                found = recommend(
-                    model, histories, k=k, beams=beams, forbidden=forbidden, batch_size=batch_size
-                )
-                lists[rows] = found.items.cpu()
-            else:
-                scores = _scores(model, histories)  # (B, N)
-                _check_size(scores.shape[1], num_items)
-                lists[rows] = top_items(scores, k, forbidden)
-            bar.update(len(histories))
+    fill_in_batches(lists, batch_size, lists_of, unit="target", progress=progress)
     return Evaluation(
         lists,
         split.everything.items[positions],

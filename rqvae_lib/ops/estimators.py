@@ -68,15 +68,16 @@ def rotation_trick(z: Tensor, quantized: Tensor) -> Tensor:
     return passed
 
 
-def gumbel_softmax(residual: Tensor, codebook: Tensor, temperature: Tensor) -> Tensor:
+def gumbel_softmax(
+    residual: Tensor, codebook: Tensor, temperature: Tensor, noise: Tensor | None = None
+) -> Tensor:
     """Draw a mixture of codewords that favors near ones: softmax((−‖r − c‖² + g) / τ).
-
-    The Gumbel noise g is drawn from torch's default generator.
 
     Args:
         residual: r, shape (B, D), floating point.
         codebook: the codewords c, shape (K, D), same dtype.
         temperature: τ, shape (), above 0. Near 0 the mixture is almost a single codeword.
+        noise: g, shape (B, K); by default the result of `gumbel_noise`.
 
     Returns:
         The weights, shape (B, K). Each row sums to 1. Gradients reach `residual` and `codebook`.
@@ -84,5 +85,16 @@ def gumbel_softmax(residual: Tensor, codebook: Tensor, temperature: Tensor) -> T
     half_norms = codebook.square().sum(1) / 2  # (K,)
     # This is −‖r − c‖² without ‖r‖², which is equal for all codewords and cancels in the softmax.
     scores = -2 * torch.addmm(half_norms, residual, codebook.T, alpha=-1)  # (B, K)
-    weights: Tensor = F.gumbel_softmax(scores, tau=temperature)  # type: ignore[arg-type]
-    return weights
+    if noise is None:
+        noise = gumbel_noise(*scores.shape, like=scores)
+    return ((scores + noise) / temperature).softmax(1)
+
+
+def gumbel_noise(num_rows: int, num_codewords: int, *, like: Tensor) -> Tensor:
+    """Draw the noise of Gumbel-softmax, (B, K), from torch's default generator.
+
+    Args:
+        num_rows, num_codewords: B and K.
+        like: a tensor of the noise's dtype and device.
+    """
+    return -like.new_empty(num_rows, num_codewords).exponential_().log()

@@ -13,7 +13,6 @@ Derived in: chapter 12.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ class _Share(NamedTuple):
     rows: slice  # of it, those of this process
 
 
-_current: ContextVar[_Share | None] = ContextVar("share", default=None)
+_current: _Share | None = None  # no ContextVar, which torch.compile could not read
 
 
 @contextmanager
@@ -36,11 +35,12 @@ def sharing(batch: Tensor, rows: slice) -> Iterator[None]:
         batch: shape (B, ...), the whole batch.
         rows: of the batch, those that the block works on.
     """
-    token = _current.set(_Share(batch, rows))
+    global _current
+    before, _current = _current, _Share(batch, rows)
     try:
         yield
     finally:
-        _current.reset(token)
+        _current = before
 
 
 def whole_batch(rows: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def whole_batch(rows: Tensor) -> Tensor:
 
 def own_rows(values: Tensor) -> Tensor:
     """Return this process's share of something, shape (B, ...), that the whole batch has."""
-    share = _current.get()
+    share = _current
     return values if share is None else values[share.rows]
 
 
@@ -81,7 +81,7 @@ def _kept(x: Tensor, num_rows: int, p: float) -> Tensor:
 
 
 def _share_of(num_rows: int) -> _Share | None:
-    share = _current.get()
+    share = _current
     if share is not None and num_rows != len(share.batch[share.rows]):
         raise ValueError(
             f"{num_rows} rows are at hand, but this process's share of the batch has "

@@ -17,7 +17,6 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -189,6 +188,32 @@ class World:
         with alone():
             return make()
 
+    def from_all(self, make: Callable[[], T]) -> list[T]:
+        """Return what `make` returns in each process, by rank.
+
+        Each process is alone in it. If it raises in some, all processes raise the error of the
+        first of these, so that none waits for the others.
+
+        Args, Raises: as `from_first`.
+        """
+        if self.size == 1:
+            return [make()]
+        own: tuple[T | None, Exception | None]
+        try:
+            with alone():
+                own = (make(), None)
+        except Exception as error:
+            own = (None, _portable(error))
+        said = [own] * self.size
+        with _one_sentence():
+            torch.distributed.all_gather_object(said, own)
+        for _, failed in said:
+            if failed is not None:
+                if not self.is_first:
+                    failed.add_note(OF_FIRST)  # which raises it, too
+                raise failed
+        return [made for made, _ in said]  # type: ignore[misc]
+
     def wait(self) -> None:
         """Return when all processes have come here.
 
@@ -211,22 +236,29 @@ def is_of_first(error: BaseException) -> bool:
 
 
 _ALONE = World()
-_current: ContextVar[World] = ContextVar("world", default=_ALONE)
+_current = _ALONE  # no ContextVar, at which torch.compile would cut a training step into pieces
 
 
 def current_world() -> World:
     """Return the world that this code runs in: inside of `joined()`, all processes of the run."""
-    return _current.get()
+    return _current
 
 
 @contextmanager
 def alone() -> Iterator[World]:
     """Work in this process alone inside of a `with` block, as if there were no others."""
-    token = _current.set(_ALONE)
-    try:
+    with _inside_of(_ALONE):
         yield _ALONE
+
+
+@contextmanager
+def _inside_of(world: World) -> Iterator[None]:
+    global _current
+    before, _current = _current, world
+    try:
+        yield
     finally:
-        _current.reset(token)
+        _current = before
 
 
 @contextmanager
@@ -267,11 +299,10 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
     with _one_sentence():
         torch.distributed.init_process_group(backend, timeout=wait)
     world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    token = _current.set(world)
     try:
-        yield world
+        with _inside_of(world):
+            yield world
     finally:
-        _current.reset(token)
         torch.distributed.destroy_process_group()
 
 

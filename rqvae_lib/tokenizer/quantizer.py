@@ -14,6 +14,9 @@ are three optional remedies: start at the k-means centroids of the data; let cod
 average of the rows that choose them instead of a gradient; and move a codeword that no row chooses
 to where there are rows.
 
+Several processes that train together have a batch in shares. Averages, moves and noise are those of
+the whole batch, in each of them.
+
 Source: Lee et al., "Autoregressive image generation using residual quantization", arXiv 2203.01941,
 §3.1; Rajput et al., "Recommender systems with generative retrieval" (TIGER), arXiv 2305.05065,
 §3.1; moving averages: van den Oord et al., arXiv 1711.00937, appendix A.1; dead codewords:
@@ -29,13 +32,16 @@ from torch.nn import functional as F
 
 from rqvae_lib.ops.arrays import Array, as_rows, as_vectors
 from rqvae_lib.ops.estimators import (
+    gumbel_noise,
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.scale import scale_of
+from rqvae_lib.ops.shares import own_rows, whole_batch
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
+from rqvae_lib.ops.world import current_world
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
 
 
@@ -123,7 +129,8 @@ class ResidualQuantizer(nn.Module):
         """Quantize vectors and, in training mode, update the codewords.
 
         Args:
-            z: vectors, shape (B, D), float32.
+            z: vectors, shape (B, D), float32. In training with several processes, this process's
+                share of the rows of a batch, which may be none.
 
         Returns:
             The codes (B, L), the vectors (B, D) and the loss (B,). The vectors equal
@@ -159,9 +166,11 @@ class ResidualQuantizer(nn.Module):
         loss = z.new_zeros(len(z))
         reached, codes = [], []
         temperature = self.temperature
+        num_rows = len(whole_batch(z))
         for codebook in self.codebooks.clone():  # the update below changes them before backward
             reached.append(residual.detach())
-            weights = gumbel_softmax(residual, codebook, temperature)  # (B, K)
+            noise = own_rows(gumbel_noise(num_rows, len(codebook), like=z))  # (B, K)
+            weights = gumbel_softmax(residual, codebook, temperature, noise)  # (B, K)
             codes.append(weights.argmax(1))
             mixture = weights @ codebook  # (B, D)
             loss = loss + self.commitment_weight * (residual - mixture.detach()).square().sum(1)
@@ -279,6 +288,10 @@ class ResidualQuantizer(nn.Module):
             reached: the input of each level, shape (L, B, D).
             codes: the codes that were chosen, shape (B, L).
         """
+        # Each process does the same with the rows of all, so their codewords stay the same.
+        world = current_world()
+        reached = world.all_rows(reached.transpose(0, 1)).transpose(0, 1)
+        codes = world.all_rows(codes)
         num_levels, size, _ = self.codebooks.shape
         first = torch.arange(0, num_levels * size, size, device=codes.device)  # (L,)
         chosen = (codes + first).T.reshape(-1)  # (L·B,), codewords numbered across all levels

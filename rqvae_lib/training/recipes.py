@@ -27,6 +27,7 @@ from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.ops.arrays import Array, as_count, as_row, as_vectors
 from rqvae_lib.ops.seeding import seeded
 from rqvae_lib.ops.torch_settings import own_settings
+from rqvae_lib.ops.world import current_world
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
@@ -53,8 +54,19 @@ def new_rqvae(embeddings: Array, config: RQVAEConfig, *, seed: int) -> RQVAE:
     seed = as_row(seed, "seed")
     with seeded(seed):
         model = RQVAE(config)
-    model.fit_to_data(embeddings, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    _fit_in_first(model, lambda: model.fit_to_data(embeddings, generator=generator))
     return model.eval()
+
+
+def _fit_in_first(model: RQVAE, fit: Callable[[], None]) -> None:
+    """Fit a model to a catalogue in the first process alone, and give all others the result.
+
+    What the first one refuses, such as too few rows, all refuse.
+    """
+    world = current_world()
+    world.in_first(fit)
+    world.spread(model.state_dict().values())
 
 
 @own_settings
@@ -76,6 +88,9 @@ def train_rqvae(
 
     The autoencoder is trained alone first, without a quantizer. Then k-means on its latents starts
     the codebooks. Then everything is trained together.
+
+    In a world of several processes, the first one trains the autoencoder alone and starts the
+    codebooks. Then all train together, each with its share of every batch.
 
     Args:
         embeddings: shape (N, input_dim), numbers, with at least as many rows as codewords in a
@@ -125,22 +140,28 @@ def train_rqvae(
         resume=resume,
         overwrite=overwrite,
     )
-    if starting and autoencoder_steps:
-        alone = replace(
-            training,
-            num_steps=autoencoder_steps,
-            num_epochs=None,
-            schedule="constant",
-            final_share=0.0,
-            snapshot_steps=(),
-            early_stop=None,
-        )
-        train(model, model.autoencoder_loss, batches, alone, progress=progress)
-    if starting:
+
+    def start() -> None:
+        if autoencoder_steps:
+            alone = replace(
+                training,
+                num_steps=autoencoder_steps,
+                num_epochs=None,
+                schedule="constant",
+                final_share=0.0,
+                snapshot_steps=(),
+                early_stop=None,
+            )
+            train(model, model.autoencoder_loss, batches, alone, progress=progress)
         # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
         model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)
         model.to(device)
+
+    if starting:
+        # By one process, whatever their number: from latents that differ by rounding alone, k-means
+        # may find other codewords.
+        _fit_in_first(model, start)
 
     def snapshot_on_cpu(step: int) -> None:
         if snapshot:
@@ -189,7 +210,7 @@ def _rqvae_to_train(
         return model if model.mean.dtype == torch.float64 else model.float()
     with seeded(seed):
         model = RQVAE(config)
-    model.fit_standardization(embeddings.cpu())
+    _fit_in_first(model, lambda: model.fit_standardization(embeddings.cpu()))
     return model
 
 

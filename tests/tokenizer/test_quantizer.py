@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rqvae_lib.ops.kmeans import kmeans
+from rqvae_lib.ops.shares import sharing
+from rqvae_lib.ops.world import current_world
 from rqvae_lib.tokenizer.config import check_choices
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
+from tests.worlds import in_world
 
 # How gradients pass and how codewords learn: every pair that there is.
 WAYS = [
@@ -740,3 +743,59 @@ def test_residual_norms_by_hand() -> None:
             residual = residual - model.codebooks[level, codes[row, level]].double()
             expected[level + 1] += math.sqrt(float(residual.square().sum())) / 20
     torch.testing.assert_close(model.residual_norms(z), expected)
+
+
+# Several processes that train together
+
+
+def steps_together(num_rows: list[int]) -> dict[str, dict[str, Tensor]]:
+    """Every way to learn, some steps on shares of batches, with codewords that die and move.
+
+    Returns:
+        By the names of a way: the state dict at the end, the codes of all rows, their vectors, and
+        how often codewords moved.
+    """
+    world = current_world()
+    found = {}
+    for estimator, learning in WAYS:
+        model = quantizer(3, 16, 4, estimator=estimator, learning=learning, dead_after=2)
+        codes, quantized, moved = [], [], 0
+        for step, rows in enumerate(num_rows):
+            torch.manual_seed(step)
+            z = vectors(rows, seed=step)
+            with sharing(z, world.rows(rows)):
+                result = model(z[world.rows(rows)])
+            codes.append(world.all_rows(result.codes))
+            for level, unused in enumerate(model.unused_rows):
+                chosen = torch.bincount(codes[-1][:, level], minlength=16)
+                moved += int(((unused == 0) & (chosen == 0)).sum())
+            if learning == "gradient":
+                (result.loss.sum() / rows).backward()
+                with torch.no_grad():
+                    model.codebooks -= 0.1 * world.sum(model.codebooks.grad)
+                model.codebooks.grad = None
+            quantized.append(world.all_rows(result.vectors.detach()))
+        found[f"{estimator} {learning}"] = {
+            **model.state_dict(),
+            "codes": torch.cat(codes),
+            "vectors": torch.cat(quantized),
+            "moved": torch.tensor(moved),
+        }
+    return found
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_codewords_learn_from_the_whole_batch_whatever_the_number_of_processes() -> None:
+    num_rows = [40, 64, 64, 3, 1, 7, 64, 64, 64, 64]  # some have no row for each process
+    expected = steps_together(num_rows)
+    assert all(found["moved"] > 10 for found in expected.values())
+    ranks = in_world(3, steps_together, num_rows)
+    for way, alone in expected.items():
+        for found in ranks:
+            assert found[way].keys() == alone.keys()
+            for name, value in alone.items():
+                torch.testing.assert_close(found[way][name], value, rtol=1e-5, atol=1e-6)
+                # All processes hold the same: nothing is copied from one to the others.
+                assert torch.equal(found[way][name], ranks[0][way][name])
+                if way.endswith("average"):  # sums are in the order of one process
+                    assert torch.equal(found[way][name], value)

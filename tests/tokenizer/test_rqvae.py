@@ -534,3 +534,15 @@ def test_numbers_that_float32_cannot_hold_are_refused() -> None:
     for unit in (1e60, 1e-60):
         with pytest.raises(ValueError, match=r"embeddings holds numbers up to .* another unit"):
             model.assign(embeddings().double() * unit)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "learning"), [("straight-through", "average"), ("gumbel", "gradient")]
+)
+def test_a_training_step_is_compiled_in_one_piece(estimator: str, learning: str) -> None:
+    """Whatever looks for other processes must not cut it."""
+    config = replace(CONFIG, estimator=estimator, learning=learning)
+    model = fitted(config).train()
+    found = torch._dynamo.explain(lambda batch: model(batch).loss)(embeddings())
+    torch._dynamo.reset()
+    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons

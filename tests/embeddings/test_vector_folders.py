@@ -129,11 +129,11 @@ def ids_with(row: int, value: Any, ids: Any = NUMBERS) -> pa.Array:
 def test_a_bad_row_is_named(ids: Any, vectors: Any, says: str, rows: int, tmp_path: Path) -> None:
     write(tmp_path / "bad.parquet", ids, vectors)
     if rows == ROWS:
-        with pytest.raises(ValueError, match="bad.parquet, row") as error:
+        with pytest.raises(ValueError, match=r"bad\.parquet, row") as error:
             read_vectors(tmp_path)
         assert says in str(error.value)
     elif "item_id" in says and "once" not in says:  # a sample reads all ids, and some vectors
-        with pytest.raises(ValueError, match="bad.parquet, row") as error:
+        with pytest.raises(ValueError, match=r"bad\.parquet, row") as error:
             sample_vectors(tmp_path, rows, seed=0)
         assert says in str(error.value)
 

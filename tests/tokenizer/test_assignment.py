@@ -19,19 +19,22 @@ from rqvae_lib.tokenizer.assignment import Assigned, assign_folder
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
-ROWS, WIDTH = 3000, 24
+ROWS, WIDTH = 1600, 24
 CHANCE = np.random.default_rng(0)
 # Some vectors are there several times, so there are groups that only the last number tells apart.
-VECTORS = CHANCE.standard_normal((ROWS, WIDTH)).astype(np.float16)[CHANCE.integers(0, 2500, ROWS)]
+VECTORS = CHANCE.standard_normal((ROWS, WIDTH)).astype(np.float16)[CHANCE.integers(0, 1300, ROWS)]
 IDS = CHANCE.permutation(10 * ROWS)[:ROWS]
 
 
 @pytest.fixture(scope="module")
 def model() -> RQVAE:
+    """A tokenizer whose codes depend on the last digits: its codewords are almost the same."""
     torch.manual_seed(0)
     config = RQVAEConfig(WIDTH, hidden_dims=(40,), latent_dim=8, codebook_size=16, num_levels=2)
     model = RQVAE(config)
     model.fit_to_data(torch.from_numpy(VECTORS).float(), generator=torch.Generator().manual_seed(0))
+    books = model.quantizer.codebooks.data
+    books.copy_(books[:, :1] + 1e-7 * torch.randn(books.shape))
     return model.eval()
 
 
@@ -56,11 +59,13 @@ def assert_as_in_memory(model: RQVAE, folder: Path, path: Path, done: Assigned) 
     assert collisions > ROWS / 2  # 256 pairs of codes
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     cuts=st.lists(st.integers(0, ROWS), max_size=6).map(sorted),
     group=st.sampled_from([97, 256, 1024, 1500, ROWS]),
-    batch=st.sampled_from([1, 3, 100, 1024, 1025, 8192]),
+    batch=st.sampled_from([33, 100, 1024, 1025, 8192]),
     seed=st.integers(0, 2**32 - 1),
     as_text=st.booleans(),
 )
@@ -90,13 +95,21 @@ def test_files_row_groups_batches_and_orders_change_no_id(
     assert_as_in_memory(model, folder / "vectors", path, done)
 
 
+def test_codes_do_not_depend_on_what_else_is_assigned(model: RQVAE) -> None:
+    vectors = torch.from_numpy(VECTORS).float()
+    together = model.assign(vectors)
+    for size in (1, 2, 3, 5, 17, 64):
+        parts = torch.cat([model.assign(part) for part in vectors[:300].split(size)])
+        assert torch.equal(parts, together[:300])
+
+
 def test_an_item_in_two_files_writes_nothing(model: RQVAE, tmp_path: Path) -> None:
     ids = IDS.copy()
-    ids[2900] = ids[100]
+    ids[1500] = ids[100]
     write(tmp_path / "vectors", ids, np.arange(ROWS), [1000], 256)
     with pytest.raises(ValueError, match=f"found {ids[100]}, expected each item once") as error:
         assign_folder(model, tmp_path / "vectors", tmp_path / "ids.parquet", progress=False)
-    assert "1.parquet, row 1900" in str(error.value)
+    assert "1.parquet, row 500" in str(error.value)
     assert "row 100 of" in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
 
@@ -131,11 +144,4 @@ def test_a_tokenizer_that_does_not_fit_is_refused(model: RQVAE, tmp_path: Path) 
     ):
         with pytest.raises(ValueError, match=says):
             assign_folder(other, tmp_path / "vectors", path)
-    for engine, workers, says in (
-        ("dask", None, "engine is 'dask'; it must be one of"),
-        ("process", 2, "workers is 2; expected None: only Ray has workers"),
-        ("ray", 0, "workers is 0; expected at least 1"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            assign_folder(model, tmp_path / "vectors", path, engine=engine, workers=workers)  # type: ignore[arg-type]
     assert not path.exists()

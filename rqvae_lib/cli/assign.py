@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rqvae_lib.cli.conflicts import Useless, refuses
-from rqvae_lib.cli.options import RQVAE_FILE, RUNS, Device
+from rqvae_lib.cli.conflicts import WORKERS_OF_RAY, refuses
+from rqvae_lib.cli.options import RQVAE_FILE, RUNS, Device, EngineOption, Workers
 from rqvae_lib.cli.outputs import OutputFile, Writes, is_large_table, writes
-from rqvae_lib.ops.engines import Engine
+from rqvae_lib.ops.engines import DEFAULT_ENGINE
 
 VectorFolder = Annotated[
     Path,
@@ -31,21 +31,6 @@ FittedTokenizer = Annotated[
         show_default=False,
     ),
 ]
-EngineOption = Annotated[
-    Engine,
-    typer.Option(
-        "--engine",
-        help="'process': this process, one file after another. 'ray': actors of Ray Data (extra "
-        "`scale`), on a cluster that runs, or on this machine.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="ray only: the number of actors; by default one for each CPU."),
-]
-WORKERS_OF_RAY = Useless(
-    ("workers",), lambda given: given["engine"] != "ray", "only Ray has workers (--engine ray)"
-)
 
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
@@ -66,7 +51,7 @@ def assign_command(
     output: Annotated[Path, typer.Option(help="The table to write, .parquet.")] = RUNS
     / "large_table.parquet",
     tokenizer: FittedTokenizer = None,
-    engine: EngineOption = "process",
+    engine: EngineOption = DEFAULT_ENGINE,
     workers: Workers = None,
     device: Device = "cpu",
 ) -> None:

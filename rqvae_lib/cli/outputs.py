@@ -223,6 +223,13 @@ def is_embeddings(path: Path) -> bool:
     return header is not None and "texts_sha256" in header.metadata
 
 
+def is_vectors(path: Path) -> bool:
+    """Tell whether a file looks as if `embed` had written it of a file of texts."""
+    from rqvae_lib.embeddings.text_folders import said_by_vectors
+
+    return said_by_vectors(path) is not None
+
+
 def is_id_table(path: Path) -> bool:
     """Tell whether a file looks as if `write_ids` had written it."""
     from rqvae_lib.semantic_ids.column_files import columns_of, is_own

@@ -169,8 +169,8 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
         column: the column to read beside `item_id`. Others are ignored.
 
     Raises:
-        ValueError: if there is no such file, or no row in them; or if a file is not Parquet, lacks a column, or has
-            ids of another type. The message names the file.
+        ValueError: if there is no such file, or no row in them; or if a file is not Parquet, lacks
+            a column, or has ids of another type. The message names the file.
         OSError: if something cannot be read.
     """
     folder = Path(folder)

@@ -32,7 +32,8 @@ from rqvae_lib.embeddings.text import load_encoder
 from rqvae_lib.embeddings.vector_folders import VECTOR
 from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.progress import progress_of
-from rqvae_lib.ops.pieces import Engine, on_pieces
+from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
+from rqvae_lib.ops.pieces import on_pieces
 
 TEXT = "text"
 BATCH_ROWS = 8192  # also of a row group
@@ -54,7 +55,7 @@ def embed_folder(
     output: str | Path,
     model: str = DEFAULT_MODEL,
     *,
-    engine: Engine = "process",
+    engine: Engine = DEFAULT_ENGINE,
     workers: int | None = None,
     device: str | None = None,
     progress: bool = True,
@@ -83,7 +84,7 @@ def embed_folder(
     output = Path(output)
     texts = open_folder(folder, TEXT)
     texts.check_ids()
-    targets = targets_of(texts, output)
+    targets = targets_of(folder, output)
     jobs = []
     for source, target in targets.items():
         about = {"format": FORMAT, "model": model, "texts_sha256": _sha256(source)}
@@ -101,19 +102,26 @@ def embed_folder(
     return Embedded(texts.num_rows, left)
 
 
-def targets_of(texts: ItemFolder, output: Path) -> dict[Path, Path]:
-    """Return the file of vectors that belongs to each file with texts in it.
+def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
+    """Return the file of vectors that belongs to each file of texts.
+
+    Args:
+        folder, output: as `embed_folder`.
 
     Raises:
-        ValueError: if the output holds another .parquet file, whose vectors would be taken for
-            those of the same items.
+        ValueError: as `open_folder`; if the output lies in the folder; or if it holds another
+            .parquet file, whose vectors would be taken for those of the same items.
     """
-    targets = {path: output / path.relative_to(texts.folder) for path in texts.files}
+    folder, output = Path(folder), Path(output)
+    if folder.resolve() in (output.resolve(), *output.resolve().parents):
+        raise ValueError(f"{output} lies in {folder}, whose files are read: name another output")
+    texts = open_folder(folder, TEXT)
+    targets = {path: output / path.relative_to(folder) for path in texts.files}
     known = set(targets.values())
     for path in sorted(output.rglob("*.parquet")):
         if path not in known and not path.name.startswith("."):
             raise ValueError(
-                f"{path} is not made of a file in {texts.folder}, but would be read with the other "
+                f"{path} is not made of a file in {folder}, but would be read with the other "
                 "vectors: move it, or name another output"
             )
     return targets

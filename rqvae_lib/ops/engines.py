@@ -6,3 +6,4 @@ Used by: the work on pieces, the command line.
 from typing import Literal
 
 Engine = Literal["process", "ray"]
+DEFAULT_ENGINE: Engine = "process"  # Ray only where it is asked for: it starts processes

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, get_args
 
 import pyarrow as pa
 
-from rqvae_lib.ops.engines import Engine
+from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 
 Piece = TypeVar("Piece")
 Work = Callable[[Piece], Iterable[pa.Table]]
@@ -31,7 +31,7 @@ OBJECT_STORE = 2**28  # bytes that Ray keeps between its processes; results are 
 def on_pieces(
     make: Callable[[], Work[Piece]],
     pieces: Sequence[Piece],
-    engine: Engine = "process",
+    engine: Engine = DEFAULT_ENGINE,
     workers: int | None = None,
 ) -> Generator[pa.Table, None, None]:
     """Do the same work on each piece.

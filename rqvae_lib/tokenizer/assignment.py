@@ -30,7 +30,8 @@ from rqvae_lib.data.item_folders import ITEM_ID, Piece
 from rqvae_lib.embeddings.vector_folders import BATCH_ROWS, VectorFolder, open_vectors
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
-from rqvae_lib.ops.pieces import Engine, on_pieces
+from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
+from rqvae_lib.ops.pieces import on_pieces
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.large_tables import check_large_path, smallest_type, write_large_table
 from rqvae_lib.tokenizer.rqvae import RQVAE
@@ -49,7 +50,7 @@ def assign_folder(
     folder: str | Path,
     path: str | Path,
     *,
-    engine: Engine = "process",
+    engine: Engine = DEFAULT_ENGINE,
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = True,

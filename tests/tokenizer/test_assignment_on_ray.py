@@ -37,7 +37,7 @@ class DyingOnce(assignment._Assigner):
 
 
 def test_a_worker_that_dies_costs_no_row_and_no_repeat(
-    model: RQVAE,  # noqa: F811
+    model: RQVAE,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

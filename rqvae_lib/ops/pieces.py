@@ -25,6 +25,7 @@ from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 
 Piece = TypeVar("Piece")
 Work = Callable[[Piece], Iterable[pa.Table]]
+MOST_BLOCKS = 1000
 OBJECT_STORE = 2**28  # bytes that Ray keeps between its processes; results are small
 
 
@@ -40,7 +41,8 @@ def on_pieces(
         make: called once by each worker; returns the work. On Ray it is pickled.
         pieces: what the work takes, one at a time. It yields tables, all of one schema.
         engine: "process" for this process, "ray" for Ray.
-        workers: the number of Ray's actors, one CPU each. By default one for each CPU.
+        workers: the number of Ray's actors, one CPU each, at most as many as Ray has CPUs. By default
+            one for each CPU.
 
     Yields:
         What the work yields, in no particular order. Tables may be divided or joined.
@@ -81,9 +83,11 @@ def _on_actors(
     ray: Any, make: Callable[[], Work[Piece]], pieces: Sequence[Piece], workers: int | None
 ) -> Iterator[pa.Table]:
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    size = min(workers or cpus, len(pieces))
-    numbers = [pa.table({"piece": [number]}) for number in range(len(pieces))]
-    done = ray.data.from_arrow(numbers).map_batches(
+    size = min(workers or cpus, cpus, len(pieces))
+    # Made here, since Ray would have its workers look at tables. The blocks are what it shares.
+    numbers = [{"piece": number} for number in range(len(pieces))]
+    blocks = ray.data.from_items(numbers, override_num_blocks=min(len(pieces), MOST_BLOCKS))
+    done = blocks.map_batches(
         _Actor,
         fn_constructor_args=(make, pieces),
         batch_size=1,

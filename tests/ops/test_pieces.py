@@ -7,9 +7,11 @@ from typing import get_args
 
 import pyarrow as pa
 import pytest
+import ray
 
 from rqvae_lib.ops.engines import Engine
 from rqvae_lib.ops.pieces import on_pieces
+from tests.helpers import within
 
 PIECES = list(range(12))
 
@@ -47,23 +49,23 @@ def test_in_this_process_pieces_come_one_after_another() -> None:
 
 
 def test_on_ray_which_runs_already_and_goes_on_running() -> None:
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=2**27,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        assert rows_of(list(on_pieces(Squares, PIECES, "ray", 2))) == EXPECTED
-        with pytest.raises(ValueError, match="below 0") as error:
-            list(on_pieces(Squares, [3, -1], "ray", 1))
-        assert str(error.value) == "piece -1 is below 0: leave it out"
-        assert ray.is_initialized()
-    finally:
-        ray.shutdown()
+    with within(240):
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=2**27,
+            _node_ip_address="127.0.0.1",
+        )
+        try:
+            assert rows_of(list(on_pieces(Squares, PIECES, "ray", 2))) == EXPECTED
+            with pytest.raises(ValueError, match="below 0") as error:
+                list(on_pieces(Squares, [3, -1], "ray", 1))
+            assert str(error.value) == "piece -1 is below 0: leave it out"
+            assert ray.is_initialized()
+        finally:
+            ray.shutdown()
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

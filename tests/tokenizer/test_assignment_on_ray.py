@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from rqvae_lib.data.item_folders import Piece
 from rqvae_lib.tokenizer import assignment
 from rqvae_lib.tokenizer.assignment import assign_folder
 from rqvae_lib.tokenizer.rqvae import RQVAE
+from tests.helpers import within
 from tests.tokenizer.test_assignment import IDS, ROWS, assert_as_in_memory, model, write
 
-ray = pytest.importorskip("ray")
 __all__ = ["model"]  # a fixture
 
 
@@ -45,7 +46,8 @@ def test_a_worker_that_dies_costs_no_row_and_no_repeat(
     folder = write(tmp_path / "vectors", IDS, order, [10, 700, 701], 150)
     flag, path = tmp_path / "died", tmp_path / "ids.parquet"
     monkeypatch.setattr(assignment, "_Assigner", partial(DyingOnce, flag))
-    done = assign_folder(model, folder, path, engine="ray", workers=2, progress=False)
+    with within(240):
+        done = assign_folder(model, folder, path, engine="ray", workers=2, progress=False)
     assert flag.exists()
     assert_as_in_memory(model, folder, path, done)
     assert not ray.is_initialized()

@@ -114,7 +114,7 @@ class ItemFolder:
             with opened(path) as file:
                 for batch in file.iter_batches(batch_size=2**16, columns=[ITEM_ID]):
                     same = pc.equal(batch.column(ITEM_ID).cast(self.id_type), wanted)
-                    found += [(path, row + at) for at in np.flatnonzero(same.to_numpy(False))]
+                    found += [(path, row + int(at)) for at in np.flatnonzero(same.to_numpy(False))]
                     row += len(batch)
                     if len(found) >= most:
                         return found[:most]

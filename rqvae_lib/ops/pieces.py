@@ -41,8 +41,8 @@ def on_pieces(
         make: called once by each worker; returns the work. On Ray it is pickled.
         pieces: what the work takes, one at a time. It yields tables, all of one schema.
         engine: "process" for this process, "ray" for Ray.
-        workers: the number of Ray's actors, one CPU each, at most as many as Ray has CPUs. By default
-            one for each CPU.
+        workers: the number of Ray's actors, one CPU each. By default, and at most, one for each CPU
+            that Ray has.
 
     Yields:
         What the work yields, in no particular order. Tables may be divided or joined.
@@ -75,8 +75,24 @@ class _Actor:
         self._work, self._pieces = make(), pieces
 
     def __call__(self, numbers: pa.Table) -> Iterator[pa.Table]:
-        for number in numbers.column("piece").to_pylist():
-            yield from self._work(self._pieces[number])
+        try:
+            for number in numbers.column("piece").to_pylist():
+                yield from self._work(self._pieces[number])
+        except Exception as error:
+            raise _Raised(error) from error
+
+
+class _Raised(Exception):
+    """What the work raised. Ray Data adds sentences to a message (seen in 2.60), but not to this.
+
+    Args:
+        error: what was raised.
+        added: by Ray Data.
+    """
+
+    def __init__(self, error: Exception, *added: object) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def _on_actors(
@@ -102,13 +118,13 @@ def _on_actors(
 
 
 def _own(error: BaseException) -> BaseException:
-    """Return the exception that the work raised, out of those that Ray wrapped it in."""
-    found, inner = error, error
+    """Return what the work raised, out of what Ray wrapped it in; or else Ray's own error."""
+    inner: BaseException | None = error
     while inner is not None:
-        if not type(inner).__module__.startswith("ray.") and not hasattr(inner, "cause"):
-            found = inner
-        inner = getattr(inner, "cause", None) or inner.__cause__  # type: ignore[assignment]
-    return found
+        if isinstance(inner, _Raised):
+            return inner.error
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    return error
 
 
 @contextmanager

@@ -189,10 +189,11 @@ def sizes_in(path: str | Path) -> tuple[int, ...] | None:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         return None
     sizes = about.get("codebook_sizes")
-    is_plain = isinstance(sizes, list) and all(
-        type(one) is int and 0 < one < 2**31 for one in sizes
-    )
-    if not is_plain or names != [ITEM_ID, *_code_names(len(sizes)), DIGIT]:
+    if not isinstance(sizes, list) or any(type(one) is not int for one in sizes):
+        return None
+    if not all(0 < one <= 2**31 for one in sizes):
+        return None
+    if names != [ITEM_ID, *_code_names(len(sizes)), DIGIT]:
         return None
     return tuple(sizes)
 

@@ -35,19 +35,21 @@ LEAST_SHARE = 0.8  # of the rows per second in memory
 
 def write_vectors(folder: Path, rows: int, seed: int = 0) -> None:
     """Write a folder of vectors, whose item ids are in no order."""
+    import torch
+
     from rqvae_lib.embeddings.text import load_embeddings
 
     folder.mkdir(parents=True)
-    movies = load_embeddings(MODEL).numpy()
-    chance = np.random.default_rng(seed)
+    movies, chance = load_embeddings(MODEL), torch.Generator().manual_seed(seed)
+    noise = 0.03 * torch.randn(GROUP_ROWS, WIDTH, generator=chance)  # a movie, and one of these
     for first in range(0, rows, FILE_ROWS):
         last = min(first + FILE_ROWS, rows)
         path, writer = folder / f"{first:09}.parquet", None
         for start in range(first, last, GROUP_ROWS):
             count = min(GROUP_ROWS, last - start)
-            noise = chance.standard_normal((count, WIDTH), dtype=np.float32)
-            vectors = movies[chance.integers(len(movies), size=count)] + 0.03 * noise
-            flat = pa.array(vectors.astype(np.float16).reshape(-1))
+            vectors = movies[torch.randint(len(movies), (count,), generator=chance)]
+            vectors += noise[torch.randint(len(noise), (count,), generator=chance)]
+            flat = pa.array(vectors.half().numpy().reshape(-1))
             # An odd number times the row, modulo 2⁴⁰: each id once, and in no order.
             ids = np.arange(start, start + count) * 668_265_263 % 2**40
             columns = {"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(flat, WIDTH)}

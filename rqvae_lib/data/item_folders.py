@@ -176,7 +176,7 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise ValueError(f"{folder} {what}; expected a folder of .parquet files: name one")
+        raise ValueError(f"{folder} {what}; expected a folder of .parquet files: pass one")
     files = tuple(sorted(filter(lambda path: _belongs(folder, path), folder.rglob("*"))))
     if not files:
         raise ValueError(f"{folder} holds no .parquet file: name a folder of them")

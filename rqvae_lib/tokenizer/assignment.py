@@ -15,6 +15,7 @@ whatever the number of files and workers, and whatever the order in which they a
 Derived in: chapter 12.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -114,7 +115,8 @@ class _Assigner:
     """What a worker does: it reads a piece, and returns its items' ids and codes."""
 
     def __init__(self, model: RQVAE, vectors: VectorFolder, device: str) -> None:
-        self._model, self._vectors, self._device = model.to(device), vectors, device
+        self._model = copy.deepcopy(model).to(device)  # the caller's stays where it is
+        self._vectors, self._device = vectors, device
         self._type = smallest_type(model.config.codebook_size)
 
     def __call__(self, piece: Piece) -> Iterator[pa.Table]:

@@ -55,7 +55,9 @@ def lost(x: Tensor, rows: int, seed: int) -> float:
 
 
 def off(x: Tensor, rows: int, seed: int) -> float:
-    return float(((sampled(x, rows, seed).mean(0) - x.mean(0)).abs() / x.std(0)).max())
+    spread = x.std(0)
+    far = (sampled(x, rows, seed).mean(0) - x.mean(0)).abs() / spread
+    return float(far[spread > 0].max())  # two features of the shipped vectors are constant
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.large_tables import check_large_path, smallest_type, write_large_table
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
+COPIED_ROWS = 2**16  # of the results, at a time
+
 
 class Assigned(NamedTuple):
     """What was written."""
@@ -85,17 +87,14 @@ def assign_folder(
             f"{model.config.input_dim}: use the encoder that it was trained on"
         )
     model.check_fitted()
-    ids: list[pa.Array] = []
-    codes: list[NDArray[Any]] = []
-    names = [f"code_{level}" for level in range(1, model.config.num_levels + 1)]
+    found = _Found(vectors.items.id_type, model.config.num_levels)
     bar = progress_of(total=vectors.items.num_rows, unit="item", show=progress)
     work = partial(_Assigner, model, vectors, device)
     with closing(bar), closing(on_pieces(work, vectors.items.pieces, engine, workers)) as tables:
         for table in tables:
-            ids += table.column(ITEM_ID).chunks
-            codes.append(np.stack([table.column(name).to_numpy() for name in names], 1))
+            found.add(table)
             bar.update(len(table))
-    column = pa.chunked_array(ids, vectors.items.id_type)
+    column, codes = found.joined()
     order = pc.sort_indices(column).to_numpy()
     column = column.take(pa.array(order))
     vectors.items.check_distinct(column)
@@ -104,10 +103,8 @@ def assign_folder(
             f"{len(column):,} items of {folder} were found, and {vectors.items.num_rows:,} before: "
             "the files changed meanwhile, so run it again"
         )
-    in_order = np.concatenate(codes)[order]
-    del ids, codes, order
     made_by = tensors_sha256(*model.state_dict().values())
-    collisions = write_large_table(path, column, in_order, model.sizes, made_by)
+    collisions = write_large_table(path, column, codes[order], model.sizes, made_by)
     return Assigned(len(column), collisions)
 
 
@@ -127,3 +124,36 @@ class _Assigner:
                 for level, column in enumerate(codes.T, 1)
             }
             yield pa.table({ITEM_ID: ids, **columns})
+
+
+class _Found:
+    """The ids and codes that workers have returned so far, in little memory.
+
+    What a worker returns lies in a block of memory that is much larger, and that the smallest part
+    of it would keep: in Arrow's pool, or in the memory that Ray's processes share. So it is copied,
+    many tables at a time.
+    """
+
+    def __init__(self, id_type: pa.DataType, num_levels: int) -> None:
+        self._names = [f"code_{level}" for level in range(1, num_levels + 1)]
+        self._ids = [pa.array([], id_type)]
+        self._codes: list[NDArray[Any]] = []
+        self._waiting: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) >= COPIED_ROWS:
+            self._copy()
+
+    def _copy(self) -> None:
+        table = pa.concat_tables(self._waiting)
+        self._waiting.clear()
+        # A single array would not be copied, but taken as it is.
+        self._ids.append(pa.concat_arrays([*table.column(ITEM_ID).chunks, self._ids[0]]))
+        self._codes.append(np.stack([table.column(name).to_numpy() for name in self._names], 1))
+
+    def joined(self) -> tuple[pa.ChunkedArray, NDArray[Any]]:
+        """Return the ids (N,) and the codes (N, L), in the order in which they came."""
+        if self._waiting:
+            self._copy()
+        return pa.chunked_array(self._ids), np.concatenate(self._codes)

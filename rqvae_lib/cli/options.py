@@ -13,6 +13,7 @@ import typer
 
 from rqvae_lib.data.names import EMBEDDED, Content, SplitName
 from rqvae_lib.models.configs import ArchitectureName
+from rqvae_lib.ops.engines import Engine
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
 from rqvae_lib.training.config import (
     LARGEST_SEED,
@@ -222,4 +223,16 @@ Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Continue an interrupted training, bit for bit (on a CPU)."),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="'process': this process, one file after another. 'ray': actors of Ray Data (extra "
+        "`scale`), on a cluster that runs, or on this machine.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="ray only: the number of actors; by default one for each CPU."),
 ]

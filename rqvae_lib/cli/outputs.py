@@ -265,6 +265,13 @@ def embeddings_by(model: str) -> Callable[[Path], bool]:
     return is_by
 
 
+def is_vectors(path: Path) -> bool:
+    """Tell whether a file looks as if `embed` had written it of a file of texts."""
+    from rqvae_lib.embeddings.text_folders import said_by_vectors
+
+    return said_by_vectors(path) is not None
+
+
 def is_id_table(path: Path) -> bool:
     """Tell whether a file looks as if `write_ids` had written it."""
     from rqvae_lib.semantic_ids.column_files import columns_of, is_own
@@ -273,6 +280,13 @@ def is_id_table(path: Path) -> bool:
         return is_own(columns_of(path))
     except ValueError:
         return False
+
+
+def is_large_table(path: Path) -> bool:
+    """Tell whether a file looks as if `write_large_table` had written it."""
+    from rqvae_lib.semantic_ids.large_tables import sizes_in
+
+    return sizes_in(path) is not None
 
 
 def described_as(format: str) -> Callable[[Path], bool]:

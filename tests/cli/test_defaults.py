@@ -14,6 +14,7 @@ from rqvae_lib.cli.data_options import DataOptions
 from rqvae_lib.cli.main import app
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.embeddings.text import encode_texts
+from rqvae_lib.embeddings.text_folders import embed_folder
 from rqvae_lib.evaluation.evaluator import evaluate
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.everybody import recommend_to_all
@@ -28,6 +29,7 @@ from rqvae_lib.models.configs import (
 from rqvae_lib.models.registry import name_of
 from rqvae_lib.semantic_ids.exports import export_ids
 from rqvae_lib.semantic_ids.imports import import_ids
+from rqvae_lib.tokenizer.assignment import assign_folder
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.recipes import train_recommender, train_rqvae, train_sasrec
@@ -71,7 +73,10 @@ READING_IDS = {  # `ids_sizes` are called codebook_sizes there
 SPLIT = "leave-one-out"  # what `item_vectors` and the literature do
 # For each command, each option that is a setting of the library, with the library's default.
 SETTINGS: dict[str, dict[str, object]] = {
-    "embed": {"model": default_of(encode_texts, "model")},
+    "embed": {
+        "model": default_of(encode_texts, "model"),
+        **{name: default_of(embed_folder, name) for name in ("model", "engine", "workers")},
+    },
     "train-rqvae": {
         **TOKENIZER_SHAPE,
         "estimator": RQVAEConfig.estimator,
@@ -95,6 +100,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         "split": SPLIT,
         "device": default_of(train_rqvae, "device"),
     },
+    "assign": {name: default_of(assign_folder, name) for name in ("engine", "workers", "device")},
     "inference-rqvae": {"seed": TrainingConfig.seed, "device": "cpu"},
     "export": {
         **READING_IDS,
@@ -145,7 +151,7 @@ OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
-    *("bundle", "all_users", "users", "as_json", "no_baselines", "force"),
+    *("texts", "vectors", "bundle", "all_users", "users", "as_json", "no_baselines", "force"),
 }
 
 
@@ -213,11 +219,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
         *("train-sasrec", "evaluate", "recommend", "inspect", "export", "bundle", "append"),
+        "assign",
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 14
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ OPTIONS = {
 ALL = set().union(*OPTIONS.values()) | {"--version"}
 # In sentences: not commands, but words after the program's name.
 NOT_COMMANDS = {
-    *("recommendations", "bundle"),  # names of formats
+    *("recommendations", "bundle", "vectors", "large"),  # names of formats
 }
 
 

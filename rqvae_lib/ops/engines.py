@@ -1,0 +1,9 @@
+"""Where work on many pieces is done, by name. Nothing heavy is imported here.
+
+Used by: the work on pieces, the command line.
+"""
+
+from typing import Literal
+
+Engine = Literal["process", "ray"]
+DEFAULT_ENGINE: Engine = "process"  # Ray only where it is asked for: it starts processes

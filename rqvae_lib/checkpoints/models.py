@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from rqvae_lib.checkpoints.cards import card_of, check_sizes
+from rqvae_lib.checkpoints.cards import Identified, card_of, check_sizes
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import EMBEDDED
 from rqvae_lib.data.splits import Split
@@ -129,7 +129,7 @@ def round_to_half(model: nn.Module) -> None:
 def save_recommender(
     path: str | Path,
     model: Recommender,
-    dataset: Dataset | None = None,
+    dataset: Identified | None = None,
     split: Split | None = None,
     *,
     half: bool = False,
@@ -143,7 +143,7 @@ def save_recommender(
     Args:
         path: the file.
         model: of any architecture.
-        dataset: what it was trained on.
+        dataset: what it was trained on: a `Dataset`, or a `HistoriesFile`.
         split: whose `train` it learned from. Without dataset and split, the commands refuse the
             file.
         half: write the weights as float16, for about half the file; `round_to_half` says what is
@@ -241,7 +241,7 @@ def load_recommender(
 def save_sasrec(
     path: str | Path,
     model: SASRec,
-    dataset: Dataset | None = None,
+    dataset: Identified | None = None,
     split: Split | None = None,
     *,
     half: bool = False,

@@ -16,6 +16,7 @@ from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.data.splits import Split
 
 
@@ -53,7 +54,7 @@ def measure_and_save(
     save: Callable[..., None],
     path: Path,
     model: Any,
-    dataset: "Dataset",
+    dataset: "Dataset | HistoriesFile",
     split: "Split",
     *,
     seed: int,

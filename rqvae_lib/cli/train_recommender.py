@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from rqvae_lib.cli.conflicts import Useless, refuses
-from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, OPTION_NAMES, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
@@ -21,6 +21,7 @@ from rqvae_lib.cli.options import (
     EmbeddingDropout,
     Embeddings,
     Half,
+    Histories,
     LearningRate,
     MaxItems,
     Output,
@@ -51,6 +52,11 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 RULES = (
     *IDS_RULES,
+    Useless(
+        tuple(OPTION_NAMES),
+        lambda given: given["histories"] is not None,
+        "--histories {histories} has the interactions",
+    ),
     ids_instead_of("tokenizer", "embeddings"),
     Useless(
         ("valid_only",),
@@ -81,6 +87,7 @@ def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
     data: DataOptions = EMBEDDED_DATA,
+    histories: Histories = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     split: SplitOption = DEFAULT_SPLIT,
@@ -104,13 +111,21 @@ def train_recommender_command(
     The IDs come from a tokenizer, or from a file (--ids), also another project's. What such a file
     does not say is inferred, and said on stderr.
 
+    Histories larger than memory come from a file that pack-histories wrote (--histories), with
+    --ids.
+
     Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
     default split, leave-one-out, the validation target is each user's second-to-last item. Writes
     recommender.safetensors, and recommender-state.safetensors to resume from.
     """
     from rqvae_lib.checkpoints.models import save_recommender
     from rqvae_lib.cli.catalogue import card_of_tokenizer, catalogue_of, find_tokenizer
-    from rqvae_lib.cli.common import check_device, hold_out
+    from rqvae_lib.cli.common import (
+        check_device,
+        hold_out,
+        packed_histories,
+        part_to_train_on,
+    )
     from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
     from rqvae_lib.cli.recommender_training import measure_and_save
     from rqvae_lib.io.locks import only_process_in
@@ -126,7 +141,7 @@ def train_recommender_command(
     check_state(path, training, resume=resume, force=force)
     found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
     context.with_resource(only_process_in(output))
-    dataset = data.load()
+    dataset: Any = data.load() if histories is None else packed_histories(histories, ids)
     held_out = hold_out(dataset, split)
     if ids:
         catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
@@ -135,7 +150,7 @@ def train_recommender_command(
         origin = card_of_tokenizer(found, seed)
     model, _ = train_recommender(
         catalogue,
-        held_out.train,
+        part_to_train_on(held_out),
         config,
         training,
         device=device,

@@ -108,8 +108,9 @@ class MappedHistories:
 
 @dataclass(frozen=True)
 class SampleSplit(Split):
-    """The split of some users of a file, in memory."""
+    """The split of some users of a file, in memory, beside the training part of all users."""
 
+    of_all: MappedHistories  # what a model may learn from
     users: Tensor  # (n,) int64, their rows in the file
     counts: Tensor  # (N,) float32, the training interactions of each item, of all users
 
@@ -237,6 +238,7 @@ class HistoriesFile:
             flat_ranges(test, ends)[0],
             self.num_items,
             split,
+            MappedHistories(self._tensors, train_ends, self.num_items, f"{self.checksum} {split}"),
             users,
             self._counts(train_ends),
         )

@@ -138,6 +138,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     "bundle": {},
     "append": {},
+    "pack-histories": {},
 }
 SETTINGS["train-decoder"] = SETTINGS["train-recommender"]
 # What is the command line's own: which data and files, and what has no counterpart in Python.
@@ -145,7 +146,7 @@ OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
-    *("bundle", "all_users", "users", "as_json", "no_baselines", "force"),
+    *("bundle", "all_users", "users", "histories", "as_json", "no_baselines", "force"),
 }
 
 
@@ -213,11 +214,12 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
     for command in (
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
         *("train-sasrec", "evaluate", "recommend", "inspect", "export", "bundle", "append"),
+        "pack-histories",
     ):
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 14
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ CALLS: dict[str, str] = {
     "compare-tokenizers": "--output table.csv",
     "inference-rqvae": "--output ids.csv",
     "export": "--output ids.json --format index-json",
+    "pack-histories": "--interactions met.parquet --output histories.safetensors",
     "train-recommender": "--output out",
     "train-decoder": "--output out",
     "train-sasrec": "--output out",

@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rqvae_lib.data.item_rows import shown
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
@@ -35,6 +36,7 @@ from rqvae_lib.ops.torch_settings import own_settings
 KIND = "histories"
 SAMPLE = 10_000  # targets that a training is measured on
 _BLOCK = 2**22  # interactions that are looked at at a time
+_USERS = 128  # whose histories are read at a time
 _BINS = 2**16
 
 
@@ -102,8 +104,12 @@ class MappedHistories:
                 f"users are from {int(rows.min())} to {int(rows.max())}; expected rows from 0 to "
                 f"{len(self) - 1}"
             )
-        positions, offsets = flat_ranges(self.begins[rows], self.ends[rows])
-        return Histories(self.items_at(positions), offsets)
+        lengths = self.ends[rows] - self.begins[rows]
+        items = [torch.empty(0, dtype=torch.int64)]
+        for some in rows.split(_USERS):
+            positions, _ = flat_ranges(self.begins[some], self.ends[some])
+            items.append(self.items_at(positions))
+        return Histories(torch.cat(items), pad(lengths.cumsum(0), (1, 0)))
 
 
 @dataclass(frozen=True)

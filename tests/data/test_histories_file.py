@@ -70,7 +70,7 @@ def test_blocks_of_a_file_may_be_of_any_size(
 ) -> None:
     """Whatever is counted or looked for is so in blocks, which may end within a user."""
     whole = HistoriesFile(packed).sample(name)
-    for block, bins in ((1, 2), (7, 3), (100, 2**10)):
+    for block, bins in ((5, 8), (7, 3), (100, 2**10)):
         monkeypatch.setattr(histories_file, "_BLOCK", block)
         monkeypatch.setattr(histories_file, "_BINS", bins)
         monkeypatch.setattr(histories_file.MappedTensors.blocks, "__defaults__", (block,))

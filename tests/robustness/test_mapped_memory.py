@@ -1,0 +1,85 @@
+"""What histories on disk take of memory: a bounded part of the file, and a few bytes per user."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rqvae_lib.data.batches import WindowBatches
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.io.mapped_tensors import write_in_pieces
+from tests.helpers import ROOT
+
+ITEMS_MIB, USERS, NUM_ITEMS = 96, 10_000, 1000
+MIB = 2**20
+
+# Prints the MiB of mapped files that batches add to a process, at most: as they are read, and if
+# no page were let go.
+READ = """
+import sys
+from pathlib import Path
+from rqvae_lib.data.batches import WindowBatches
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.io import mapped_tensors
+
+def mapped():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+batches = WindowBatches(HistoriesFile(sys.argv[1]).train("leave-one-out"), max_items=50,
+                        batch_size=16, seed=0)
+for places in (16, 10**9):
+    mapped_tensors._LOOKED_UP = places
+    batches(0)
+    batches.histories._tensors.let_go()
+    before = most = mapped()
+    for step in range(1, 400):
+        batches(step)
+        most = max(most, mapped())
+    print(most - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 96 MiB of items, written as `pack_histories` writes it."""
+    path = tmp_path_factory.mktemp("packed") / "h.safetensors"
+    length = ITEMS_MIB * MIB // 4
+    kinds = dict.fromkeys(("times", "offsets", "user_ids", "item_ids"), torch.int64) | {
+        "items": torch.int32
+    }
+    with write_in_pieces(path, kinds) as writer:
+        for start in range(0, length, MIB):
+            writer.append("items", np.arange(start, min(start + MIB, length)) % NUM_ITEMS)
+            writer.append("times", np.arange(start, min(start + MIB, length)))
+        writer.append("offsets", np.linspace(0, length, USERS + 1))
+        writer.append("user_ids", np.arange(USERS))
+        writer.append("item_ids", np.arange(NUM_ITEMS))
+        counts = {"interactions": length, "users": USERS, "items": NUM_ITEMS}
+        card = {"dataset": "made up", "sha256": writer.sha256, "items_sha256": "", "notes": []}
+        writer.finish(path, "histories", counts, card)
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_pages_that_were_read_are_let_go(packed: Path) -> None:
+    """Each window that is looked up may map 2 MiB around it."""
+    command = [sys.executable, "-c", READ, str(packed)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    held, without_letting_go = map(float, done.stdout.split())
+    assert held < 0.7 * ITEMS_MIB
+    assert without_letting_go > 0.8 * ITEMS_MIB
+
+
+def test_batches_hold_a_few_bytes_per_user_and_window(packed: Path) -> None:
+    batches = WindowBatches(
+        HistoriesFile(packed).train("leave-one-out"), max_items=50, batch_size=64, seed=0
+    )
+    batches(0)
+    windows = ITEMS_MIB * MIB // 4 // 50 + 2 * USERS
+    tensors = [*vars(batches).values(), *vars(batches.shuffled).values()]
+    held = sum(one.nbytes for one in tensors if isinstance(one, torch.Tensor))
+    assert windows * 3 < held < windows * 4 + USERS * 16 + 1000

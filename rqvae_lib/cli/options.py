@@ -220,7 +220,7 @@ Histories = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Histories that pack-histories wrote, instead of a dataset in memory; with --ids.",
+        help="A file of pack-histories, in place of data that are read into memory.",
         show_default=False,
     ),
 ]

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from rqvae_lib.cli.conflicts import Useless, refuses
-from rqvae_lib.cli.data_options import EMBEDDED_DATA, OPTION_NAMES, DataOptions, takes_data
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Useless, refuses
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
     RECOMMENDER_FILE,
@@ -52,11 +52,7 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 RULES = (
     *IDS_RULES,
-    Useless(
-        tuple(OPTION_NAMES),
-        lambda given: given["histories"] is not None,
-        "--histories {histories} has the interactions",
-    ),
+    DATA_OF_HISTORIES,
     ids_instead_of("tokenizer", "embeddings"),
     Useless(
         ("valid_only",),

@@ -31,6 +31,7 @@ from rqvae_lib.io.mapped_tensors import MappedTensors
 from rqvae_lib.io.tensor_files import CheckpointError
 from rqvae_lib.ops.arrays import Array, as_row, as_rows
 from rqvae_lib.ops.ranges import flat_ranges
+from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
 
 KIND = "histories"
@@ -106,7 +107,8 @@ class MappedHistories:
             )
         lengths = self.ends[rows] - self.begins[rows]
         items = [torch.empty(0, dtype=torch.int64)]
-        for some in rows.split(_USERS):
+        for block in row_blocks(len(rows), _USERS):
+            some = rows[block]
             positions, _ = flat_ranges(self.begins[some], self.ends[some])
             items.append(self.items_at(positions))
         return Histories(torch.cat(items), pad(lengths.cumsum(0), (1, 0)))
@@ -164,7 +166,6 @@ class HistoriesFile:
                 f"{self.path} does not match its own description ({error}): pack the histories "
                 "again, or pass another file"
             ) from error
-        self._tensors.expect_random_reads()
         offsets = self._tensors["offsets"]
         self.histories = MappedHistories(self._tensors, offsets[1:], self.num_items, self.checksum)
 
@@ -217,20 +218,20 @@ class HistoriesFile:
     def sample(self, split: SplitName, at_most: int = SAMPLE) -> SampleSplit:
         """Return a split of some users, in memory, to measure a model on.
 
-        They are every second or third user who has validation targets, and so on. With one target
-        per user, these are the targets that `validation_targets` takes.
+        They are every second or third user of whom something is held out, and so on. With one
+        target per user, the validation targets are those that `validation_targets` takes.
 
         Args:
             split: as `train`.
-            at_most: validation targets, in the mean.
+            at_most: about how many targets there are for validation, and as many for testing.
 
         Raises:
             ValueError: as `split_by_name`.
         """
         train_ends, test_begins = self._cuts(split)
-        targets = test_begins - train_ends  # (U,)
-        every = max(1, -(-int(targets.sum()) // at_most))
-        users = targets.nonzero()[::every, 0].contiguous()  # (n,)
+        held_out = self.histories.ends - train_ends  # (U,)
+        every = max(1, -(-int(held_out.sum()) // (2 * at_most)))
+        users = held_out.nonzero()[::every, 0].contiguous()  # (n,)
         everything = self.histories.of_users(users)
         begins, ends = everything.begins, everything.ends
         in_file = self.histories.begins[users]
@@ -380,9 +381,10 @@ class HistoriesFile:
             begin in this range, and its end.
         """
         offsets = self._tensors["offsets"]
-        for start in range(0, self.num_interactions, _BLOCK):
-            stop = min(start + _BLOCK, self.num_interactions)
-            first = int(torch.searchsorted(offsets, start, right=True)) - 1
-            last = int(torch.searchsorted(offsets, stop))
-            yield start, stop, first, offsets[first : last + 1].clamp(start, stop)
-            self._tensors.let_go()
+        with self._tensors.in_order():
+            for start in range(0, self.num_interactions, _BLOCK):
+                stop = min(start + _BLOCK, self.num_interactions)
+                first = int(torch.searchsorted(offsets, start, right=True)) - 1
+                last = int(torch.searchsorted(offsets, stop))
+                yield start, stop, first, offsets[first : last + 1].clamp(start, stop)
+                self._tensors.let_go()

@@ -166,6 +166,7 @@ class MappedTensors:
             for name, place in header.items()
         }
         self._looked_up = 0
+        self._expect("RANDOM")  # or the system would read on from each place that is looked up
 
     def _read_header(self, file: Any, kind: str) -> tuple[dict[str, Any], Described]:
         try:
@@ -222,17 +223,27 @@ class MappedTensors:
     def blocks(self, name: str, size: int = 2**22) -> Iterator[Tensor]:
         """Yield a vector in blocks of at most so many numbers, and let go of each after its use."""
         vector = self._tensors[name]
-        for start in range(0, len(vector), size):
-            yield vector[start : start + size]
-            self.let_go()
+        with self.in_order():
+            for start in range(0, len(vector), size):
+                yield vector[start : start + size]
+                self.let_go()
+
+    @contextmanager
+    def in_order(self) -> Iterator[None]:
+        """Tell the system that vectors are read from their beginning to their end, inside."""
+        self._expect("SEQUENTIAL")
+        try:
+            yield
+        finally:
+            self._expect("RANDOM")
 
     def let_go(self) -> None:
         """Let go of the pages that were read; they no longer count as this process's memory."""
         self._looked_up = 0
-        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self._map.madvise(mmap.MADV_DONTNEED)
+        self._expect("DONTNEED")
 
-    def expect_random_reads(self) -> None:
-        """Read no more from disk than what is used, instead of what follows it, too."""
-        if hasattr(mmap, "MADV_RANDOM"):
-            self._map.madvise(mmap.MADV_RANDOM)
+    def _expect(self, how: str) -> None:
+        """Tell the system how the map will be read, if it is one that listens (not Windows)."""
+        advice = getattr(mmap, f"MADV_{how}", None)
+        if advice is not None:
+            self._map.madvise(advice)

@@ -85,6 +85,36 @@ def test_a_packed_log_trains_the_recommender_of_memory(shop: Path) -> None:
         assert mapped.splitlines()[:-1] == memory.splitlines()[:-1]
 
 
+def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
+    succeeds(
+        "pack-histories",
+        "--interactions",
+        "log",
+        *COLUMNS,
+        "--output",
+        "h.safetensors",
+        folder=shop,
+    )
+    sasrec = ("train-sasrec", "--steps", 3, "--batch-size", 4)
+    succeeds(*sasrec, "--histories", "h.safetensors", folder=shop)
+    succeeds(*sasrec, "--interactions", "log", *COLUMNS, "--output", "memory", folder=shop)
+    tables = []
+    for where, model in (("--histories h.safetensors", "runs"), ("--interactions log", "memory")):
+        names = ("popularity", f"{model}/sasrec.safetensors")
+        options = (*where.split(), *(COLUMNS if "log" in where else ()), "--output", f"{model}.csv")
+        succeeds("evaluate", *names, *options, folder=shop)
+        tables.append(pd.read_csv(shop / f"{model}.csv"))
+    mapped, memory = (table[table["model"] != "item-knn"].drop(columns="model") for table in tables)
+    pd.testing.assert_frame_equal(mapped.reset_index(drop=True), memory.reset_index(drop=True))
+    assert "popularity" in succeeds("evaluate", "--histories", "h.safetensors", folder=shop)
+    said = fails("evaluate", "item-knn", "--histories", "h.safetensors", folder=shop)
+    assert "item-knn is made of all training histories in memory" in said
+    said = fails(
+        "evaluate", "memory/sasrec.safetensors", "--histories", "h.safetensors", folder=shop
+    )
+    assert "was trained on other data" in said
+
+
 def test_what_would_change_nothing_is_refused_and_what_is_missing_is_said(shop: Path) -> None:
     succeeds(
         "pack-histories",

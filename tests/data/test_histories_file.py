@@ -21,6 +21,7 @@ from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.evaluation.validation import validation_targets
 from rqvae_lib.io.headers import read_header
 from rqvae_lib.io.tensor_files import HEADER_KEY, CheckpointError
+from rqvae_lib.models.item_knn import ItemKNN
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,12 @@ def test_one_history_is_read_and_a_user_that_is_not_there_is_named(
         file.histories.of_users([30])
     with pytest.raises(ValueError, match="it must be one of"):
         file.train("mine")  # type: ignore[arg-type]
+
+
+def test_what_needs_all_histories_in_memory_says_so(packed: Path) -> None:
+    train = HistoriesFile(packed).train("leave-one-out")
+    with pytest.raises(ValueError, match=r"train is in a file.*pass those of some users"):
+        ItemKNN(train, 40)  # type: ignore[arg-type]
 
 
 def test_a_smaller_catalogue_is_refused(packed: Path, dataset: Dataset) -> None:

@@ -219,7 +219,8 @@ def _look_through(table: _Table, all_items: bool, rows_in_memory: int, bar: Any)
     every = max(1, table.num_rows // _SAMPLED)
     users, items = [], _Different()
     for start, columns in table.pieces("user_id", "item_id"):
-        users.append(columns["user_id"].iloc[-start % every :: every])
+        # A copy: a view would keep its whole piece in memory.
+        users.append(columns["user_id"].iloc[-start % every :: every].copy())
         if all_items or not start:
             items.add(columns["item_id"])
         bar.update(len(columns["user_id"]))

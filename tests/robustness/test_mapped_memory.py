@@ -1,15 +1,23 @@
-"""What histories on disk take of memory: a bounded part of the file, and a few bytes per user."""
+"""Histories larger than memory: what packing takes, and what reading the file does."""
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
+from rqvae_lib.data import pack_histories as packing
 from rqvae_lib.data.batches import WindowBatches
 from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.data.pack_histories import pack_histories
+from rqvae_lib.data.parquet_files import parquet_pieces
+from rqvae_lib.io import mapped_tensors
 from rqvae_lib.io.mapped_tensors import write_in_pieces
 from tests.helpers import ROOT
 
@@ -83,3 +91,36 @@ def test_batches_hold_a_few_bytes_per_user_and_window(packed: Path) -> None:
     tensors = [*vars(batches).values(), *vars(batches.shuffled).values()]
     held = sum(one.nbytes for one in tensors if isinstance(one, torch.Tensor))
     assert windows * 3 < held < windows * 4 + USERS * 16 + 1000
+
+
+def test_packing_ten_times_the_rows_takes_the_same_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python and NumPy hold at a time, as they count it, and what Arrow holds in between."""
+    piece = 10_000
+    monkeypatch.setattr(packing, "_SAMPLED", 500)
+    monkeypatch.setattr(mapped_tensors, "_COPIED", piece)
+    monkeypatch.setattr(mapped_tensors.MappedTensors.blocks, "__defaults__", (piece,))
+    monkeypatch.setattr(
+        packing, "parquet_pieces", lambda path, theirs: parquet_pieces(path, theirs, piece)
+    )
+    peaks, between = [], []
+    deal_out = packing._deal_out
+
+    def dealing_out(*arguments: Any) -> Any:
+        between.append(pa.total_allocated_bytes())
+        return deal_out(*arguments)
+
+    monkeypatch.setattr(packing, "_deal_out", dealing_out)
+    for rows in (4 * piece, 4 * piece, 40 * piece):  # the first one loads what is loaded once
+        chance = np.random.default_rng(0)
+        users, items = chance.integers(0, rows // 50, rows), chance.integers(0, 100, rows)
+        table = pd.DataFrame({"user": users, "item": items, "time": 1_500_000_000 + users})
+        table.to_parquet(tmp_path / "met.parquet", row_group_size=piece)
+        del table, users, items
+        tracemalloc.start()
+        pack_histories(tmp_path / "met.parquet", tmp_path / "h.safetensors", rows_in_memory=piece)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    print(peaks)
+    assert peaks[2] < 1.3 * peaks[1]

@@ -8,7 +8,7 @@ Seen at work in: chapter 00.
 """
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import torch
 
@@ -22,8 +22,32 @@ from rqvae_lib.io.tensor_files import Card
 OWN_ENTRIES = {"torch", "dataset", "data", "items", "split", "content", "text_embeddings"}
 
 
+class Identified(Protocol):
+    """What a card says of the data: a `Dataset` has it, and a `HistoriesFile`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the data."""
+        ...
+
+    @property
+    def num_items(self) -> int:
+        """The size of the catalogue."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 (hex) of the contents."""
+        ...
+
+    @property
+    def items_checksum(self) -> str:
+        """The sha256 (hex) of the catalogue."""
+        ...
+
+
 def card_of(
-    dataset: Dataset | None,
+    dataset: Identified | None,
     *,
     split: Split | None = None,
     vectors: ItemVectors | None = None,
@@ -62,7 +86,7 @@ def card_of(
     return card | dict(more or {})
 
 
-def check_sizes(dataset: Dataset | None, **sizes: int | None) -> None:
+def check_sizes(dataset: Identified | None, **sizes: int | None) -> None:
     """Refuse to save a model as one of a dataset with another number of items.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from rqvae_lib.checkpoints.cards import card_of, check_sizes
+from rqvae_lib.checkpoints.cards import Identified, card_of, check_sizes
 from rqvae_lib.checkpoints.content import (
     REFUSALS,
     check_modules,
@@ -109,7 +109,7 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
 def save_recommender(
     path: str | Path,
     model: Recommender,
-    dataset: Dataset | None = None,
+    dataset: Identified | None = None,
     split: Split | None = None,
     *,
     half: bool = False,
@@ -123,7 +123,7 @@ def save_recommender(
     Args:
         path: the file.
         model: of any architecture.
-        dataset: what it was trained on.
+        dataset: what it was trained on: a `Dataset`, or a `HistoriesFile`.
         split: whose `train` it learned from. Without dataset and split, the commands refuse the
             file.
         half: write the weights as float16, for about half the file; `round_to_half` says what is
@@ -199,7 +199,7 @@ def load_recommender(
 def save_sasrec(
     path: str | Path,
     model: SASRec,
-    dataset: Dataset | None = None,
+    dataset: Identified | None = None,
     split: Split | None = None,
     *,
     half: bool = False,

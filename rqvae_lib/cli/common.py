@@ -14,8 +14,9 @@ import typer
 from rqvae_lib.cli.command import all_typed
 from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.histories_file import HistoriesFile, MappedHistories, SampleSplit
 from rqvae_lib.data.names import EMBEDDED, NUM_TARGETS, Content, SplitName
-from rqvae_lib.data.splits import Split, split_by_name
+from rqvae_lib.data.splits import Histories, Split, split_by_name
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 
@@ -81,9 +82,12 @@ def shipped(chosen: str) -> str:
     return DATASET if chosen == "pretrained" else chosen
 
 
-def hold_out(dataset: Dataset, name: SplitName) -> Split:
-    """Split a dataset, or say that there is nothing to hold out."""
-    split = split_by_name(dataset, name)
+def hold_out(dataset: Dataset | HistoriesFile, name: SplitName) -> Split:
+    """Split a dataset, or a sample of a file of histories; or say that nothing is held out."""
+    if isinstance(dataset, HistoriesFile):
+        split: Split = dataset.sample(name)
+    else:
+        split = split_by_name(dataset, name)
     if not len(split.validation):  # not by time, which always holds out something
         needed = 2 * NUM_TARGETS[name] + 1
         raise ValueError(
@@ -91,6 +95,26 @@ def hold_out(dataset: Dataset, name: SplitName) -> Split:
             f"--split {name} needs; use more data, or another split"
         )
     return split
+
+
+def packed_histories(path: Path, ids: Path | None) -> HistoriesFile:
+    """Open a file of histories, which comes with no vectors to make IDs of.
+
+    Args:
+        path: the file.
+        ids: the file of IDs that is needed beside it.
+    """
+    if ids is None:
+        raise ValueError(
+            f"{path} has no texts or vectors of the items, so no tokenizer can make their IDs: "
+            "pass a file of IDs as --ids"
+        )
+    return HistoriesFile(path)
+
+
+def part_to_train_on(split: Split) -> Histories | MappedHistories:
+    """Return the training histories of a split: those of all users, if it is a sample's."""
+    return split.of_all if isinstance(split, SampleSplit) else split.train
 
 
 def check_codebook_size(size: int, dataset: Dataset) -> None:

@@ -9,6 +9,8 @@ Used by: the commands.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from rqvae_lib.cli.data_options import OPTION_NAMES
+
 Given = Mapping[str, Any]  # the values of a command's options, by the parameters' names
 
 
@@ -86,6 +88,11 @@ SEED_OF_RANDOM = Useless(
     ("seed",),
     lambda given: given["tokenizer"] != "random",
     "nothing but a 'random' tokenizer is drawn",
+)
+DATA_OF_HISTORIES = Useless(
+    tuple(OPTION_NAMES),
+    lambda given: given["histories"] is not None,
+    "--histories {histories} has the interactions",
 )
 SPLIT_OF_HISTORIES = Useless(
     ("split",),

@@ -55,6 +55,24 @@ Header = Annotated[
     ),
 ]
 
+TimeUnit = Annotated[
+    str | None,
+    _option(
+        metavar="UNIT",
+        help="What times are: s, ms, us or ns since 1970; 'order' if they only tell what came "
+        "first; 'date' for digits such as 20190222; or a format such as '%d.%m.%Y %H:%M'. By "
+        "default, the size of the numbers tells, and what they were taken as is said.",
+    ),
+]
+RepeatsOption = Annotated[
+    Repeats | None,
+    _option(
+        "--repeats",
+        help="Rows in which a user meets an item again: 'keep' (the default: they are events "
+        "like others), 'first' or 'last' of each user and item, or 'refuse'.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -89,22 +107,8 @@ class DataOptions:
     columns: Columns = None
     separator: Separator = None
     header: Header = None
-    time_unit: Annotated[
-        str | None,
-        _option(
-            metavar="UNIT",
-            help="What times are: s, ms, us or ns since 1970; 'order' if they only tell what came "
-            "first; 'date' for digits such as 20190222; or a format such as '%d.%m.%Y %H:%M'. By "
-            "default, the size of the numbers tells, and what they were taken as is said.",
-        ),
-    ] = None
-    repeats: Annotated[
-        Repeats | None,
-        _option(
-            help="Rows in which a user meets an item again: 'keep' (the default: they are events "
-            "like others), 'first' or 'last' of each user and item, or 'refuse'.",
-        ),
-    ] = None
+    time_unit: TimeUnit = None
+    repeats: RepeatsOption = None
     min_rating: Annotated[
         float | None, _option(metavar="X", help="Leave out rows with a lower rating, first of all.")
     ] = None

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rqvae_lib.cli.conflicts import Useless, refuses, would_change_nothing
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Useless, refuses, would_change_nothing
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     Device,
+    Histories,
     OutputTable,
     SplitOption,
 )
@@ -55,7 +56,8 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
         ("beams", "device"),
         lambda given: bool(given["models"]) and set(given["models"]) <= set(BASELINES),
         "baselines score every item, on the CPU",
-    )
+    ),
+    DATA_OF_HISTORIES,
 )
 @writes(_outputs, "output")
 def evaluate_command(
@@ -69,6 +71,7 @@ def evaluate_command(
         ),
     ] = None,
     data: DataOptions = EMBEDDED_DATA,
+    histories: Histories = None,
     split: SplitOption = DEFAULT_SPLIT,
     part: Annotated[
         Literal["validation", "test"],
@@ -97,9 +100,11 @@ def evaluate_command(
 ) -> None:
     """Compare models: full-ranking Recall, NDCG and MRR, with intervals over people.
 
-    All held-out targets count, none are sampled. A model is shown, and written to the table, when
-    it is done, so an interruption keeps those before it. Several processes (torchrun) share the
-    targets, and give the same table.
+    All held-out targets count, none are sampled. Only where histories come from a file of
+    pack-histories (--histories), a sample of users is asked, with about 10,000 targets.
+
+    A model is shown, and written to the table, when it is done, so an interruption keeps those
+    before it. Several processes (torchrun) share the targets, and give the same table.
 
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
@@ -108,6 +113,7 @@ def evaluate_command(
     from rqvae_lib.checkpoints.models import load_model
     from rqvae_lib.cli.common import check_device, hold_out, typed
     from rqvae_lib.cli.evaluation_table import Row, print_tables
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.ops.world import current_world
 
@@ -117,13 +123,15 @@ def evaluate_command(
         """Load the models and the data, and return the models' names in the order of the table."""
         check_device(device)
         names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
+        if histories is not None:
+            names = _of_histories(names, models or [], histories)
         loaded = {name: load_model(name) for name in names if name not in BASELINES}
         for name, (_, card) in loaded.items():
             check_split(name, card, split)
         _check_beams(loaded, typed(context, "beams"))
         if output and world.is_first:
             context.with_resource(only_process_in(output.parent))
-        dataset = data.load()
+        dataset: Any = data.load() if histories is None else HistoriesFile(histories)
         held_out = hold_out(dataset, split)
         if not names:
             loaded = _shipped_of(dataset, split, no_baselines)
@@ -157,6 +165,24 @@ def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
     if len(named) == len(names) or no_baselines:
         return names
     return [*(name for name in BASELINES if name not in named), *names]
+
+
+def _of_histories(names: list[str], given: list[str], histories: Path) -> list[str]:
+    """Return the models to evaluate on a sample of a file: without item-kNN, which needs it all.
+
+    Args:
+        names: with the baselines that were not named.
+        given: those that were named.
+        histories: the file.
+    """
+    if "item-knn" in given:
+        raise ValueError(
+            f"item-knn is made of all training histories in memory, and {histories} may be larger: "
+            "leave it out"
+        )
+    if not names:
+        return ["popularity"]
+    return [name for name in names if name != "item-knn"]
 
 
 def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> None:

@@ -17,6 +17,7 @@ from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys,
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.semantic_ids.imports import ImportedIDs
 
 IDs = Annotated[
@@ -151,19 +152,25 @@ def check_ids_file(context: typer.Context) -> Path | None:
     return ids
 
 
-def ids_of_file(context: typer.Context, dataset: "Dataset | None") -> "ImportedIDs":
+def ids_of_file(context: typer.Context, dataset: "Dataset | HistoriesFile | None") -> "ImportedIDs":
     """Read the file that --ids names, and say on stderr what was taken for what.
 
     Args:
         context: of a command that `takes_ids`.
         dataset: whose items they are; None for all items of the file.
     """
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.semantic_ids.imports import import_ids
 
     given = context.params
+    item_ids: Any = None
+    if isinstance(dataset, HistoriesFile):
+        item_ids = dataset.item_ids
+    elif dataset is not None:
+        item_ids = dataset.items["item_id"].to_numpy()
     found = import_ids(
         given["ids"],
-        None if dataset is None else dataset.items["item_id"].to_numpy(),
+        item_ids,
         base=given["ids_base"],
         offsets=given["ids_offsets"],
         collision_digit=given["ids_collision_digit"],

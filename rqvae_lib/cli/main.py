@@ -7,6 +7,7 @@
     rqvae-lib inference-rqvae     a tokenizer → a table of semantic IDs
     rqvae-lib assign              a folder of vectors, larger than memory → a table of semantic IDs
     rqvae-lib export              semantic IDs → a file in the shape of another project
+    rqvae-lib pack-histories      interactions larger than memory → a file of histories
     rqvae-lib train-recommender   histories, written in semantic IDs → a recommender
     rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
     rqvae-lib evaluate            all of them on the same targets
@@ -41,6 +42,7 @@ from rqvae_lib.cli.evaluate import evaluate_command
 from rqvae_lib.cli.export import export_command
 from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
 from rqvae_lib.cli.inspect import inspect_command
+from rqvae_lib.cli.pack_histories import pack_histories_command
 from rqvae_lib.cli.processes import end_after_the_first, only_the_first_talks, reports
 from rqvae_lib.cli.recommend import recommend_command
 from rqvae_lib.cli.train_recommender import train_recommender_command
@@ -84,6 +86,7 @@ COMMANDS = {
     "inference-rqvae": inference_rqvae_command,
     "assign": assign_command,
     "export": export_command,
+    "pack-histories": pack_histories_command,
     "train-recommender": train_recommender_command,
     "train-sasrec": train_sasrec_command,
     "evaluate": evaluate_command,

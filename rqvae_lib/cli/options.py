@@ -217,6 +217,14 @@ Seed = Annotated[
 
 # Where
 
+Histories = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file of pack-histories, in place of data that are read into memory.",
+        show_default=False,
+    ),
+]
 Output = Annotated[Path, typer.Option(help="Folder for the results; created if needed.")]
 OutputTable = Annotated[Path | None, typer.Option(help="Also write the table, as .csv.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps, …")]

@@ -16,6 +16,7 @@ from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
 
 if TYPE_CHECKING:
     from rqvae_lib.data.dataset import Dataset
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.data.splits import Split
 
 
@@ -53,7 +54,7 @@ class Prepared(NamedTuple):
     """What the first process, or the only one, has at hand when a training begins."""
 
     trained_on: tuple[Any, ...]  # the arguments of the training, which all processes get
-    dataset: "Dataset"
+    dataset: "Dataset | HistoriesFile"
     split: "Split"
     origin: Mapping[str, Any]  # what the card says of the IDs' origin, as JSON
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from rqvae_lib.cli.conflicts import Useless, refuses
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
@@ -21,6 +21,7 @@ from rqvae_lib.cli.options import (
     EmbeddingDropout,
     Embeddings,
     Half,
+    Histories,
     LearningRate,
     MaxItems,
     Output,
@@ -52,6 +53,7 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 
 RULES = (
     *IDS_RULES,
+    DATA_OF_HISTORIES,
     ids_instead_of("tokenizer", "embeddings"),
     Useless(
         ("valid_only",),
@@ -83,6 +85,7 @@ def train_recommender_command(
     context: typer.Context,
     output: Output = RUNS,
     data: DataOptions = EMBEDDED_DATA,
+    histories: Histories = None,
     embeddings: Embeddings = None,
     tokenizer: Tokenizer = None,
     split: SplitOption = DEFAULT_SPLIT,
@@ -106,13 +109,21 @@ def train_recommender_command(
     The IDs come from a tokenizer, or from a file (--ids), also another project's. What such a file
     does not say is inferred, and said on stderr.
 
+    Histories larger than memory come from a file that pack-histories wrote (--histories), with
+    --ids.
+
     Reports full-ranking Recall and NDCG on the validation targets beside popularity's; with the
     default split, leave-one-out, the validation target is each user's second-to-last item. Writes
     recommender.safetensors, and recommender-state.safetensors to resume from.
     """
     from rqvae_lib.checkpoints.models import save_recommender
     from rqvae_lib.cli.catalogue import card_of_tokenizer, catalogue_of, find_tokenizer
-    from rqvae_lib.cli.common import check_device, hold_out
+    from rqvae_lib.cli.common import (
+        check_device,
+        hold_out,
+        packed_histories,
+        part_to_train_on,
+    )
     from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
     from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
     from rqvae_lib.io.locks import only_process_in
@@ -130,14 +141,16 @@ def train_recommender_command(
         check_state(path, training, resume=resume, force=force)
         found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
         context.with_resource(only_process_in(output))
-        dataset = data.load()
+        dataset: Any = data.load() if histories is None else packed_histories(histories, ids)
         held_out = hold_out(dataset, split)
         if ids:
             catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
         else:
             catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
             origin = card_of_tokenizer(found, seed)
-        return Prepared((catalogue, held_out.train, config, training), dataset, held_out, origin)
+        return Prepared(
+            (catalogue, part_to_train_on(held_out), config, training), dataset, held_out, origin
+        )
 
     trained_on, prepared = prepared_by_first(prepare)
     model, _ = train_recommender(

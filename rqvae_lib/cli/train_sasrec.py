@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.options import (
     RUNS,
@@ -16,6 +17,7 @@ from rqvae_lib.cli.options import (
     Dropout,
     EmbeddingDropout,
     Half,
+    Histories,
     LearningRate,
     MaxItems,
     Output,
@@ -41,11 +43,13 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 
 @shared_by_processes
 @takes_data
+@refuses(DATA_OF_HISTORIES)
 @writes(_outputs, "output")
 def train_sasrec_command(
     context: typer.Context,
     output: Output = RUNS,
     data: DataOptions = EMBEDDED_DATA,
+    histories: Histories = None,
     split: SplitOption = DEFAULT_SPLIT,
     dropout: Dropout = TransformerConfig.dropout,
     embedding_dropout: EmbeddingDropout = HistoryModelConfig.embedding_dropout,
@@ -65,8 +69,9 @@ def train_sasrec_command(
     to resume from.
     """
     from rqvae_lib.checkpoints.models import save_sasrec
-    from rqvae_lib.cli.common import check_device, hold_out
+    from rqvae_lib.cli.common import check_device, hold_out, part_to_train_on
     from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
+    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
@@ -79,10 +84,10 @@ def train_sasrec_command(
         shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
         check_state(path, training, resume=resume, force=force)
         context.with_resource(only_process_in(output))
-        dataset = data.load()
+        dataset: Any = data.load() if histories is None else HistoriesFile(histories)
         held_out = hold_out(dataset, split)
         config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
-        return Prepared((held_out.train, config, training), dataset, held_out, {})
+        return Prepared((part_to_train_on(held_out), config, training), dataset, held_out, {})
 
     trained_on, prepared = prepared_by_first(prepare)
     model, _ = train_sasrec(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rqvae_lib.data.histories_file import MappedHistories
 from rqvae_lib.data.splits import Histories, Split
 from rqvae_lib.ops.arrays import Array, as_rows
 
@@ -40,6 +41,11 @@ def as_histories(histories: HistoryLists, name: str = "histories") -> list[Tenso
         raise ValueError(
             f"{name} is a split; expected the histories of some users: pass split.train, or the "
             "first result of split.histories_and_targets(split.test)"
+        )
+    if isinstance(histories, MappedHistories):
+        raise ValueError(
+            f"{name} is in a file, and may be larger than memory; expected histories in memory: "
+            "pass those of some users, of_users(rows)"
         )
     if isinstance(histories, dict):
         raise ValueError(

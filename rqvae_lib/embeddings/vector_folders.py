@@ -170,7 +170,8 @@ def sample_vectors(folder: str | Path, rows: int, *, seed: int) -> Vectors:
     So the sample depends on the seed and the items alone, and not on how they are divided into
     files. How many are enough is a matter of rows per codeword. The inertia of k-means with 256
     codewords, measured on all of 200,000 vectors of 384 numbers, is above that of the fit to all
-    of them by 10 % for 10 rows per codeword, by 1.5 % for 100 and by 0.4 % for 256. In memory are 8 bytes for each item of the folder, and the vectors of the sample.
+    of them by 10 % for 10 rows per codeword, by 1.5 % for 100 and by 0.4 % for 256. In memory are
+    8 bytes for each item of the folder, and the vectors of the sample.
 
     Args:
         folder: as `open_vectors`.

@@ -144,6 +144,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     "bundle": {},
     "append": {},
+    "pack-histories": {},
 }
 SETTINGS["train-decoder"] = SETTINGS["train-recommender"]
 # What is the command line's own: which data and files, and what has no counterpart in Python.
@@ -151,7 +152,8 @@ OF_ITS_OWN = {
     *(field.name for field in fields(DataOptions)),
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
-    *("texts", "vectors", "bundle", "all_users", "users", "as_json", "no_baselines", "force"),
+    *("texts", "vectors", "bundle", "all_users", "users", "histories", "as_json", "no_baselines"),
+    "force",
 }
 
 
@@ -220,6 +222,7 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
         *("embed", "train-rqvae", "compare-tokenizers", "inference-rqvae", "train-recommender"),
         *("train-sasrec", "evaluate", "recommend", "inspect", "export", "bundle", "append"),
         "assign",
+        "pack-histories",
     ):
         assert command in shown
         assert COMMANDS[command].help

@@ -68,7 +68,7 @@ def work(quick: None, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for module in ("io.tensor_files", "embeddings.text"):
         watch(module, "safe_open", lambda path, _: f"open {Path(path).name}")
     watch("data.splits", "_histories", lambda *_: "split")
-    for module in ("embeddings.item_vectors", "training.recipes"):
+    for module in ("embeddings.item_vectors", "training.recipes", "data.splits"):
         watch(module, "tensors_sha256", lambda _, digest: f"hash {digest}")
     watch("embeddings.text", "texts_sha256", lambda _, digest: f"hash texts {digest}")
     watch("datasets.registry", "load_dataset", lambda *_: "data")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -53,6 +54,7 @@ CALLS = {
         }.items()
     ]
     + ["export --ids made/ids.parquet --format grid --output made/x.safetensors"],
+    "pack-histories": ["pack-histories --interactions met.parquet --output made/h.safetensors"],
     "train-recommender": [
         f"train-recommender {VECTORS} --steps 2",
         f"train-recommender {VECTORS} --steps 2 --resume --half",
@@ -101,6 +103,7 @@ def test_each_command_writes_what_it_declares_and_nothing_else(
     shutil.copytree(shop, tmp_path / "shop")
     (tmp_path / "new.csv").write_text(NEW_ITEMS)
     np.save(tmp_path / "new.npy", np.ones((2, 8), np.float32))
+    pd.DataFrame({"user": [1, 1], "item": [2, 3]}).to_parquet(tmp_path / "met.parquet")
     vectors = np.ones((90, 8), np.float32)
     monkeypatch.setattr(text, "encode_texts", lambda *_, **__: torch.from_numpy(vectors))
     declared: list[outputs.Writes] = []

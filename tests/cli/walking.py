@@ -24,6 +24,7 @@ CALLS: dict[str, str] = {
     "inference-rqvae": "--output ids.csv",
     "assign": "--vectors vectors --output table.parquet",
     "export": "--output ids.json --format index-json",
+    "pack-histories": "--interactions met.parquet --output histories.safetensors",
     "train-recommender": "--output out",
     "train-decoder": "--output out",
     "train-sasrec": "--output out",

@@ -160,6 +160,14 @@ def test_a_users_file_with_a_name_like_a_temporary_one_stays(tmp_path: Path) -> 
     removed = ".ids.csv.unfinished-abcd_123.csv"
     for name in (*kept, removed):
         (tmp_path / name).write_text("")
+    for folder in (".mine.unfinished-2 of 3", ".h.safetensors.unfinished-abcd_123"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part").write_text("")
+    kept.append(".mine.unfinished-2 of 3")
+    new = tmp_path / ".h.safetensors.unfinished-abcd_123/part"
+    os.utime(new.parent, (0, 0))
+    remove_unfinished(tmp_path)  # something in it is still being written
+    assert new.is_file()
     remove_unfinished(tmp_path, older_than=-1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 

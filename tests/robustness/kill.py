@@ -64,6 +64,10 @@ WRITERS = {
             "tokens.txt": "tokens",
         }.items()
     },
+    "histories.safetensors": (
+        "pack-histories --interactions met.parquet --repeats keep",
+        ("keep", "last"),
+    ),
     "vectors.safetensors": (
         "embed --interactions met.csv --items items.csv --model one",
         ("one", "other"),
@@ -215,6 +219,8 @@ def write_tables(folder: Path) -> None:
     (folder / "items.csv").write_text(f"item_id,title,genres\n{items}", "utf-8")
     met = "".join(f"{n % 7},{n},{n}\n" for n in range(40))
     (folder / "met.csv").write_text(f"user_id,item_id,timestamp\n{met}", "utf-8")
+    rows = [(n % 7, n % 5) for n in range(100)]
+    pd.DataFrame(rows, columns=["user", "item"]).to_parquet(folder / "met.parquet")
 
 
 class Encoder:

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
-from rqvae_lib.data.splits import leave_one_out
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.data.pack_histories import pack_histories
+from rqvae_lib.data.splits import leave_one_out, split_by_name
 from rqvae_lib.io.tensor_files import CheckpointError
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import (
     DecoderOnlyConfig,
     EncoderDecoderConfig,
     HistoryModelConfig,
+    SASRecConfig,
     TransformerConfig,
 )
 from rqvae_lib.models.decoder_only import DecoderOnly
@@ -28,7 +31,7 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training import recipes
 from rqvae_lib.training.config import EarlyStop, TrainingConfig
 from rqvae_lib.training.loop import train
-from rqvae_lib.training.recipes import new_rqvae, train_recommender, train_rqvae
+from rqvae_lib.training.recipes import new_rqvae, train_recommender, train_rqvae, train_sasrec
 from tests.helpers import small_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -293,3 +296,45 @@ def test_histories_of_items_without_an_id_are_refused() -> None:
     highest = int(histories.items.max())
     with pytest.raises(ValueError, match=f"name item {highest}, but .* 0 to {highest - 1}"):
         train_recommender(some_ids(highest), histories, DECODER, DECODING, progress=False)
+
+
+def test_a_training_on_mapped_histories_is_the_one_in_memory_bit_for_bit(tmp_path: Path) -> None:
+    dataset = small_dataset()
+    table = dataset.interactions.assign(
+        item_id=dataset.items["item_id"][dataset.interactions["item"]].to_numpy()
+    )
+    table[["user_id", "item_id", "timestamp"]].to_parquet(tmp_path / "met.parquet")
+    items = dataset.items[["item_id"]]
+    path = tmp_path / "h.safetensors"
+    file = pack_histories(tmp_path / "met.parquet", path, items, time_unit="order")
+    ids = SemanticIDs(torch.randint(4, (dataset.num_items, 3), generator=seeded()), [4] * 3)
+    training = TrainingConfig(batch_size=4, num_steps=40, learning_rate=0.01, seed=3)
+    config = DecoderOnlyConfig(TransformerConfig(16, 2, 1), max_items=6)
+    sasrec = SASRecConfig(TransformerConfig(16, 2, 1), 6, num_items=dataset.num_items)
+    for name in ("leave-one-out", "timestamp"):
+        train_part = split_by_name(dataset, name).train
+        options: dict[str, Any] = {"training": training, "progress": False}
+        mapped = file.train(name)
+        found, log = train_recommender(ids, mapped, config, **options)
+        expected, same_log = train_recommender(ids, train_part, config, **options)
+        assert log == same_log
+        assert_same(found, expected)
+        assert_same(
+            train_sasrec(mapped, sasrec, **options)[0],
+            train_sasrec(train_part, sasrec, **options)[0],
+        )
+    # A state belongs to one file and one split.
+    state = tmp_path / "state.safetensors"
+    train_recommender(ids, file.train("timestamp"), config, **options, state_path=state)
+    train_recommender(
+        ids,
+        HistoriesFile(path).train("timestamp"),
+        config,
+        **options,
+        state_path=state,
+        resume=True,
+    )
+    with pytest.raises(CheckpointError, match="histories"):
+        train_recommender(
+            ids, file.train("last-ten"), config, **options, state_path=state, resume=True
+        )

@@ -70,18 +70,21 @@ class World:
         self.add_up(total)
         return total
 
-    def add_up(self, values: Tensor) -> None:
-        """Replace each process's tensor by their sum, in place.
+    def add_up(self, *values: Tensor) -> None:
+        """Replace each tensor by its sum over the processes, in place, all at the same time.
 
         Args:
-            values: contiguous, of one shape and dtype in all processes.
+            values: each contiguous, and of one shape and dtype in all processes.
 
         Raises:
             WorldError: if another process has ended.
         """
         if self.size > 1:
             with _one_sentence():
-                torch.distributed.all_reduce(values)
+                works = [torch.distributed.all_reduce(each, async_op=True) for each in values]
+                for work in works:
+                    assert work is not None
+                    work.wait()
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
         """Copy the first process's tensors into those of the others, in place.

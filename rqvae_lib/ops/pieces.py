@@ -71,8 +71,11 @@ def on_pieces(
 class _Actor:
     """A worker: it makes the work once, and does it on the pieces whose numbers it is given."""
 
-    def __init__(self, make: Callable[[], Work[Any]], pieces: Sequence[Any]) -> None:
-        self._work, self._pieces = make(), pieces
+    def __init__(self, boxed: Sequence[Any]) -> None:
+        import ray
+
+        make, self._pieces = ray.get(boxed[0])
+        self._work = make()
 
     def __call__(self, numbers: pa.Table) -> Iterator[pa.Table]:
         try:
@@ -100,12 +103,15 @@ def _on_actors(
 ) -> Iterator[pa.Table]:
     cpus = int(ray.cluster_resources().get("CPU", 1))
     size = min(workers or cpus, cpus, len(pieces))
+    # Arguments of more than 100 KB may be gone when an actor that died is made again. What is put
+    # stays as long as this variable; in a list, it is not looked up before the actor does it.
+    shared = ray.put((make, pieces))
     # Made here, since Ray would have its workers look at tables. The blocks are what it shares.
     numbers = [{"piece": number} for number in range(len(pieces))]
     blocks = ray.data.from_items(numbers, override_num_blocks=min(len(pieces), MOST_BLOCKS))
     done = blocks.map_batches(
         _Actor,
-        fn_constructor_args=(make, pieces),
+        fn_constructor_args=([shared],),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=size),
@@ -167,14 +173,16 @@ def _ray(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """Turn off Ray Data's progress bars for what is done inside."""
-    context = ray.data.DataContext.get_current()
-    shown = context.enable_progress_bars
+    """Turn off Ray Data's progress bars and reports for what is done inside."""
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    shown, level = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         context.enable_progress_bars = shown
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -109,40 +109,11 @@ def evaluate_command(
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
     """
-    from rqvae_lib.checkpoints.cards import check_data, check_split
-    from rqvae_lib.checkpoints.models import load_model
-    from rqvae_lib.cli.common import check_device, hold_out, typed
     from rqvae_lib.cli.evaluation_table import Row, print_tables
-    from rqvae_lib.data.histories_file import HistoriesFile
-    from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.ops.world import current_world
 
     world = current_world()
-
-    def load() -> "tuple[list[str], dict[str, Any], Split]":
-        """Load the models and the data, and return the models' names in the order of the table."""
-        check_device(device)
-        names = _with_baselines(list(dict.fromkeys(models or [])), no_baselines)
-        if histories is not None:
-            names = _of_histories(names, models or [], histories)
-        loaded = {name: load_model(name) for name in names if name not in BASELINES}
-        for name, (_, card) in loaded.items():
-            check_split(name, card, split)
-        _check_beams(loaded, typed(context, "beams"))
-        if output and world.is_first:
-            context.with_resource(only_process_in(output.parent))
-        dataset: Any = data.load() if histories is None else HistoriesFile(histories)
-        held_out = hold_out(dataset, split)
-        if not names:
-            loaded = _shipped_of(dataset, split, no_baselines)
-            names = [*(() if no_baselines else BASELINES), *loaded]
-            _check_beams(loaded, typed(context, "beams"))
-        for name, (_, card) in loaded.items():
-            check_data(name, card, dataset)
-        # The split has what is needed; the tables would stay in memory beside it.
-        return names, {name: model for name, (model, _) in loaded.items()}, held_out
-
-    names, loaded, held_out = world.first_then_others(load)
+    names, loaded, held_out = world.first_then_others(lambda: _load(context, data, world.is_first))
     positions = held_out.validation if part == "validation" else held_out.test
     _say_targets(held_out, positions, part, allow_repeats)
     rows: dict[str, Row] = {}
@@ -155,6 +126,44 @@ def evaluate_command(
         print_tables(rows)
     if output:
         typer.echo(f"Wrote {output}.")
+
+
+def _load(
+    context: typer.Context, data: DataOptions, writes_table: bool
+) -> "tuple[list[str], dict[str, Any], Split]":
+    """Load models and data: the models' names in the order of the table, the models, the split.
+
+    The process that writes the table takes its folder for itself.
+    """
+    from rqvae_lib.checkpoints.cards import check_data, check_split
+    from rqvae_lib.checkpoints.models import load_model
+    from rqvae_lib.cli.common import check_device, hold_out, typed
+    from rqvae_lib.data.histories_file import HistoriesFile
+    from rqvae_lib.io.locks import only_process_in
+
+    given = context.params
+    models, split, histories = given["models"] or [], given["split"], given["histories"]
+    no_baselines, output = given["no_baselines"], given["output"]
+    check_device(given["device"])
+    names = _with_baselines(list(dict.fromkeys(models)), no_baselines)
+    if histories is not None:
+        names = _of_histories(names, models, histories)
+    loaded = {name: load_model(name) for name in names if name not in BASELINES}
+    for name, (_, card) in loaded.items():
+        check_split(name, card, split)
+    _check_beams(loaded, typed(context, "beams"))
+    if output and writes_table:
+        context.with_resource(only_process_in(output.parent))
+    dataset: Any = data.load() if histories is None else HistoriesFile(histories)
+    held_out = hold_out(dataset, split)
+    if not names:
+        loaded = _shipped_of(dataset, split, no_baselines)
+        names = [*(() if no_baselines else BASELINES), *loaded]
+        _check_beams(loaded, typed(context, "beams"))
+    for name, (_, card) in loaded.items():
+        check_data(name, card, dataset)
+    # The split has what is needed; the tables would stay in memory beside it.
+    return names, {name: model for name, (model, _) in loaded.items()}, held_out
 
 
 def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:

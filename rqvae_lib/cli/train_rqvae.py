@@ -48,7 +48,7 @@ from rqvae_lib.cli.outputs import (
 from rqvae_lib.cli.processes import shared_by_processes
 from rqvae_lib.cli.training_state import check_state, state_file, state_path
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
-from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig
+from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RQVAE_STEPS, RQVAE_TRAINING, EarlyStop, TrainingConfig
 
 if TYPE_CHECKING:
@@ -125,55 +125,13 @@ def train_rqvae_command(
     Writes rqvae.safetensors, and rqvae-state.safetensors to resume from. The progress bar shows the
     utilization and perplexity of the worst level: what falls when a codebook collapses.
     """
-    from rqvae_lib.cli import common
-    from rqvae_lib.data.splits import split_by_name
-    from rqvae_lib.embeddings.item_vectors import item_vectors
-    from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.ops.world import current_world
     from rqvae_lib.training.recipes import train_rqvae
     from rqvae_lib.training.state import steps_of
 
     force, state = context.params["force"], state_path(output / RQVAE_FILE)
-
-    def prepare() -> _Run:
-        common.check_device(device)
-        common.check_embeddings(embeddings, content)
-        if compile_step:
-            common.check_compiler()
-        training = _training_config(
-            steps,
-            epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            precision=precision,
-            compile=compile_step,
-            seed=seed,
-            snapshot_steps=_snapshot_steps(snapshots),
-            early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
-        )
-        if not residual_kmeans:
-            check_state(output / RQVAE_FILE, training, resume=resume, force=force)
-        config = None if start_from else _architecture(levels, codebook_size, estimator, learning)
-        started = _load_start(start_from, content, split, context) if start_from else None
-        context.with_resource(only_process_in(output))
-        dataset = data.load()
-        if not started:
-            common.check_codebook_size(codebook_size, dataset)
-        chosen = None if content == "text" else split_by_name(dataset, split)
-        if content != "collaborative":
-            common.say_vectors(dataset, embeddings)
-        vectors = item_vectors(dataset, content, embeddings, chosen)
-        if started:
-            _check_start(started.card, dataset, vectors, embeddings)
-        _check_snapshots(training, vectors.tensor)
-        config = config and replace(config, input_dim=vectors.tensor.shape[1])
-        start = started.model if started else None
-        origin = _origin(start_from, embeddings)
-        return _Run(output, dataset, vectors, config, training, start, force, origin)
-
     world = current_world()
-    run = world.in_first(prepare)  # None in the others
+    run = world.in_first(lambda: _prepare(context, data))  # None in the others
     if residual_kmeans:
         if run:
             run.fit_residual_kmeans(levels, codebook_size)
@@ -272,13 +230,56 @@ class _Run:
         typer.echo(f"Wrote {self.output / RQVAE_FILE}.")
 
 
-def _architecture(
-    levels: int, codebook_size: int, estimator: Estimator, learning: Learning
-) -> RQVAEConfig:
-    """Return what a new RQ-VAE is, but for the width of its input, which the vectors will tell."""
-    return RQVAEConfig(
-        num_levels=levels, codebook_size=codebook_size, estimator=estimator, learning=learning
+def _prepare(context: typer.Context, data: DataOptions) -> _Run:
+    """Check what was given, load the data, and take the folder for this training alone."""
+    from rqvae_lib.cli import common
+    from rqvae_lib.data.splits import split_by_name
+    from rqvae_lib.embeddings.item_vectors import item_vectors
+    from rqvae_lib.io.locks import only_process_in
+
+    given = context.params
+    output, embeddings, content = given["output"], given["embeddings"], given["content"]
+    split, start_from, patience = given["split"], given["start_from"], given["patience"]
+    common.check_device(given["device"])
+    common.check_embeddings(embeddings, content)
+    if given["compile_step"]:
+        common.check_compiler()
+    training = _training_config(
+        given["steps"],
+        given["epochs"],
+        compile=given["compile_step"],
+        snapshot_steps=_snapshot_steps(given["snapshots"]),
+        early_stop=EarlyStop("variance_lost", patience, False) if patience else None,
+        **{
+            name: given[name]
+            for name in ("batch_size", "learning_rate", "schedule", "precision", "seed")
+        },
     )
+    if not given["residual_kmeans"]:
+        path, resume = output / RQVAE_FILE, given["resume"]
+        check_state(path, training, resume=resume, force=given["force"])
+    config = None
+    if not start_from:
+        config = RQVAEConfig(
+            num_levels=given["levels"],
+            **{name: given[name] for name in ("codebook_size", "estimator", "learning")},
+        )
+    started = _load_start(start_from, content, split, context) if start_from else None
+    context.with_resource(only_process_in(output))
+    dataset = data.load()
+    if not started:
+        common.check_codebook_size(given["codebook_size"], dataset)
+    chosen = None if content == "text" else split_by_name(dataset, split)
+    if content != "collaborative":
+        common.say_vectors(dataset, embeddings)
+    vectors = item_vectors(dataset, content, embeddings, chosen)
+    if started:
+        _check_start(started.card, dataset, vectors, embeddings)
+    _check_snapshots(training, vectors.tensor)
+    config = config and replace(config, input_dim=vectors.tensor.shape[1])
+    start = started.model if started else None
+    origin = _origin(start_from, embeddings)
+    return _Run(output, dataset, vectors, config, training, start, given["force"], origin)
 
 
 def _origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def test_help_names_every_command_by_its_present_name(tmp_path: Path) -> None:
         assert command in shown
         assert COMMANDS[command].help
     assert "train-decoder" not in shown
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
 
 
 def test_the_former_name_of_train_recommender_still_works(tmp_path: Path) -> None:

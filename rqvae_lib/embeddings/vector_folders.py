@@ -168,10 +168,11 @@ def sample_vectors(folder: str | Path, rows: int, *, seed: int) -> Vectors:
 
     Each item draws a number from its id and the seed, and those with the lowest numbers are taken.
     So the sample depends on the seed and the items alone, and not on how they are divided into
-    files. How many are enough is a matter of rows per codeword. The inertia of k-means with 256
-    codewords, measured on all of 200,000 vectors of 384 numbers, is above that of the fit to all
-    of them by 10 % for 10 rows per codeword, by 1.5 % for 100 and by 0.4 % for 256. In memory are
-    8 bytes for each item of the folder, and the vectors of the sample.
+    files. In memory are 8 bytes for each item of the folder, and the vectors of the sample.
+
+    How many are enough is a matter of rows per codeword. With 256 codewords, the inertia on all of
+    200,000 vectors of 384 numbers is above that of the fit to all of them by 10 % for 10 rows per
+    codeword, by 1.5 % for 100, and by 0.4 % for 256.
 
     Args:
         folder: as `open_vectors`.

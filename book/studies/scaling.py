@@ -1,0 +1,220 @@
+"""Measure how the cost of each stage grows, for chapter 12.
+
+    OMP_NUM_THREADS=1 python book/studies/scaling.py              # all of it, about half an hour
+    OMP_NUM_THREADS=1 python book/studies/scaling.py assign step  # only these stages
+
+writes notebooks/results/12_growth.csv: a row for each stage and size, the median of three runs.
+Each run is a process of its own with one thread. `seconds` is processor time, which other work on
+the machine hardly changes; what is drawn at random to work on is not counted. `mib` is the peak of
+resident memory above what the process had before the work. Vectors, codes and histories are drawn
+at random and weights are not trained: neither changes what a stage costs.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from rqvae_lib.data.batches import WindowBatches
+from rqvae_lib.data.splits import Histories
+from rqvae_lib.embeddings.text import encode_texts
+from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.models.configs import DecoderOnlyConfig, RQTransformerConfig, TransformerConfig
+from rqvae_lib.models.registry import new_recommender
+from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.trie import Trie
+from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.rqvae import RQVAE
+from tables import Row, replace_rows
+
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "12_growth.csv"
+REPEATS = 3
+# What a stage is measured at. A column that a stage does not have stays empty.
+SIZES = ("items", "users", "encoder", "codebooks", "beams", "batch", "dim", "vectors")
+COLUMNS = ("stage", *SIZES, "seconds", "mib")
+BLOCK = 100_000  # rows that are drawn at a time
+WIDTH = 384
+
+Case = dict[str, int]
+
+
+def assign(case: Case) -> float:
+    """Assign codes to vectors; `encoder` and `codebooks` are multiplications per item."""
+    config = _tokenizer_of(case)
+    model = RQVAE(config)
+    model.fit_to_data(torch.randn(5_000, WIDTH), generator=torch.Generator().manual_seed(0))
+    model.eval()
+    spent = 0.0
+    for start in range(0, case["items"], BLOCK):
+        rows = torch.randn(min(BLOCK, case["items"] - start), WIDTH).half()
+        begin = time.process_time()
+        model.assign(rows)
+        spent += time.process_time() - begin
+    return spent
+
+
+def _tokenizer_of(case: Case) -> RQVAEConfig:
+    """Find the tokenizer with so many multiplications per item."""
+    for config in tokenizers():
+        if multiplications(config) == (case["encoder"], case["codebooks"]):
+            return config
+    raise ValueError(f"no tokenizer has the multiplications of {case}")
+
+
+def tokenizers() -> Iterator[RQVAEConfig]:
+    """Yield tokenizers with and without an encoder, of several sizes."""
+    for levels, size in ((3, 256), (3, 1024), (6, 256), (4, 512)):
+        yield RQVAEConfig(WIDTH, num_levels=levels, codebook_size=size)
+        yield RQVAEConfig.residual_kmeans(WIDTH, num_levels=levels, codebook_size=size)
+    yield RQVAEConfig(WIDTH, hidden_dims=(1024, 512), num_levels=3, codebook_size=256)
+
+
+def multiplications(config: RQVAEConfig) -> tuple[int, int]:
+    """Return the multiplications per item of the encoder, and of the search in the codebooks."""
+    encoder = 0
+    if config.hidden_dims is not None:
+        widths = (config.input_dim, *config.hidden_dims, config.latent_dim)
+        encoder = sum(one * other for one, other in pairwise(widths))
+    return encoder, config.num_levels * config.codebook_size * config.latent_dim
+
+
+def index(case: Case) -> float:
+    """Make IDs unique and sort them into a trie."""
+    codes = torch.randint(256, (case["items"], 4))
+    begin = time.process_time()
+    Trie(SemanticIDs(codes, 256))
+    return time.process_time() - begin
+
+
+def batches(case: Case) -> float:
+    """Read the first 20 batches of 64 windows from histories of 20 items each."""
+    users = case["users"]
+    items = torch.randint(case["items"], (20 * users,))
+    histories = Histories(items, torch.arange(0, 20 * users + 1, 20))
+    begin = time.process_time()
+    windows = WindowBatches(histories, max_items=50, batch_size=64, seed=0)
+    for step in range(20):
+        windows(step)
+    return time.process_time() - begin
+
+
+def step(case: Case) -> float:
+    """Train an RQ-Transformer for a step: `batch` full windows of 50 items."""
+    transformer = TransformerConfig(dim=case["dim"], mlp_dim=4 * case["dim"])
+    config = RQTransformerConfig(transformer, prefix_embeddings=bool(case["vectors"]))
+    codes = torch.randint(256, (case["items"], 3))
+    model = new_recommender(config, SemanticIDs(codes, 256))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    rows = torch.randint(case["items"], (case["batch"], 50))
+    spent = []
+    for _ in range(5):
+        begin = time.process_time()
+        model.loss(rows).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        spent.append(time.process_time() - begin)
+    return statistics.median(spent)
+
+
+def search(case: Case) -> float:
+    """Recommend ten items to 64 users with histories of 20 items."""
+    codes = torch.randint(256, (case["items"], 3))
+    config = DecoderOnlyConfig(TransformerConfig(dim=case["dim"], mlp_dim=4 * case["dim"]))
+    model = new_recommender(config, SemanticIDs(codes, 256)).eval()
+    histories = list(torch.randint(case["items"], (case["batch"], 20)))
+    spent = []
+    for _ in range(4):
+        begin = time.process_time()
+        recommend(model, histories, k=10, beams=case["beams"])
+        spent.append(time.process_time() - begin)
+    return statistics.median(spent[1:])
+
+
+def encode(case: Case) -> float:
+    """Turn texts of about 30 words into vectors with the sentence encoder of chapter 02."""
+    words = "a quiet film about two people who meet by chance on a train and talk all night"
+    more = words.split()
+    texts = [f"Title {row}, {words} {' '.join(more[: row % 17])}" for row in range(case["items"])]
+    encode_texts(texts[:32])  # the model is read
+    begin = time.process_time()
+    encode_texts(texts)
+    return time.process_time() - begin
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    """Yield what is measured."""
+    default = multiplications(RQVAEConfig(WIDTH))
+    for config in tokenizers():
+        encoder, codebooks = multiplications(config)
+        for items in (10_000, 100_000, 1_000_000, 10_000_000):
+            if items <= 100_000 or (encoder, codebooks) == default:
+                yield "assign", {"items": items, "encoder": encoder, "codebooks": codebooks}
+    for items in (10_000, 100_000, 1_000_000, 10_000_000):
+        yield "index", {"items": items}
+    for users in (10_000, 100_000, 1_000_000, 10_000_000):
+        yield "batches", {"items": 10_000, "users": users}
+    for batch in (16, 32, 64, 128):
+        for dim in (32, 64, 128):
+            yield "step", {"items": 10_000, "batch": batch, "dim": dim, "vectors": 0}
+    yield "step", {"items": 10_000, "batch": 96, "dim": 192, "vectors": 0}
+    for vectors in (0, 1):
+        for items in (10_000, 100_000, 1_000_000):
+            if vectors or items > 10_000:
+                yield "step", {"items": items, "batch": 64, "dim": 64, "vectors": vectors}
+    for items in (10_000, 100_000, 1_000_000, 10_000_000):
+        yield "search", {"items": items, "beams": 50, "batch": 64, "dim": 64}
+    for beams in (10, 20, 100, 200):
+        for batch in (16, 64):
+            yield "search", {"items": 100_000, "beams": beams, "batch": batch, "dim": 64}
+    yield "search", {"items": 100_000, "beams": 400, "batch": 128, "dim": 64}
+    for items in (250, 1_000):
+        yield "encode", {"items": items}
+
+
+STAGES: dict[str, Callable[[Case], float]] = {
+    work.__name__: work for work in (assign, index, batches, step, search, encode)
+}
+
+
+def run(stage: str, case: Case) -> tuple[float, float]:
+    """Do a stage once in this process: return its seconds, and the MiB that it added."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    before = _peak()
+    seconds = STAGES[stage](case)
+    return seconds, _peak() - before
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
+
+
+def order(row: Row) -> tuple[int, list[int]]:
+    """Sort the table by stage and sizes."""
+    return [*STAGES].index(row["stage"]), [int(row[name] or 0) for name in SIZES]
+
+
+def main(wanted: list[str]) -> None:
+    """Measure the wanted stages, and put each row into the table when it is there."""
+    for stage, case in cases():
+        if wanted and stage not in wanted:
+            continue
+        measured = []
+        for _ in range(REPEATS):
+            with get_context("spawn").Pool(1) as alone:
+                measured.append(alone.apply(run, (stage, case)))
+        seconds, mib = (statistics.median(column) for column in zip(*measured, strict=True))
+        key = {"stage": stage} | {name: str(case.get(name, "")) for name in SIZES}
+        row = {"seconds": f"{seconds:.4g}", "mib": f"{mib:.0f}"}
+        replace_rows(RESULTS, COLUMNS, key, [row], order)
+        print(*key.values(), *row.values(), sep=" | ", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from rqvae_lib.cli.conflicts import check_options
 from rqvae_lib.cli.outputs import check_outputs, made_plain
+from rqvae_lib.cli.processes import joined_for, number_of_processes
 from rqvae_lib.training.config import LARGEST_SEED
 
 LARGEST_NUMBER = LARGEST_SEED  # of any option: more would not fit into 32 bits
@@ -37,14 +38,25 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Check what was given, and run the command."""
+        """Check what was given, and run the command, in one process or in several."""
+        with joined_for(ctx.info_name, self.callback, ctx.params):
+            if number_of_processes() == 1:
+                ctx.params = self._checked(ctx)
+            else:  # files appear while the first process is at work, so only the first looks
+                from rqvae_lib.ops.world import current_world
+
+                ctx.params = current_world().from_first(lambda: self._checked(ctx))
+            return super().invoke(ctx)
+
+    def _checked(self, ctx: Any) -> dict[str, Any]:
+        """Return what was given, once it is known that the command can begin."""
         typed = all_typed(ctx)
         for name, option in typed.items():
             _check_number(option, ctx.params.get(name))
         check_options(self.callback, ctx.params, typed)
-        ctx.params = made_plain(self.callback, ctx.params)
-        check_outputs(self.callback, ctx.params)
-        return super().invoke(ctx)
+        given = made_plain(self.callback, ctx.params)
+        check_outputs(self.callback, given)
+        return given
 
 
 def _check_number(option: str, value: object) -> None:

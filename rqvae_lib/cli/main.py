@@ -15,6 +15,9 @@
 
 `rqvae-lib --version` says the version, and `python -m rqvae_lib` is the same as `rqvae-lib`.
 
+`torchrun --nproc-per-node=2 -m rqvae_lib train-recommender` trains in two processes, with the same
+result; so do the other commands that train.
+
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
 
 Seen at work in: chapter 00.
@@ -36,6 +39,7 @@ from rqvae_lib.cli.evaluate import evaluate_command
 from rqvae_lib.cli.export import export_command
 from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
 from rqvae_lib.cli.inspect import inspect_command
+from rqvae_lib.cli.processes import only_the_first_talks, reports
 from rqvae_lib.cli.recommend import recommend_command
 from rqvae_lib.cli.train_recommender import train_recommender_command
 from rqvae_lib.cli.train_rqvae import train_rqvae_command
@@ -93,22 +97,39 @@ app.command("train-decoder", cls=Command, hidden=True)(train_recommender_command
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a mistake of the user's ends in one sentence and exit code 2."""
     try:
-        app(arguments)
-    except UnicodeEncodeError as error:
-        _fail(f"{error.object!r} is not UTF-8 text: rename the file")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        _fail(f"{error.filename}: {reason}" if error.filename and error.strerror else reason)
-    except (ValueError, ImportError, FloatingPointError) as error:
-        _fail(str(error))
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        with only_the_first_talks():
+            app(arguments)
+    except Exception as error:
+        sentence = _sentence_about(error)
+        if not reports(error):
+            sys.exit(1 if sentence is None else 2)
+        if sentence is None:
             raise
-        _fail(
+        _fail(sentence)
+    sys.exit(0)
+
+
+def _sentence_about(error: Exception) -> str | None:
+    """Return what to tell the user of an error, or None if it is a fault of the program."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} is not UTF-8 text: rename the file"
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return f"{error.filename}: {reason}" if error.filename and error.strerror else reason
+    if isinstance(error, ValueError | ImportError | FloatingPointError):
+        return str(error)
+    if not isinstance(error, MemoryError | RuntimeError):
+        return None
+    from rqvae_lib.ops.world import WorldError
+
+    if isinstance(error, WorldError):
+        return str(error)
+    if _is_out_of_memory(error):
+        return (
             "there is not enough memory for this: ask for less at once (--batch-size, --max-items, "
             "--codebook-size, --beams), or use less data"
         )
-    sys.exit(0)
+    return None
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

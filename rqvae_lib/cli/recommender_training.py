@@ -3,10 +3,10 @@
 Seen at work in: chapter 08.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -49,35 +49,56 @@ def outputs_of_training(
     )
 
 
+class Prepared(NamedTuple):
+    """What the first process, or the only one, has at hand when a training begins."""
+
+    trained_on: tuple[Any, ...]  # the arguments of the training, which all processes get
+    dataset: "Dataset"
+    split: "Split"
+    origin: Mapping[str, Any]  # what the card says of the IDs' origin, as JSON
+
+
+def prepared_by_first(prepare: Callable[[], Prepared]) -> tuple[tuple[Any, ...], Prepared | None]:
+    """Call a function in the first process, or the only one.
+
+    Returns:
+        What to train on, in all processes; and in the first one everything that it prepared.
+    """
+    from rqvae_lib.ops.world import current_world
+
+    world = current_world()
+    prepared = world.in_first(prepare)
+    return world.from_first(lambda: prepared.trained_on if prepared else ()), prepared
+
+
 def measure_and_save(
     save: Callable[..., None],
     path: Path,
     model: Any,
-    dataset: "Dataset",
-    split: "Split",
-    *,
+    prepared: Prepared,
     seed: int,
     device: str,
     half: bool,
     force: bool,
-    **more: Any,
 ) -> None:
     """Measure a trained recommender on the validation targets, write it, and report.
 
-    What else its card is to say comes in `more`, as JSON.
+    The first of several processes does this alone, while the others end.
     """
     from rqvae_lib.checkpoints.models import round_to_half
     from rqvae_lib.cli.common import command_line
     from rqvae_lib.cli.outputs import keeping_the_old
     from rqvae_lib.evaluation.validation import validate
+    from rqvae_lib.ops.world import alone
 
     if half:
         round_to_half(model)  # measured as it will be loaded
-    metrics = validate(model, split, device)
+    with alone():
+        metrics = validate(model, prepared.split, device)
     means = {name: value.mean for name, value in metrics.items()}
-    said = {"command": command_line(), "seed": seed, "metrics": means, **more}
+    said = {"command": command_line(), "seed": seed, "metrics": means, **prepared.origin}
     with keeping_the_old(path, force=force):
-        save(path, model, dataset, split, half=half, **said)
+        save(path, model, prepared.dataset, prepared.split, half=half, **said)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

@@ -35,6 +35,7 @@ from rqvae_lib.cli.options import (
     WindowsPerStep,
 )
 from rqvae_lib.cli.outputs import Writes, writes
+from rqvae_lib.cli.processes import shared_by_processes
 from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
 from rqvae_lib.cli.training_state import check_state, state_path
 from rqvae_lib.data.names import DEFAULT_SPLIT
@@ -73,6 +74,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
     return outputs_of_training(output / RECOMMENDER_FILE, "a recommender", [*CONFIGS], found)
 
 
+@shared_by_processes
 @takes_data
 @takes_ids
 @refuses(*RULES)
@@ -112,39 +114,41 @@ def train_recommender_command(
     from rqvae_lib.cli.catalogue import card_of_tokenizer, catalogue_of, find_tokenizer
     from rqvae_lib.cli.common import check_device, hold_out
     from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
-    from rqvae_lib.cli.recommender_training import measure_and_save
+    from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
 
     path, force = output / RECOMMENDER_FILE, context.params["force"]
-    check_device(device)
-    ids = check_ids_file(context)
-    transformer = TransformerConfig(dropout=dropout)
-    shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
-    config = _config_of(architecture, shared, context)
-    training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
-    check_state(path, training, resume=resume, force=force)
-    found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
-    context.with_resource(only_process_in(output))
-    dataset = data.load()
-    held_out = hold_out(dataset, split)
-    if ids:
-        catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
-    else:
-        catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
-        origin = card_of_tokenizer(found, seed)
+
+    def prepare() -> Prepared:
+        check_device(device)
+        ids = check_ids_file(context)
+        transformer = TransformerConfig(dropout=dropout)
+        shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
+        config = _config_of(architecture, shared, context)
+        training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
+        check_state(path, training, resume=resume, force=force)
+        found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
+        context.with_resource(only_process_in(output))
+        dataset = data.load()
+        held_out = hold_out(dataset, split)
+        if ids:
+            catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
+        else:
+            catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
+            origin = card_of_tokenizer(found, seed)
+        return Prepared((catalogue, held_out.train, config, training), dataset, held_out, origin)
+
+    trained_on, prepared = prepared_by_first(prepare)
     model, _ = train_recommender(
-        catalogue,
-        held_out.train,
-        config,
-        training,
+        *trained_on,
         device=device,
         state_path=state_path(path),
         resume=resume,
         overwrite=force and not resume,
     )
-    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, "force": force}
-    measure_and_save(save_recommender, path, model, dataset, held_out, **how, **origin)
+    if prepared:
+        measure_and_save(save_recommender, path, model, prepared, seed, device, half, force)
 
 
 def _config_of(

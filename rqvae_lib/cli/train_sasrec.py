@@ -27,6 +27,7 @@ from rqvae_lib.cli.options import (
     WindowsPerStep,
 )
 from rqvae_lib.cli.outputs import Writes, writes
+from rqvae_lib.cli.processes import shared_by_processes
 from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
 from rqvae_lib.cli.training_state import check_state, state_path
 from rqvae_lib.data.names import DEFAULT_SPLIT
@@ -38,6 +39,7 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
     return outputs_of_training(given["output"] / SASREC_FILE, "a SASRec", ["sasrec"])
 
 
+@shared_by_processes
 @takes_data
 @writes(_outputs, "output")
 def train_sasrec_command(
@@ -64,27 +66,31 @@ def train_sasrec_command(
     """
     from rqvae_lib.checkpoints.models import save_sasrec
     from rqvae_lib.cli.common import check_device, hold_out
-    from rqvae_lib.cli.recommender_training import measure_and_save
+    from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
     path, force = output / SASREC_FILE, context.params["force"]
-    check_device(device)
-    training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
-    shared = HistoryModelConfig(TransformerConfig(dropout=dropout), max_items, embedding_dropout)
-    check_state(path, training, resume=resume, force=force)
-    context.with_resource(only_process_in(output))
-    dataset = data.load()
-    held_out = hold_out(dataset, split)
-    config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
+
+    def prepare() -> Prepared:
+        check_device(device)
+        training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
+        transformer = TransformerConfig(dropout=dropout)
+        shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
+        check_state(path, training, resume=resume, force=force)
+        context.with_resource(only_process_in(output))
+        dataset = data.load()
+        held_out = hold_out(dataset, split)
+        config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
+        return Prepared((held_out.train, config, training), dataset, held_out, {})
+
+    trained_on, prepared = prepared_by_first(prepare)
     model, _ = train_sasrec(
-        held_out.train,
-        config,
-        training,
+        *trained_on,
         device=device,
         state_path=state_path(path),
         resume=resume,
         overwrite=force and not resume,
     )
-    how: dict[str, Any] = {"seed": seed, "device": device, "half": half, "force": force}
-    measure_and_save(save_sasrec, path, model, dataset, held_out, **how)
+    if prepared:
+        measure_and_save(save_sasrec, path, model, prepared, seed, device, half, force)

@@ -103,6 +103,14 @@ class Recommender(nn.Module):
         """
         raise NotImplementedError
 
+    def num_targets(self, items: Tensor) -> int:
+        """Return the number of items that `loss` is the mean over: every item of every row.
+
+        Args:
+            items: as `loss`.
+        """
+        return int((items != PADDING).sum())
+
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
         """Read a batch of histories, once for all beams.
 

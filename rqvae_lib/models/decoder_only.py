@@ -25,6 +25,7 @@ from rqvae_lib.models.configs import CodeSequenceConfig, DecoderOnlyConfig
 from rqvae_lib.models.transformer import Memory, Transformer
 from rqvae_lib.ops.cross_entropy import BLOCK, grouped_cross_entropy, linear_cross_entropy
 from rqvae_lib.ops.rows import take_rows, true_rows
+from rqvae_lib.ops.shares import Dropout
 from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Children, ChildrenInARow
@@ -52,7 +53,7 @@ class CodeSequenceRecommender(Recommender):
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
-        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.dropout = Dropout(config.embedding_dropout)
         self.valid_only = config.valid_only
 
     def next_code_logits(self, state: BeamState) -> Tensor:

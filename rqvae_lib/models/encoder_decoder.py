@@ -18,6 +18,7 @@ from rqvae_lib.models.configs import EncoderDecoderConfig
 from rqvae_lib.models.cross_attention import CrossTransformer
 from rqvae_lib.models.decoder_only import CodeSequenceRecommender
 from rqvae_lib.models.transformer import Memory, Transformer
+from rqvae_lib.ops.shares import own_rows, whole_batch
 from rqvae_lib.ops.torch_settings import own_dtype
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
@@ -52,15 +53,12 @@ class EncoderDecoder(CodeSequenceRecommender):
         Returns:
             shape (), float32.
         """
-        count = (items != PADDING).sum(1)  # (B,)
-        place = count - 1  # (B,), the target's position, which is also its history's length
-        if self.training:
-            # Drawn on the CPU, so that every device gets the same examples.
-            drawn = torch.rand(len(items), dtype=torch.float64).to(items.device)
-            place = (drawn * count).long()
+        place = self._target_places(whole_batch(items))
+        longest = int(place.max())  # of all processes, so that their tensors have one width
+        place = own_rows(place)  # (B,), the target's position, which is also its history's length
         rows = torch.arange(len(items), device=items.device)
         targets = items[rows, place]  # (B,)
-        memory = self._encode(items[:, : int(place.max())], place)
+        memory = self._encode(items[:, :longest], place)
         codes = self.semantic_ids[targets]  # (B, L)
         written = [
             self.embed_code(codes[:, level, None], level, place)  # (B, 1, D)
@@ -69,6 +67,10 @@ class EncoderDecoder(CodeSequenceRecommender):
         start = self.target_start.expand(len(items), 1, -1)
         tokens = torch.cat([start, *written], 1)  # (B, L, D)
         return self.nll(self.decoder(self.dropout(tokens), memory), targets)
+
+    def num_targets(self, items: Tensor) -> int:
+        """Return the number of items that `loss` is the mean over: one of every row."""
+        return len(items)
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
         """Read a batch of histories, as `Recommender.read_histories`."""
@@ -79,6 +81,15 @@ class EncoderDecoder(CodeSequenceRecommender):
     def read_token(self, token: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read a new token for each beam, as `CodeSequenceRecommender.read_token`."""
         return self.decoder.step(token, memory)
+
+    def _target_places(self, items: Tensor) -> Tensor:
+        """Return the position of each row's target, (B,) int64, for the rows of a whole batch."""
+        count = (items != PADDING).sum(1)  # (B,)
+        if not self.training:
+            return count - 1
+        # Drawn on the CPU, so that every device gets the same examples.
+        drawn = torch.rand(len(items), dtype=torch.float64).to(items.device)
+        return (drawn * count).long()
 
     def _encode(self, items: Tensor, lengths: Tensor) -> Memory:
         """Encode the first `lengths` (B,) items of each row of items (B, T)."""

@@ -39,6 +39,7 @@ from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import grouped_cross_entropy
 from rqvae_lib.ops.ranges import segment_logsumexp
 from rqvae_lib.ops.rows import row_blocks, row_sums, take_rows, true_rows
+from rqvae_lib.ops.shares import Dropout
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.sibling_sets import SiblingSets, sibling_sets
@@ -91,7 +92,7 @@ class RQTransformer(Recommender):
         self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
         self.item_position = nn.Embedding(config.max_items, dim)
         self.level_position = nn.Embedding(len(self.sizes), dim)
-        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.dropout = Dropout(config.embedding_dropout)
         self.transformer = Transformer(config.transformer)
         self.context_network = _two_layers(dim)
         self.context_norm = nn.LayerNorm(dim)

@@ -24,6 +24,7 @@ from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import linear_cross_entropy
 from rqvae_lib.ops.rows import take_rows, true_rows
+from rqvae_lib.ops.shares import Dropout
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 
 
@@ -42,7 +43,7 @@ class SASRec(nn.Module):
         self.item_embedding = nn.Embedding(config.num_items, dim)  # also the output layer
         self.start = nn.Parameter(torch.zeros(dim))  # the token before the first item
         self.position = nn.Embedding(config.max_items, dim)
-        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.dropout = Dropout(config.embedding_dropout)
         self.transformer = Transformer(config.transformer)
         self.bias = nn.Parameter(torch.zeros(config.num_items))
         draw_weights(self)
@@ -65,6 +66,14 @@ class SASRec(nn.Module):
         vectors = self.item_embedding.weight
         hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         return linear_cross_entropy(hidden, vectors, self.bias, targets) / len(targets)
+
+    def num_targets(self, items: Tensor) -> int:
+        """Return the number of items that `loss` is the mean over: every item of every row.
+
+        Args:
+            items: as `loss`.
+        """
+        return int((items != PADDING).sum())
 
     @own_settings
     @torch.no_grad()

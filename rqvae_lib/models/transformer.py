@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from rqvae_lib.models.configs import TransformerConfig
 from rqvae_lib.ops.residual_mlp import residual_mlp
+from rqvae_lib.ops.shares import Dropout
 
 
 class KeyValues(NamedTuple):
@@ -88,7 +89,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(config.dim, config.mlp_dim), nn.GELU(), nn.Linear(config.mlp_dim, config.dim)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, KeyValues]:
         """Read whole sequences. Each token attends to itself and those before it, or to all tokens.

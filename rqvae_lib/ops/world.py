@@ -13,8 +13,9 @@ Derived in: chapter 12.
 """
 
 import os
+import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 WAIT = timedelta(minutes=30)  # the first process may fit k-means meanwhile
+OF_FIRST = "(It was raised in process 0, which told the others.)"
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,39 @@ class World:
         if self.size == 1:
             return values
         total = values.detach().clone(memory_format=torch.contiguous_format)
-        with _one_sentence():
-            torch.distributed.all_reduce(total)
+        self.add_up(total)
         return total
+
+    def add_up(self, values: Tensor) -> None:
+        """Replace each process's tensor by their sum, in place.
+
+        Args:
+            values: contiguous, of one shape and dtype in all processes.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size > 1:
+            with _one_sentence():
+                torch.distributed.all_reduce(values)
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the first process's tensors into those of the others, in place.
+
+        Args:
+            tensors: in the same order, and of the same shapes and dtypes, in all processes.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            sent = tensor.detach().contiguous()
+            with _one_sentence():
+                torch.distributed.broadcast(sent, src=0)
+            if not self.is_first:
+                tensor.detach().copy_(sent)
 
     def all_rows(self, rows: Tensor) -> Tensor:
         """Return the rows of all processes, in the order of ranks.
@@ -98,7 +130,8 @@ class World:
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what `make` returns in the first process; the others do not call it.
 
-        If it raises there, all processes raise the same error, so that none waits for the others.
+        The first process is alone in it, and may use everything that uses a world. If it raises,
+        all processes raise the same error, so that none waits for the others.
 
         Args:
             make: returns something that can be pickled between processes of one program.
@@ -111,16 +144,46 @@ class World:
         said: list[tuple[bool, T | Exception] | None] = [None]
         if self.is_first:
             try:
-                said = [(True, make())]
+                with alone():
+                    said = [(True, make())]
             except Exception as error:
-                said = [(False, error)]
+                with _one_sentence():
+                    torch.distributed.broadcast_object_list([(False, _portable(error))], src=0)
+                raise
         with _one_sentence():
             torch.distributed.broadcast_object_list(said, src=0)
         assert said[0] is not None
         worked, result = said[0]
         if isinstance(result, Exception) and not worked:
+            result.add_note(OF_FIRST)
             raise result
         return result  # type: ignore[return-value]
+
+    def in_first(self, make: Callable[[], T]) -> T | None:
+        """Call `make` in the first process: return its result there, and None in the others.
+
+        Like `from_first`, but the result, which may be large, stays where it is.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        made: list[T] = []
+        self.from_first(lambda: made.append(make()))
+        return made[0] if made else None
+
+    def first_then_others(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns: the first process calls it, and then each of the others.
+
+        What the first refuses, it refuses for all. Each is alone in it.
+
+        Raises:
+            WorldError: if another process has ended.
+        """
+        made = self.in_first(make)
+        if self.is_first:
+            return made  # type: ignore[return-value]
+        with alone():
+            return make()
 
     def wait(self) -> None:
         """Return when all processes have come here.
@@ -134,7 +197,15 @@ class World:
 
 
 class WorldError(RuntimeError):
-    """Another process of the world has ended, so this one cannot go on."""
+    """Another process of the world has ended or cannot be reached, so this one cannot go on."""
+
+
+def is_of_first(error: BaseException) -> bool:
+    """Return whether `World.from_first` raised an error here because the first process raised it.
+
+    The first process reports it, so the others need not.
+    """
+    return OF_FIRST in getattr(error, "__notes__", ())
 
 
 _ALONE = World()
@@ -189,6 +260,17 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
     finally:
         _current.reset(token)
         torch.distributed.destroy_process_group()
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error as it will arrive in another process; one that cannot travel is described."""
+    try:
+        found = pickle.loads(pickle.dumps(error))  # of this very process, so it is safe to load
+    except Exception:
+        found = None
+    if type(found) is type(error) and str(found) == str(error):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

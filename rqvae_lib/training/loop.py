@@ -6,9 +6,13 @@ averages and the number of steps done. With a saved state, an interrupted traini
 weights as one without an interruption: bit for bit on a CPU, and up to rounding on a GPU, whose
 sums differ in the last digits from run to run.
 
+In a world of several processes (`ops.world`), each computes its share of the same batch, and the
+gradients are summed. The number of processes then changes nothing but rounding, and a training may
+go on with another number of them. The first process measures, saves and reports.
+
 Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
 inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
-Derived in: chapter 05; seen at work in chapter 00.
+Derived in: chapter 05 and chapter 12; seen at work in chapter 00.
 """
 
 import math
@@ -26,7 +30,9 @@ from rqvae_lib.io.atomic import check_writable
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.seeding import seeded_step
 from rqvae_lib.ops.torch_settings import own_settings
+from rqvae_lib.ops.world import World, current_world
 from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.gradients import backward
 from rqvae_lib.training.state import Best, check_new_training, load_state, save_state
 
 T = TypeVar("T")
@@ -50,6 +56,7 @@ def train(
     batches: Batches,
     config: TrainingConfig,
     *,
+    num_targets: Callable[[Tensor], int] = len,
     measure: Callable[[], Mapping[str, float]] | None = None,
     snapshot: Callable[[int], None] | None = None,
     inputs: Mapping[str, str] | None = None,
@@ -65,16 +72,23 @@ def train(
 
     Args:
         model: the model to train, on its current device.
-        loss_of: maps a batch to a loss, shape ().
+        loss_of: maps a batch to a loss, shape (): the mean over the batch's targets. In a world of
+            several processes, it is called in each of them with some of the batch's rows, of which
+            there may be none. Dropout and other draws then belong in `ops.shares`.
         batches: gives the batch of each step.
         config: how long and how fast to train, and the seed.
+        num_targets: maps rows of a batch to the number of targets that their loss is the mean of.
+            By default, each row is one. Only several processes need it.
         measure: returns numbers about the model, by name. It is called in evaluation mode and
             without gradients, every `config.measure_every` steps and at the end. Its numbers go to
-            the log and the progress bar, where a collapse shows while there is time to stop.
-        snapshot: called in evaluation mode after each of `config.snapshot_steps`, with the step.
+            the log and the progress bar, where a collapse shows while there is time to stop. Of
+            several processes, only the first calls it.
+        snapshot: called in evaluation mode after each of `config.snapshot_steps`, with the step. Of
+            several processes, only the first calls it.
         inputs: identifies the training data, such as {"ids": sha256}. A training cannot be resumed
             with other inputs.
-        state_path: where to save the state every `config.save_every` steps and at the end.
+        state_path: where to save the state every `config.save_every` steps and at the end. Of
+            several processes, the first writes it, and each reads it to resume.
         resume: continue from `state_path`. If that training had finished, it is only loaded.
         overwrite: replace an unfinished training at `state_path`, which is refused otherwise.
         progress: show progress on stderr: a bar in a terminal, in a log a line now and then.
@@ -93,7 +107,9 @@ def train(
         FloatingPointError: if a loss, a gradient or a trained weight is not finite; the message
             names the step. This is checked before a state is saved, so the saved state stays valid.
         OSError: if the state cannot be read or written, or there is no state to resume from.
+        WorldError: if another process has ended. The saved state stays valid.
     """
+    world = current_world()
     if config.early_stop and not measure:
         raise ValueError(
             f"early_stop watches {config.early_stop.metric!r}, but nothing is measured: pass "
@@ -116,18 +132,32 @@ def train(
         resume=resume,
         overwrite=overwrite,
     )
+    _check_same_training(world, settings | {"total": total})
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     best = Best(config.early_stop.higher_is_better) if config.early_stop else None
     start = 0
     if resume and state_path:
-        start = load_state(state_path, model, optimizer, settings, best)
+        path = state_path
+        start = world.first_then_others(lambda: load_state(path, model, optimizer, settings, best))
+    world.spread(model.state_dict().values())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     device = next(model.parameters()).device
-    step_loss = torch.compile(loss_of) if config.compile else loss_of
+    own_loss = torch.compile(loss_of) if config.compile else loss_of
+    autocast = partial(
+        torch.autocast, device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
+    )
+
+    def step_loss(rows: Tensor) -> Tensor:
+        with autocast():
+            return own_loss(rows)
+
     log: list[LogEntry] = []
     lengths: list[Tensor] = []  # per step since the last entry: the loss, the gradient's length
     shown: dict[str, str] = {}
     model.train()
-    steps = progress_of(range(start, total), total=total, done=start, show=progress)
+    steps = progress_of(
+        range(start, total), total=total, done=start, show=progress and world.is_first
+    )
     for step in steps:
         if best and _is_over(config, best, step):
             break
@@ -135,15 +165,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         with seeded_step(config.seed, step, device):
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
-            ):
-                loss = step_loss(batches(step))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = backward(step_loss, batches(step), parameters, num_targets)
         length = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        lengths.append(torch.stack([loss.detach(), length]))
+        lengths.append(torch.stack([loss, length]))
         done = step + 1
         last = done == total
         measuring = measure and (done % config.measure_every == 0 or last)
@@ -152,10 +178,10 @@ def train(
         snapshotting = snapshot and done in config.snapshot_steps
         # Numbers leave the device only now and then, because waiting for them takes time.
         if logging or saving or snapshotting:
-            _check_finite(model, torch.stack(lengths), done, config)
+            world.from_first(partial(_check_finite, model, torch.stack(lengths), done, config))
         measured: Mapping[str, float] = {}
         if measure and measuring:
-            measured = _in_evaluation_mode(model, measure)
+            measured = world.from_first(partial(_in_evaluation_mode, model, measure))
             if best and config.early_stop:
                 best.update(_named(measured, config.early_stop.metric), done, model)
             shown |= {name: f"{value:.3g}" for name, value in measured.items()}
@@ -165,9 +191,11 @@ def train(
             lengths.clear()
             steps.set_postfix({"loss": f"{mean:.3f}"} | shown)
         if snapshot and snapshotting:
-            _in_evaluation_mode(model, partial(snapshot, done))
+            world.from_first(partial(_in_evaluation_mode, model, partial(snapshot, done)))
         if state_path and (saving or (best and _is_over(config, best, done))):
-            save_state(state_path, model, optimizer, settings, done, best, total=total)
+            world.from_first(
+                partial(save_state, state_path, model, optimizer, settings, done, best, total=total)
+            )
     if best:
         best.restore(model)
     model.eval()
@@ -186,7 +214,8 @@ def check_training(
 ) -> None:
     """Refuse a training that cannot end well, before its first step.
 
-    `train` calls it. What works before it calls `train` should call it first.
+    `train` calls it. What works before it calls `train` should call it first. Of several processes,
+    the first looks at the saved state, and all raise what it finds.
 
     Args, Raises: as `train`.
     """
@@ -204,10 +233,23 @@ def check_training(
                 f"{name} out"
             )
     if state_path and resume:
-        check_writable(Path(state_path))
+        current_world().from_first(partial(check_writable, Path(state_path)))
     elif state_path:
         settings = asdict(config) | dict(inputs or {})
-        check_new_training(Path(state_path), settings, overwrite=overwrite)
+        current_world().from_first(
+            partial(check_new_training, Path(state_path), settings, overwrite=overwrite)
+        )
+
+
+def _check_same_training(world: World, settings: Mapping[str, Any]) -> None:
+    """Refuse to train with other data or settings than the first process, before it waits."""
+    first = world.from_first(lambda: settings)
+    differing = [name for name in settings if first.get(name) != settings[name]]
+    if differing or first.keys() != settings.keys():
+        raise ValueError(
+            f"process {world.rank} has other data or settings than process 0 "
+            f"({', '.join(differing) or 'of other names'}): give all processes the same"
+        )
 
 
 def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:

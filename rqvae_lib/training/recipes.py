@@ -312,6 +312,7 @@ def _train_on(
         lambda batch: model.loss(batch.to(device)),
         batches,
         training,
+        num_targets=model.num_targets,
         inputs={
             "model": str(model.config),
             "histories": tensors_sha256(histories.items, histories.offsets),

@@ -1,0 +1,94 @@
+"""Commands that several processes run together, and which of the processes says what.
+
+    torchrun --standalone --nproc-per-node=2 -m rqvae_lib train-recommender
+
+The first process does what the command does: it checks options and outputs, takes the lock, reads
+the data, measures and writes. The others get from it what they need to train along, and say
+nothing. If something cannot work, the first process says so, and all end with the same exit code.
+Only what goes wrong in one of the others alone is said by that one.
+
+A command that has nothing to share between processes is refused under `torchrun`.
+
+Derived in: chapter 12.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+HERE_ALONE = "(It was raised in this process alone.)"
+
+
+def shared_by_processes(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare that several processes can run a command together.
+
+    Inside of it, `ops.world.current_world` is all of them.
+    """
+    command.shared_by_processes = True  # type: ignore[attr-defined]
+    return command
+
+
+def number_of_processes() -> int:
+    """Return how many processes `torchrun` started, or 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def own_number() -> int:
+    """Return the number of this process, from 0."""
+    return int(os.environ["RANK"]) if number_of_processes() > 1 else 0
+
+
+@contextmanager
+def joined_for(
+    name: str, command: Callable[..., None] | None, given: Mapping[str, Any]
+) -> Iterator[None]:
+    """Join the processes that run a command, for a `with` block.
+
+    Args:
+        name: of the command, as it is typed.
+        command: what `shared_by_processes` declared.
+        given: the values of its options, by name.
+
+    Raises:
+        ValueError: if there are several processes, and the command is for one.
+        WorldError: if another process cannot be reached, or has ended.
+    """
+    count = number_of_processes()
+    if count == 1:  # torch takes seconds to import, and a command may never need it
+        yield
+        return
+    if not getattr(command, "shared_by_processes", False):
+        raise ValueError(
+            f"{name} works in one process, but torchrun has started {count}: start it without "
+            f"torchrun, as rqvae-lib {name}"
+        )
+    from rqvae_lib.ops.world import WorldError, is_of_first, joined
+
+    try:
+        with joined(device=given.get("device", "cpu")) as world:
+            try:
+                yield
+            except Exception as error:
+                if not (world.is_first or is_of_first(error)):
+                    error.add_note(HERE_ALONE)
+                raise
+    except WorldError as error:
+        error.add_note(HERE_ALONE)
+        raise
+
+
+@contextmanager
+def only_the_first_talks() -> Iterator[None]:
+    """Keep processes other than the first from writing to stdout and stderr in a `with` block."""
+    with ExitStack() as stack:
+        if own_number():
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
+
+
+def reports(error: BaseException) -> bool:
+    """Return whether this process is the one to say what went wrong."""
+    return not own_number() or HERE_ALONE in getattr(error, "__notes__", ())

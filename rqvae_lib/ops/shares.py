@@ -1,0 +1,81 @@
+"""A process's share of a batch, and what is random for each row of the whole batch.
+
+Several processes that train together each take some rows of the same batch. What is drawn for a
+row, such as its dropout mask, must not depend on how many processes there are. So each process
+draws for the whole batch, in the order in which one process would, and keeps its own rows. A draw
+is cheap: a mask takes a hundredth of the time of what is done with the rows.
+
+Inside of `sharing`, the functions below know the whole batch. Outside of it, the rows at hand are
+the whole batch.
+
+Derived in: chapter 12.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Share(NamedTuple):
+    batch: Tensor  # the whole batch
+    rows: slice  # of it, those of this process
+
+
+_current: ContextVar[_Share | None] = ContextVar("share", default=None)
+
+
+@contextmanager
+def sharing(batch: Tensor, rows: slice) -> Iterator[None]:
+    """Work on some rows of a batch inside of a `with` block, while other processes do the others.
+
+    Args:
+        batch: shape (B, ...), the whole batch.
+        rows: of the batch, those that the block works on.
+    """
+    token = _current.set(_Share(batch, rows))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def whole_batch(rows: Tensor) -> Tensor:
+    """Return the batch that these rows, shape (B', ...), are a process's share of."""
+    share = _share_of(len(rows))
+    return rows if share is None else share.batch.to(rows.device)
+
+
+def own_rows(values: Tensor) -> Tensor:
+    """Return this process's share of something, shape (B, ...), that the whole batch has."""
+    share = _current.get()
+    return values if share is None else values[share.rows]
+
+
+class Dropout(nn.Dropout):
+    """Dropout over rows of a batch, (B, ...), which any number of processes may share.
+
+    In one process it is `torch.nn.Dropout`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop a share of the numbers of x, (B', ...), if the module is in training mode."""
+        share = _share_of(len(x)) if self.training and self.p else None
+        if share is None:
+            return super().forward(x)
+        ones = x.new_ones(len(share.batch), *x.shape[1:])
+        return x * F.dropout(ones, self.p)[share.rows]
+
+
+def _share_of(num_rows: int) -> _Share | None:
+    share = _current.get()
+    if share is not None and num_rows != len(share.batch[share.rows]):
+        raise ValueError(
+            f"{num_rows} rows are at hand, but this process's share of the batch has "
+            f"{len(share.batch[share.rows])}: what is random must be drawn for each row of the "
+            "batch that `loss_of` is given"
+        )
+    return share

@@ -3,11 +3,12 @@
     OMP_NUM_THREADS=1 python book/studies/scaling.py              # all of it, about half an hour
     OMP_NUM_THREADS=1 python book/studies/scaling.py assign step  # only these stages
 
-writes notebooks/results/12_growth.csv: a row for each stage and size, the median of three runs.
-Each run is a process of its own with one thread. `seconds` is processor time, which other work on
-the machine hardly changes; what is drawn at random to work on is not counted. `mib` is the peak of
-resident memory above what the process had before the work. Vectors, codes and histories are drawn
-at random and weights are not trained: neither changes what a stage costs.
+writes notebooks/results/12_growth.csv: a row for each stage and size, the median of three runs or
+more (of ten million rows, one run). Each row is measured in a process of its own with one thread.
+`seconds` is processor time, which other work on the machine hardly changes; what is drawn at random
+to work on is not counted. `mib` is the peak of resident memory above what the process had before,
+with what was drawn. Vectors, codes and histories are drawn at random and weights are not trained:
+neither changes what a stage costs.
 """
 
 import resource
@@ -35,6 +36,8 @@ from tables import Row, replace_rows
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "12_growth.csv"
 REPEATS = 3
+LARGE = 10_000_000  # rows of which one run is enough
+REPEATING = ("step", "search")  # stages that take a median of their own
 # What a stage is measured at. A column that a stage does not have stays empty.
 SIZES = ("items", "users", "encoder", "codebooks", "beams", "batch", "dim", "vectors")
 COLUMNS = ("stage", *SIZES, "seconds", "mib")
@@ -50,13 +53,11 @@ def assign(case: Case) -> float:
     model = RQVAE(config)
     model.fit_to_data(torch.randn(5_000, WIDTH), generator=torch.Generator().manual_seed(0))
     model.eval()
-    spent = 0.0
-    for start in range(0, case["items"], BLOCK):
-        rows = torch.randn(min(BLOCK, case["items"] - start), WIDTH).half()
-        begin = time.process_time()
-        model.assign(rows)
-        spent += time.process_time() - begin
-    return spent
+    block = torch.randn(min(BLOCK, case["items"]), WIDTH).half()
+    begin = time.process_time()
+    for _ in range(0, case["items"], BLOCK):
+        model.assign(block)
+    return time.process_time() - begin
 
 
 def _tokenizer_of(case: Case) -> RQVAEConfig:
@@ -113,13 +114,13 @@ def step(case: Case) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     rows = torch.randint(case["items"], (case["batch"], 50))
     spent = []
-    for _ in range(5):
+    for _ in range(6):
         begin = time.process_time()
         model.loss(rows).backward()
         optimizer.step()
         optimizer.zero_grad()
         spent.append(time.process_time() - begin)
-    return statistics.median(spent)
+    return statistics.median(spent[1:])
 
 
 def search(case: Case) -> float:
@@ -129,11 +130,11 @@ def search(case: Case) -> float:
     model = new_recommender(config, SemanticIDs(codes, 256)).eval()
     histories = list(torch.randint(case["items"], (case["batch"], 20)))
     spent = []
-    for _ in range(4):
+    for _ in range(5):
         begin = time.process_time()
         recommend(model, histories, k=10, beams=case["beams"])
         spent.append(time.process_time() - begin)
-    return statistics.median(spent[1:])
+    return statistics.median(spent[2:])
 
 
 def encode(case: Case) -> float:
@@ -183,11 +184,13 @@ STAGES: dict[str, Callable[[Case], float]] = {
 
 
 def run(stage: str, case: Case) -> tuple[float, float]:
-    """Do a stage once in this process: return its seconds, and the MiB that it added."""
+    """Do a stage in this process: return its median seconds, and the MiB that it added."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     before = _peak()
-    seconds = STAGES[stage](case)
+    large = max(case.get("items", 0), case.get("users", 0)) >= LARGE
+    repeats = 1 if large or stage in REPEATING else REPEATS
+    seconds = statistics.median(STAGES[stage](case) for _ in range(repeats))
     return seconds, _peak() - before
 
 
@@ -202,14 +205,11 @@ def order(row: Row) -> tuple[int, list[int]]:
 
 def main(wanted: list[str]) -> None:
     """Measure the wanted stages, and put each row into the table when it is there."""
-    for stage, case in cases():
-        if wanted and stage not in wanted:
-            continue
-        measured = []
-        for _ in range(REPEATS):
-            with get_context("spawn").Pool(1) as alone:
-                measured.append(alone.apply(run, (stage, case)))
-        seconds, mib = (statistics.median(column) for column in zip(*measured, strict=True))
+    wanted = wanted or [*STAGES]
+    chosen = [(stage, case) for stage, case in cases() if stage in wanted]
+    for stage, case in sorted(chosen, key=lambda pair: wanted.index(pair[0])):
+        with get_context("spawn").Pool(1) as alone:
+            seconds, mib = alone.apply(run, (stage, case))
         key = {"stage": stage} | {name: str(case.get(name, "")) for name in SIZES}
         row = {"seconds": f"{seconds:.4g}", "mib": f"{mib:.0f}"}
         replace_rows(RESULTS, COLUMNS, key, [row], order)

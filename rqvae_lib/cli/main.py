@@ -5,6 +5,7 @@
     rqvae-lib train-rqvae         embeddings → a tokenizer
     rqvae-lib compare-tokenizers  several seeds, beside residual k-means
     rqvae-lib inference-rqvae     a tokenizer → a table of semantic IDs
+    rqvae-lib assign              a folder of vectors, larger than memory → a table of semantic IDs
     rqvae-lib export              semantic IDs → a file in the shape of another project
     rqvae-lib train-recommender   histories, written in semantic IDs → a recommender
     rqvae-lib train-sasrec        histories → the model without semantic IDs to measure against
@@ -31,6 +32,7 @@ import typer
 
 from rqvae_lib import __version__
 from rqvae_lib.cli.append import append_command
+from rqvae_lib.cli.assign import assign_command
 from rqvae_lib.cli.bundle import bundle_command
 from rqvae_lib.cli.command import Command
 from rqvae_lib.cli.compare_tokenizers import compare_tokenizers_command
@@ -80,6 +82,7 @@ COMMANDS = {
     "train-rqvae": train_rqvae_command,
     "compare-tokenizers": compare_tokenizers_command,
     "inference-rqvae": inference_rqvae_command,
+    "assign": assign_command,
     "export": export_command,
     "train-recommender": train_recommender_command,
     "train-sasrec": train_sasrec_command,

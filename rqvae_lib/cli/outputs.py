@@ -233,6 +233,13 @@ def is_id_table(path: Path) -> bool:
         return False
 
 
+def is_large_table(path: Path) -> bool:
+    """Tell whether a file looks as if `write_large_table` had written it."""
+    from rqvae_lib.semantic_ids.large_tables import sizes_in
+
+    return sizes_in(path) is not None
+
+
 def described_as(format: str) -> Callable[[Path], bool]:
     """Return a function that tells whether a JSON file says that it has a format of ours."""
 

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -191,6 +192,41 @@ def encode_texts(
     """
     if not any(texts):
         raise ValueError("there are no texts to encode, expected at least one: check their source")
+    return load_encoder(model, device)(texts, batch_size, show_progress)
+
+
+class Encoder(NamedTuple):
+    """A sentence encoder in memory, for texts that come in parts."""
+
+    name: str
+    model: Any  # a SentenceTransformer
+
+    @own_settings
+    def __call__(
+        self, texts: Sequence[str], batch_size: int = 128, show_progress: bool = False
+    ) -> Tensor:
+        """Encode texts; arguments and result as of `encode_texts`."""
+        vectors = self.model.encode(
+            list(texts),
+            batch_size=batch_size,
+            show_progress_bar=show_progress and is_live(sys.stderr),
+            convert_to_tensor=True,
+        )
+        embeddings: Tensor = vectors.float().cpu()  # (N, D)
+        check_finite(embeddings, f"the output of {self.name}")
+        return embeddings
+
+
+@own_settings
+def load_encoder(model: str = DEFAULT_MODEL, device: str | None = None) -> Encoder:
+    """Load a sentence encoder.
+
+    Args:
+        model, device: as `encode_texts`.
+
+    Raises:
+        ImportError, ValueError: as `encode_texts`.
+    """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -198,21 +234,12 @@ def encode_texts(
             "encoding texts needs sentence-transformers: pip install 'rqvae-lib[encode]'"
         ) from error
     try:
-        encoder = SentenceTransformer(_resolve_model(model), device=device)
+        return Encoder(model, SentenceTransformer(_resolve_model(model), device=device))
     except OSError as error:
         raise ValueError(
             f"the model {model!r} cannot be loaded, expected a sentence-transformers model name "
             "or a folder that holds one: check the spelling and, for a name, the network"
         ) from error
-    vectors = encoder.encode(
-        list(texts),
-        batch_size=batch_size,
-        show_progress_bar=show_progress and is_live(sys.stderr),
-        convert_to_tensor=True,
-    )
-    embeddings: Tensor = vectors.float().cpu()  # (N, D)
-    check_finite(embeddings, f"the output of {model}")
-    return embeddings
 
 
 @own_settings

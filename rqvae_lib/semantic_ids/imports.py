@@ -25,6 +25,7 @@ from rqvae_lib.semantic_ids.column_files import columns_of, is_own, read_columns
 from rqvae_lib.semantic_ids.config import COLLISIONS, ENDINGS, SURPLUS, Collisions, Keys, Surplus
 from rqvae_lib.semantic_ids.files import read_ids
 from rqvae_lib.semantic_ids.json_files import read_lines, read_object
+from rqvae_lib.semantic_ids.large_tables import read_large_table, sizes_in
 from rqvae_lib.semantic_ids.matching import check_keys, match_items
 from rqvae_lib.semantic_ids.numbering import (
     Codes,
@@ -110,7 +111,8 @@ def import_ids(
     _check_used(path, wanted, levels_first, keys, surplus)
     strict = wanted if surplus == "refuse" else None
     written, titles, about = _read(path, levels_first, wanted, strict)
-    if titles is not None:
+    sizes = sizes_in(path) if path.suffix.lower() == ".parquet" else None
+    if titles is not None or sizes is not None:
         if base or offsets or collision_digit is False:
             raise ValueError(
                 f"{path} is a table of this library, with codes from 0, without offsets, and with "
@@ -118,6 +120,7 @@ def import_ids(
                 "--ids-offsets, --ids-collision-digit)"
             )
         base, offsets, collision_digit = 0, False, True
+        codebook_sizes = codebook_sizes or sizes
     check_keys(written)
     found = interpret(
         written,
@@ -203,6 +206,8 @@ def _read(
         case ".csv" | ".parquet":
             if is_own(columns_of(path)):
                 return _read_own(path, strict)
+            if path.suffix.lower() == ".parquet" and sizes_in(path) is not None:
+                return _read_large(path), None, ("a large table of this library",)
             written, about = read_columns(path)
             return written, None, (about,)
     return read_object(path), None, ("a JSON object",)
@@ -217,6 +222,12 @@ def _read_own(
     numbers = written_numbers(table.ids)
     written = WrittenIDs(str(path), numbers, table.item_ids, "row")
     return written, table.titles, ("a table of this library",)
+
+
+def _read_large(path: Path) -> WrittenIDs:
+    """Read what `rqvae-lib assign` wrote, and check all of it."""
+    table = read_large_table(path)
+    return WrittenIDs(str(path), written_numbers(table.ids), table.item_ids, "row")
 
 
 def _some(titles: list[str] | None, rows: NDArray[np.int64]) -> list[str] | None:

@@ -44,6 +44,11 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 
+# A product of matrices with few rows, or with an odd number of them, may round otherwise than the
+# same rows among many (seen in MKL 2024.2 with 1 to 3 rows). Then an item's codes would depend on
+# which items it is assigned with, so blocks are filled up to a multiple of this.
+ROWS_MULTIPLE = 16
+
 
 class RQVAEOutput(NamedTuple):
     """What the RQ-VAE makes of a batch of B embeddings, and its loss."""
@@ -250,38 +255,49 @@ class RQVAE(nn.Module):
             latents[rows] = block
         return latents
 
-    def _latent_blocks(self, embeddings: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices of the rows of embeddings (N, input_dim), and their latents (block, D)."""
+    def _latent_blocks(
+        self, embeddings: Tensor, multiple: int = 1
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of the rows of embeddings (N, input_dim), and their latents (block, D).
+
+        Args:
+            embeddings: the whole catalogue.
+            multiple: blocks are filled up to a multiple of this, behind the rows of the slice.
+        """
         # All blocks are standardized in the same memory: allocating it for each block, which the
         # system must clear first, takes longer than the arithmetic.
-        place = torch.empty_like(embeddings[:BLOCK_ROWS])
+        longest = min(len(embeddings), BLOCK_ROWS)
+        place = embeddings.new_zeros(longest + -longest % multiple, embeddings.shape[1])
         for rows in row_blocks(len(embeddings)):
             block = embeddings[rows]
             if not block.sum().isfinite():  # while the block is in the cache
                 check_finite(embeddings, "embeddings")
-            x = torch.sub(block, self.mean, out=place[: len(block)]).div_(self.std)
-            yield rows, self.encoder(x)
+            torch.sub(block, self.mean, out=place[: len(block)]).div_(self.std)
+            yield rows, self.encoder(place[: len(block) + -len(block) % multiple])
 
     @own_settings
     @torch.no_grad()
     def assign(self, embeddings: Array) -> Tensor:
         """Return the codes (N, L) int64 of a whole catalogue's embeddings (N, input_dim).
 
+        An item's codes depend on its own embedding only, and not on those that it is assigned with.
+
         Raises:
             ValueError: as `encode`, or if the codebooks were never fitted to a catalogue.
             RuntimeError: if it is exported or traced; see `Coder`.
         """
         _refuse_recording("assign")
-        self._check_fitted()
+        self.check_fitted()
         embeddings = self._read(embeddings)
         codes = torch.empty(
             len(embeddings), self.config.num_levels, dtype=torch.int64, device=embeddings.device
         )
-        for rows, latents in self._latent_blocks(embeddings):
-            codes[rows] = self.quantizer.encode(latents)
+        for rows, latents in self._latent_blocks(embeddings, ROWS_MULTIPLE):
+            codes[rows] = self.quantizer.encode(latents)[: rows.stop - rows.start]
         return codes
 
-    def _check_fitted(self) -> None:
+    def check_fitted(self) -> None:
+        """Raise ValueError if the codebooks were never fitted to a catalogue."""
         if not self.quantizer.initialized:
             raise ValueError(
                 "this RQ-VAE has never seen a catalogue, so its codes mean nothing: call "
@@ -347,7 +363,7 @@ class Coder(nn.Module):
 
     def __init__(self, rqvae: RQVAE) -> None:
         super().__init__()
-        rqvae._check_fitted()
+        rqvae.check_fitted()
         self.rqvae = rqvae
 
     def forward(self, embeddings: Tensor) -> Tensor:

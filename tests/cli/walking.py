@@ -22,6 +22,7 @@ CALLS: dict[str, str] = {
     "train-rqvae": "--output out --steps 2 --snapshots 1",
     "compare-tokenizers": "--output table.csv",
     "inference-rqvae": "--output ids.csv",
+    "assign": "--vectors vectors --output table.parquet",
     "export": "--output ids.json --format index-json",
     "train-recommender": "--output out",
     "train-decoder": "--output out",

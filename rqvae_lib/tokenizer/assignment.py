@@ -1,0 +1,126 @@
+"""Semantic IDs for a catalogue that is larger than memory.
+
+The codes of an item depend on its vector and the tokenizer alone. So the vectors can be read a few
+thousand at a time, by one process or by many, in any order; what stays of an item are its id and
+its codes, some 11 bytes instead of 768. What depends on all items, the number that tells equal
+codes apart, comes at the end, in the order of item ids.
+
+The result is therefore the same catalogue, ID for ID, as
+
+    vectors = read_vectors(folder)
+    SemanticIDs(model.assign(vectors.tensor), model.sizes)
+
+whatever the number of files and workers, and whatever the order in which they are done.
+
+Derived in: chapter 12.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rqvae_lib.data.item_folders import ITEM_ID, Piece
+from rqvae_lib.embeddings.vector_folders import BATCH_ROWS, VectorFolder, open_vectors
+from rqvae_lib.io.progress import progress_of
+from rqvae_lib.io.tensor_files import tensors_sha256
+from rqvae_lib.ops.pieces import Engine, on_pieces
+from rqvae_lib.ops.torch_settings import own_settings
+from rqvae_lib.semantic_ids.large_tables import check_large_path, smallest_type, write_large_table
+from rqvae_lib.tokenizer.rqvae import RQVAE
+
+
+class Assigned(NamedTuple):
+    """What was written."""
+
+    items: int
+    collisions: int  # items that share their codes with an earlier item
+
+
+@own_settings
+def assign_folder(
+    model: RQVAE,
+    folder: str | Path,
+    path: str | Path,
+    *,
+    engine: Engine = "process",
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Assigned:
+    """Write the semantic IDs of all items of a folder of vectors.
+
+    Nothing is written until all items have their codes, so an interrupted run leaves no file. In
+    memory are a batch of vectors per worker, and for each item its id, its codes and what sorting
+    them takes: about 60 bytes for ids that are numbers.
+
+    Args:
+        model: a trained RQ-VAE. Each of Ray's actors gets a copy of it.
+        folder: of .parquet files, see `embeddings.vector_folders`.
+        path: the .parquet file to write, see `semantic_ids.large_tables`.
+        engine, workers: as `ops.pieces.on_pieces`.
+        device: where to compute.
+        progress: show progress on stderr.
+
+    Raises:
+        ValueError: if the model was never fitted or reads vectors of another width, if an item is
+            there twice, or as `open_vectors`, `VectorFolder.batches` and `on_pieces`.
+        ImportError: as `on_pieces`.
+        OSError: if a file cannot be read or written.
+    """
+    path = Path(path)
+    check_large_path(path)
+    vectors = open_vectors(folder)
+    if vectors.width != model.config.input_dim:
+        raise ValueError(
+            f"{folder} has vectors of {vectors.width} numbers, but the tokenizer reads "
+            f"{model.config.input_dim}: use the encoder that it was trained on"
+        )
+    model.check_fitted()
+    ids: list[pa.Array] = []
+    codes: list[NDArray[Any]] = []
+    names = [f"code_{level}" for level in range(1, model.config.num_levels + 1)]
+    bar = progress_of(total=vectors.items.num_rows, unit="item", show=progress)
+    work = partial(_Assigner, model, vectors, device)
+    with closing(bar), closing(on_pieces(work, vectors.items.pieces, engine, workers)) as tables:
+        for table in tables:
+            ids += table.column(ITEM_ID).chunks
+            codes.append(np.stack([table.column(name).to_numpy() for name in names], 1))
+            bar.update(len(table))
+    column = pa.chunked_array(ids, vectors.items.id_type)
+    order = pc.sort_indices(column).to_numpy()
+    column = column.take(pa.array(order))
+    vectors.items.check_distinct(column)
+    if len(column) != vectors.items.num_rows:
+        raise ValueError(
+            f"{len(column):,} items of {folder} were found, and {vectors.items.num_rows:,} before: "
+            "the files changed meanwhile, so run it again"
+        )
+    in_order = np.concatenate(codes)[order]
+    del ids, codes, order
+    made_by = tensors_sha256(*model.state_dict().values())
+    collisions = write_large_table(path, column, in_order, model.sizes, made_by)
+    return Assigned(len(column), collisions)
+
+
+class _Assigner:
+    """What a worker does: it reads a piece, and returns its items' ids and codes."""
+
+    def __init__(self, model: RQVAE, vectors: VectorFolder, device: str) -> None:
+        self._model, self._vectors, self._device = model.to(device), vectors, device
+        self._type = smallest_type(model.config.codebook_size)
+
+    def __call__(self, piece: Piece) -> Iterator[pa.Table]:
+        for ids, batch in self._vectors.batches(piece, BATCH_ROWS):
+            codes = self._model.assign(batch.to(self._device)).cpu().numpy()  # (B, L)
+            columns = {
+                f"code_{level}": pa.array(np.ascontiguousarray(column, self._type))
+                for level, column in enumerate(codes.T, 1)
+            }
+            yield pa.table({ITEM_ID: ids, **columns})

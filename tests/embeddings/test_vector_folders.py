@@ -1,0 +1,206 @@
+"""A folder of vectors says the same whatever its files, and names what is wrong in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rqvae_lib.embeddings.vector_folders import open_vectors, read_vectors, sample_vectors
+
+ROWS, WIDTH = 500, 6
+CHANCE = np.random.default_rng(0)
+VECTORS = CHANCE.standard_normal((ROWS, WIDTH)).astype(np.float16)
+NUMBERS = CHANCE.permutation(ROWS).astype(np.int64) - 9
+TEXTS = np.array([f"item {number} ü" for number in NUMBERS], dtype=object)
+
+
+def lists(vectors: Any) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def write(path: Path, ids: Any, vectors: Any, group: int = 64) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    vectors = vectors if isinstance(vectors, pa.Array) else lists(vectors)
+    table = pa.table({"item_id": ids, "other": [None] * len(vectors), "vector": vectors})
+    pq.write_table(table, path, row_group_size=group)
+
+
+def in_files(folder: Path, ids: Any, order: Any, cuts: list[int], group: int) -> Path:
+    """Write the items in an order, cut into files."""
+    for number, rows in enumerate(np.split(order, cuts)):
+        write(folder / f"{number % 3}" / f"{number}.parquet", ids[rows], VECTORS[rows], group)
+    return folder
+
+
+@pytest.mark.parametrize("ids", [NUMBERS, TEXTS], ids=["numbers", "texts"])
+def test_the_division_into_files_means_nothing(ids: Any, tmp_path: Path) -> None:
+    one = in_files(tmp_path / "one", ids, np.arange(ROWS), [], ROWS)
+    many = in_files(tmp_path / "many", ids, CHANCE.permutation(ROWS), [1, 1, 100, 490], 7)
+    (many / "_unfinished").mkdir()
+    (many / "_unfinished/x.parquet").write_text("not to be read")
+    (many / ".x.parquet").write_text("not to be read")
+    (many / "notes.txt").write_text("not to be read")
+    order = np.argsort(ids)
+    for folder in (one, many):
+        found = read_vectors(folder)
+        assert found.item_ids.tolist() == ids[order].tolist()
+        assert np.array_equal(found.tensor.numpy(), VECTORS[order].astype(np.float32))
+        assert found.item_ids.dtype == ids.dtype
+        for rows, seed in ((1, 0), (100, 0), (100, 5), (ROWS, 0), (ROWS + 1, 0)):
+            drawn = [sample_vectors(where, rows, seed=seed) for where in (one, folder)]
+            assert drawn[0].item_ids.tolist() == drawn[1].item_ids.tolist()
+            assert np.array_equal(*(sample.tensor.numpy() for sample in drawn))
+            assert len(drawn[0].tensor) == min(rows, ROWS)
+
+
+def test_a_sample_is_uniform_and_has_the_vectors_of_its_items(tmp_path: Path) -> None:
+    folder = in_files(tmp_path, NUMBERS, np.arange(ROWS), [200], 64)
+    of = dict(zip(NUMBERS.tolist(), VECTORS.astype(np.float32), strict=True))
+    counts = dict.fromkeys(NUMBERS.tolist(), 0)
+    for seed in range(200):
+        sample = sample_vectors(folder, 50, seed=seed)
+        assert np.array_equal(sample.tensor.numpy(), [of[one] for one in sample.item_ids.tolist()])
+        for one in sample.item_ids.tolist():
+            counts[one] += 1
+    # Each item is in a tenth of the samples: 200 draws of a coin, with chi-squared's own limits.
+    squares = sum((count - 20) ** 2 / 18 for count in counts.values())
+    assert 390 < squares < 610  # of 499 degrees of freedom: 3.5 standard deviations
+
+
+def test_float32_and_plain_lists_are_read_too(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", pa.array([3, 1], pa.int32()), VECTORS[:2].astype(np.float32))
+    plain = pa.array(VECTORS[2:4].astype(np.float32).tolist(), pa.list_(pa.float32()))
+    write(tmp_path / "b.parquet", pa.array([0, 2], pa.uint64()), plain)
+    found = read_vectors(tmp_path)
+    assert found.item_ids.tolist() == [0, 1, 2, 3]
+    assert np.array_equal(found.tensor.numpy(), VECTORS[[2, 1, 3, 0]].astype(np.float32))
+
+
+def nan(row: int) -> Any:
+    spoilt = VECTORS.copy()
+    spoilt[row, 2] = np.nan
+    return spoilt
+
+
+def with_null(row: int, inside: bool) -> pa.Array:
+    listed: list[Any] = VECTORS.astype(np.float32).tolist()
+    listed[row] = [*listed[row][:-1], None] if inside else None
+    return pa.array(listed, pa.list_(pa.float32(), WIDTH))
+
+
+def plain(row: int, width: int) -> pa.Array:
+    listed: list[Any] = VECTORS.astype(np.float32).tolist()
+    listed[row] = [0.5] * width
+    return pa.array(listed, pa.list_(pa.float32()))
+
+
+def ids_with(row: int, value: Any, ids: Any = NUMBERS) -> pa.Array:
+    return pa.array([*ids[:row].tolist(), value, *ids[row + 1 :].tolist()])
+
+
+@pytest.mark.parametrize(
+    ("ids", "vectors", "says"),
+    [
+        (ids_with(303, None), VECTORS, "row 303, column 'item_id': found no id"),
+        (ids_with(303, " ", TEXTS), VECTORS, "row 303, column 'item_id': found a blank id"),
+        (NUMBERS, nan(411), "row 411, column 'vector': found a NaN or an infinity"),
+        (NUMBERS, with_null(130, False), "row 130, column 'vector': found no vector"),
+        (NUMBERS, with_null(130, True), "row 130, column 'vector': found a missing number"),
+        (NUMBERS, plain(77, WIDTH - 1), "row 77, column 'vector': found a vector of 5 numbers"),
+        (NUMBERS, plain(64, WIDTH + 1), "row 64, column 'vector': found a vector of 7 numbers"),
+        (
+            ids_with(303, int(NUMBERS[8])),
+            VECTORS,
+            f"row 303, column 'item_id': found {NUMBERS[8]}, expected each item once, but row 8 of",
+        ),
+        (
+            pa.array([*range(ROWS - 1), 2**63], pa.uint64()),
+            VECTORS,
+            f"row {ROWS - 1}, column 'item_id': found {2**63}, expected a whole number up to",
+        ),
+    ],
+)
+@pytest.mark.parametrize("rows", [40, ROWS], ids=["a sample", "all"])
+def test_a_bad_row_is_named(ids: Any, vectors: Any, says: str, rows: int, tmp_path: Path) -> None:
+    write(tmp_path / "bad.parquet", ids, vectors)
+    if rows == ROWS:
+        with pytest.raises(ValueError, match="bad.parquet, row") as error:
+            read_vectors(tmp_path)
+        assert says in str(error.value)
+    elif "item_id" in says and "once" not in says:  # a sample reads all ids, and some vectors
+        with pytest.raises(ValueError, match="bad.parquet, row") as error:
+            sample_vectors(tmp_path, rows, seed=0)
+        assert says in str(error.value)
+
+
+def test_an_item_in_two_files_is_named_with_both(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ["x", "y"], VECTORS[:2])
+    write(tmp_path / "b.parquet", ["z", "u", "y"], VECTORS[2:5])
+    with pytest.raises(ValueError, match="each item once") as error:
+        read_vectors(tmp_path)
+    said = "b.parquet, row 2, column 'item_id': found 'y', expected each item once, but row 1 of "
+    assert said + f"{tmp_path / 'a.parquet'} is it" in str(error.value)
+
+
+def a_text(folder: Path) -> None:
+    (folder / "b.parquet").write_text("not Parquet at all")
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "a.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (a_text, "b.parquet cannot be read as Parquet"),
+        (cut_short, "a.parquet cannot be read as Parquet"),
+        (
+            lambda folder: pq.write_table(pa.table({"item_id": [1]}), folder / "b.parquet"),
+            "b.parquet has the columns item_id, expected one item_id and one vector",
+        ),
+        (
+            lambda folder: write(folder / "b.parquet", [1.5, 2.5], VECTORS[:2]),
+            "b.parquet, column 'item_id' holds double, expected whole numbers or text",
+        ),
+        (
+            lambda folder: write(folder / "b.parquet", ["1", "2"], VECTORS[:2]),
+            "b.parquet has text as item ids, but ",
+        ),
+        (
+            lambda folder: write(folder / "b.parquet", [1, 2], VECTORS[:2, :4]),
+            "b.parquet has vectors of 4 numbers, but ",
+        ),
+        (
+            lambda folder: write(folder / "b.parquet", [1, 2], VECTORS[:2].astype(np.float64)),
+            "b.parquet, column 'vector' holds fixed_size_list<element: double>[6], expected",
+        ),
+        (lambda folder: (folder / "a.parquet").unlink(), "holds no .parquet file"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(
+    spoil: Callable[[Path], object], says: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.parquet", [5, 6], VECTORS[:2])
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=r"\.parquet") as error:
+        open_vectors(tmp_path)
+    assert says in str(error.value)
+
+
+def test_what_is_no_folder_or_empty_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist; expected a folder"):
+        open_vectors(tmp_path / "nowhere")
+    write(tmp_path / "empty.parquet", pa.array([], pa.int64()), VECTORS[:0])
+    with pytest.raises(ValueError, match="is a file; expected a folder"):
+        open_vectors(tmp_path / "empty.parquet")
+    with pytest.raises(ValueError, match="have no rows, expected some"):
+        open_vectors(tmp_path)
+    with pytest.raises(ValueError, match="rows is 0; it must be at least 1"):
+        sample_vectors(tmp_path, 0, seed=0)

@@ -6,12 +6,11 @@ continues with exactly the batch it would have seen, and two machines agree on i
 Derived in: chapter 05 (rows) and chapter 08 (windows); seen at work in chapter 00.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from rqvae_lib.data.splits import Histories
 from rqvae_lib.ops.torch_settings import own_settings
 
 PADDING = -1  # means "no item", at the end of the shorter rows of a batch
@@ -27,6 +26,28 @@ class Batches(Protocol):
 
     def __call__(self, step: int) -> Tensor:
         """Return the batch of one step."""
+        ...
+
+
+class ReadsHistories(Protocol):
+    """Histories in memory (`Histories`) or on disk (`MappedHistories`)."""
+
+    @property
+    def begins(self) -> Tensor:
+        """The position of each user's first item: (U,) int64."""
+        ...
+
+    @property
+    def ends(self) -> Tensor:
+        """The position after each user's last item: (U,) int64."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of users."""
+        ...
+
+    def items_at(self, positions: Tensor) -> Tensor:
+        """Return the items at some positions: int64, the shape of `positions`."""
         ...
 
 
@@ -74,52 +95,67 @@ class WindowBatches:
     """
 
     @own_settings
-    def __init__(self, histories: Histories, *, max_items: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, histories: ReadsHistories, *, max_items: int, batch_size: int, seed: int
+    ) -> None:
         self.histories = histories
         self.max_items = max_items
         self.seed = seed
-        lengths = histories.offsets.diff()  # (U,)
-        cut = lengths > max_items
-        # With as few windows as possible, `spare` places stay free, so the first window may end up
-        # to `spare` places earlier. One more window allows the larger shifts instead. Use whichever
-        # allows more shifts.
-        fewest = -(-lengths // max_items)  # (U,)
-        spare = fewest * max_items - lengths
-        one_more = cut & (max_items - 1 - spare > spare + 1)
-        windows = fewest + one_more
-        self.least_shift = torch.where(one_more, spare + 1, 0)
-        self.num_shifts = torch.where(
-            one_more, max_items - 1 - spare, torch.where(cut, spare, 0) + 1
-        )
-        self.user = torch.repeat_interleave(torch.arange(len(histories)), windows)  # (M,)
-        first = torch.repeat_interleave(windows.cumsum(0) - windows, windows)
-        self.number = torch.arange(len(self.user)) - first  # (M,), 0 for a user's first window
-        self.shuffled = _Shuffled(len(self.user), batch_size, seed)
+        # One number per user, and no more: there may be millions of users.
+        self.ends = _cut(histories.ends - histories.begins, max_items).windows.cumsum(0)  # (U,)
+        num_windows = int(self.ends[-1]) if len(self.ends) else 0
+        self.shuffled = _Shuffled(num_windows, batch_size, seed)
         self.steps_per_epoch = self.shuffled.steps_per_epoch
         self.epoch = -1
-        self.shift = torch.empty(0, dtype=torch.int64)
+        self.drawn = torch.empty(0, dtype=torch.float64)
 
     @own_settings
     def __call__(self, step: int) -> Tensor:
         """Return the windows of one step: items, (batch_size, ≤ W) int64, padded at the end."""
         epoch, chosen = self.shuffled(step)
-        user, number = self.user[chosen], self.number[chosen]
         if epoch != self.epoch:  # draw once per epoch: a draw for every user at every step is slow
-            self.shift, self.epoch = self._draw_shift(epoch), epoch
-        begin, end = self.histories.offsets[user], self.histories.offsets[user + 1]
-        start = begin + number * self.max_items - self.shift[user]
+            self.drawn, self.epoch = self._draw(epoch), epoch
+        user = torch.searchsorted(self.ends, chosen, right=True)  # (B,)
+        begin, end = self.histories.begins[user], self.histories.ends[user]
+        cut = _cut(end - begin, self.max_items)
+        number = chosen - (self.ends[user] - cut.windows)  # 0 for a user's first window
+        shift = cut.least_shift + (self.drawn[user] * cut.num_shifts).long()
+        start = begin + number * self.max_items - shift
         stop = torch.minimum(start + self.max_items, end)
         start = torch.maximum(start, begin)
         width = int((stop - start).max())
         positions = start[:, None] + torch.arange(width)  # (B, width)
-        items = self.histories.items[positions.clamp(max=len(self.histories.items) - 1)]
+        items = self.histories.items_at(torch.minimum(positions, stop[:, None] - 1))
         return items.masked_fill(positions >= stop[:, None], PADDING)
 
-    def _draw_shift(self, epoch: int) -> Tensor:
-        """Draw how many places earlier each user's first window ends in an epoch, (U,) int64."""
+    def _draw(self, epoch: int) -> Tensor:
+        """Draw what decides where each user's first window ends in an epoch: (U,) in [0, 1)."""
         generator = _generator(self.seed, epoch, 1)
-        drawn = torch.rand(len(self.histories), generator=generator, dtype=torch.float64)
-        return self.least_shift + (drawn * self.num_shifts).long()
+        return torch.rand(len(self.histories), generator=generator, dtype=torch.float64)
+
+
+class _Cut(NamedTuple):
+    """How histories are cut into windows. The first window ends `shift` places earlier."""
+
+    windows: Tensor  # (n,) int64, how many there are
+    least_shift: Tensor  # (n,) int64
+    num_shifts: Tensor  # (n,) int64, the number of shifts to choose from
+
+
+def _cut(lengths: Tensor, max_items: int) -> _Cut:
+    """Return how to cut histories of some lengths, (n,) int64."""
+    cut = lengths > max_items
+    # With as few windows as possible, `spare` places stay free, so the first window may end up to
+    # `spare` places earlier. One more window allows the larger shifts instead. Use whichever allows
+    # more shifts.
+    fewest = -(-lengths // max_items)  # (n,)
+    spare = fewest * max_items - lengths
+    one_more = cut & (max_items - 1 - spare > spare + 1)
+    return _Cut(
+        fewest + one_more,
+        torch.where(one_more, spare + 1, 0),
+        torch.where(one_more, max_items - 1 - spare, torch.where(cut, spare, 0) + 1),
+    )
 
 
 class _Shuffled:
@@ -136,16 +172,19 @@ class _Shuffled:
         self.steps_per_epoch = num_examples // self.batch_size
         self.seed = seed
         self.epoch = -1
-        self.order = torch.empty(0, dtype=torch.int64)
+        # The same draws in half the memory, where the numbers fit.
+        self.dtype = torch.int32 if num_examples < 2**31 else torch.int64
+        self.order = torch.empty(0, dtype=self.dtype)
 
     def __call__(self, step: int) -> tuple[int, Tensor]:
         """Return the epoch of a step and the indices in its batch, (batch_size,) int64."""
         epoch, number = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:  # draw the order once per epoch, not at every step
             generator = _generator(self.seed, epoch, 0)
-            self.order = torch.randperm(self.num_examples, generator=generator)
+            self.order = torch.randperm(self.num_examples, generator=generator, dtype=self.dtype)
             self.epoch = epoch
-        return epoch, self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        return epoch, chosen.long()
 
 
 def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rqvae_lib.data.doubtful_ids import doubtful_ids
-from rqvae_lib.data.item_texts import add_texts, display_titles, known
+from rqvae_lib.data.item_rows import of_one_kind, positions, rows_of, shown
+from rqvae_lib.data.item_texts import display_titles, known, with_all_texts
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, check_options, read_interactions, read_items
 from rqvae_lib.data.plain_ids import plain_id
@@ -148,7 +147,7 @@ class Dataset:
         asked = np.asarray(item_ids, dtype=object)
         if asked.ndim != 1:
             raise ValueError(
-                f"item_ids is {_shown(item_ids)}; expected a list of ids, such as [1, 2]"
+                f"item_ids is {shown(item_ids)}; expected a list of ids, such as [1, 2]"
             )
         kinds = set(map(type, asked))
         if kinds - {int, str}:
@@ -159,12 +158,12 @@ class Dataset:
                 "dataset.items['item_id'][mask]"
             )
         wanted = pd.Index(asked)  # (n,)
-        rows = _positions(self.items["item_id"].astype(object), wanted)  # (n,)
+        rows = positions(self.items["item_id"].astype(object), wanted)  # (n,)
         if (rows < 0).any():
             known = self.items["item_id"]
             raise ValueError(
-                f"item id {_shown(wanted[rows < 0][0])} is not in {self.name}: expected one of its "
-                f"{self.num_items:,} ids (from {_shown(known.min())} to {_shown(known.max())}); "
+                f"item id {shown(wanted[rows < 0][0])} is not in {self.name}: expected one of its "
+                f"{self.num_items:,} ids (from {shown(known.min())} to {shown(known.max())}); "
                 "look up the ids in the item_id column of dataset.items"
             )
         return rows
@@ -184,16 +183,16 @@ class Dataset:
         user_id = plain_id(user_id)
         if not pd.api.types.is_scalar(user_id) or isinstance(user_id, bool):
             raise ValueError(
-                f"user_id is {_shown(user_id)}; expected one id, such as {_shown(self.user_ids[0])}"
+                f"user_id is {shown(user_id)}; expected one id, such as {shown(self.user_ids[0])}"
             )
-        (row,) = _positions(
+        (row,) = positions(
             pd.Series(self.user_ids, dtype=object), pd.Index([user_id], dtype=object)
         )
         if row < 0:
             raise ValueError(
-                f"user {_shown(user_id)} is not in {self.name}: expected one of its "
-                f"{self.num_users:,} users, whose ids lie between {_shown(self.user_ids[0])} and "
-                f"{_shown(self.user_ids[-1])}; choose one from dataset.user_ids"
+                f"user {shown(user_id)} is not in {self.name}: expected one of its "
+                f"{self.num_users:,} users, whose ids lie between {shown(self.user_ids[0])} and "
+                f"{shown(self.user_ids[-1])}; choose one from dataset.user_ids"
             )
         start, end = self.user_offsets[row : row + 2]
         return self.interactions["item"].to_numpy(np.int64)[start:end].copy()
@@ -314,13 +313,12 @@ class Dataset:
         else:
             listed, said = read_items(items, *how)
             notes += said
-            listed["item_id"], ids = _of_one_kind(listed["item_id"], met_items.ids)
+            listed["item_id"], ids = of_one_kind(listed["item_id"], met_items.ids)
             met_items = met_items._replace(ids=ids)
-            rows = _rows_of(met_items, listed["item_id"], where, called(items, "items"))
+            of_items = called(items, "items")
+            rows = rows_of(met_items.codes, met_items.ids, listed["item_id"], where, of_items)
         del met_items
-        if listed[["title", "genres", "text"]].fillna("").to_numpy().any():
-            made = add_texts(listed, "item")["text"]
-            listed["text"] = listed["text"].where(listed["text"] != "", made)
+        listed = with_all_texts(listed)
         users = numbered(met.pop("user_id"))
         notes += doubtful_ids(users, "user_id", where)
         order = time_order(users.codes, users.offsets, keys)
@@ -338,27 +336,6 @@ class Dataset:
         if kept is not None:
             table = table[kept].reset_index(drop=True)
         return cls(name or called(interactions, "your tables"), listed, table, notes=notes)
-
-
-def _of_one_kind(listed: pd.Series, met: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return both ids as numbers, or both as strings."""
-    if listed.dtype == met.dtype:
-        return listed, met
-    return listed.astype("string"), met.astype("string")
-
-
-def _rows_of(met: Numbered, listed: pd.Series, where: str, of_items: str) -> NDArray[np.int32]:
-    """Return the item index of each id that was met; refuse an id that is not listed."""
-    places = _positions(listed, met.ids).astype(np.int32)  # of each different id
-    rows = places[met.codes]
-    if (places < 0).any():
-        row = int((rows < 0).argmax())
-        (unknown,) = met.ids.iloc[[met.codes[row]]].tolist()  # 5, not np.int64(5)
-        raise ValueError(
-            f"{where}, row {row}: item_id {_shown(unknown)} is not in {of_items}, expected one "
-            "of its items: add the item, or drop the row"
-        )
-    return rows
 
 
 def _sorted(
@@ -420,17 +397,3 @@ def _seconds(piece: pd.Series) -> str:
     # decimal that names it.
     written = json.dumps((microseconds / MICROSECONDS).tolist())[1:-1]
     return f"{written},".replace(".0,", ",")[:-1]
-
-
-def _positions(ids: pd.Series, wanted: Any) -> NDArray[np.int64]:
-    """Return the row of each wanted id in a column of unique ids, or -1 if it is not there."""
-    if isinstance(wanted, pd.Series) and wanted.dtype == ids.dtype == "string":
-        found = pc.index_in(pa.array(wanted), value_set=pa.array(ids))  # no Python strings
-        return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
-    return np.asarray(pd.Index(ids).get_indexer(pd.Index(wanted)), dtype=np.int64)
-
-
-def _shown(value: object) -> str:
-    """Write an id as Python does, to tell the number 1 from the string '1'; cut if it is long."""
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 80 else f"{text[:80]}…"

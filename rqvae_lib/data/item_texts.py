@@ -30,6 +30,19 @@ def add_texts(
     return items.assign(text=pd.Series(texts, dtype="string"))
 
 
+def with_all_texts(items: pd.DataFrame) -> pd.DataFrame:
+    """Return an items table of one's own with a text for every item, or for none.
+
+    Args:
+        items: a table with the columns title, year, genres and text, "" where there is no text.
+            If no item has a title, genres or a text, it is returned itself.
+    """
+    if not items[["title", "genres", "text"]].fillna("").to_numpy().any():
+        return items
+    made = add_texts(items, "item")["text"]
+    return items.assign(text=items["text"].where(items["text"] != "", made))
+
+
 # MovieLens sorts titles like a card index: "Deer Hunter, The", "Bear, The (Ours, L')". Move each
 # article back to the front, in the main title and in parentheses.
 _ARTICLES = "The|An|A|Les|Le|La|L'|Los|Las|Lo|El|Il|I|Der|Die|Das|Den|Det|De|Une|Un|En|Da"

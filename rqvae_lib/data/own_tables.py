@@ -107,7 +107,7 @@ def _times(read: ReadTable, where: str, time_unit: str | None) -> Times:
             "nothing: leave it out, or say which column holds times with --columns time=…"
         )
     order = np.arange(len(read.frame), dtype=np.int64) * MICROSECONDS
-    return Times(order, order, "")
+    return Times(order, order, "", "order")
 
 
 def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:

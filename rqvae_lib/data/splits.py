@@ -24,6 +24,7 @@ from torch import Tensor
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.repeats import met_before
+from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.ops.arrays import Array, as_row, as_rows
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -47,6 +48,25 @@ class Histories:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def begins(self) -> Tensor:
+        """The position of each user's first item: (U,) int64."""
+        return self.offsets[:-1]
+
+    @property
+    def ends(self) -> Tensor:
+        """The position after each user's last item: (U,) int64."""
+        return self.offsets[1:]
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 (hex) of the histories. It identifies what a model was trained on."""
+        return tensors_sha256(self.items, self.offsets)
+
+    def items_at(self, positions: Tensor) -> Tensor:
+        """Return the items at some positions: int64, the shape of `positions`."""
+        return self.items[positions]
 
     def __getitem__(self, user: int) -> Tensor:
         """Return one user's items in time order: (T,) int64."""

@@ -18,12 +18,12 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rqvae_lib.data import delimited_files, delimited_layouts, json_files
 from rqvae_lib.data.arrow_columns import from_arrow
-from rqvae_lib.data.column_names import asked_columns, find_columns, shown
+from rqvae_lib.data.column_names import asked_columns, find_columns
 from rqvae_lib.data.packed_files import PACKED, endings
+from rqvae_lib.data.parquet_files import parquet_names, parquet_parts, read_parquet
 
 TEXT_ENDINGS = (*delimited_layouts.DELIMITED, *json_files.JSON)
 ENDINGS = (
@@ -151,8 +151,8 @@ def _open_file(
         return _Opened(str(path), names, partial(json_files.read_columns, path))
     return _Opened(
         str(path),
-        _parquet_names(path),
-        lambda theirs: _columns(_read_parquet(path, theirs), theirs),
+        parquet_names(path),
+        lambda theirs: _columns(read_parquet(path, theirs), theirs),
     )
 
 
@@ -208,7 +208,7 @@ def _checked_ending(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist, expected a file: check the spelling")
     if path.is_dir():
-        if _parts(path):
+        if parquet_parts(path):
             return ".parquet"
         raise ValueError(
             f"{path} is a folder without Parquet files, expected a file, or a folder of parts that "
@@ -232,69 +232,3 @@ def _own_column(column: pd.Series) -> pd.Series:
             array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         )
     return column
-
-
-# Parquet
-
-
-def _parts(folder: Path) -> list[Path]:
-    parts = sorted(folder.rglob("*.parquet"))
-    return [part for part in parts if part.is_file() and not part.name.startswith(("_", "."))]
-
-
-def _files(path: Path) -> list[Path]:
-    return _parts(path) if path.is_dir() else [path]
-
-
-def _parquet_names(path: Path) -> list[str]:
-    first = _files(path)[0]
-    try:
-        names: list[str] = pq.read_schema(first).names
-        return names
-    except (ValueError, OSError, NotImplementedError) as error:
-        raise _no_parquet(first, error) from error
-
-
-def _read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
-    """Read the wanted columns of a file or of all parts of a folder."""
-    columns = list(dict.fromkeys(theirs.values()))
-    tables = [_read_part(part, columns, path) for part in _files(path)]
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(
-            f"the parts of {path} have columns of different types ({str(error)[:160]}), expected "
-            "the same in all: convert them"
-        ) from error
-
-
-def _read_part(path: Path, columns: list[str], folder: Path) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            missing = [own for own in columns if own not in schema.names]
-            if not missing:
-                lists = [own for own in columns if pa.types.is_nested(schema.field(own).type)]
-                if lists:
-                    # Look at each value without keeping it: what is damaged is an error here, where
-                    # reading a damaged list may end the process.
-                    file.scan_contents(lists)
-                table = file.read(columns=columns)
-                table.validate(full=True)  # text is UTF-8, say
-                # What pandas noted in the file, such as an index, does not count: columns do.
-                return table.select(columns).replace_schema_metadata(None)
-    except (ValueError, OSError, NotImplementedError) as error:
-        raise _no_parquet(path, error) from error
-    raise ValueError(
-        f"{path} has no column {shown(missing[0])}, which other parts of {folder} have, expected "
-        "the same columns in all: move it away"
-    )
-
-
-def _no_parquet(path: Path, error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error  # without an errno, it is pyarrow's error about a damaged file
-    return ValueError(
-        f"{path} is not a parquet table ({' '.join(str(error).split())[:160]}), expected one: fix "
-        "the file"
-    )

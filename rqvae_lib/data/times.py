@@ -53,6 +53,7 @@ class Times(NamedTuple):
     microseconds: NDArray[np.int64]  # (E,) since 1970-01-01 UTC
     keys: NDArray[Any]  # (E,) what sorts the rows: finer than microseconds where the file is
     said: str  # "taken as milliseconds: 2019-02-22 … 2023-11-30"
+    unit: str  # of `WORDS`, or "date"
 
 
 def read_times(
@@ -73,7 +74,7 @@ def read_times(
     microseconds, but `keys` still sorts them.
 
     Args:
-        column: numbers, dates or text; its index is 0 … E - 1.
+        column: numbers, dates or text; its index counts the rows for messages.
         where: the table, for messages.
         time_unit: one of `TimeUnit`, or the format of the text for `strptime`, such as
             "%m/%d/%Y %I:%M:%S %p". "date" reads whole numbers such as 20190222 as dates.
@@ -87,7 +88,8 @@ def read_times(
     check_time_unit(time_unit)
     missing = column.isna().to_numpy(bool)
     if missing.any():
-        raise wrong_row(where, int(missing.argmax()), name, None, "a time")
+        row = int(column.index[int(missing.argmax())])
+        raise wrong_row(where, row, name, None, "a time")
     del missing
     reader = _Reader(column, where, name, time_unit)
     values = _as_arrow(column)
@@ -147,7 +149,8 @@ class _Reader(NamedTuple):
     time_unit: str | None
 
     def wrong(self, row: int, expected: str, advice: str = "fix or drop the row") -> ValueError:
-        return wrong_row(self.where, row, self.name, self.column.iloc[row], expected, advice)
+        number = int(self.column.index[row])
+        return wrong_row(self.where, number, self.name, self.column.iloc[row], expected, advice)
 
     def numbers(self, values: NDArray[Any]) -> Times:
         """Read whole or floating numbers, (E,)."""
@@ -175,7 +178,7 @@ class _Reader(NamedTuple):
                 said += "; if they are days, as in 20190222, pass --time-unit date"
         if values.dtype == np.float32 and unit != "order":
             said += "; in 32 bits, as these are, a time in seconds is only good to 128 seconds"
-        return Times(microseconds, keys, said)
+        return Times(microseconds, keys, said, unit)
 
     def digits(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return whole numbers as text, to read 20190222 as a date."""
@@ -222,7 +225,7 @@ class _Reader(NamedTuple):
         microseconds = _scaled(ticks, per_second)
         said = f"taken as dates{'' if zone else ' in UTC, since they name no zone'}"
         said += f": {self._span(microseconds, 'date')}"
-        return Times(microseconds, ticks if unit == "ns" else microseconds, said)
+        return Times(microseconds, ticks if unit == "ns" else microseconds, said, "date")
 
     def _unit_of(self, values: NDArray[Any]) -> str:
         """Return the unit that fits all numbers, or raise for the first that differs."""

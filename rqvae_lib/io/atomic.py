@@ -9,6 +9,7 @@ Used by: checkpoints, tables of IDs, stored embeddings.
 import errno
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -53,6 +54,31 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path` for what is needed on the way to it; it is removed after.
+
+    Args:
+        path: the file that will be written. Its folder is created if needed.
+
+    Raises:
+        ValueError: as `check_name`.
+        OSError: if the folder cannot be created or written to, or if the disk is full.
+    """
+    check_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = _prefix(path, "")
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno in FULL:
+            raise no_room(path, error.strerror or str(error)) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def no_room(path: Path, reason: str) -> OSError:
     """Return the exception to raise when a file does not fit on the disk."""
     return OSError(
@@ -62,17 +88,24 @@ def no_room(path: Path, reason: str) -> OSError:
 
 
 def remove_unfinished(folder: Path, older_than: float = 600.0) -> None:
-    """Delete the temporary files that killed processes left in a folder.
+    """Delete the temporary files and folders that killed processes left in a folder.
 
     Args:
-        folder: a folder that `write_atomically` wrote to.
+        folder: a folder that `write_atomically` or `scratch_folder` wrote to.
         older_than: seconds since the last change. A process may still be writing a newer file, so
             newer files stay.
     """
     for path in folder.glob(f".*.{UNFINISHED}-*"):
         with suppress(OSError):  # another process may be deleting it too
-            is_ours = _TEMPORARY.fullmatch(path.name) and path.is_file()
-            if is_ours and time.time() - path.stat().st_mtime > older_than:
+            if not _TEMPORARY.fullmatch(path.name) or path.is_symlink():
+                continue
+            parts = [path, *path.iterdir()] if path.is_dir() else [path]
+            changed = max(part.stat().st_mtime for part in parts)
+            if time.time() - changed <= older_than:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.is_file():
                 path.unlink()
 
 
@@ -85,13 +118,18 @@ def _new_temporary(path: Path) -> Path:
     The name is no longer than the system allows, however long that of `path` is.
     """
     ending = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
-    after = len(f".{UNFINISHED}-") + RANDOM + len(os.fsencode(ending))
-    room = _longest_name(path.parent) - after - 1
-    name = os.fsencode(path.name)[: max(0, room)].decode("utf-8", "ignore")
-    prefix = f".{name}.{UNFINISHED}-"
+    prefix = _prefix(path, ending)
     handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=ending, dir=path.parent)
     os.close(handle)
     return Path(temporary)
+
+
+def _prefix(path: Path, ending: str) -> str:
+    """Return how the name of something temporary beside `path` begins."""
+    after = len(f".{UNFINISHED}-") + RANDOM + len(os.fsencode(ending))
+    room = _longest_name(path.parent) - after - 1
+    name = os.fsencode(path.name)[: max(0, room)].decode("utf-8", "ignore")
+    return f".{name}.{UNFINISHED}-"
 
 
 def _longest_name(folder: Path) -> int:

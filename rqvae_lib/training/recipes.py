@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
+from rqvae_lib.data.histories_file import MappedHistories
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.embeddings.item_vectors import ItemVectors
@@ -188,7 +189,7 @@ def _rqvae_to_train(
 @own_settings
 def train_recommender(
     ids: SemanticIDs,
-    histories: HistoryLists,
+    histories: HistoryLists | MappedHistories,
     config: HistoryModelConfig | None = None,
     training: TrainingConfig = RECOMMENDER_TRAINING,
     *,
@@ -202,7 +203,8 @@ def train_recommender(
 
     Args:
         ids: the catalogue whose IDs the model will generate.
-        histories: the training histories, a split's `train`; or lists of item rows.
+        histories: the training histories: a split's `train`, in memory or of a `HistoriesFile`; or
+            lists of item rows.
         config: an instance of any class in `models.configs.CONFIGS`. By default a
             `DecoderOnlyConfig`.
         training: steps, batch size, learning rate and seed.
@@ -218,7 +220,7 @@ def train_recommender(
             is of another class.
     """
     config = config or DecoderOnlyConfig()
-    histories = as_flat_histories(histories)
+    histories = _readable(histories)
     histories.check_items(len(ids))
     with seeded(training.seed):
         model = new_recommender(config, ids)
@@ -238,7 +240,7 @@ def train_recommender(
 
 @own_settings
 def train_sasrec(
-    histories: HistoryLists,
+    histories: HistoryLists | MappedHistories,
     config: SASRecConfig,
     training: TrainingConfig = RECOMMENDER_TRAINING,
     *,
@@ -251,7 +253,8 @@ def train_sasrec(
     """Train a SASRec.
 
     Args:
-        histories: the training histories, a split's `train`; or lists of item rows.
+        histories: the training histories: a split's `train`, in memory or of a `HistoriesFile`; or
+            lists of item rows.
         config: the architecture, and the size of the catalogue.
         training, device, state_path, resume, overwrite, progress: as `train_recommender`.
 
@@ -262,7 +265,7 @@ def train_sasrec(
         ValueError, CheckpointError, OSError, FloatingPointError: as `training.loop.train`. Also
             ValueError if the histories name an item outside the catalogue.
     """
-    histories = as_flat_histories(histories)
+    histories = _readable(histories)
     histories.check_items(config.num_items)
     with seeded(training.seed):
         model = SASRec(config)
@@ -280,8 +283,13 @@ def train_sasrec(
     return model, log
 
 
+def _readable(histories: HistoryLists | MappedHistories) -> Histories | MappedHistories:
+    """Return histories that batches can be read from."""
+    return histories if isinstance(histories, MappedHistories) else as_flat_histories(histories)
+
+
 def _train_on(
-    histories: Histories,
+    histories: Histories | MappedHistories,
     model: Recommender | SASRec,
     training: TrainingConfig,
     *,
@@ -315,7 +323,7 @@ def _train_on(
         num_targets=model.num_targets,
         inputs={
             "model": str(model.config),
-            "histories": tensors_sha256(histories.items, histories.offsets),
+            "histories": histories.sha256,
             **inputs,
         },
         state_path=state_path,

@@ -1,0 +1,479 @@
+"""Packs a table of interactions into a file of histories, in memory that does not grow with it.
+
+The rows must be sorted by user and time, and they do not fit in memory. So they are first dealt out
+to buckets. A sample of the user ids says where to cut the range of ids into buckets of about equal
+size, and each row is written to the bucket of its user. A bucket fits in memory, where it is sorted
+as a `Dataset` sorts all rows. The buckets are in the order of the ids, so their results, one after
+another, are the whole.
+
+The table is read twice: for its items and the sample, and to deal out the rows.
+
+Source: sorting by a sample, W. D. Frazer and A. C. McKellar, "Samplesort", Journal of the ACM 1970.
+Derived in: chapter 12.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.column_names import asked_columns, find_columns
+from rqvae_lib.data.histories_file import KIND, HistoriesFile
+from rqvae_lib.data.item_rows import of_one_kind, rows_of, shown
+from rqvae_lib.data.item_texts import with_all_texts
+from rqvae_lib.data.names import Repeats
+from rqvae_lib.data.own_tables import called, check_options, read_id_column, read_items
+from rqvae_lib.data.parquet_files import count_rows, parquet_names, parquet_parts, parquet_pieces
+from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows
+from rqvae_lib.data.row_order import numbered, time_order
+from rqvae_lib.data.table_files import Source
+from rqvae_lib.data.tables import items_checksum
+from rqvae_lib.data.times import MICROSECONDS, WORDS, Times, check_time_unit, read_times, span
+from rqvae_lib.io.atomic import scratch_folder
+from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
+from rqvae_lib.io.progress import progress_of
+
+ROWS_IN_MEMORY = 2**21  # of a bucket, about: with its copies, 200 MB
+_MOST_BUCKETS = 128  # so many files are open at once, and a system may allow no more than 256
+_SAMPLED = 2**17  # user ids that decide where buckets are cut
+
+
+def pack_histories(
+    interactions: str | Path,
+    output: str | Path,
+    items: Source | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    time_unit: str | None = None,
+    repeats: Repeats = "keep",
+    rows_in_memory: int = ROWS_IN_MEMORY,
+    progress: bool = False,
+) -> HistoriesFile:
+    """Write the histories of a table that is larger than memory to a file.
+
+    The histories are those of `Dataset.from_tables` with the same arguments, item for item: ids are
+    read and sorted, times are understood, and ties and repeats are treated in the same way. Ratings
+    are not read. The memory that it takes grows with `rows_in_memory`, the number of different
+    items, and the rows of the most active user. The disk needs room for about 50 bytes per row, in
+    the folder of the output.
+
+    Args:
+        interactions: a Parquet file, or a folder of them, which are read in the order of their
+            names.
+        output: the file to write, usually .safetensors.
+        items: as `Dataset.from_tables`; it must fit in memory. None: the items are those of the
+            interactions, sorted by id.
+        columns, time_unit, repeats: as `Dataset.from_tables`.
+        separator, header: likewise, for a table of items that is text.
+        rows_in_memory: how many rows are sorted at a time, about.
+        progress: show progress on stderr.
+
+    Returns:
+        The file, opened.
+
+    Raises:
+        ValueError: as `Dataset.from_tables`, if the table is not Parquet, or if one part writes
+            times as other kinds of numbers than another. An older file is then unchanged.
+        OSError: if a file cannot be read or written. An older file is then unchanged.
+    """
+    check_repeats(repeats)
+    check_time_unit(time_unit)
+    check_options(interactions, items, columns, separator, header)
+    if rows_in_memory < 1:
+        raise ValueError(f"rows_in_memory is {rows_in_memory}, expected at least 1")
+    output = Path(output)
+    table = _open(Path(interactions), columns, time_unit)
+    bar = progress_of(total=2 * table.num_rows, unit="row", show=progress)
+    try:
+        looked = _look_through(table, items is None, rows_in_memory, bar)
+        listed, notes = _catalogue(items, looked, columns, separator, header)
+        kinds = _kinds(looked.text_users, listed["item_id"].dtype != np.int64)
+        with scratch_folder(output) as folder, write_in_pieces(output, kinds) as writer:
+            times = _deal_out(table, looked, listed["item_id"], called(items, "items"), folder, bar)
+            notes = (*table.notes(times), *notes)
+            users, dropped = _write_buckets(folder, looked, repeats, listed["item_id"], writer)
+            if dropped:
+                what = "repeats" if dropped == 1 else "repeat"
+                rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
+                notes += (f"{rows} {what} a user and an item: only the {repeats} of each is kept",)
+            _append_ids(writer, "item_ids", listed["item_id"])
+            counts = {"interactions": writer.lengths["items"], "users": users, "items": len(listed)}
+            card = {
+                "dataset": str(interactions),
+                "sha256": writer.sha256,
+                "items_sha256": items_checksum(listed),
+                "notes": list(notes),
+            }
+            writer.finish(output, KIND, counts, card)
+    finally:
+        bar.close()
+    return HistoriesFile(output)
+
+
+# The table
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of interactions in Parquet, of which the columns are known."""
+
+    path: Path
+    theirs: dict[str, str]  # the library's name → the column's
+    said: tuple[str, ...]
+    time_unit: str | None
+    num_rows: int
+
+    def pieces(self, *names: str) -> Iterator[tuple[int, dict[str, pd.Series]]]:
+        """Yield some columns in pieces that fit in memory, each with the number of its first row.
+
+        Ids are int64 or strings.
+        """
+        theirs = {name: own for name, own in self.theirs.items() if name in names}
+        kinds: dict[str, Any] = {}
+        for start, columns in parquet_pieces(self.path, theirs):
+            for name in ("user_id", "item_id"):
+                columns[name] = read_id_column(columns[name], str(self.path))
+                if kinds.setdefault(name, columns[name].dtype) != columns[name].dtype:
+                    raise ValueError(
+                        f"{self.path}, from row {start}, column {theirs[name]!r}: found ids of "
+                        f"type {columns[name].dtype}, expected {kinds[name]}, as before: write the "
+                        "whole column as one type"
+                    )
+            yield start, columns
+
+    def notes(self, times: "_AllTimes") -> tuple[str, ...]:
+        """Return the sentences about what was taken for what."""
+        if "timestamp" not in self.theirs:
+            missing = "no column holds times, so the order of the rows stands in"
+            return (*self.said, f"{self.path}: {missing}")
+        first, last = times.earliest, times.latest
+        words = WORDS.get(times.unit, "dates")
+        read = f"taken as {words}: {span(np.array([first, last]))}"
+        return (*self.said, f"{self.path}: {self.theirs['timestamp']} is {read}")
+
+
+def _open(path: Path, columns: Mapping[str, str] | None, time_unit: str | None) -> _Table:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist, expected a Parquet file or a folder of them: check the "
+            "spelling"
+        )
+    if path.is_dir() and not parquet_parts(path):
+        raise ValueError(
+            f"{path} is a folder without Parquet files, expected parts that end in .parquet: name "
+            "another folder"
+        )
+    if not path.is_dir() and path.suffix.lower() != ".parquet":
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}, expected a Parquet file or a folder of them, since "
+            "only these are read in pieces: convert it to Parquet"
+        )
+    found = find_columns(
+        str(path),
+        parquet_names(path),
+        ("user_id", "item_id"),
+        ("timestamp",),
+        asked_columns(columns, "interactions"),
+    )
+    if time_unit is not None and "timestamp" not in found.theirs:
+        raise ValueError(
+            f"{path} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
+            "nothing: leave it out, or say which column holds times with --columns time=…"
+        )
+    rows = count_rows(path)
+    if not rows:
+        raise ValueError(f"{path} has no rows, expected at least one: check where it comes from")
+    return _Table(path, found.theirs, found.said, time_unit, rows)
+
+
+# First reading: the items, and where to cut
+
+
+class _Looked(NamedTuple):
+    """What the first reading of a table finds."""
+
+    item_ids: pd.Series  # the different ids, unsorted; or only some, for their type
+    cuts: NDArray[Any]  # (B − 1,) user ids: the first of each bucket but the first one
+    text_users: bool  # whether user ids are text
+
+
+def _look_through(table: _Table, all_items: bool, rows_in_memory: int, bar: Any) -> _Looked:
+    """Read the ids, and return the items and the cuts between the buckets.
+
+    Args:
+        table: the table.
+        all_items: whether all different items are wanted, or only the type of their ids.
+        rows_in_memory: of a bucket.
+        bar: counts the rows.
+    """
+    every = max(1, table.num_rows // _SAMPLED)
+    users, items = [], _Different()
+    for start, columns in table.pieces("user_id", "item_id"):
+        users.append(columns["user_id"].iloc[-start % every :: every])
+        if all_items or not start:
+            items.add(columns["item_id"])
+        bar.update(len(columns["user_id"]))
+    sample = pd.concat(users).sort_values(kind="stable")
+    buckets = min(_MOST_BUCKETS, -(-table.num_rows // rows_in_memory))
+    places = np.arange(1, buckets) * len(sample) // buckets
+    text = sample.dtype != np.int64
+    cuts = sample.iloc[places].drop_duplicates()
+    return _Looked(items.all(), cuts.to_numpy(object if text else np.int64), text)
+
+
+class _Different:
+    """The different ids of a column that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._found: list[pd.Series] = []
+        self._new = 0  # ids that were not yet compared with the others
+
+    def add(self, ids: pd.Series) -> None:
+        self._found.append(ids.drop_duplicates())
+        self._new += len(self._found[-1])
+        if self._new > max(2**21, len(self._found[0])):
+            self.all()
+
+    def all(self) -> pd.Series:
+        """Return the different ids so far."""
+        self._found = [pd.concat(self._found, ignore_index=True).drop_duplicates()]
+        self._new = 0
+        return self._found[0]
+
+
+def _catalogue(
+    items: Source | None,
+    looked: _Looked,
+    columns: Mapping[str, str] | None,
+    separator: str | None,
+    header: bool | None,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the items table of `Dataset.from_tables`, and what was taken for what in it."""
+    if items is None:
+        ids = looked.item_ids.sort_values().reset_index(drop=True)
+        listed, _ = read_items(pd.DataFrame({"item_id": ids}))
+        return with_all_texts(listed), ()
+    listed, said = read_items(items, columns, separator, header)
+    listed["item_id"], _ = of_one_kind(listed["item_id"], looked.item_ids)
+    return with_all_texts(listed), said
+
+
+# Second reading: the rows, dealt out to buckets
+
+
+class _AllTimes(NamedTuple):
+    """What is known of the times of all rows."""
+
+    unit: str
+    earliest: int  # microseconds
+    latest: int
+
+
+def _deal_out(
+    table: _Table, looked: _Looked, listed: pd.Series, of_items: str, folder: Path, bar: Any
+) -> _AllTimes:
+    """Write each row to the bucket of its user, in the order of the table.
+
+    Args:
+        table, looked: the table, and where to cut it.
+        listed: the ids of the catalogue.
+        of_items: what messages call it.
+        folder: where to write the buckets.
+        bar: counts the rows.
+    """
+    where = str(table.path)
+    known = listed if listed.dtype == "string" else pd.Index(listed)
+    unit, ends = "order", (2**63 - 1, 0)
+    with _buckets(folder, len(looked.cuts) + 1) as write:
+        for start, columns in table.pieces("user_id", "item_id", "timestamp"):
+            users = numbered(columns["user_id"])
+            codes, ids = pd.factorize(columns["item_id"])
+            met = pd.Series(ids, dtype=columns["item_id"].dtype)
+            met = met if met.dtype == listed.dtype else met.astype("string")
+            rows = rows_of(codes, met, known, where, of_items, start)
+            times = _times(table, columns.get("timestamp"), start, len(rows))
+            keys = _sortable(times)
+            if start and times.unit != unit:
+                raise _other_times(table, start)
+            unit = times.unit
+            low, high = int(times.microseconds.min()), int(times.microseconds.max())
+            ends = min(ends[0], low), max(ends[1], high)
+            data = {
+                "user": pa.array(users.ids).cast(_kind(looked)).take(pa.array(users.codes)),
+                "item": rows,
+                "time": times.microseconds,
+                **({} if keys is None else {"key": keys}),
+            }
+            firsts = np.searchsorted(users.ids.to_numpy(looked.cuts.dtype), looked.cuts)
+            bucket_of_id = np.repeat(
+                np.arange(len(firsts) + 1), np.diff([0, *firsts, len(users.ids)])
+            )
+            try:
+                write(pa.table(data), bucket_of_id[users.codes])
+            except pa.ArrowInvalid as error:  # other columns than before
+                raise _other_times(table, start) from error
+            bar.update(len(rows))
+    return _AllTimes(unit, *ends)
+
+
+def _kind(looked: _Looked) -> pa.DataType:
+    return pa.large_string() if looked.text_users else pa.int64()
+
+
+@contextmanager
+def _buckets(folder: Path, number: int) -> Iterator[Any]:
+    """Yield a function that writes rows, given each one's bucket, to files bucket-0, bucket-1, …"""
+    with ExitStack() as stack:
+        writers: list[Any] = []
+
+        def write(rows: pa.Table, buckets: NDArray[np.intp]) -> None:
+            if not writers:
+                for bucket in range(number):
+                    file = stack.enter_context(pa.OSFile(str(_bucket(folder, bucket)), "wb"))
+                    writers.append(stack.enter_context(pa.ipc.new_stream(file, rows.schema)))
+            small = buckets.astype(np.uint8)  # 8 bits sort fastest
+            rows = rows.take(pa.array(np.argsort(small, kind="stable"))).combine_chunks()
+            ends = np.bincount(small, minlength=number).cumsum()
+            for bucket, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                if end > begin:
+                    writers[bucket].write_table(rows.slice(begin, end - begin))
+
+        yield write
+
+
+def _bucket(folder: Path, number: int) -> Path:
+    return folder / f"bucket-{number}"
+
+
+def _times(table: _Table, column: pd.Series | None, start: int, size: int) -> Times:
+    if column is not None:
+        return read_times(column, str(table.path), table.time_unit)
+    order = np.arange(start, start + size, dtype=np.int64) * MICROSECONDS
+    return Times(order, order, "", "order")
+
+
+def _sortable(times: Times) -> NDArray[np.int64] | None:
+    """Return numbers that sort rows as the keys of their times do, or None if microseconds do.
+
+    Keys of several pieces must be comparable: those of dates are nanoseconds, whether or not a
+    piece has any.
+    """
+    if times.unit == "date":
+        fine = times.keys is not times.microseconds
+        return times.keys.astype(np.int64) if fine else times.microseconds * 1000
+    if times.keys.dtype.kind == "f":
+        # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
+        return cast(NDArray[np.int64], (times.keys.astype(np.float64) + 0.0).view(np.int64))
+    return times.keys.astype(np.int64) if times.unit == "ns" else None
+
+
+def _other_times(table: _Table, start: int) -> ValueError:
+    return ValueError(
+        f"{table.path}, from row {start}, column {table.theirs['timestamp']!r}: found times of "
+        "another kind than before, expected one kind in all rows: name their unit with "
+        "--time-unit (in Python time_unit), or write the column as numbers or dates"
+    )
+
+
+# Each bucket, sorted
+
+
+def _write_buckets(
+    folder: Path, looked: _Looked, repeats: Repeats, item_ids: pd.Series, writer: TensorWriter
+) -> tuple[int, int]:
+    """Sort each bucket and append it to the vectors.
+
+    Returns:
+        How many users there are, and how many repeats were left out.
+    """
+    num_users, total, dropped = 0, 0, 0
+    writer.append("offsets", np.zeros(1, dtype=np.int64))
+    for bucket in range(len(looked.cuts) + 1):
+        path = _bucket(folder, bucket)
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            rows = stream.read_all()
+        path.unlink()
+        if not len(rows):
+            continue
+        ids = from_arrow(rows.column("user"))
+        users = numbered(ids.astype("string") if looked.text_users else ids)
+        time = rows.column("time").to_numpy()
+        keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
+        order = time_order(users.codes, users.offsets, keys)
+        item, time = rows.column("item").to_numpy()[order], time[order]
+        lengths = np.diff(users.offsets)
+        if repeats != "keep":
+            again = _repeats(item, time, users.offsets, repeats, users.ids, item_ids)
+            if again is not None:
+                dropped += int((~again).sum())
+                whose = np.repeat(np.arange(len(lengths)), lengths)
+                item, time = item[again], time[again]
+                lengths = np.bincount(whose[again], minlength=len(lengths))
+        writer.append("items", item)
+        writer.append("times", time)
+        writer.append("offsets", total + lengths.cumsum())
+        _append_ids(writer, "user_ids", users.ids)
+        total += len(item)
+        num_users += len(users.ids)
+    return num_users, dropped
+
+
+def _repeats(
+    item: NDArray[np.int32],
+    time: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    repeats: Repeats,
+    user_ids: pd.Series,
+    item_ids: pd.Series,
+) -> NDArray[np.bool_] | None:
+    """Return which rows of a bucket stay, or None if all do; refuse repeats if they must not be."""
+    columns = {"item": item.astype(np.int64), "timestamp": time, "rating": np.ones(len(item))}
+    found = find_repeats(pd.DataFrame(columns, copy=False), offsets)
+    if repeats == "refuse" and found.again.any():
+        row = int(found.again.argmax())
+        user = user_ids.iloc[int(np.searchsorted(offsets, row, side="right")) - 1]
+        raise ValueError(
+            f"user {shown(user)} meets item {shown(item_ids.iloc[int(item[row])])} again, expected "
+            "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
+            "'last' of each pair (--repeats)"
+        )
+    return kept_rows(found, repeats)
+
+
+# The vectors of a file
+
+
+def _kinds(text_users: bool, text_items: bool) -> dict[str, torch.dtype]:
+    """Return the vectors of a file.
+
+    Ids that are text are two vectors: all texts, one after another, and where each begins.
+    """
+    kinds = {"items": torch.int32, "times": torch.int64, "offsets": torch.int64}
+    for name, is_text in (("user_ids", text_users), ("item_ids", text_items)):
+        kinds[name] = torch.uint8 if is_text else torch.int64
+        if is_text:
+            kinds[f"{name}_offsets"] = torch.int64
+    return kinds
+
+
+def _append_ids(writer: TensorWriter, name: str, ids: pd.Series) -> None:
+    if ids.dtype == np.int64:
+        writer.append(name, ids.to_numpy())
+        return
+    texts = [text.encode() for text in ids]
+    offsets = f"{name}_offsets"
+    if not writer.lengths[offsets]:
+        writer.append(offsets, np.zeros(1, dtype=np.int64))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    writer.append(offsets, writer.lengths[name] + lengths.cumsum())
+    writer.append(name, np.frombuffer(b"".join(texts), np.uint8))

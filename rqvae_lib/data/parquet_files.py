@@ -1,0 +1,194 @@
+"""Parquet, as one file or as a folder of parts: whole, or in pieces that fit in memory.
+
+A table's parts are read in the order of their names, and rows are counted over all of them.
+
+Used by: `read_table`, histories larger than memory.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.column_names import shown
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """Return the Parquet files in a folder and in the folders in it, by name."""
+    parts = sorted(folder.rglob("*.parquet"))
+    return [part for part in parts if part.is_file() and not part.name.startswith(("_", "."))]
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns of a file, or of a folder's first part.
+
+    Raises:
+        ValueError: if it is no Parquet file.
+        OSError: if it cannot be read.
+    """
+    first = _files(path)[0]
+    try:
+        names: list[str] = pq.read_schema(first).names
+        return names
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise _no_parquet(first, error) from error
+
+
+def read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
+    """Read the wanted columns of a file or of all parts of a folder.
+
+    Args:
+        path: the file or the folder.
+        theirs: the library's name → the column's name in the table.
+
+    Raises:
+        ValueError: if a file is damaged, lacks a column, or has another type of it than others.
+        OSError: if a file cannot be read.
+    """
+    columns = list(dict.fromkeys(theirs.values()))
+    tables = [_read_part(part, columns, path) for part in _files(path)]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise _of_different_types(path, error) from error
+
+
+class Piece(NamedTuple):
+    """Some rows of a table, one after another."""
+
+    start: int  # the first one's number, counted over all parts
+    columns: dict[str, pd.Series]  # by the library's name; named as in the table, indexed by row
+
+
+def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> Iterator[Piece]:
+    """Yield the wanted columns piece by piece, of the types that `read_parquet` gives them.
+
+    Args:
+        path, theirs: as `read_parquet`.
+        rows: of a piece, at most.
+
+    Raises:
+        ValueError, OSError: as `read_parquet`; the parts are compared before the first piece.
+    """
+    schema = _common_schema(path, list(dict.fromkeys(theirs.values())))
+    start = 0
+    for part in _files(path):
+        try:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(rows, columns=schema.names):
+                    batch.validate(full=True)  # text is UTF-8, say
+                    if not len(batch):
+                        continue
+                    table = _plain(pa.Table.from_batches([batch])).select(schema.names).cast(schema)
+                    index = pd.RangeIndex(start, start + len(table))
+                    columns = {
+                        name: from_arrow(table.column(own)).set_axis(index).rename(own)
+                        for name, own in theirs.items()
+                    }
+                    yield Piece(start, columns)
+                    start += len(table)
+        except (pa.ArrowInvalid, OSError, NotImplementedError) as error:
+            raise _no_parquet(part, error) from error
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a file or all parts of a folder say that they have.
+
+    Raises:
+        ValueError, OSError: as `parquet_names`.
+    """
+    rows = 0
+    for part in _files(path):
+        try:
+            rows += pq.read_metadata(part).num_rows
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise _no_parquet(part, error) from error
+    return rows
+
+
+def _common_schema(path: Path, columns: list[str]) -> pa.Schema:
+    """Return the types that hold the columns of all parts, those of categories as their values."""
+    schemas = []
+    for part in _files(path):
+        try:
+            schema = pq.read_schema(part)
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise _no_parquet(part, error) from error
+        for own in columns:
+            if own not in schema.names:
+                raise _without_column(part, own, path)
+            if pa.types.is_nested(schema.field(own).type):
+                raise ValueError(
+                    f"{part}, column {shown(own)}: found {schema.field(own).type}, expected one "
+                    "value in each row: name another column, or convert it"
+                )
+        fields = [schema.field(own).remove_metadata() for own in columns]
+        schemas.append(pa.schema([field.with_type(_value_type(field.type)) for field in fields]))
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise _of_different_types(path, error) from error
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table with the values of categories in place of them."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            values = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.with_type(field.type.value_type), values)
+    return table
+
+
+def _files(path: Path) -> list[Path]:
+    return parquet_parts(path) if path.is_dir() else [path]
+
+
+def _read_part(path: Path, columns: list[str], folder: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            missing = [own for own in columns if own not in schema.names]
+            if not missing:
+                lists = [own for own in columns if pa.types.is_nested(schema.field(own).type)]
+                if lists:
+                    # Look at each value without keeping it: what is damaged is an error here, where
+                    # reading a damaged list may end the process.
+                    file.scan_contents(lists)
+                table = file.read(columns=columns)
+                table.validate(full=True)  # text is UTF-8, say
+                # What pandas noted in the file, such as an index, does not count: columns do.
+                return table.select(columns).replace_schema_metadata(None)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise _no_parquet(path, error) from error
+    raise _without_column(path, missing[0], folder)
+
+
+def _without_column(path: Path, name: str, folder: Path) -> ValueError:
+    return ValueError(
+        f"{path} has no column {shown(name)}, which other parts of {folder} have, expected "
+        "the same columns in all: move it away"
+    )
+
+
+def _of_different_types(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"the parts of {path} have columns of different types ({str(error)[:160]}), expected "
+        "the same in all: convert them"
+    )
+
+
+def _no_parquet(path: Path, error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error  # without an errno, it is pyarrow's error about a damaged file
+    return ValueError(
+        f"{path} is not a parquet table ({' '.join(str(error).split())[:160]}), expected one: fix "
+        "the file"
+    )

@@ -45,15 +45,19 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DistributedSampler
 
 from rqvae_lib import (
+    Dataset,
     Popularity,
     RQTransformerConfig,
     SemanticIDs,
@@ -64,6 +68,7 @@ from rqvae_lib import (
     load_rqvae,
 )
 from rqvae_lib.data.batches import PADDING, WindowBatches
+from rqvae_lib.data.pack_histories import pack_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.evaluation.metrics import ranks_in_scores, recall_at
 from rqvae_lib.models.configs import TransformerConfig
@@ -71,6 +76,7 @@ from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.world import World
 from rqvae_lib.teaching.exercises import chapter_12 as checks
+from rqvae_lib.tokenizer.assignment import assign_folder
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 
 torch.set_num_threads(1)  # as each process of a run on several has
@@ -112,7 +118,7 @@ def gradient(rows):
     loss = model.loss(rows)
     loss.backward()
     parts = [parameter.grad.flatten() for parameter in model.parameters()]
-    return float(loss), torch.cat(parts)
+    return loss.item(), torch.cat(parts)
 
 
 _, whole = gradient(batch)
@@ -434,7 +440,7 @@ assert together < 0.5
 # NBVAL_CHECK_OUTPUT
 split = leave_one_out(data)
 tested, hidden = split.histories_and_targets(split.test)
-scores = Popularity(split).scores(tested)
+scores = Popularity(split.popularity).scores(tested)
 hits = recall_at(ranks_in_scores(scores, hidden, tested), 10)  # (671,)
 print(f"one process: {int(hits.sum())} of {len(hits)}, {hits.mean():.4f}")
 for size in (2, 5, 100):
@@ -473,12 +479,12 @@ random.Random(0).shuffle(blocks)
 arrived = pd.concat(blocks, ignore_index=True)
 print(arrived.head(3).to_string())
 
-by_position = (arrived[levels] == table[levels]).all(axis=1)
-print(f"{by_position.mean():.1%} of the movies have their codes by position")
+right = (arrived[levels] == table[levels]).all(axis=1).sum()
+print(f"by position, {right} of {len(table):,} movies have their own codes")
 
 # %% [markdown]
-# Whoever writes these rows into an array by position has given nearly every movie the name of another one, and no shape
-# or count is wrong. That is why each row has its `item_id`, and why the rows are put in their places by it.
+# Whoever writes these rows into an array by position has given every movie the name of another one, and no shape or
+# count is wrong. That is why each row has its `item_id`, and why the rows are put in their places by it.
 #
 # There is a second trap in the same place. The disambiguation code counts the items that share their codes
 # ([chapter 06](06_collisions.ipynb)), and to count, one needs an order. If it is the order of arrival, the names change
@@ -497,6 +503,32 @@ again = SemanticIDs(in_order[levels].to_numpy(), 256)
 assert torch.equal(again.ids, whole.ids)
 
 # %% [markdown]
+# The library's `assign_folder` does this for a folder of Parquet files with the columns `item_id` and `vector`. The
+# movies are dealt out at random to five files, and the table of IDs that comes out is the one made in memory:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+parts = Path(folder.name, "vectors")
+parts.mkdir()
+dealt = np.random.default_rng(0).permutation(len(vectors))
+for part, some in enumerate(np.array_split(dealt, 5)):
+    numbers = pa.array(vectors[some].half().numpy().ravel())
+    columns = {
+        "item_id": data.items["item_id"].to_numpy()[some],
+        "vector": pa.FixedSizeListArray.from_arrays(numbers, 384),
+    }
+    pq.write_table(pa.table(columns), parts / f"{part}.parquet")
+output = Path(folder.name, "ids.parquet")
+assigned = assign_folder(rqvae, parts, output, progress=False)
+print(f"{assigned.items:,} items, {assigned.collisions} collide")
+of_folder = pd.read_parquet(output).set_index("item_id")
+assert of_folder.index.equals(pd.Index(data.items["item_id"]))
+assert (of_folder.to_numpy() == whole.ids.numpy()).all()
+
+# %% [markdown]
+# As a command it is `rqvae-lib assign`. With `--engine ray` the files are read by Ray's actors, each of which holds one
+# copy of the tokenizer; the result is the same table.
+#
 # Counted in the order of the catalogue, the result is the same, ID for ID, whatever the blocks and their order. The
 # count is also the one step of the catalogue that is not independent from item to item. It needs all codes, but only the
 # codes: a hundred million items have 38 billion numbers in their vectors and 300 million in their codes.
@@ -570,4 +602,509 @@ print(f"{len(merged):,} interactions from {len(pieces)} sorted pieces")
 
 # %% [markdown]
 # The third number of each event is its row in the source, so that ties in time keep the order that they had, as
-# everywhere in this book.
+# everywhere in this book. The library's `pack_histories` writes such a file from Parquet, and a training takes it in
+# the place of histories in memory. (It deals the rows out to buckets of people first, and sorts each bucket, which
+# reads and writes every row once.)
+
+# %%
+raw = log.assign(item_id=data.items["item_id"].to_numpy()[log["item"]])
+raw = raw[["user_id", "item_id", "timestamp"]].reset_index(drop=True)
+table_path = Path(folder.name, "log.parquet")
+raw.to_parquet(table_path, index=False)
+packed = pack_histories(
+    table_path,
+    Path(folder.name, "histories.safetensors"),
+    data.items,
+    rows_in_memory=10_000,
+)
+in_memory = Dataset.from_tables(raw, data.items)
+expected = leave_one_out(in_memory).everything
+assert len(packed.histories) == len(expected)
+assert all(
+    torch.equal(packed.histories[user], expected[user])
+    for user in range(len(expected))
+)
+
+# %% [markdown]
+# ## What grows, and what does not
+#
+# How far does one process go, and what stops it? A script measured each stage at several sizes, in a process with one
+# thread:
+#
+#     OMP_NUM_THREADS=1 python book/studies/scaling.py
+#
+# It counts *processor seconds*, which other work on the machine hardly changes, and the peak of memory above what the
+# process had before. Vectors, codes and histories are drawn at random, and weights are untrained, which changes none of
+# the costs. All sizes are in its table.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+growth = pd.read_csv("results/12_growth.csv")
+print(growth.groupby("stage", sort=False)["seconds"].agg(["count", "min", "max"]))
+
+
+def of_stage(stage, **where):
+    rows = growth[growth["stage"] == stage]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Left, processor seconds against the number of items, from ten thousand to ten million: assigning codes and building the trie rise in proportion; a search for 64 users stays level; a training step rises slowly with a network for prefixes, and in proportion with a vector for each prefix. Right, seconds against the number of users: setting up the batches rises in proportion."}, "figure": {"caption": "Left: what reads every item grows with the items, and what reads only beams and targets does not. Right: of the users, only the plan of the batches grows, and its memory with it. The thin line is growth in proportion.", "name": "fig-12-growth"}}
+lines = {
+    "assign codes": of_stage("assign", encoder=364_544, codebooks=24_576),
+    "unique IDs, trie": of_stage("index"),
+    "search for 64 users": of_stage("search", beams=50, batch=64, dim=64),
+    "step, prefixes by a network": of_stage("step", batch=64, dim=64, vectors=0),
+    "step, a vector per prefix": of_stage("step", batch=64, dim=64, vectors=1),
+}
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 4), layout="constrained")
+for (name, rows), marker in zip(lines.items(), "os^dv", strict=True):
+    axes[0].loglog(rows["items"], rows["seconds"], f"{marker}-", label=name)
+axes[0].loglog([1e4, 1e7], [0.02, 20], lw=0.7, c="gray")
+axes[0].set(xlabel="items", ylabel="processor seconds")
+batches = of_stage("batches")
+axes[1].loglog(batches["users"], batches["seconds"], "o-", label="seconds")
+axes[1].loglog(batches["users"], batches["mib"] / 1024, "s-", label="GiB")
+axes[1].set(xlabel="users, with 20 items each", ylabel="plan of the batches")
+for ax in axes:
+    ax.legend(fontsize=8, loc="upper left")
+plt.show()
+
+# %% [markdown]
+# TEXTGROWTH
+#
+# ## A model of the cost
+#
+# A plan needs costs at sizes that nobody has measured. A *cost model* is a sum of a few terms, each a product of sizes
+# that the work is made of, with one factor to be found:
+#
+# - **assigning** an item: something for the row itself, and something for each multiplication in the encoder and in the
+#   search of the codebooks
+# - **a training step** of $T$ targets at width $D$: matrices take $T D^2$, everything that goes over the tokens one by one
+#   takes $T D$, and the vectors of the prefixes take $D$, whatever the batch
+# - **a search** for a user: reading the history takes $D^2$ and $D$, and each beam takes something of its own
+#
+# The factors are fitted by least squares. As the sizes span several powers of ten, each row is divided by its own
+# measurement, so that it is *relative* errors that are made small. Some sizes are left out of the fit, the largest ones
+# among them. They are the test: a model that is right about them has found what the work is made of.
+
+# %%
+million = 1e6
+TERMS = {
+    "assign": {
+        "the row": lambda r: r["items"],
+        "encoder": lambda r: r["items"] * r["encoder"] / million,
+        "codebooks": lambda r: r["items"] * r["codebooks"] / million,
+    },
+    "step": {
+        "prefixes": lambda r: r["dim"],
+        "tokens": lambda r: 50 * r["batch"] * r["dim"],
+        "matrices": lambda r: 50 * r["batch"] * r["dim"] ** 2,
+    },
+    "search": {
+        "history, tokens": lambda r: r["batch"] * r["dim"],
+        "history, matrices": lambda r: r["batch"] * r["dim"] ** 2,
+        "beams": lambda r: r["batch"] * r["beams"],
+        "beams, width": lambda r: r["batch"] * r["beams"] * r["dim"],
+    },
+}
+UNSEEN = {
+    "assign": lambda r: (r["items"] > 1e6) | (r["codebooks"] % 512**2 == 0),
+    "step": lambda r: (r["dim"] == 192) | (r["dim"] * r["batch"] == 128**2),
+    "search": lambda r: (r["dim"] == 192) | (r["beams"] == 200),
+}
+measured = {
+    "assign": of_stage("assign"),
+    "step": of_stage("step", items=10_000, vectors=0),
+    "search": of_stage("search", items=100_000),
+}
+
+
+def parts_of(stage, rows):
+    """What the work is made of: (rows, terms)."""
+    return np.column_stack([term(rows) for term in TERMS[stage].values()])
+
+
+factors, checked = {}, {}
+for stage, rows in measured.items():
+    unseen = UNSEEN[stage](rows)
+    fit = rows[~unseen]
+    relative = parts_of(stage, fit) / fit["seconds"].to_numpy()[:, None]
+    factors[stage], *_ = np.linalg.lstsq(relative, np.ones(len(fit)))
+    predicted = parts_of(stage, rows) @ factors[stage]
+    checked[stage] = rows.assign(predicted=predicted, unseen=unseen)
+    ratio = predicted / rows["seconds"]
+    assert (abs(ratio[unseen] - 1) < 0.25).all()
+    print(
+        f"{stage:<7} fitted to {len(fit):2}: "
+        f"{ratio[~unseen].min():.2f} to {ratio[~unseen].max():.2f}; "
+        f"unseen {unseen.sum()}: {ratio[unseen].min():.2f} to "
+        f"{ratio[unseen].max():.2f}"
+    )
+
+# %% mystnb={"image": {"alt": "Predicted against measured processor seconds on logarithmic axes, for assigning, training steps and searches. Filled points, which were fitted, and hollow ones, which were not, all lie close to the diagonal, within a band of 25 percent."}, "figure": {"caption": "Three stages, three or four terms each: the sizes that were left out of the fit (hollow) lie within 25 % of the prediction, the grey band.", "name": "fig-12-model"}}
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+ends = np.array([5e-3, 3e2])
+ax.fill_between(ends, 0.75 * ends, 1.25 * ends, color="gray", alpha=0.25)
+for (stage, rows), marker in zip(checked.items(), "os^", strict=True):
+    for unseen, some in rows.groupby("unseen"):
+        ax.loglog(
+            some["seconds"],
+            some["predicted"],
+            marker,
+            c=f"C{list(checked).index(stage)}",
+            mfc="none" if unseen else None,
+            label=None if unseen else stage,
+        )
+ax.set(xlabel="measured seconds", ylabel="predicted seconds")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# TEXTMODEL
+#
+# And how fast is *your* machine? One number translates the whole table. The cell assigns 20,000 movies, drawn with
+# repetition, and divides by what the model says of the machine of the study:
+
+# %%
+some = vectors[torch.randint(len(vectors), (20_000,), generator=seeded(2))]
+begin = time.process_time()
+rqvae.assign(some)
+spent = time.process_time() - begin
+sizes = pd.DataFrame({"items": [20_000], "encoder": [364_544], "codebooks": [24_576]})
+expected = (parts_of("assign", sizes) @ factors["assign"]).item()
+print(f"this machine takes {spent / expected:.2f} times as long as the model says")
+
+# %% [markdown]
+# ### What the second process gives
+#
+# The terms say what a step costs in all. Two processes share the tokens, but not everything: each of them computes the
+# vectors of the prefixes and the optimizer's step for all weights, and they must talk. The script also measured the
+# library's training in one process and in two, with the RQ-Transformer of [chapter 10](10_three_architectures.ipynb) on
+# the movies. It gives the processor seconds that *each* process takes for a step. Waiting takes none, so their ratio is
+# the speed-up that is possible where each process has a core of its own:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+processes = pd.read_csv("results/12_processes.csv")
+table = processes.pivot(index="batch", columns="processes", values="seconds")
+for size, (one, two) in table.iterrows():
+    print(f"{size:3} windows a step: {one:.3f} s alone, {two:.3f} s each of two: ", end="")
+    print(f"{one / two:.2f} times as fast")
+
+# %% [markdown]
+# TEXTPROCESSES
+#
+# ## A plan on paper: 10⁸ items, 10⁹ users
+#
+# Now the model is used where nobody has measured. Let there be a hundred million items with texts, and a billion users
+# with 50 interactions each. IDs have four levels of 1,024 codewords; the recommender is the RQ-Transformer, at a width of
+# 192, that reads each interaction once; and everybody gets ten items from a search with 50 beams. What the work is made of
+# is put into the same terms:
+
+# %%
+items, users = 100_000_000, 1_000_000_000
+width, windows_a_step = 192, 1_024
+plan_sizes = {
+    "assign": {"items": items, "encoder": 364_544, "codebooks": 4 * 1_024 * 32},
+    "step": {"batch": windows_a_step, "dim": width},
+    "search": {"batch": 64, "beams": 50, "dim": width},
+}
+each = {
+    stage: (parts_of(stage, pd.DataFrame([sizes])) @ factors[stage]).item()
+    for stage, sizes in plan_sizes.items()
+}
+encode = of_stage("encode").iloc[-1]
+index = of_stage("index").iloc[-1]
+core_seconds = {
+    "encode the texts": items * encode["seconds"] / encode["items"],
+    "assign codes": each["assign"],
+    "unique IDs, trie": items * index["seconds"] / index["items"],
+    "train, one epoch": users / windows_a_step * each["step"],
+    "recommend to all": users / 64 * each["search"],
+}
+
+# %% [markdown]
+# The hardware has a name: a `c7a.48xlarge` of Amazon's cloud has 192 cores of AMD's EPYC processors and 384 GiB of
+# memory, for 9.85 dollars an hour on demand in Virginia, as SkyPilot's catalogue of prices had it in 2026
+# {cite}`skypilotcatalog`. We take each of its cores for one of the study's, also an EPYC, and 192 processes for 192
+# times one. Both are assumptions, and the second is a generous one, since cores share the paths to memory.
+
+# %%
+CORES, GIB, DOLLARS = 192, 384, 9.85  # of one machine; dollars an hour
+print(f"{'':<18} core hours  hours, 192 cores  dollars")
+for stage, seconds in core_seconds.items():
+    hours = seconds / 3600
+    cores = 1 if stage == "unique IDs, trie" else CORES  # it is not split
+    print(
+        f"{stage:<18} {hours:10,.0f}  {hours / cores:16.1f}  "
+        f"{hours / cores * DOLLARS:7,.0f}"
+    )
+
+# %% mystnb={"image": {"alt": "Horizontal bars on a logarithmic axis: core hours of five stages. Training and recommending to everybody are the longest, encoding the texts follows, assigning codes and making IDs unique are far shorter."}, "figure": {"caption": "TEXTCAPTION", "name": "fig-12-plan"}}
+fig, ax = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
+names = list(core_seconds)[::-1]
+ax.barh(names, [core_seconds[name] / 3600 for name in names])
+ax.set(xscale="log", xlabel="core hours")
+plt.show()
+
+# %% [markdown]
+# TEXTPLAN
+#
+# ### What breaks first
+#
+# Money is not what ends this plan. Memory is, for one reason: in data parallel work *every process holds everything* that
+# is not dealt out. What it holds of the catalogue and of the plan of the batches was measured at two sizes, and the
+# slope between them is the price of one more item or user:
+
+# %%
+def bytes_of_one_more(rows, column):
+    rows = rows.sort_values(column)
+    more = rows["mib"].iloc[-1] - rows["mib"].iloc[0]
+    return more * 2**20 / (rows[column].iloc[-1] - rows[column].iloc[0])
+
+
+steps = of_stage("step", batch=64, dim=64)
+searches = of_stage("search", beams=50, batch=64, dim=64)
+in_histories = 20 * 8 + 8  # bytes for each user that the study had in memory
+held = {
+    "training, plan of the batches": users
+    * (bytes_of_one_more(batches, "users") - in_histories),
+    "training, prefixes by a network": items
+    * bytes_of_one_more(steps[steps["vectors"] == 0], "items"),
+    "training, a vector per prefix": items
+    * bytes_of_one_more(steps[steps["vectors"] == 1], "items"),
+    "search": items * bytes_of_one_more(searches, "items"),
+}
+for name, size in held.items():
+    gib = size / 2**30
+    print(f"{name:<31} {gib:4.0f} GiB in each process: {GIB / gib:3.0f} fit")
+on_disk = items * 384 * 2 / 1e12, users * 50 * 4 / 1e12
+print(f"on disk: vectors {on_disk[0]:.2f} TB, histories {on_disk[1]:.2f} TB")
+
+# %% [markdown]
+# TEXTMEMORY
+#
+# ## How others do it
+#
+# *NVIDIA*'s example of a generative recommender over semantic IDs {cite}`nvidiarecsys` trains as this chapter does. Its
+# README says why: a vector for each item would have to be dealt out over machines, while the tables of codes have a few
+# hundred to a few thousand rows each, so that every GPU can hold all of them and only their gradients are added up. The IDs
+# of all items are one tensor, which may be cut into pieces where it is extremely large. And it expects beams by the
+# hundreds or thousands, since a recommender has to fetch so many candidates.
+#
+# *Meta* goes the other way where the vectors are for items, and not for codes: its library TorchRec {cite}`torchrec`
+# deals out tables of vectors over GPUs, by rows, columns or whole tables. Its generative recommenders are built on it
+# and are reported from billion-user services {cite}`zhai2024hstu`. Its ranking of ads uses semantic IDs, with a vector for
+# each prefix {cite}`zheng2025stability`, which is what our RQ-Transformer has, and what the table above finds too large to copy.
+#
+# *TorchEasyRec*, Alibaba's library {cite}`torcheasyrec`, has both tokenizers of this book. Its RQ-VAE trains on several
+# GPUs. Its residual k-means refuses to run in more than one process: it fills a reservoir from the stream of
+# vectors, and fits to that, as in the section on samples.
+#
+# *YouTube* reports that semantic IDs and a language model adapted to them replace large tables of vectors for retrieval,
+# for billions of users {cite}`he2025plum`. What it takes in machines is not in the abstract, and we have not found it.
+#
+# ## One process, two, Ray, or something else
+#
+# | You have | Take | Because |
+# | --- | --- | --- |
+# | up to a million items, and histories in memory | one process | the catalogue takes seconds to minutes, and there is nothing to go wrong |
+# | a training that takes too long, and idle cores or GPUs | `torchrun`, one process for each | the result is the same; look at the speed-up at your batch first |
+# | vectors or texts that do not fit into memory | `assign` and `embed` on Parquet, one process | they read a block at a time |
+# | the same, and many cores or machines | `--engine ray` | blocks are independent, and a lost one is done again |
+# | histories that do not fit into memory | `pack_histories`, then as before | windows are read from the file |
+# | a catalogue of which each process cannot hold a copy | not this library | it has to be dealt out: TorchRec, or a serving system |
+# | a model that does not fit into one GPU | not this library | weights have to be dealt out: Megatron, FSDP |
+# | answers in milliseconds for thousands a second | not this library | NVIDIA's and other serving systems cut latency, not totals |
+#
+# The order of the first rows is advice, too. A second process makes a training faster by less than two, and makes every
+# mistake of this chapter possible. [Running it elsewhere](../book/running_elsewhere.md) has an example each for several
+# machines, SLURM and Kubernetes.
+#
+# ## Exercises
+#
+# ### Exercise 1 · Who takes which rows (difficulty ★☆☆, 10 minutes)
+#
+# `World.rows` is one way to deal out rows. Here is another one to write. Return the shares of `num_rows` rows among `size`
+# processes, as a list of pairs of `int`: where a share begins, and where it ends (the row after the last). Shares follow one
+# another. Each process takes the same number of rows, and if some are left over, the first processes take one more each.
+
+
+# %%
+def shares_of(num_rows, size):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.shares(shares_of)
+
+
+# %% tags=["hide-cell"]
+def shares_solution(num_rows, size):
+    each, over = divmod(num_rows, size)
+    ends = [rank * each + min(rank, over) for rank in range(size + 1)]
+    return [(ends[rank], ends[rank + 1]) for rank in range(size)]
+
+
+assert checks.shares(shares_solution)
+
+# %% [markdown]
+# ### Exercise 2 · One spread from many (difficulty ★★☆, 15 minutes)
+#
+# Each process has measured a feature of its rows, and sends three numbers: how many rows it has, their mean, and their
+# variance (the mean squared distance to that mean). `parts` is the list of these triples. Return the same three numbers
+# for all rows together, as a tuple. A process may have no rows; it then sends zeros.
+
+
+# %%
+def pooled(parts):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.pooled(pooled)
+
+
+# %% tags=["hide-cell"]
+def pooled_solution(parts):
+    rows = sum(count for count, _, _ in parts)
+    mean = sum(count * own for count, own, _ in parts) / rows
+    squares = sum(
+        count * (variance + (own - mean) ** 2) for count, own, variance in parts
+    )
+    return rows, mean, squares / rows
+
+
+assert checks.pooled(pooled_solution)
+thirds = [vectors[:100, 0], vectors[100:3_000, 0], vectors[3_000:, 0]]
+_, mean, variance = pooled_solution(
+    [(len(x), x.mean().item(), x.var(correction=0).item()) for x in thirds]
+)
+assert abs(variance - vectors[:, 0].var(correction=0).item()) < 1e-6
+
+# %% [markdown]
+# ### Exercise 3 · A catalogue from blocks (difficulty ★★★, 20 minutes)
+#
+# `items` is the catalogue, a list of ids in its order. `blocks` is what the workers returned, in any order: lists of pairs
+# of an id and its codes, a tuple of `int`. A block that was lost has been done again, so an item may come twice. Return a
+# dict from each id to its codes with the disambiguation code behind them. Raise a `ValueError` if an item came with two
+# different codes, or not at all.
+
+
+# %%
+def catalogue_of(items, blocks):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.catalogue_of(catalogue_of)
+
+
+# %% tags=["hide-cell"]
+def catalogue_solution(items, blocks):
+    codes = {}
+    for item, own in (row for block in blocks for row in block):
+        if codes.setdefault(item, own) != own:
+            raise ValueError(f"{item} came with {codes[item]} and with {own}")
+    seen, catalogue = {}, {}
+    for item in items:
+        if item not in codes:
+            raise ValueError(f"{item} never came")
+        number = seen.get(codes[item], 0)
+        catalogue[item] = (*codes[item], number)
+        seen[codes[item]] = number + 1
+    return catalogue
+
+
+assert checks.catalogue_of(catalogue_solution)
+folder.cleanup()
+
+# %% [markdown]
+# And one without a check: put the prices and the speed of your own machines into the plan, with the factor that the cell
+# above has printed. Which row would you try to make cheaper first, and which one would you measure before you believe it?
+#
+# ## Self-check
+#
+# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
+# and why.
+#
+# **Question 1.** A team goes from one process to four. Each of the four takes a quarter of the windows of the same batch,
+# computes its mean loss, and the gradients are averaged. How does the result compare with one process?
+#
+# - **A.** It is the same whenever the four quarters hold equally many targets.
+# - **B.** It is the same whenever the four quarters hold equally many windows.
+# - **C.** It is off by a constant factor, which the learning rate can make up for.
+# - **D.** It is off at each step, and these errors cancel in the course of an epoch.
+#
+# <details>
+# <summary>Answer to question 1</summary>
+#
+# **A.** The plain mean weights the four processes alike, and the batch's loss weights all targets alike; with equally many
+# targets the two are one. B has the wrong count: the windows were dealt out evenly on this page, too, and the gradient was
+# off by two per cent. C would need the same error in every direction, but each target in a short share weighs more than one
+# in a long share. D hopes for errors without a direction, but people with short histories count for more at every step.
+#
+# </details>
+#
+# **Question 2.** To search for a billion users among a hundred million items, a team starts 192 processes on the machine of
+# the plan, and its memory is full at once. Which change gets them furthest?
+#
+# - **A.** Fewer beams, because every beam keeps a part of the catalogue in memory.
+# - **B.** Fewer users in a batch, because their histories fill up the memory.
+# - **C.** Fewer processes with more threads, because each has a trie of its own.
+# - **D.** Fewer codewords, because codebooks grow with the number of items.
+#
+# <details>
+# <summary>Answer to question 2</summary>
+#
+# **C.** The table of what each process holds has gigabytes of catalogue in each of them, and threads of one process share
+# it. A and B name things that are small and do not grow with the items: a beam is a number of a node, and a batch has 64
+# users. D turns it round: codebooks have the size that one gives them, whatever the number of items.
+#
+# </details>
+#
+# **Question 3.** The log grows from ten million users to a hundred million, and the catalogue stays as it is. A training
+# takes as many steps as before, from a packed file. What is ten times as large in each process?
+#
+# - **A.** The time of a step as well as the plan of the batches
+# - **B.** The plan of the batches, but not the time of a step
+# - **C.** The time of a step, but not the plan of the batches
+# - **D.** Nothing, because the histories are read from a file
+#
+# <details>
+# <summary>Answer to question 3</summary>
+#
+# **B.** Each process draws the order of all windows and where they are cut, numbers for every user, which is what rises on
+# the right of the figure of growth. A step sees a batch of windows, however many there are to choose from, which is what A
+# and C overlook. D is right about the items, which are mapped from the file, and forgets the plan, which is in memory.
+#
+# </details>
+#
+# ## What to take away
+#
+# What may be split? Whatever is a sum over rows, if the sums are added up before anything is divided; and whatever looks at
+# one item or one user at a time, if each row carries its id. What may not? Draws and verdicts, which one process makes for
+# all, and the numbering of collisions, which needs all codes in one order. The test for all of it is one sentence: the
+# number of processes changes nothing but rounding.
+#
+# TEXTTAKE
+#
+# ## What's next
+#
+# [Chapter 13](13_your_own_catalogue.ipynb) brings a catalogue of your own, of a size that one process is glad to have. If
+# yours is larger, [Running it elsewhere](../book/running_elsewhere.md) is the next page to read.
+#
+# ## References
+#
+# - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: semantic IDs.
+# - Li et al. (2020), *PyTorch Distributed: Experiences on Accelerating Data Parallel Training* {cite}`li2020ddp`: gradients
+#   averaged over processes.
+# - Moritz et al. (2018), *Ray: A Distributed Framework for Emerging AI Applications* {cite}`moritz2018ray`: tasks and actors.
+# - Ivchenko et al. (2022), *TorchRec: a PyTorch Domain Library for Recommendation Systems* {cite}`torchrec`: tables of vectors
+#   dealt out over GPUs.
+# - Zhai et al. (2024), *Actions Speak Louder than Words* {cite}`zhai2024hstu`: generative recommenders at Meta.
+# - Zheng et al. (2025), *Enhancing Embedding Representation Stability in Recommendation Systems with Semantic ID*
+#   {cite}`zheng2025stability`: prefixes of semantic IDs in the ranking of ads.
+# - He et al. (2025), *PLUM* {cite}`he2025plum`: semantic IDs at YouTube.
+# - NVIDIA, *RecSys Examples* {cite}`nvidiarecsys`, and Alibaba, *TorchEasyRec* {cite}`torcheasyrec`: as their documentation was in
+#   November 2026.
+# - SkyPilot's catalogue of cloud prices {cite}`skypilotcatalog`, as it was in 2026.

@@ -1,7 +1,7 @@
 """Measure how the cost of each stage grows, for chapter 12.
 
     OMP_NUM_THREADS=1 python book/studies/scaling.py              # all of it, about half an hour
-    OMP_NUM_THREADS=1 python book/studies/scaling.py assign step  # only these stages
+    OMP_NUM_THREADS=1 python book/studies/scaling.py assign step  # these stages; processes: two
 
 writes notebooks/results/12_growth.csv: a row for each stage and size, the median of three runs or
 more (of ten million rows, one run). Each row is measured in a process of its own with one thread.
@@ -11,7 +11,9 @@ with what was drawn. Vectors, codes and histories are drawn at random and weight
 neither changes what a stage costs.
 """
 
+import os
 import resource
+import socket
 import statistics
 import sys
 import time
@@ -19,22 +21,31 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor, multiprocessing
 
+from rqvae_lib.checkpoints.models import load_recommender
 from rqvae_lib.data.batches import WindowBatches
-from rqvae_lib.data.splits import Histories
+from rqvae_lib.data.splits import Histories, leave_one_out
+from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import encode_texts
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.models.configs import DecoderOnlyConfig, RQTransformerConfig, TransformerConfig
 from rqvae_lib.models.registry import new_recommender
+from rqvae_lib.ops.world import joined
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.trie import Trie
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
-from tables import Row, replace_rows
+from rqvae_lib.training.config import TrainingConfig
+from rqvae_lib.training.loop import train
+from tables import Row, replace_rows, write_rows
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results" / "12_growth.csv"
+PROCESSES = RESULTS.with_name("12_processes.csv")
+PROCESSES_COLUMNS = ("batch", "processes", "seconds")
 REPEATS = 3
 LARGE = 10_000_000  # rows of which one run is enough
 REPEATING = ("step", "search")  # stages that take a median of their own
@@ -173,9 +184,54 @@ def cases() -> Iterator[tuple[str, Case]]:
     for beams in (10, 20, 100, 200):
         for batch in (16, 64):
             yield "search", {"items": 100_000, "beams": beams, "batch": batch, "dim": 64}
-    yield "search", {"items": 100_000, "beams": 400, "batch": 128, "dim": 64}
+    for dim in (32, 128, 256):
+        for beams in (20, 100):
+            yield "search", {"items": 100_000, "beams": beams, "batch": 64, "dim": dim}
+    yield "search", {"items": 100_000, "beams": 200, "batch": 128, "dim": 192}
     for items in (250, 1_000):
         yield "encode", {"items": items}
+
+
+def together(processes: int, batch: int) -> float:
+    """Return the seconds that each of some processes takes for a step of training, on average.
+
+    Waiting for the others takes no processor time, so this is what a step takes where each process
+    has a core of its own, and all are equally fast.
+    """
+    with TemporaryDirectory() as folder:
+        given = (processes, batch, _free_port(), folder)
+        multiprocessing.spawn(_train_along, given, nprocs=processes)
+        files = [Path(folder) / str(rank) for rank in range(processes)]
+        return statistics.mean(float(file.read_text()) for file in files)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _train_along(rank: int, size: int, batch: int, port: int, folder: str) -> None:
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    os.environ |= {name: str(value) for name, value in numbers.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    ids = load_recommender("movielens-small-2016")[0].ids
+    torch.manual_seed(0)
+    model = new_recommender(RQTransformerConfig(), ids)
+    histories = leave_one_out(load_dataset("movielens-small-2016")).train
+    batches = WindowBatches(histories, max_items=50, batch_size=batch, seed=0)
+    begun: list[float] = []
+
+    def loss_of(rows: Tensor) -> Tensor:
+        begun.append(time.process_time())
+        return model.loss(rows)
+
+    with joined():
+        training = TrainingConfig(num_steps=30, batch_size=batch, learning_rate=1e-3)
+        train(model, loss_of, batches, training, progress=False)
+    seconds = statistics.median(later - one for one, later in pairwise(begun[5:]))
+    (Path(folder) / str(rank)).write_text(str(seconds))
 
 
 STAGES: dict[str, Callable[[Case], float]] = {
@@ -203,8 +259,25 @@ def order(row: Row) -> tuple[int, list[int]]:
     return [*STAGES].index(row["stage"]), [int(row[name] or 0) for name in SIZES]
 
 
+def measure_processes() -> None:
+    """Measure a step of training in one process and in two, and write the table."""
+    rows = []
+    for batch in (16, 64, 256):
+        for processes in (1, 2):
+            seconds = statistics.median(together(processes, batch) for _ in range(REPEATS))
+            values = (f"{batch}", f"{processes}", f"{seconds:.4g}")
+            rows.append(dict(zip(PROCESSES_COLUMNS, values, strict=True)))
+            print(*values, sep=" | ", flush=True)
+    write_rows(PROCESSES, PROCESSES_COLUMNS, rows)
+
+
 def main(wanted: list[str]) -> None:
     """Measure the wanted stages, and put each row into the table when it is there."""
+    if not wanted or "processes" in wanted:
+        measure_processes()
+    wanted = [stage for stage in wanted if stage != "processes"]
+    if not wanted and len(sys.argv) > 1:
+        return
     wanted = wanted or [*STAGES]
     chosen = [(stage, case) for stage, case in cases() if stage in wanted]
     for stage, case in sorted(chosen, key=lambda pair: wanted.index(pair[0])):

@@ -13,7 +13,9 @@ from torch import multiprocessing
 from rqvae_lib.ops.world import joined
 
 
-def in_world(size: int, function: Callable[..., Any], *given: Any) -> list[Any]:
+def in_world(
+    size: int, function: Callable[..., Any], *given: Any, device: str = "cpu"
+) -> list[Any]:
     """Return what `function(*given)` returned in each of `size` processes, by rank.
 
     Args:
@@ -21,6 +23,7 @@ def in_world(size: int, function: Callable[..., Any], *given: Any) -> list[Any]:
         function: of a module, so that another process can import it. What it returns is read with
             `torch.load(weights_only=True)`: tensors, numbers, strings, and lists or dicts of them.
         given: its arguments.
+        device: as `joined`.
 
     Raises:
         torch.multiprocessing.ProcessRaisedException: if it raises in one of them.
@@ -29,16 +32,22 @@ def in_world(size: int, function: Callable[..., Any], *given: Any) -> list[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        multiprocessing.spawn(_one, (size, port, folder, function, given), nprocs=size)
+        multiprocessing.spawn(_one, (size, port, folder, device, function, given), nprocs=size)
         return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(size)]
 
 
 def _one(
-    rank: int, size: int, port: int, folder: str, function: Callable[..., Any], given: tuple[Any]
+    rank: int,
+    size: int,
+    port: int,
+    folder: str,
+    device: str,
+    function: Callable[..., Any],
+    given: tuple[Any],
 ) -> None:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     os.environ |= {name: str(value) for name, value in numbers.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    with joined():
+    with joined(device=device):
         torch.save(function(*given), Path(folder) / f"{rank}.pt")

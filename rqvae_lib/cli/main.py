@@ -41,7 +41,7 @@ from rqvae_lib.cli.evaluate import evaluate_command
 from rqvae_lib.cli.export import export_command
 from rqvae_lib.cli.inference_rqvae import inference_rqvae_command
 from rqvae_lib.cli.inspect import inspect_command
-from rqvae_lib.cli.processes import only_the_first_talks, reports
+from rqvae_lib.cli.processes import end_after_the_first, only_the_first_talks, reports
 from rqvae_lib.cli.recommend import recommend_command
 from rqvae_lib.cli.train_recommender import train_recommender_command
 from rqvae_lib.cli.train_rqvae import train_rqvae_command
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         sentence = _sentence_about(error)
         if not reports(error):
-            sys.exit(1 if sentence is None else 2)
+            end_after_the_first(1 if sentence is None else 2)
         if sentence is None:
             raise
         _fail(sentence)

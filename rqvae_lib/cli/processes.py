@@ -7,17 +7,26 @@ the data, measures and writes. The others get from it what they need to train al
 nothing. If something cannot work, the first process says so, and all end with the same exit code.
 Only what goes wrong in one of the others alone is said by that one.
 
+As soon as one process ends with an error, `torchrun` ends the others (SIGTERM). So each of them
+then says that it was ended, and those with nothing to say wait for it, so that the first process
+has the time to say what is wrong.
+
 A command that has nothing to share between processes is refused under `torchrun`.
 
 Derived in: chapter 12.
 """
 
 import os
+import signal
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 HERE_ALONE = "(It was raised in this process alone.)"
+PATIENCE = 10.0  # seconds in which the first process says what is wrong
 
 
 def shared_by_processes(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,30 +74,58 @@ def joined_for(
         )
     from rqvae_lib.ops.world import WorldError, is_of_first, joined
 
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it says so once, and in peace
+        raise WorldError(
+            f"process {own_number()} was told to end (SIGTERM), as torchrun does when another one "
+            f"of the {count} has ended: look above for its error, then start all of them again"
+        )
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         with joined(device=given.get("device", "cpu")) as world:
             try:
                 yield
             except Exception as error:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 if not (world.is_first or is_of_first(error)):
                     error.add_note(HERE_ALONE)
                 raise
     except WorldError as error:
         error.add_note(HERE_ALONE)
         raise
+    signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def only_the_first_talks() -> Iterator[None]:
     """Keep processes other than the first from writing to stdout and stderr in a `with` block."""
-    with ExitStack() as stack:
-        if own_number():
-            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
-            stack.enter_context(redirect_stdout(nowhere))
-            stack.enter_context(redirect_stderr(nowhere))
+    if not own_number():
         yield
+        return
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))
+        try:
+            yield
+        except SystemExit as stopped:
+            if stopped.code:  # a wrong option, which the first process explains too
+                end_after_the_first(2)
+            raise
 
 
 def reports(error: BaseException) -> bool:
     """Return whether this process is the one to say what went wrong."""
     return not own_number() or HERE_ALONE in getattr(error, "__notes__", ())
+
+
+def end_after_the_first(code: int) -> NoReturn:
+    """End this process when the first one, which says what is wrong, has ended.
+
+    Args:
+        code: the exit code.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+    time.sleep(PATIENCE)
+    sys.exit(code)

@@ -2,8 +2,8 @@
 
 Several processes that train together each take some rows of the same batch. What is drawn for a
 row, such as its dropout mask, must not depend on how many processes there are. So each process
-draws for the whole batch, in the order in which one process would, and keeps its own rows. A draw
-is cheap: a mask takes a hundredth of the time of what is done with the rows.
+draws for the whole batch, in the order in which one process would, and keeps its own rows. The mask
+of the others' rows costs little: about a hundredth of what is done with one's own.
 
 Inside of `sharing`, the functions below know the whole batch. Outside of it, the rows at hand are
 the whole batch.
@@ -66,8 +66,18 @@ class Dropout(nn.Dropout):
         share = _share_of(len(x)) if self.training and self.p else None
         if share is None:
             return super().forward(x)
-        ones = x.new_ones(len(share.batch), *x.shape[1:])
-        return x * F.dropout(ones, self.p)[share.rows]
+        return x * _kept(x, len(share.batch), self.p)[share.rows]
+
+
+def _kept(x: Tensor, num_rows: int, p: float) -> Tensor:
+    """Return what `num_rows` rows like those of x are multiplied by: 0, or 1 / (1 − p)."""
+    shape = (num_rows, *x.shape[1:])
+    if x.device.type == "cpu":  # as torch does it there, but without a pass over ones
+        return x.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    # Which number a GPU draws for which place depends on how the tensor lies in memory.
+    ones = x.new_ones(num_rows * x.stride(0)) if x.stride(0) >= x[:1].numel() > 0 else None
+    laid_out = x.new_ones(shape) if ones is None else ones.as_strided(shape, x.stride())
+    return F.dropout(laid_out, p)
 
 
 def _share_of(num_rows: int) -> _Share | None:

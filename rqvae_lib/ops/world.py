@@ -234,25 +234,36 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
     Without `torchrun`, or with one process, the world is this process alone.
 
     Args:
-        device: where the tensors are: "cpu", or "cuda", where each process takes the GPU of its
-            number on this machine.
+        device: where to compute: "cpu", or "cuda", where each process takes the GPU of its number
+            on this machine.
         wait: how long a process that still runs may keep the others waiting.
 
     Raises:
+        ValueError: if the device is another, or there are fewer GPUs than processes.
         WorldError: if the others cannot be reached.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
         yield _ALONE
         return
-    local = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
-    if local and sys.platform == "linux":  # all on this machine: nothing needs to reach the network
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))  # processes on this machine
+    if here == size and sys.platform == "linux":  # then nothing needs to reach the network
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    on_gpu = torch.device(device).type == "cuda"
-    if on_gpu:
+    if device == "cuda":
+        if here > torch.cuda.device_count():
+            raise ValueError(
+                f"there are {here} processes and {torch.cuda.device_count()} GPUs on this machine, "
+                "and each process needs one: start fewer (--nproc-per-node), or compute on the CPU"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    elif device != "cpu":
+        raise ValueError(
+            f"the device is {device}, but several processes compute on 'cpu', or each on a GPU of "
+            "its own ('cuda'): name one of these"
+        )
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _one_sentence():
-        torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=wait)
+        torch.distributed.init_process_group(backend, timeout=wait)
     world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
     token = _current.set(world)
     try:
@@ -275,12 +286,18 @@ def _portable(error: Exception) -> Exception:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Say in one sentence that another process has ended."""
+    """Say in one sentence that another process has ended, or does not come."""
     try:
         yield
-    except (torch.distributed.DistError, RuntimeError) as error:
-        rank = os.environ.get("RANK", "?")
+    except RuntimeError as error:
+        said = str(error)
+        # gloo's errors have no class of their own, but name a file of its sources.
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in said:
+            raise
+        late = "timed out" in said.lower() or "timeout" in said.lower()
+        what = "kept it waiting for too long" if late else "has ended or cannot be reached"
+        rank, size = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
         raise WorldError(
-            f"process {rank} cannot go on, because another one of the {os.environ['WORLD_SIZE']} "
-            "has ended or cannot be reached: look for its error above, then start all of them again"
+            f"process {rank} cannot go on, because another one of the {size} {what}: look above "
+            "for its error, then start all of them again"
         ) from error

@@ -6,6 +6,11 @@ the loss of the batch, and the sum of their gradients is its gradient, up to rou
 gradients travel together, because a message takes time whatever its length. Large ones are summed
 where they are, because it takes time to copy them.
 
+torch's DistributedDataParallel gives the same gradients, bit for bit, and took 2 to 7 % less of the
+processor's time per step where both were measured (an RQ-Transformer on two processes of a CPU). It
+is not used here, because it waits for ever when a share of a batch has no row, wants a module
+instead of any loss, and must search the graph of every step for parameters without a gradient.
+
 Derived in: chapter 12.
 """
 

@@ -244,11 +244,17 @@ def check_training(
 def _check_same_training(world: World, settings: Mapping[str, Any]) -> None:
     """Refuse to train with other data or settings than the first process, before it waits."""
     first = world.from_first(lambda: settings)
-    differing = [name for name in settings if first.get(name) != settings[name]]
-    if differing or first.keys() != settings.keys():
+    names = sorted(first.keys() | settings.keys())
+    differing = [name for name in names if first.get(name) != settings.get(name)]
+    if world.sum(torch.tensor(len(differing))) > 0:
+        here = f"process {world.rank} has other data or settings than process 0 "
         raise ValueError(
-            f"process {world.rank} has other data or settings than process 0 "
-            f"({', '.join(differing) or 'of other names'}): give all processes the same"
+            (
+                here + f"({', '.join(differing)})"
+                if differing
+                else "another process has other data or settings than this one"
+            )
+            + ": give all processes the same"
         )
 
 

@@ -315,9 +315,15 @@ def _train_on(
         batch_size=training.batch_size,
         seed=training.seed,
     )
+
+    def loss_of(rows: Tensor) -> Tensor:
+        if not len(rows):  # there are more processes than windows in a step
+            return torch.zeros((), device=device)
+        return model.loss(rows.to(device))
+
     log = train(
         model,
-        lambda batch: model.loss(batch.to(device)),
+        loss_of,
         batches,
         training,
         num_targets=model.num_targets,

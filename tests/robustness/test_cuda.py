@@ -37,6 +37,7 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.recipes import train_recommender, train_rqvae, train_sasrec
+from tests.worlds import in_world
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -150,6 +151,25 @@ def test_sixteen_bits_and_compiling_learn_too(change: dict[str, object]) -> None
     config = DecoderOnlyConfig(**NO_DROPOUT)
     _, log = train_recommender(ids, train, config, training, device="cuda", progress=False)
     assert log[-1].loss < log[0].loss - 0.5
+
+
+def losses_with_dropout(config: HistoryModelConfig) -> list[float]:
+    ids = load_recommender(NAME)[0].ids
+    train = leave_one_out(load_dataset()).train
+    log = train_recommender(ids, train, config, SHORT, device="cuda", progress=False)[1]
+    return [entry.loss for entry in log]
+
+
+@pytest.mark.parametrize("backend", ["gloo, one GPU for both", "NCCL, a GPU for each"])
+@pytest.mark.parametrize("config", [DecoderOnlyConfig(), EncoderDecoderConfig(max_items=11)])
+def test_two_processes_train_there_as_one_does(config: HistoryModelConfig, backend: str) -> None:
+    """With dropout: what is random is the same for a row, whichever process computes it."""
+    if backend.startswith("NCCL") and torch.cuda.device_count() < 2:
+        pytest.skip("there is one GPU only")
+    expected = losses_with_dropout(config)
+    device = "cuda" if backend.startswith("NCCL") else "cpu"  # where gloo keeps what it sends
+    for found in in_world(2, losses_with_dropout, config, device=device):
+        assert found == pytest.approx(expected, rel=2e-3)
 
 
 def test_the_whole_pipeline_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

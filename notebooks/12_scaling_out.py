@@ -664,7 +664,7 @@ lines = {
     ),
     "step, a vector per prefix": of_stage("step", batch=64, dim=64, vectors=1),
 }
-fig, axes = plt.subplots(1, 2, figsize=(7.4, 4), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 4.6), layout="constrained")
 for (name, rows), marker in zip(lines.items(), "os^dv", strict=True):
     axes[0].loglog(rows["items"], rows["seconds"], f"{marker}-", label=name)
 axes[0].loglog([1e4, 1e7], [0.02, 20], lw=0.7, c="gray")
@@ -674,16 +674,16 @@ axes[1].loglog(batches["users"], batches["seconds"], "o-", label="seconds")
 axes[1].loglog(batches["users"], batches["mib"] / 1024, "s-", label="GiB")
 axes[1].set(xlabel="users, with 20 items each", ylabel="plan of the batches")
 for ax in axes:
-    ax.legend(fontsize=8, loc="upper left")
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.01))
 plt.show()
 
 # %% [markdown]
 # {numref}`fig-12-growth` has three kinds of lines. Assigning codes, and sorting the IDs into a trie, read every item, so
-# they grow in proportion. A search reads a history and the children of its beams, and in a catalogue a thousand times
-# larger it takes as long as before ([chapter 09](09_constrained_generation.ipynb) says why). A training step is in between.
-# It chooses among the children of prefixes, and a larger catalogue has more of these, up to what the batch's targets ask
-# for. If each prefix learns a vector of its own, the optimizer moves all of them in each step, and that does grow with the
-# catalogue, in time and in memory.
+# they grow in proportion; sorting grows a little faster at the end. A search reads a history and the children of its beams,
+# and in a catalogue a thousand times larger it takes as long as before ([chapter 09](09_constrained_generation.ipynb) says
+# why). A training step is in between. It chooses among the children of prefixes, and a larger catalogue has more of these: a
+# hundred times as many items make a step about five times as long. The two kinds of prefixes differ less in time than in
+# memory, as we shall see.
 #
 # Of the users a step sees only those of its batch. What grows with all of them is the *plan*: in which order the windows
 # come, and where histories are cut. It is drawn once for each epoch, and takes seconds for ten million people.
@@ -896,16 +896,17 @@ for stage, seconds in core_seconds.items():
         f"{hours / cores * DOLLARS:7,.0f}"
     )
 
-# %% mystnb={"image": {"alt": "Horizontal bars on a logarithmic axis: core hours of five stages. Recommending to all is the longest with about two thousand, one epoch of training follows, then encoding the texts with about two hundred; assigning codes takes less than one and unique IDs a hundredth of an hour."}, "figure": {"caption": "Recommending to everybody and one epoch of training take most of the time. To encode the texts takes a tenth of that, and codes for a hundred million items are cheap beside all three.", "name": "fig-12-plan"}}
+# %% mystnb={"image": {"alt": "A dot for each of five stages on a logarithmic axis: its core hours. Recommending to all is the longest with about two thousand, one epoch of training follows, then encoding the texts with about two hundred; assigning codes takes less than one and unique IDs a hundredth of an hour."}, "figure": {"caption": "Recommending to everybody and one epoch of training take most of the time. To encode the texts takes a tenth of that, and codes for a hundred million items are cheap beside all three.", "name": "fig-12-plan"}}
 fig, ax = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
 names = list(core_seconds)[::-1]
-ax.barh(names, [core_seconds[name] / 3600 for name in names])
-ax.set(xscale="log", xlabel="core hours")
+ax.plot([core_seconds[name] / 3600 for name in names], names, "o")
+ax.set(xscale="log", xlabel="core hours", ylim=(-0.5, len(names) - 0.5))
+ax.grid(axis="y", lw=0.5)
 plt.show()
 
 # %% [markdown]
-# So much for the arithmetic: a few thousand core hours, and less money than a day of anybody's work. Half of this book is
-# about codes, and they are the cheapest part. That says how small this recommender is, and what is not in the plan: trials,
+# So much for the arithmetic: a few thousand core hours ({numref}`fig-12-plan`), and a few hundred dollars at most. Half of
+# this book is about codes, and they are the cheapest part. That says how small this recommender is, and what is not in the plan: trials,
 # failures, further epochs, and people. At a width of 512 instead of 192, the terms with $D^2$ alone are seven times as large.
 #
 # ### What breaks first

@@ -892,7 +892,7 @@ for stage, seconds in core_seconds.items():
     hours = seconds / 3600
     cores = 1 if stage == "unique IDs, trie" else CORES  # it is not split
     print(
-        f"{stage:<18} {hours:10,.0f}  {hours / cores:16.1f}  "
+        f"{stage:<18} {hours:10,.1f}  {hours / cores:16.1f}  "
         f"{hours / cores * DOLLARS:7,.0f}"
     )
 

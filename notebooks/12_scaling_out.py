@@ -15,8 +15,9 @@
 # result with the undivided one, trains on two processes on this page, and fits a model of the cost to measurements, to
 # plan a catalogue that no laptop can hold.
 #
-# In case you start here: a *semantic ID* names an item by a few small numbers, its *codes*. A *tokenizer* makes the codes
-# from the item's vector, and a *recommender* reads a history of IDs and writes the next one {cite}`rajput2023tiger`.
+# In case you start here: a *semantic ID* names an item by a few small numbers, its *codes*. A *tokenizer* makes the
+# codes from the item's vector, and a *recommender* reads a history of IDs and writes the next one
+# {cite}`rajput2023tiger`.
 #
 # :::{admonition} What you will learn
 # - how the gradient of a batch is made from shares, and a way to do it that is wrong and looks right
@@ -125,8 +126,8 @@ _, whole = gradient(batch)
 of_shares = [gradient(share)[1] for share in shares]
 
 # %% [markdown]
-# The loss is a mean over *targets*, and the windows have different lengths, so the two shares do not have the same number
-# of them. The gradient of the whole batch is the mean of the two, each weighted by its targets:
+# The loss is a mean over *targets*, and the windows have different lengths, so the two shares do not have the same
+# number of them. The gradient of the whole batch is the mean of the two, each weighted by its targets:
 
 # %%
 weights = [count / sum(targets) for count in targets]
@@ -160,16 +161,15 @@ both = [World(rank, 2).rows(64) for rank in range(2)]
 assert torch.equal(torch.cat([batch[rows] for rows in both]), batch)
 
 # %% [markdown]
-# This works because the batch of a step is a function of the seed and the step number, and of nothing else
-# ([chapter 05](05_training_the_rqvae.ipynb)). Each process can make the whole batch without asking anybody, and keep its
-# share.
+# This works because the batch of a step is a function of the seed and the step number, and of nothing else ([chapter
+# 05](05_training_the_rqvae.ipynb)). Each process can make the whole batch without asking anybody, and keep its share.
 #
 # ## Two processes, live
 #
 # Now two processes train. Each runs the program below, which is all of data parallel training: take a share of the
 # batch, weight the loss by its targets, and add up the gradients with `all_reduce`, which leaves the sum in every
-# process. Without `torchrun` the same program is a world of one. To see the difference, it trains twice, the second time
-# with the plain mean of means.
+# process. Without `torchrun` the same program is a world of one. To see the difference, it trains twice, the second
+# time with the plain mean of means.
 
 # %%
 PROGRAM = """
@@ -331,15 +331,15 @@ print(f"loss: {one[0]:.3f} at the first step, {one[-1]:.3f} at the last")
 #         train-recommender --architecture rq-transformer
 #
 # The first process checks the options, reads the data, measures and writes; the others train along. If one of them
-# dies, the others stop and say so. A training may go on with another number of processes than it began with (`--resume`), for the
-# number is no part of the training.
+# dies, the others stop and say so. A training may go on with another number of processes than it began with
+# (`--resume`), for the number is no part of the training.
 #
 # ## What is added up, and what one decides for all
 #
-# Gradients are not all that a training learns from a batch. The codewords of our tokenizer follow moving averages of the
-# rows that choose them ([chapter 04](04_residual_quantization.ipynb)), and an average is made of two sums: how many rows,
-# and their sum. Two processes with half of the batch each must add these up, and divide afterwards. Here are 64 codewords,
-# a batch of 256 movies, and its two halves:
+# Gradients are not all that a training learns from a batch. The codewords of our tokenizer follow moving averages of
+# the rows that choose them ([chapter 04](04_residual_quantization.ipynb)), and an average is made of two sums: how many
+# rows, and their sum. Two processes with half of the batch each must add these up, and divide afterwards. Here are 64
+# codewords, a batch of 256 movies, and its two halves:
 
 # %%
 vectors = load_embeddings(texts=data.texts)  # (9066, 384)
@@ -414,10 +414,10 @@ assert together < 0.5
 # %% [markdown]
 # Hardly a movie has the same code in both, and this is not only a matter of numbering: most pairs of movies that share
 # a code in one codebook are apart in the other. IDs from two such processes would mix two languages. So one process
-# fits the codebooks and sends them to all (it *broadcasts* them). And it first tells them whether there were rows enough
-# to fit: if rank 0 stops with an error and the others wait for codebooks, they wait until a time-out, half an hour by
-# PyTorch's default for gloo. In the library, `World.from_first` does both. What the first process returns *or raises*
-# is returned or raised in all.
+# fits the codebooks and sends them to all (it *broadcasts* them). And it first tells them whether there were rows
+# enough to fit: if rank 0 stops with an error and the others wait for codebooks, they wait until a time-out, half an
+# hour by PyTorch's default for gloo. In the library, `World.from_first` does both. What the first process returns *or
+# raises* is returned or raised in all.
 #
 # The same question has to be asked of everything that is random or measured:
 #
@@ -433,9 +433,9 @@ assert together < 0.5
 #
 # ### A measurement that counts somebody twice
 #
-# Evaluation looks easy to split: each process takes some users. PyTorch's `DistributedSampler` deals them out, and since
-# collective calls wait for everybody, it makes all shares equally long, by repeating users. Here the hits of popularity,
-# for each of the 671 people, are averaged over such shares:
+# Evaluation looks easy to split: each process takes some users. PyTorch's `DistributedSampler` deals them out, and
+# since collective calls wait for everybody, it makes all shares equally long, by repeating users. Here the hits of
+# popularity, for each of the 671 people, are averaged over such shares:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -457,19 +457,19 @@ for size in (2, 5, 100):
 
 # %% [markdown]
 # With two processes one person counts twice, with a hundred 29 do, and the Recall changes with the number of processes.
-# It is a small error here; it is a large one for a small test set on a large machine. The remedy is in the last lines: a
-# result carries the *user* that it belongs to, all are gathered, and repeats are dropped. Then the numbers are those of one
-# process, bit for bit, and so are the intervals, which are drawn once, from the gathered results.
+# It is a small error here; it is a large one for a small test set on a large machine. The remedy is in the last lines:
+# a result carries the *user* that it belongs to, all are gathered, and repeats are dropped. Then the numbers are those
+# of one process, bit for bit, and so are the intervals, which are drawn once, from the gathered results.
 #
 # ## Rows that arrive in any order
 #
-# The catalogue is split in another way. To assign codes to an item, one needs its vector and the tokenizer, and no other
-# item. So a hundred million vectors are read block by block, by as many workers as there are. An engine such as Ray
-# {cite}`moritz2018ray` deals out the blocks, and starts a lost one again. It does not promise to return them in the
-# order of the files, unless it is told to, and a block may take longer than the next one. Let 16 blocks of movies arrive as they like:
+# The catalogue is split in another way. To assign codes to an item, one needs its vector and the tokenizer, and no
+# other item. So a hundred million vectors are read block by block, by as many workers as there are. An engine such as
+# Ray {cite}`moritz2018ray` deals out the blocks, and starts a lost one again. It does not promise to return them in the
+# order of the files, unless it is told to, and a block may take longer than the next one. Let 16 blocks of movies
+# arrive as they like:
 
 # %%
-# NBVAL_CHECK_OUTPUT
 rqvae, _ = load_rqvae("movielens-small-2016")
 whole = SemanticIDs(rqvae.assign(vectors), 256)
 levels = ["first", "second", "third"]
@@ -492,7 +492,6 @@ print(f"by position, {right} of {len(table):,} movies have their own codes")
 # with every run:
 
 # %%
-# NBVAL_CHECK_OUTPUT
 number = arrived.groupby(levels).cumcount()
 number.index = arrived["item_id"]
 counted = number.loc[data.items["item_id"]].to_numpy()
@@ -508,7 +507,6 @@ assert torch.equal(again.ids, whole.ids)
 # movies are dealt out at random to five files, and the table of IDs that comes out is the one made in memory:
 
 # %%
-# NBVAL_CHECK_OUTPUT
 parts = Path(folder.name, "vectors")
 parts.mkdir()
 dealt = np.random.default_rng(0).permutation(len(vectors))
@@ -531,8 +529,8 @@ assert (of_folder.to_numpy() == whole.ids.numpy()).all()
 # copy of the tokenizer; the result is the same table.
 #
 # Counted in the order of the catalogue, the result is the same, ID for ID, whatever the blocks and their order. The
-# count is also the one step of the catalogue that is not independent from item to item. It needs all codes, but only the
-# codes: a hundred million items have 38 billion numbers in their vectors and 300 million in their codes.
+# count is also the one step of the catalogue that is not independent from item to item. It needs all codes, but only
+# the codes: a hundred million items have 38 billion numbers in their vectors and 300 million in their codes.
 #
 # ### What a sample costs
 #
@@ -561,10 +559,10 @@ assert list(cost.values()) == sorted(cost.values(), reverse=True)
 assert cost[4096] < 1.04
 
 # %% [markdown]
-# With 64 rows for each codeword, the fit is two per cent worse on these movies; whole fits from other draws differ by a few thousandths. Others
-# settle at 256 rows for each codeword, which is the default of faiss and of the reservoir that TorchEasyRec fills from
-# a stream {cite}`torcheasyrec`. What matters is that this number does not grow with the catalogue: 256 codewords need
-# 65,536 rows, of a million items or of a hundred million.
+# With 64 rows for each codeword, the fit is two per cent worse on these movies; whole fits from other draws differ by a
+# few thousandths. Others settle at 256 rows for each codeword, which is the default of faiss and of the reservoir that
+# TorchEasyRec fills from a stream {cite}`torcheasyrec`. What matters is that this number does not grow with the
+# catalogue: 256 codewords need 65,536 rows, of a million items or of a hundred million.
 #
 # ### Histories that do not fit into memory
 #
@@ -585,9 +583,9 @@ assert torch.equal(in_memory, from_disk)
 
 # %% [markdown]
 # The batch is the same, and the training does not know the difference. What remains is to write that file: interactions
-# come in the order in which they happened, or in none, and must be sorted by person and time. To sort more than fits into
-# memory is an old art. Sort pieces that do fit, write each to a file, and then *merge* the files, which needs only the
-# first row of each:
+# come in the order in which they happened, or in none, and must be sorted by person and time. To sort more than fits
+# into memory is an old art. Sort pieces that do fit, write each to a file, and then *merge* the files, which needs only
+# the first row of each:
 
 # %%
 log = data.interactions.sample(frac=1, random_state=0)
@@ -654,7 +652,7 @@ def of_stage(stage, **where):
     return rows
 
 
-# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Left, processor seconds against the number of items, from ten thousand to ten million: assigning codes and building the trie rise in proportion; a search for 64 users stays level; a training step rises slowly with a network for prefixes, and in proportion with a vector for each prefix. Right, seconds against the number of users: setting up the batches rises in proportion."}, "figure": {"caption": "Left: what reads every item grows with the items, and what reads only beams and targets does not. Right: of the users, only the plan of the batches grows, and its memory with it. The thin line is growth in proportion.", "name": "fig-12-growth"}}
+# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Above, processor seconds against the number of items, from ten thousand to ten million: assigning codes and building the trie rise in proportion; a search for 64 users stays level; the two kinds of training steps rise slowly. Below, seconds and gibibytes against the number of users: both rise nearly in proportion, to about one second and two gibibytes for ten million."}, "figure": {"caption": "What reads every item grows with the items, a search does not grow at all, and a training step is in between (the thin line is growth in proportion). Below: with the users grows the plan of the batches, in time and in memory.", "name": "fig-12-growth"}}
 lines = {
     "assign codes": of_stage("assign", encoder=364_544, codebooks=24_576),
     "unique IDs, trie": of_stage("index"),
@@ -664,7 +662,7 @@ lines = {
     ),
     "step, a vector per prefix": of_stage("step", batch=64, dim=64, vectors=1),
 }
-fig, axes = plt.subplots(1, 2, figsize=(7.4, 4.6), layout="constrained")
+fig, axes = plt.subplots(2, 1, figsize=(6, 6.6), layout="constrained")
 for (name, rows), marker in zip(lines.items(), "os^dv", strict=True):
     axes[0].loglog(rows["items"], rows["seconds"], f"{marker}-", label=name)
 axes[0].loglog([1e4, 1e7], [0.02, 20], lw=0.7, c="gray")
@@ -673,20 +671,20 @@ batches = of_stage("batches")
 axes[1].loglog(batches["users"], batches["seconds"], "o-", label="seconds")
 axes[1].loglog(batches["users"], batches["mib"] / 1024, "s-", label="GiB")
 axes[1].set(xlabel="users, with 20 items each", ylabel="plan of the batches")
-for ax in axes:
-    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.01))
+axes[0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-12-growth` has three kinds of lines. Assigning codes, and sorting the IDs into a trie, read every item, so
-# they grow in proportion; sorting grows a little faster at the end. A search reads a history and the children of its beams,
-# and in a catalogue a thousand times larger it takes as long as before ([chapter 09](09_constrained_generation.ipynb) says
-# why). A training step is in between. It chooses among the children of prefixes, and a larger catalogue has more of these: a
-# hundred times as many items make a step about five times as long. The two kinds of prefixes differ less in time than in
-# memory, as we shall see.
+# {numref}`fig-12-growth` has three kinds of lines. Assigning codes, and sorting the IDs into a trie, read every item,
+# so they grow in proportion; sorting grows a little faster at the end. A search reads a history and the children of its
+# beams, and in a catalogue a thousand times larger it takes as long as before ([chapter
+# 09](09_constrained_generation.ipynb) says why). A training step is in between. It chooses among the children of
+# prefixes, and a larger catalogue has more of these: a hundred times as many items make a step five or six times as
+# long. The two kinds of prefixes differ less in time than in memory, as we shall see.
 #
-# Of the users a step sees only those of its batch. What grows with all of them is the *plan*: in which order the windows
-# come, and where histories are cut. It is drawn once for each epoch, and takes seconds for ten million people.
+# Of the users a step sees only those of its batch. What grows with all of them is the *plan*: in which order the
+# windows come, and where histories are cut. It is drawn once for each epoch, and takes about a second for ten million people.
 #
 # ## A model of the cost
 #
@@ -765,7 +763,7 @@ for stage, rows in measured.items():
         f"{ratio[unseen].max():.2f}"
     )
 
-# %% mystnb={"image": {"alt": "Predicted against measured processor seconds on logarithmic axes, for assigning, training steps and searches. Filled points, which were fitted, and hollow ones, which were not, all lie close to the diagonal, within a band of 25 percent."}, "figure": {"caption": "Three stages, three or four terms each: the sizes that were left out of the fit (hollow) lie within 25 % of the prediction, the grey band.", "name": "fig-12-model"}}
+# %% mystnb={"image": {"alt": "Predicted against measured processor seconds on logarithmic axes, for assigning, training steps and searches. Filled points, which were fitted, and hollow ones, which were not, all lie close to the diagonal, within a band of 25 percent."}, "figure": {"caption": "Three stages, three to five terms each: the sizes that were left out of the fit (hollow) lie within 25 % of the prediction, the grey band.", "name": "fig-12-model"}}
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ends = np.array([5e-3, 3e2])
 ax.fill_between(ends, 0.75 * ends, 1.25 * ends, color="gray", alpha=0.25)
@@ -785,9 +783,9 @@ plt.show()
 
 # %% [markdown]
 # {numref}`fig-12-model` shows that the terms were well chosen: all sizes that were left out lie within 25 % of what the
-# model says, which the page asserts. Among them are ten times as many items as the fit has seen, and a wider recommender
-# with more beams. Such a test is worth its trouble. Our first model of the search had no term for the matrices of the
-# beams. It did not look bad, and this is what it said of the sizes that it had not seen:
+# model says, which the page asserts. Among them are ten times as many items as the fit has seen, and a wider
+# recommender with more beams. Such a test is worth its trouble. Our first model of the search had no term for the
+# matrices of the beams. It did not look bad, and this is what it said of the sizes that it had not seen:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -845,17 +843,17 @@ for size, (one, two) in table.iterrows():
     print(f"{one / two:.2f} times as fast")
 
 # %% [markdown]
-# With few windows, what is not shared is most of the step, and the second process gives next to nothing. The more windows
-# there are, the nearer it comes to twice. (The machine was busy with other work, and the two shared its caches with that;
-# measure again on yours.) A larger batch is no remedy in itself: it makes another training, with another learning rate to
-# be found.
+# With few windows, what is not shared is most of the step, and the second process gives next to nothing. The more
+# windows there are, the nearer it comes to twice. (The machine was busy with other work, and the two shared its caches
+# with that; measure again on yours.) A larger batch is no remedy in itself: it makes another training, with another
+# learning rate to be found.
 #
 # ## A plan on paper: 10⁸ items, 10⁹ users
 #
 # Now the model is used where nobody has measured. Let there be a hundred million items with texts, and a billion users
-# with 50 interactions each. IDs have four levels of 1,024 codewords; the recommender is the RQ-Transformer, at a width of
-# 192, that reads each interaction once; and everybody gets ten items from a search with 50 beams. What the work is made of
-# is put into the same terms:
+# with 50 interactions each. IDs have four levels of 1,024 codewords; the recommender is the RQ-Transformer, at a width
+# of 192, that reads each interaction once; and everybody gets ten items from a search with 50 beams. What the work is
+# made of is put into the same terms:
 
 # %%
 items, users = 100_000_000, 1_000_000_000
@@ -905,15 +903,16 @@ ax.grid(axis="y", lw=0.5)
 plt.show()
 
 # %% [markdown]
-# So much for the arithmetic: a few thousand core hours ({numref}`fig-12-plan`), and a few hundred dollars at most. Half of
-# this book is about codes, and they are the cheapest part. That says how small this recommender is, and what is not in the plan: trials,
-# failures, further epochs, and people. At a width of 512 instead of 192, the terms with $D^2$ alone are seven times as large.
+# So much for the arithmetic: a few thousand core hours ({numref}`fig-12-plan`), and a few hundred dollars at most. Half
+# of this book is about codes, and they are the cheapest part. That says how small this recommender is, and what is not
+# in the plan: trials, failures, further epochs, and people. At a width of 512 instead of 192, the terms with $D^2$
+# alone are seven times as large.
 #
 # ### What breaks first
 #
-# Money is not what ends this plan. Memory is, for one reason: in data parallel work *every process holds everything* that
-# is not dealt out. What it holds of the catalogue and of the plan of the batches was measured at two sizes, and the
-# slope between them is the price of one more item or user:
+# Money is not what ends this plan. Memory is, for one reason: in data parallel work *every process holds everything*
+# that is not dealt out. What it holds of the catalogue and of the plan of the batches was measured at two sizes, and
+# the slope between them is the price of one more item or user:
 
 
 # %%
@@ -942,40 +941,43 @@ on_disk = items * 384 * 2 / 1e12, users * 50 * 4 / 1e12
 print(f"on disk: vectors {on_disk[0]:.2f} TB, histories {on_disk[1]:.2f} TB")
 
 # %% [markdown]
-# So the plan with 192 processes breaks before it begins. Some twenty searches fit into the machine, and trainings can be
-# counted on one hand, since the plan of the batches and the catalogue come together. The files are no problem: they are
-# larger than memory, and nobody reads them whole.
+# So the plan with 192 processes breaks before it begins. Some twenty searches fit into the machine, and trainings can
+# be counted on one hand, since the plan of the batches and the catalogue come together. (The prefixes were measured at
+# a width of 64; vectors of 192 numbers are three times as large.) The files are no problem, since nobody reads them
+# whole.
 #
 # What can be done? Threads share what a process holds, so fewer processes with many threads each are the first thing to
-# try; one may train on a tenth of the users at a time, with a tenth of the plan; and a network for the prefixes holds a third
-# of what a vector for each does. None of this has been measured here. The next step, a catalogue that is itself dealt out,
-# is not in this library.
+# try; one may train on a tenth of the users at a time, with a tenth of the plan; and a network for the prefixes holds a
+# third of what a vector for each does. None of this has been measured here. The next step, a catalogue that is itself
+# dealt out, is not in this library.
 #
 # ## How others do it
 #
 # *NVIDIA*'s example of a generative recommender over semantic IDs {cite}`nvidiarecsys` trains as this chapter does. Its
 # README says why: a vector for each item would have to be dealt out over machines, while the tables of codes have a few
-# hundred to a few thousand rows each, so that every GPU can hold all of them and only their gradients are added up. The IDs
-# of all items are one tensor, which may be cut into pieces where it is extremely large. And it expects beams by the
+# hundred to a few thousand rows each, so that every GPU can hold all of them and only their gradients are added up. The
+# IDs of all items are one tensor, which may be cut into pieces where it is extremely large. And it expects beams by the
 # hundreds or thousands, since a recommender has to fetch so many candidates.
 #
 # *Meta* goes the other way where the vectors are for items, and not for codes: its library TorchRec {cite}`torchrec`
 # deals out tables of vectors over GPUs, by rows, columns or whole tables. Its generative recommenders are built on it
-# and are reported from billion-user services {cite}`zhai2024hstu`. Its ranking of ads uses semantic IDs, with a vector for
-# each prefix {cite}`zheng2025stability`, which is what our RQ-Transformer has, and what the table above finds too large to copy.
+# and are reported from billion-user services {cite}`zhai2024hstu`. Its ranking of ads uses semantic IDs, with a vector
+# for each prefix {cite}`zheng2025stability`, which is what our RQ-Transformer has, and what the table above finds too
+# large to copy.
 #
 # *TorchEasyRec*, Alibaba's library {cite}`torcheasyrec`, has both tokenizers of this book. Its RQ-VAE trains on several
 # GPUs. Its residual k-means refuses to run in more than one process: it fills a reservoir from the stream of
 # vectors, and fits to that, as in the section on samples.
 #
-# *YouTube* reports that semantic IDs and a language model adapted to them replace large tables of vectors for retrieval,
-# for billions of users {cite}`he2025plum`. What it takes in machines is not in the abstract, and we have not found it.
+# *YouTube* reports that semantic IDs and a language model adapted to them replace large tables of vectors for
+# retrieval, for billions of users {cite}`he2025plum`. What it takes in machines is not in the abstract, and we have not
+# found it.
 #
 # ## One process, two, Ray, or something else
 #
 # | You have | Take | Because |
 # | --- | --- | --- |
-# | up to a million items, and histories in memory | one process | the catalogue takes seconds to minutes, and there is nothing to go wrong |
+# | up to a million items, and histories in memory | one process | to assign a million items takes eleven seconds here, and there is less to go wrong |
 # | a training that takes too long, and idle cores or GPUs | `torchrun`, one process for each | the result is the same; look at the speed-up at your batch first |
 # | vectors or texts that do not fit into memory | `assign` and `embed` on Parquet, one process | they read a block at a time |
 # | the same, and many cores or machines | `--engine ray` | blocks are independent, and a lost one is done again |
@@ -992,9 +994,10 @@ print(f"on disk: vectors {on_disk[0]:.2f} TB, histories {on_disk[1]:.2f} TB")
 #
 # ### Exercise 1 · Who takes which rows (difficulty ★☆☆, 10 minutes)
 #
-# `World.rows` is one way to deal out rows. Here is another one to write. Return the shares of `num_rows` rows among `size`
-# processes, as a list of pairs of `int`: where a share begins, and where it ends (the row after the last). Shares follow one
-# another. Each process takes the same number of rows, and if some are left over, the first processes take one more each.
+# `World.rows` is one way to deal out rows. Here is another one to write. Return the shares of `num_rows` rows among
+# `size` processes, as a list of pairs of `int`: where a share begins, and where it ends (the row after the last).
+# Shares follow one another. Each process takes the same number of rows, and if some are left over, the first processes
+# take one more each.
 
 
 # %%
@@ -1050,10 +1053,10 @@ assert abs(variance - vectors[:, 0].var(correction=0).item()) < 1e-6
 # %% [markdown]
 # ### Exercise 3 · A catalogue from blocks (difficulty ★★★, 20 minutes)
 #
-# `items` is the catalogue, a list of ids in its order. `blocks` is what the workers returned, in any order: lists of pairs
-# of an id and its codes, a tuple of `int`. A block that was lost has been done again, so an item may come twice. Return a
-# dict from each id to its codes with the disambiguation code behind them. Raise a `ValueError` if an item came with two
-# different codes, or not at all.
+# `items` is the catalogue, a list of ids in its order. `blocks` is what the workers returned, in any order: lists of
+# pairs of an id and its codes, a tuple of `int`. A block that was lost has been done again, so an item may come twice.
+# Return a dict from each id to its codes with the disambiguation code behind them. Raise a `ValueError` if an item came
+# with two different codes, or not at all.
 
 
 # %%
@@ -1084,16 +1087,17 @@ assert checks.catalogue_of(catalogue_solution)
 folder.cleanup()
 
 # %% [markdown]
-# And one without a check: put the prices and the speed of your own machines into the plan, with the factor that the cell
-# above has printed. Which row would you try to make cheaper first, and which one would you measure before you believe it?
+# And one without a check: put the prices and the speed of your own machines into the plan, with the factor that the
+# cell above has printed. Which row would you try to make cheaper first, and which one would you measure before you
+# believe it?
 #
 # ## Self-check
 #
 # Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
 # and why.
 #
-# **Question 1.** A team goes from one process to four. Each of the four takes a quarter of the windows of the same batch,
-# computes its mean loss, and the gradients are averaged. How does the result compare with one process?
+# **Question 1.** A team goes from one process to four. Each of the four takes a quarter of the windows of the same
+# batch, computes its mean loss, and the gradients are averaged. How does the result compare with one process?
 #
 # - **A.** It is the same whenever the four quarters hold equally many targets.
 # - **B.** It is the same whenever the four quarters hold equally many windows.
@@ -1104,14 +1108,15 @@ folder.cleanup()
 # <summary>Answer to question 1</summary>
 #
 # **A.** The plain mean weights the four processes alike, and the batch's loss weights all targets alike; with equally many
-# targets the two are one. B has the wrong count: the windows were dealt out evenly on this page, too, and the gradient was
-# off by two per cent. C would need the same error in every direction, but each target in a short share weighs more than one
-# in a long share. D hopes for errors without a direction, but people with short histories count for more at every step.
+# targets the two are one. B has the wrong count: the windows were dealt out evenly on this page, too, and the gradient
+# was off by two per cent. C would need the same error in every direction, but each target in a short share weighs more
+# than one in a long share. D hopes for errors without a direction, but people with short histories count for more at
+# every step.
 #
 # </details>
 #
-# **Question 2.** To search for a billion users among a hundred million items, a team starts 192 processes on the machine of
-# the plan, and its memory is full at once. Which change gets them furthest?
+# **Question 2.** To search for a billion users among a hundred million items, a team starts 192 processes on the
+# machine of the plan, and its memory is full at once. Which change gets them furthest?
 #
 # - **A.** Fewer beams, because every beam keeps a part of the catalogue in memory.
 # - **B.** Fewer users in a batch, because their histories fill up the memory.
@@ -1122,13 +1127,13 @@ folder.cleanup()
 # <summary>Answer to question 2</summary>
 #
 # **C.** The table of what each process holds has gigabytes of catalogue in each of them, and threads of one process share
-# it. A and B name things that are small and do not grow with the items: a beam is a number of a node, and a batch has 64
-# users. D turns it round: codebooks have the size that one gives them, whatever the number of items.
+# it. A and B name things that are small and do not grow with the items: a beam is a number of a node, and a batch has
+# 64 users. D turns it round: codebooks have the size that one gives them, whatever the number of items.
 #
 # </details>
 #
-# **Question 3.** The log grows from ten million users to a hundred million, and the catalogue stays as it is. A training
-# takes as many steps as before, from a packed file. What is ten times as large in each process?
+# **Question 3.** The log grows from ten million users to a hundred million, and the catalogue stays as it is. A
+# training takes as many steps as before, from a packed file. What is ten times as large in each process?
 #
 # - **A.** The time of a step as well as the plan of the batches
 # - **B.** The plan of the batches, but not the time of a step
@@ -1139,26 +1144,27 @@ folder.cleanup()
 # <summary>Answer to question 3</summary>
 #
 # **B.** Each process draws the order of all windows and where they are cut, numbers for every user, which is what rises on
-# the right of the figure of growth. A step sees a batch of windows, however many there are to choose from, which is what A
-# and C overlook. D is right about the items, which are mapped from the file, and forgets the plan, which is in memory.
+# the right of the figure of growth. A step sees a batch of windows, however many there are to choose from, which is
+# what A and C overlook. D is right about the items, which are mapped from the file, and forgets the plan, which is in
+# memory.
 #
 # </details>
 #
 # ## What to take away
 #
-# What may be split? Whatever is a sum over rows, if the sums are added up before anything is divided; and whatever looks at
-# one item or one user at a time, if each row carries its id. What may not? Draws and verdicts, which one process makes for
-# all, and the numbering of collisions, which needs all codes in one order. The test for all of it is one sentence: the
-# number of processes changes nothing but rounding.
+# What may be split? Whatever is a sum over rows, if the sums are added up before anything is divided; and whatever
+# looks at one item or one user at a time, if each row carries its id. What may not? Draws and verdicts, which one
+# process makes for all, and the numbering of collisions, which needs all codes in one order. The test for all of it is
+# one sentence: the number of processes changes nothing but rounding.
 #
-# A plan needs a model of the cost with terms that mean something, and sizes that it has not seen to test it. Ours says that
-# a search costs the same in a catalogue a thousand times larger, that codes are cheap, and that it is the copies in each
-# process that end the plan, long before the money. Until then, one process is simpler than two.
+# A plan needs a model of the cost with terms that mean something, and sizes that it has not seen to test it. Ours says
+# that a search costs the same in a catalogue a thousand times larger, that codes are cheap, and that it is the copies
+# in each process that end the plan, long before the money. Until then, one process is simpler than two.
 #
 # ## What's next
 #
-# [Chapter 13](13_your_own_catalogue.ipynb) brings a catalogue of your own, of a size that one process is glad to have. If
-# yours is larger, [Running it elsewhere](../book/running_elsewhere.md) is the next page to read.
+# [Chapter 13](13_your_own_catalogue.ipynb) brings a catalogue of your own, of a size that one process is glad to have.
+# If yours is larger, [Running it elsewhere](../book/running_elsewhere.md) is the next page to read.
 #
 # ## References
 #

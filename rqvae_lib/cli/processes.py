@@ -110,8 +110,8 @@ def only_the_first_talks() -> Iterator[None]:
         try:
             yield
         except SystemExit as stopped:
-            if stopped.code:  # a wrong option, which the first process explains too
-                end_after_the_first(2)
+            if isinstance(stopped.code, int) and stopped.code:  # such as a wrong option
+                end_after_the_first(stopped.code)
             raise
 
 

@@ -27,7 +27,8 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-WAIT = timedelta(minutes=30)  # the first process may fit k-means meanwhile
+# The first process may read data or fit k-means for hours. One that was killed is noticed at once.
+WAIT = timedelta(hours=6)
 OF_FIRST = "(It was raised in process 0, which told the others.)"
 
 
@@ -70,18 +71,21 @@ class World:
         self.add_up(total)
         return total
 
-    def add_up(self, values: Tensor) -> None:
-        """Replace each process's tensor by their sum, in place.
+    def add_up(self, *values: Tensor) -> None:
+        """Replace each tensor by its sum over the processes, in place, all at the same time.
 
         Args:
-            values: contiguous, of one shape and dtype in all processes.
+            values: each contiguous, and of one shape and dtype in all processes.
 
         Raises:
             WorldError: if another process has ended.
         """
         if self.size > 1:
             with _one_sentence():
-                torch.distributed.all_reduce(values)
+                works = [torch.distributed.all_reduce(each, async_op=True) for each in values]
+                for work in works:
+                    assert work is not None
+                    work.wait()
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
         """Copy the first process's tensors into those of the others, in place.
@@ -191,9 +195,7 @@ class World:
         Raises:
             WorldError: if another process has ended.
         """
-        if self.size > 1:
-            with _one_sentence():
-                torch.distributed.barrier()
+        self.add_up(torch.zeros(1))
 
 
 class WorldError(RuntimeError):

@@ -1,7 +1,7 @@
 """A chapter's number is that of its file, also where one before it is not written yet.
 
-Sphinx counts on from chapter to chapter, so `notebooks/13_name` would be number 12 while there is
-no chapter 12, and its figures, too. What it counted is corrected before figures take their numbers
+Sphinx counts on from chapter to chapter, so `notebooks/13_name` would be number 12 if there were no
+chapter 12, and its figures, too. What it counted is corrected before figures take their numbers
 from it, so the counting itself is wrapped: that of sphinx-external-toc, which has the last word.
 """
 

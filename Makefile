@@ -29,7 +29,7 @@ SEED := 0
 KILLS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help book linkcheck notebooks check test matrix wheel fuzz kill lab bench lock clean
+.PHONY: help book linkcheck notebooks check test matrix wheel fuzz kill lab bench scale lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,15 @@ lab: .venv  ## read and run the chapters in JupyterLab
 bench: .venv/bench  ## measure the library against its peers (installs them), about eight minutes
 	@echo "== bench: tests/benchmarks -> book/_speed.md"
 	$(BIN)/python tests/benchmarks/run.py
+
+scale: .venv/installed  ## measure what several processes and larger data cost: hours, and 25 GB of disk
+	@echo "== scale: two processes beside one"
+	$(BIN)/python -m tests.benchmarks.scale_training
+	@echo "== scale: a catalogue larger than memory"
+	$(BIN)/python -m tests.benchmarks.scale_catalogue --ray
+	@echo "== scale: histories larger than memory"
+	$(BIN)/python -m tests.benchmarks.scale_histories
+
 .venv/bench: .venv/installed
 	@echo "== bench: installing the peers that are measured"
 	$(PIP_INSTALL) --quiet -e ".[$(EXTRAS),bench]"

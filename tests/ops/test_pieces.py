@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 import pyarrow as pa
@@ -49,7 +50,8 @@ def test_in_this_process_pieces_come_one_after_another() -> None:
 
 def test_ray_that_runs_already_goes_on_running_also_after_an_error() -> None:
     """What it returns, and that it is gone where it was started, is in tests/tokenizer."""
-    with within(240):
+    # Not in tmp_path, whose name is too long for Ray's sockets.
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary, within(240):
         ray.init(
             address="local",
             num_cpus=2,
@@ -57,6 +59,7 @@ def test_ray_that_runs_already_goes_on_running_also_after_an_error() -> None:
             log_to_driver=False,
             object_store_memory=2**27,
             _node_ip_address="127.0.0.1",
+            _temp_dir=temporary,
         )
         try:
             with pytest.raises(ValueError, match="below 0") as error:

@@ -815,6 +815,7 @@ for term, spent in zip(TERMS["assign"], microseconds, strict=True):
 # repetition, and divides by what the model says of the machine of the study:
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 some = vectors[torch.randint(len(vectors), (20_000,), generator=seeded(2))]
 begin = time.process_time()
 rqvae.assign(some)

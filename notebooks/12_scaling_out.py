@@ -669,7 +669,9 @@ axes[0].loglog([1e4, 1e7], [0.02, 20], lw=0.7, c="gray")
 axes[0].set(xlabel="items", ylabel="processor seconds")
 batches = of_stage("batches")
 axes[1].loglog(batches["users"], batches["seconds"], "o-", label="seconds")
-axes[1].loglog(batches["users"], batches["mib"] / 1024, "s-", label="GiB")
+axes[1].loglog(
+    batches["users"], batches["mib"] / 1024, "s-", label="GiB, with histories"
+)
 axes[1].set(xlabel="users, with 20 items each", ylabel="plan of the batches")
 axes[0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 axes[1].legend()
@@ -813,6 +815,7 @@ for term, spent in zip(TERMS["assign"], microseconds, strict=True):
 # repetition, and divides by what the model says of the machine of the study:
 
 # %%
+# NBVAL_IGNORE_OUTPUT
 some = vectors[torch.randint(len(vectors), (20_000,), generator=seeded(2))]
 begin = time.process_time()
 rqvae.assign(some)
@@ -881,7 +884,8 @@ core_seconds = {
 # The hardware has a name: a `c7a.48xlarge` of Amazon's cloud has 192 cores of AMD's EPYC processors and 384 GiB of
 # memory, for 9.85 dollars an hour on demand in Virginia, as SkyPilot's catalogue of prices had it in 2026
 # {cite}`skypilotcatalog`. We take each of its cores for one of the study's, also an EPYC, and 192 processes for 192
-# times one. Both are assumptions, and the second is a generous one, since cores share the paths to memory.
+# times one. Both are assumptions, and the second is a generous one, since cores share the paths to memory. No GPU is in
+# the plan, since none was measured.
 
 # %%
 CORES, GIB, DOLLARS = 192, 384, 9.85  # of one machine; dollars an hour
@@ -954,16 +958,16 @@ print(f"on disk: vectors {on_disk[0]:.2f} TB, histories {on_disk[1]:.2f} TB")
 # ## How others do it
 #
 # *NVIDIA*'s example of a generative recommender over semantic IDs {cite}`nvidiarecsys` trains as this chapter does. Its
-# README says why: a vector for each item would have to be dealt out over machines, while the tables of codes have a few
-# hundred to a few thousand rows each, so that every GPU can hold all of them and only their gradients are added up. The
-# IDs of all items are one tensor, which may be cut into pieces where it is extremely large. And it expects beams by the
-# hundreds or thousands, since a recommender has to fetch so many candidates.
+# README says why: a vector for each item makes a table that is extremely large and sparse, while the tables of codes
+# have a few hundred to a few thousand rows, so they are trained data parallel. The IDs of all items are one tensor,
+# which may be cut into pieces where there are very many. And it expects beams by the hundreds or thousands, since a
+# recommender has to fetch so many candidates.
 #
 # *Meta* goes the other way where the vectors are for items, and not for codes: its library TorchRec {cite}`torchrec`
-# deals out tables of vectors over GPUs, by rows, columns or whole tables. Its generative recommenders are built on it
-# and are reported from billion-user services {cite}`zhai2024hstu`. Its ranking of ads uses semantic IDs, with a vector
-# for each prefix {cite}`zheng2025stability`, which is what our RQ-Transformer has, and what the table above finds too
-# large to copy.
+# deals out tables of vectors over GPUs, by rows, columns or whole tables. The repository of its generative
+# recommenders, which are reported from services with a billion users {cite}`zhai2024hstu`, asks for it. Its ranking of
+# ads uses semantic IDs by their prefixes {cite}`zheng2025stability`, as our RQ-Transformer does, and prefixes are what
+# the table above finds too large to copy.
 #
 # *TorchEasyRec*, Alibaba's library {cite}`torcheasyrec`, has both tokenizers of this book. Its RQ-VAE trains on several
 # GPUs. Its residual k-means refuses to run in more than one process: it fills a reservoir from the stream of

@@ -224,7 +224,7 @@ def check_training(
     Args, Raises: as `train`.
     """
     settings = asdict(config) | dict(inputs or {})
-    given = {
+    asked = {
         "number of steps": config.total_steps(batches.steps_per_epoch),
         "measure": measure is not None,
         "snapshot": snapshot is not None,
@@ -232,7 +232,7 @@ def check_training(
         "resume": resume,
         "overwrite": overwrite,
     }
-    _check_same_training(current_world(), settings | given)
+    _check_same_training(current_world(), settings | asked)
     if config.snapshot_steps and not snapshot:
         raise ValueError(
             f"snapshot_steps is {config.snapshot_steps}, but nothing takes the snapshots: pass "

@@ -255,7 +255,8 @@ def refusals(state: Path) -> Found:
     attempt(FileNotFoundError, state_path=state.with_name("none"), resume=True)
     attempt(FloatingPointError, OneIsNot())
     attempt(ValueError, inputs={"data": str(current_world().rank)})
-    for name, value in {"state_path": state, "measure": dict, "snapshot": print}.items():
+    alone: dict[str, Any] = {"state_path": state, "measure": dict, "snapshot": print}
+    for name, value in alone.items():
         attempt(ValueError, named=name, **({name: value} if current_world().is_first else {}))
     return said
 

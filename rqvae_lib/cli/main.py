@@ -17,8 +17,9 @@
 
 `rqvae-lib --version` says the version, and `python -m rqvae_lib` is the same as `rqvae-lib`.
 
-`torchrun --nproc-per-node=2 -m rqvae_lib train-recommender` trains in two processes, with the same
-result. So do the other commands that train, and `evaluate`.
+`torchrun --standalone --nproc-per-node=2 -m rqvae_lib train-recommender` trains in two processes,
+with the same result up to rounding. `train-rqvae`, `train-sasrec` and `evaluate` can be started so,
+too.
 
 Whatever the user can get wrong ends in one sentence and exit code 2, with nothing half-written.
 

@@ -75,7 +75,7 @@ def joined_for(
     from rqvae_lib.ops.world import WorldError, is_of_first, joined
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it says so once, and in peace
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         raise WorldError(
             f"process {own_number()} was told to end (SIGTERM), as torchrun does when another one "
             f"of the {count} has ended: look above for its error, then start all of them again"

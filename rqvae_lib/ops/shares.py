@@ -58,7 +58,8 @@ def own_rows(values: Tensor) -> Tensor:
 class Dropout(nn.Dropout):
     """Dropout over rows of a batch, (B, ...), which any number of processes may share.
 
-    In one process it is `torch.nn.Dropout`.
+    In one process it is `torch.nn.Dropout`. Under `torch.compile`, which draws in its own way, one
+    process gets other masks than several: their trainings then differ by more than rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -273,13 +273,19 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
         wait: how long a process that still runs may keep the others waiting.
 
     Raises:
-        ValueError: if the device is another, or there are fewer GPUs than processes.
+        ValueError: if the device is another, if there are fewer GPUs than processes, or if this
+            process has joined the others already.
         WorldError: if the others cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
         yield _ALONE
         return
+    if torch.distributed.is_initialized():
+        raise ValueError(
+            "this process has joined the others already: call joined() once, around everything, "
+            "and in place of torch.distributed.init_process_group"
+        )
     here = int(os.environ.get("LOCAL_WORLD_SIZE", size))  # processes on this machine
     if here == size and sys.platform == "linux":  # then nothing needs to reach the network
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

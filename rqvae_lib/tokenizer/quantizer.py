@@ -169,7 +169,8 @@ class ResidualQuantizer(nn.Module):
         num_rows = len(whole_batch(z))
         for codebook in self.codebooks.clone():  # the update below changes them before backward
             reached.append(residual.detach())
-            noise = own_rows(gumbel_noise(num_rows, len(codebook), like=z))  # (B, K)
+            # Like the residual: torch.compile makes one draw of what looks the same at each level.
+            noise = own_rows(gumbel_noise(num_rows, len(codebook), like=residual))  # (B, K)
             weights = gumbel_softmax(residual, codebook, temperature, noise)  # (B, K)
             codes.append(weights.argmax(1))
             mixture = weights @ codebook  # (B, D)

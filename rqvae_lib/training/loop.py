@@ -7,8 +7,11 @@ weights as one without an interruption: bit for bit on a CPU, and up to rounding
 sums differ in the last digits from run to run.
 
 In a world of several processes (`ops.world`), each computes its share of the same batch, and the
-gradients are summed. The number of processes then changes nothing but rounding, and a training may
-go on with another number of them. The first process measures, saves and reports.
+gradients are summed. The number of processes then changes nothing but the rounding of each step,
+and a training may go on with another number of them. Rounding adds up, as it does between two kinds
+of processors: after thousands of steps the weights may differ visibly, though neither is worse. In
+an RQ-VAE, a row between two codewords may choose the other one, and some semantic IDs then differ.
+The first process measures, saves and reports.
 
 Source: AdamW: Loshchilov and Hutter, arXiv 1711.05101; warm-up and cosine decay: arXiv 1608.03983;
 inverse square root: Vaswani et al., arXiv 1706.03762, §5.3.
@@ -82,9 +85,9 @@ def train(
         measure: returns numbers about the model, by name. It is called in evaluation mode and
             without gradients, every `config.measure_every` steps and at the end. Its numbers go to
             the log and the progress bar, where a collapse shows while there is time to stop. Of
-            several processes, only the first calls it.
+            several processes, all are given it, and only the first calls it.
         snapshot: called in evaluation mode after each of `config.snapshot_steps`, with the step. Of
-            several processes, only the first calls it.
+            several processes, all are given it, and only the first calls it.
         inputs: identifies the training data, such as {"ids": sha256}. A training cannot be resumed
             with other inputs.
         state_path: where to save the state every `config.save_every` steps and at the end. Of
@@ -98,10 +101,10 @@ def train(
         the best measurement, whether or not the training stopped early.
 
     Raises:
-        ValueError: if `config.early_stop` watches a number that is not measured, if there are
-            `config.snapshot_steps` and no `snapshot`, or if `resume` or `overwrite` is given
-            without `state_path`, or both are given, or if the model was made in torch's inference
-            mode.
+        ValueError: if the processes are given different data or settings, if `config.early_stop`
+            watches a number that is not measured, if there are `config.snapshot_steps` and no
+            `snapshot`, or if `resume` or `overwrite` is given without `state_path`, or both are
+            given, or if the model was made in torch's inference mode.
         CheckpointError: if the saved state belongs to another model, configuration or input; or if
             without `resume` and `overwrite`, there is an unfinished training or another file.
         FloatingPointError: if a loss, a gradient or a trained weight is not finite; the message
@@ -126,13 +129,13 @@ def train(
     check_training(
         config,
         batches,
+        measure=measure,
         snapshot=snapshot,
         inputs=inputs,
         state_path=state_path,
         resume=resume,
         overwrite=overwrite,
     )
-    _check_same_training(world, settings | {"total": total})
     optimizer = torch.optim.AdamW(_parameter_groups(model, config), lr=0.0, fused=True)
     best = Best(config.early_stop.higher_is_better) if config.early_stop else None
     start = 0
@@ -206,6 +209,7 @@ def check_training(
     config: TrainingConfig,
     batches: Batches,
     *,
+    measure: Callable[[], Mapping[str, float]] | None = None,
     snapshot: Callable[..., None] | None,
     inputs: Mapping[str, str] | None,
     state_path: str | Path | None,
@@ -219,6 +223,16 @@ def check_training(
 
     Args, Raises: as `train`.
     """
+    settings = asdict(config) | dict(inputs or {})
+    asked = {
+        "number of steps": config.total_steps(batches.steps_per_epoch),
+        "measure": measure is not None,
+        "snapshot": snapshot is not None,
+        "state_path": bool(state_path),
+        "resume": resume,
+        "overwrite": overwrite,
+    }
+    _check_same_training(current_world(), settings | asked)
     if config.snapshot_steps and not snapshot:
         raise ValueError(
             f"snapshot_steps is {config.snapshot_steps}, but nothing takes the snapshots: pass "
@@ -235,7 +249,6 @@ def check_training(
     if state_path and resume:
         current_world().from_first(partial(check_writable, Path(state_path)))
     elif state_path:
-        settings = asdict(config) | dict(inputs or {})
         current_world().from_first(
             partial(check_new_training, Path(state_path), settings, overwrite=overwrite)
         )

@@ -71,6 +71,8 @@ def together(rows: Tensor) -> dict[str, object]:
     world.spread(spread)
     with alone():
         inside = current_world().size
+    with pytest.raises(ValueError, match="has joined the others already"), joined():
+        pass
     world.wait()
     return {
         "rank": world.rank,

@@ -242,17 +242,22 @@ def refusals(state: Path) -> Found:
     config = TrainingConfig(num_steps=10, batch_size=5, save_every=2, log_every=1)
     said = {}
 
-    def attempt(kind: type[Exception], batches: Batches | None = None, **how: Any) -> None:
+    def attempt(
+        kind: type[Exception], batches: Batches | None = None, named: str = "", **how: Any
+    ) -> None:
         model = Line(1.0)
         with pytest.raises(kind) as caught:
             train(model, model.distance, batches or Ones(), config, progress=False, **how)
-        said[kind.__name__] = [is_of_first(caught.value), str(caught.value)]
+        said[named or kind.__name__] = [is_of_first(caught.value), str(caught.value)]
 
     attempt(InterruptedError, Until(Ones(), 5), state_path=state)
     attempt(CheckpointError, state_path=state)  # that one is unfinished
     attempt(FileNotFoundError, state_path=state.with_name("none"), resume=True)
     attempt(FloatingPointError, OneIsNot())
     attempt(ValueError, inputs={"data": str(current_world().rank)})
+    alone: dict[str, Any] = {"state_path": state, "measure": dict, "snapshot": print}
+    for name, value in alone.items():
+        attempt(ValueError, named=name, **({name: value} if current_world().is_first else {}))
     return said
 
 
@@ -344,6 +349,9 @@ def test_what_is_refused_is_refused_by_all(two: list[Found]) -> None:
         assert second[kind][0]
     assert "another process has other data" in first["ValueError"][1]
     assert "process 1 has other data or settings than process 0 (data)" in second["ValueError"][1]
+    for name in ("state_path", "measure", "snapshot"):  # what a script may give to the first alone
+        assert "another process has other data" in first[name][1]
+        assert f"other data or settings than process 0 ({name})" in second[name][1]
 
 
 def test_all_begin_with_the_weights_of_the_first(two: list[Found]) -> None:

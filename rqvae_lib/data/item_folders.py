@@ -202,6 +202,12 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
     return ItemFolder(folder, tuple(filled), kinds[0], column, tuple(pieces))
 
 
+def check_outside(folder: str | Path, output: str | Path) -> None:
+    """Raise ValueError if an output lies in the folder, whose files it would be read with."""
+    if Path(folder).resolve() in (Path(output).resolve(), *Path(output).resolve().parents):
+        raise ValueError(f"{output} lies in {folder}, whose files are read: name another output")
+
+
 def _read(
     piece: Piece, columns: list[str], batch_rows: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:

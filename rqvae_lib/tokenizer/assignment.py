@@ -74,7 +74,8 @@ def assign_folder(
 
     Raises:
         ValueError: if the model was never fitted or reads vectors of another width, if an item is
-            there twice, if the path lies in the folder, or as `open_vectors`, `VectorFolder.batches` and `on_pieces`.
+            there twice, if the path lies in the folder, or as `open_vectors`,
+            `VectorFolder.batches` and `on_pieces`.
         ImportError: as `on_pieces`.
         OSError: if a file cannot be read or written.
     """

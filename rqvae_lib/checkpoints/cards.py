@@ -141,7 +141,7 @@ def check_items(what: str, card: Card, dataset: Dataset) -> None:
         raise ValueError(
             f"{what} was trained for other items ({_short(card['items'])}) than those of "
             f"{dataset.name} ({_short(dataset.items_checksum)}): train one for these items"
-            f"{_or_its_options(card)}"
+            f"{_or_its_options(card)}{_or_what_was_packed(card)}"
         )
 
 
@@ -180,6 +180,13 @@ def _or_its_options(card: Card) -> str:
     if "command" not in card:
         return ""
     return f", or pass the same data options as its training did: {str(card['command'])[:300]}"
+
+
+def _or_what_was_packed(card: Card) -> str:
+    """Return how to name the items of a model whose training read a file of histories."""
+    if "--histories" not in str(card.get("command", "")):
+        return ""
+    return ", with the table that was packed (as --interactions) in place of --histories"
 
 
 def _short(digest: object) -> str:

@@ -35,10 +35,12 @@ FittedTokenizer = Annotated[
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
     from rqvae_lib.cli.common import found_in
+    from rqvae_lib.data.item_folders import check_outside
     from rqvae_lib.semantic_ids.large_tables import check_large_path
 
     output: Path = given["output"]
     check_large_path(output)
+    check_outside(given["vectors"], output)
     found = () if given["tokenizer"] else found_in(RQVAE_FILE, output.parent)
     return Writes((OutputFile(output, "a large table of IDs", is_large_table),), reads=tuple(found))
 

@@ -25,6 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rqvae_lib.data.parquet_files import parquet_parts
+
 ITEM_ID = "item_id"
 BUFFER = 2**20  # bytes of a column that are read at once, where all of a row group might not fit
 
@@ -177,7 +179,7 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ValueError(f"{folder} {what}; expected a folder of .parquet files: pass one")
-    files = tuple(sorted(filter(lambda path: _belongs(folder, path), folder.rglob("*"))))
+    files = tuple(parquet_parts(folder))
     if not files:
         raise ValueError(f"{folder} holds no .parquet file: name a folder of them")
     pieces: list[Piece] = []
@@ -200,6 +202,12 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
     return ItemFolder(folder, tuple(filled), kinds[0], column, tuple(pieces))
 
 
+def check_outside(folder: str | Path, output: str | Path) -> None:
+    """Raise ValueError if an output lies in the folder, whose files it would be read with."""
+    if Path(folder).resolve() in (Path(output).resolve(), *Path(output).resolve().parents):
+        raise ValueError(f"{output} lies in {folder}, whose files are read: name another output")
+
+
 def _read(
     piece: Piece, columns: list[str], batch_rows: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -209,13 +217,9 @@ def _read(
         if piece.group >= file.num_row_groups:
             raise ValueError(f"{piece.path} has changed while it was read: run it again")
         for batch in file.iter_batches(batch_rows, [piece.group], columns, use_threads=False):
+            batch.validate(full=True)  # text is UTF-8, say
             yield row, batch
             row += len(batch)
-
-
-def _belongs(folder: Path, path: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    return path.suffix.lower() == ".parquet" and not hidden and path.is_file()
 
 
 def _pieces(path: Path, metadata: pq.FileMetaData) -> Iterator[Piece]:

@@ -2,7 +2,7 @@
 
 A table's parts are read in the order of their names, and rows are counted over all of them.
 
-Used by: `read_table`, histories larger than memory.
+Used by: `read_table`, histories and catalogues larger than memory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +18,22 @@ from rqvae_lib.data.column_names import shown
 
 
 def parquet_parts(folder: Path) -> list[Path]:
-    """Return the Parquet files in a folder and in the folders in it, by name."""
-    parts = sorted(folder.rglob("*.parquet"))
-    return [part for part in parts if part.is_file() and not part.name.startswith(("_", "."))]
+    """Return the Parquet files in a folder and in the folders in it, by name.
+
+    Files and folders whose names begin with "." or "_" are left out: that is where other programs
+    put what is unfinished. A folder such as "_day=3" is one of a partition, and stays.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() == ".parquet"
+        and not any(map(_is_hidden, path.relative_to(folder).parts))
+        and path.is_file()
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def parquet_names(path: Path) -> list[str]:

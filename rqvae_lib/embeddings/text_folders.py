@@ -26,7 +26,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from rqvae_lib.data.item_folders import ITEM_ID, ItemFolder, open_folder, opened, wrong_row
+from rqvae_lib.data.item_folders import (
+    ITEM_ID,
+    ItemFolder,
+    check_outside,
+    open_folder,
+    opened,
+    wrong_row,
+)
+from rqvae_lib.data.parquet_files import parquet_parts
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
 from rqvae_lib.embeddings.vector_folders import VECTOR
@@ -113,13 +121,12 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
             .parquet file, whose vectors would be taken for those of the same items.
     """
     folder, output = Path(folder), Path(output)
-    if folder.resolve() in (output.resolve(), *output.resolve().parents):
-        raise ValueError(f"{output} lies in {folder}, whose files are read: name another output")
+    check_outside(folder, output)
     texts = open_folder(folder, TEXT)
     targets = {path: output / path.relative_to(folder) for path in texts.files}
     known = set(targets.values())
-    for path in sorted(output.rglob("*.parquet")):
-        if path not in known and not path.name.startswith("."):
+    for path in parquet_parts(output):
+        if path not in known:
             raise ValueError(
                 f"{path} is not made of a file in {folder}, but would be read with the other "
                 "vectors: move it, or name another output"

@@ -144,8 +144,9 @@ def _width(path: Path) -> int:
         if is_fixed:
             return int(kind.list_size)
         [first] = next(file.iter_batches(1, columns=[VECTOR])).column(VECTOR)
-        if not first.is_valid:
-            raise wrong_row(path, 0, VECTOR, "no vector", "a vector for each item")
+        if not first.is_valid or not len(first):
+            found = "an empty vector" if first.is_valid else "no vector"
+            raise wrong_row(path, 0, VECTOR, found, "a vector for each item")
         return len(first)
 
 

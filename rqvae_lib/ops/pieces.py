@@ -173,11 +173,14 @@ def _ray(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """Turn off Ray Data's progress bars and reports for what is done inside."""
+    """Turn off Ray Data's progress bars and reports for what is done inside.
+
+    It would also print the stack of its own functions for an error that is raised anyway.
+    """
     context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     shown, level = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rqvae_lib.data.item_folders import ITEM_ID, Piece
+from rqvae_lib.data.item_folders import ITEM_ID, Piece, check_outside
 from rqvae_lib.embeddings.vector_folders import BATCH_ROWS, VectorFolder, open_vectors
 from rqvae_lib.io.progress import progress_of
 from rqvae_lib.io.tensor_files import tensors_sha256
@@ -74,12 +74,14 @@ def assign_folder(
 
     Raises:
         ValueError: if the model was never fitted or reads vectors of another width, if an item is
-            there twice, or as `open_vectors`, `VectorFolder.batches` and `on_pieces`.
+            there twice, if the path lies in the folder, or as `open_vectors`,
+            `VectorFolder.batches` and `on_pieces`.
         ImportError: as `on_pieces`.
         OSError: if a file cannot be read or written.
     """
     path = Path(path)
     check_large_path(path)
+    check_outside(folder, path)
     vectors = open_vectors(folder)
     if vectors.width != model.config.input_dim:
         raise ValueError(

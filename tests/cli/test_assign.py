@@ -57,7 +57,8 @@ def test_the_ids_of_the_embedded_movies(tmp_path: Path) -> None:
         ("--vectors vectors --output t.csv", "t.csv ends in '.csv': name a .parquet file"),
         ("--vectors vectors --output t.parquet --workers 2", "only Ray has workers (--engine ray)"),
         ("--vectors nowhere --output t.parquet", "nowhere does not exist; expected a folder"),
-        ("--vectors vectors --output vectors/0.parquet", "the command reads it"),
+        ("--vectors vectors --output vectors/0.parquet", "lies in vectors, whose files are read"),
+        ("--vectors vectors --output vectors/new/t.parquet", "lies in vectors, whose files are"),
         ("--vectors vectors --output mine.parquet", "mine.parquet exists and is not a large table"),
         (
             "--vectors vectors --output t.parquet",

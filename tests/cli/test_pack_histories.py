@@ -162,3 +162,13 @@ def test_repeats_and_a_table_of_items_count_as_everywhere(shop: Path) -> None:
     )
     assert file.item_ids.tolist() == [*range(29, -1, -1)]
     assert [path.name for path in (shop / "new").iterdir()] == ["h.safetensors"]
+
+
+def test_a_model_of_packed_histories_is_used_with_the_table_that_was_packed(shop: Path) -> None:
+    words = ("pack-histories", "--interactions", "log", *COLUMNS, "--output", "h.safetensors")
+    succeeds(*words, folder=shop)
+    succeeds(*TRAIN, "--histories", "h.safetensors", "--output", "new", folder=shop)
+    words = ("recommend", "--model", "new/recommender.safetensors", "--user", "v1")
+    said = fails(*words, folder=shop)
+    assert "the table that was packed (as --interactions) in place of --histories" in said
+    assert succeeds(*words, "--interactions", "log", *COLUMNS, folder=shop)

@@ -119,6 +119,8 @@ def test_a_folder_of_parquet_files_is_read_in_the_order_of_their_names(tmp_path:
         frame.iloc[[row]].to_parquet(tmp_path / f"{name}.parquet")
     (tmp_path / "_SUCCESS").touch()
     (tmp_path / "_metadata.parquet").write_text("not a table")
+    (tmp_path / "_temporary").mkdir()  # of a job that did not end
+    frame.to_parquet(tmp_path / "_temporary/part-2.parquet")
     assert values(read(tmp_path)) == FIVE
     pd.DataFrame({"user_id": [1]}).to_parquet(tmp_path / "part-3.parquet")
     with pytest.raises(ValueError, match=r"part-3.parquet has no column 'item_id', which other"):

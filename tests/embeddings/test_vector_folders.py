@@ -147,6 +147,39 @@ def test_an_item_in_two_files_is_named_with_both(tmp_path: Path) -> None:
     assert said + f"{tmp_path / 'a.parquet'} is it" in str(error.value)
 
 
+def not_unicode(folder: Path) -> None:
+    buffers = pa.array([b"\xff\xfe", b"a"]).buffers()
+    texts = pa.Array.from_buffers(pa.string(), 2, buffers)
+    write(folder / "a.parquet", texts, VECTORS[:2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (not_unicode, r"a\.parquet cannot be read as Parquet \(.*Invalid UTF8"),
+        (
+            lambda folder: write(
+                folder / "a.parquet", [1, 2], pa.array([[], []], pa.list_(pa.float16()))
+            ),
+            r"a\.parquet, row 0, column 'vector': found an empty vector",
+        ),
+    ],
+)
+def test_damaged_text_and_empty_vectors_are_named(
+    spoil: Callable[[Path], object], says: str, tmp_path: Path
+) -> None:
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=says):
+        read_vectors(tmp_path)
+
+
+def test_what_other_programs_left_unfinished_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path / "_day=1/a.PARQUET", [1, 2], VECTORS[:2])
+    for name in ("_temporary/0/b.parquet", ".c.parquet", "_d.parquet", ".e/f.parquet"):
+        write(tmp_path / name, [3, 4], VECTORS[2:4])
+    assert read_vectors(tmp_path).item_ids.tolist() == [1, 2]
+
+
 def a_text(folder: Path) -> None:
     (folder / "b.parquet").write_text("not Parquet at all")
 

@@ -48,7 +48,9 @@ def test_in_this_process_pieces_come_one_after_another() -> None:
     assert list(on_pieces(Squares, [])) == []
 
 
-def test_ray_that_runs_already_goes_on_running_also_after_an_error() -> None:
+def test_ray_that_runs_already_goes_on_running_also_after_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """What it returns, and that it is gone where it was started, is in tests/tokenizer."""
     # Not in tmp_path, whose name is too long for Ray's sockets.
     with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary, within(240):
@@ -65,6 +67,7 @@ def test_ray_that_runs_already_goes_on_running_also_after_an_error() -> None:
             with pytest.raises(ValueError, match="below 0") as error:
                 list(on_pieces(Squares, [3, -1], "ray", 1))
             assert str(error.value) == "piece -1 is below 0: leave it out"
+            assert "Traceback" not in "".join(capfd.readouterr())  # the error alone says it all
             assert ray.is_initialized()
         finally:
             ray.shutdown()

@@ -286,8 +286,13 @@ plt.show()
 # %% [markdown]
 # {numref}`fig-12-world` is the test that any split has to pass: *the number of processes changes nothing but rounding*.
 # Sums of numbers with 32 bits depend a little on their order, and so some last digits differ; the dashed line is the
-# bound that this book's tests hold for 50 steps. It is a strong test. A mistake in a split rarely stops a training, it
-# only makes another one, and this line catches it.
+# bound that this book's tests hold for 50 steps of a recommender. It is a strong test. A mistake in a split rarely stops
+# a training, it only makes another one, and this line catches it.
+#
+# Rounding does not stay in the last digit for ever. Each step starts from weights that differ a little more, and after
+# thousands of steps two trainings are two models of the same quality. A tokenizer parts sooner, since its codes jump: a
+# row that lies between two codewords goes to one of them in the first training and to the other in the second. So
+# compare steps, as here, and keep the checkpoint if you need the same IDs again.
 #
 # The library's training loop does the same, for every architecture. Inside of `joined()` the world is all processes
 # that `torchrun` started, and `train_recommender` takes its share of each batch. Dropout is on this time: its masks are
@@ -1159,7 +1164,7 @@ folder.cleanup()
 # What may be split? Whatever is a sum over rows, if the sums are added up before anything is divided; and whatever
 # looks at one item or one user at a time, if each row carries its id. What may not? Draws and verdicts, which one
 # process makes for all, and the numbering of collisions, which needs all codes in one order. The test for all of it is
-# one sentence: the number of processes changes nothing but rounding.
+# one sentence: the number of processes changes nothing but the rounding of a step.
 #
 # A plan needs a model of the cost with terms that mean something, and sizes that it has not seen to test it. Ours says
 # that a search costs the same in a catalogue a thousand times larger, that codes are cheap, and that it is the copies

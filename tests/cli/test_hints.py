@@ -18,7 +18,8 @@ OPTIONS = {
     name: {word for one in command.params for word in (*one.opts, *one.secondary_opts)} | {"--help"}
     for name, command in COMMANDS.items()
 }
-ALL = set().union(*OPTIONS.values()) | {"--version"}
+OF_TORCHRUN = {"--standalone", "--nproc-per-node"}
+ALL = set().union(*OPTIONS.values()) | {"--version"} | OF_TORCHRUN
 # In sentences: not commands, but words after the program's name.
 NOT_COMMANDS = {
     *("recommendations", "bundle", "vectors", "large"),  # names of formats

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -38,6 +40,7 @@ CALLS = {
         f"inference-rqvae {VECTORS}",
         f"inference-rqvae {VECTORS} --output made/ids.parquet",
     ],
+    "assign": ["assign --vectors vectors --output made/large.parquet"],
     "export": [
         f"export {VECTORS} --format {shape} --output made/{name}"
         for shape, name in {
@@ -105,6 +108,10 @@ def test_each_command_writes_what_it_declares_and_nothing_else(
     np.save(tmp_path / "new.npy", np.ones((2, 8), np.float32))
     pd.DataFrame({"user": [1, 1], "item": [2, 3]}).to_parquet(tmp_path / "met.parquet")
     vectors = np.ones((90, 8), np.float32)
+    (tmp_path / "vectors").mkdir()
+    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 8)
+    table = pa.table({"item_id": range(90), "vector": column})
+    pq.write_table(table, tmp_path / "vectors" / "0.parquet")
     monkeypatch.setattr(text, "encode_texts", lambda *_, **__: torch.from_numpy(vectors))
     declared: list[outputs.Writes] = []
 

@@ -28,12 +28,21 @@ PROJECTS = {
         Name("_io.BufferedReader", "library/io.html", "io.BufferedReader"),
         Name("rqvae_lib.io.json_configs.T", "library/typing.html", "typing.TypeVar"),
         Name("datetime.timedelta", "library/datetime.html"),
+        Name("rqvae_lib.ops.pieces.Piece", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.ops.world.T", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.models.derived.Result", "library/typing.html", "typing.TypeVar"),
         Name("rqvae_lib.ops.torch_settings.Function", "library/typing.html", "typing.TypeVar"),
         *(
             Name(f"collections.abc.{name}", "library/collections.abc.html")
-            for name in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
+            for name in (
+                "Callable",
+                "Collection",
+                "Generator",
+                "Iterable",
+                "Iterator",
+                "Mapping",
+                "Sequence",
+            )
         ),
         *(
             Name(name, "library/exceptions.html", role="exception")
@@ -47,6 +56,7 @@ PROJECTS = {
         Name("torch._C.Generator", "generated/{}.html", "torch.Generator"),
         Name("torch.nn.modules.module.Module", "generated/{}.html", "torch.nn.Module"),
         Name("torch.nn.modules.container.Sequential", "generated/{}.html", "torch.nn.Sequential"),
+        Name("torch.nn.modules.dropout.Dropout", "generated/{}.html", "torch.nn.Dropout"),
         Name("torch.nn.modules.normalization.LayerNorm", "generated/{}.html", "torch.nn.LayerNorm"),
         Name("torch.optim.optimizer.Optimizer", "optim.html", "torch.optim.Optimizer"),
     ],
@@ -55,11 +65,12 @@ PROJECTS = {
         Name("numpy.dtype", "reference/generated/{}.html"),
         *(
             Name(f"numpy.{name}", "reference/arrays.scalars.html")
-            for name in ("bool", "int32", "int64", "integer", "float64")
+            for name in ("bool", "int32", "int64", "integer", "unsignedinteger", "float64")
         ),
     ],
     "pandas": [
         Name("pandas.DataFrame", "reference/api/{}.html"),
+        Name("pandas.Index", "reference/api/{}.html"),
         Name("pandas.Series", "reference/api/{}.html"),
     ],
     "scipy": [
@@ -69,10 +80,14 @@ PROJECTS = {
         Name("sparse.csr_array", "reference/generated/{}.html", "scipy.sparse.csr_array"),
     ],
     "pyarrow": [
+        *(
+            Name(f"pyarrow.lib.{name}", "python/generated/{}.html", f"pyarrow.{name}")
+            for name in ("Array", "ChunkedArray", "DataType", "Table")
+        ),
         Name(
-            "pyarrow.lib.ChunkedArray",
+            "pyarrow.parquet.core.ParquetFile",
             "python/generated/{}.html",
-            "pyarrow.ChunkedArray",
+            "pyarrow.parquet.ParquetFile",
         ),
     ],
     "tqdm": [Name("tqdm", "docs/tqdm/", "tqdm.tqdm")],

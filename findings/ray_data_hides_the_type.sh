@@ -5,13 +5,14 @@
 # is wrong.
 # Common wrong guess: Ray raises the worker's exception where the result is asked for, so `except ValueError` catches it.
 # What happens: that is so for a task and ray.get, whose error is made on the spot as a subclass of both RayTaskError and
-# ValueError. With Ray Data the error is a RayTaskError and a UserCodeException, and no ValueError; the original is two
-# steps away, the cause of its cause, as an object of its own type with its own arguments.
+# ValueError. With Ray Data the error is a RayTaskError and a UserCodeException, and no ValueError. The original is not
+# among its causes either, since __cause__ does not survive the way between processes; it is left in the text alone. What
+# must arrive as an object, such as a row's number, has to travel as an argument of an exception that Ray passes on.
 #
 # Seen with ray 2.60.0 and pyarrow 26.0.1 on Python 3.11:
 #   task: RayTaskError(ValueError); a ValueError: True
 #   Ray Data: RayTaskError(UserCodeException); a ValueError: False
-#   causes: UserCodeException, ValueError('row 3 has no id')
+#   causes: UserCodeException; in the text: True
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -48,13 +49,13 @@ data = caught(lambda: ray.data.range(4).map_batches(wrong).take_all())
 for name, error in (("task", task), ("Ray Data", data)):
     print(f"{name}: {type(error).__name__}; a ValueError: {isinstance(error, ValueError)}")
 causes, error = [], data
-while error.__cause__ is not None:
-    error = error.__cause__
-    causes.append(type(error).__name__ if len(causes) == 0 else repr(error))
-print("causes:", ", ".join(causes))
+while (error := getattr(error, "cause", None) or error.__cause__) is not None:
+    causes.append(type(error).__name__)
+told = "ValueError: row 3 has no id" in str(data)
+print(f"causes: {', '.join(causes)}; in the text: {told}")
 ray.shutdown()
 assert isinstance(task, ValueError) and not isinstance(data, ValueError), "this has changed"
-assert causes[-1] == "ValueError('row 3 has no id')", "this has changed"
+assert "ValueError" not in causes and told, "this has changed"
 PY
 mkdir "$folder/ray"
 RAY_USAGE_STATS_ENABLED=0 "$folder/venv/bin/python" "$folder/script.py" "$folder/ray" 2> "$folder/errors" || { cat "$folder/errors"; exit 1; }

@@ -35,7 +35,9 @@ def diverges() -> None:
     embeddings = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     rqvae = RQVAE(RQVAEConfig(8, (8,), 4, codebook_size=8))
     rqvae.fit_to_data(embeddings, generator=torch.Generator().manual_seed(0))
-    config = TrainingConfig(batch_size=8, num_steps=100, learning_rate=1e30, schedule="constant")
+    config = TrainingConfig(  # a decay would be named, too: its product with this rate is above 1
+        batch_size=8, num_steps=100, learning_rate=1e30, weight_decay=0.0, schedule="constant"
+    )
     batches = RowBatches(embeddings, batch_size=8, seed=0)
     train(rqvae, lambda rows: rqvae(rows).loss, batches, config, progress=False)
 

@@ -12,8 +12,8 @@ Source: the collectives are those of torch.distributed, over gloo on CPUs and NC
 Derived in: chapter 12.
 """
 
+import copy
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ class World:
                     said = [(True, make())]
             except Exception as error:
                 with _one_sentence():
-                    torch.distributed.broadcast_object_list([(False, _portable(error))], src=0)
+                    _tell(error)
                 raise
         with _one_sentence():
             torch.distributed.broadcast_object_list(said, src=0)
@@ -312,15 +312,29 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
+def _tell(error: Exception) -> None:
+    """Send an error of the first process to the others."""
+    try:  # what cannot be sent is noticed before anything is
+        torch.distributed.broadcast_object_list([(False, _portable(error))], src=0)
+    except RuntimeError:
+        raise
+    except Exception:
+        torch.distributed.broadcast_object_list([(False, _described(error))], src=0)
+
+
+def _described(error: Exception) -> Exception:
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 def _portable(error: Exception) -> Exception:
     """Return an error as it will arrive in another process; one that cannot travel is described."""
     try:
-        found = pickle.loads(pickle.dumps(error))  # of this very process, so it is safe to load
+        found = copy.deepcopy(error)  # made of the same parts as in another process
     except Exception:
         found = None
     if type(found) is type(error) and str(found) == str(error):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    return _described(error)
 
 
 @contextmanager

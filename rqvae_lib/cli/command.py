@@ -11,7 +11,8 @@ from typer.core import TyperCommand
 
 from rqvae_lib.cli.conflicts import check_options
 from rqvae_lib.cli.outputs import check_outputs, made_plain
-from rqvae_lib.cli.processes import joined_for, number_of_processes
+from rqvae_lib.cli.processes import joined_for
+from rqvae_lib.ops.torchrun import number_of_processes
 from rqvae_lib.training.config import LARGEST_SEED
 
 LARGEST_NUMBER = LARGEST_SEED  # of any option: more would not fit into 32 bits

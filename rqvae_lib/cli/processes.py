@@ -25,6 +25,8 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from types import FrameType
 from typing import Any, NoReturn
 
+from rqvae_lib.ops.torchrun import number_of_processes, own_number
+
 HERE_ALONE = "(It was raised in this process alone.)"
 PATIENCE = 10.0  # seconds in which the first process says what is wrong
 
@@ -36,16 +38,6 @@ def shared_by_processes(command: Callable[..., None]) -> Callable[..., None]:
     """
     command.shared_by_processes = True  # type: ignore[attr-defined]
     return command
-
-
-def number_of_processes() -> int:
-    """Return how many processes `torchrun` started, or 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-
-
-def own_number() -> int:
-    """Return the number of this process, from 0."""
-    return int(os.environ["RANK"]) if number_of_processes() > 1 else 0
 
 
 @contextmanager

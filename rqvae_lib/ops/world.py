@@ -12,7 +12,6 @@ Source: the collectives are those of torch.distributed, over gloo on CPUs and NC
 Derived in: chapter 12.
 """
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from rqvae_lib.ops.torchrun import number_of_processes, own_number
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ class World:
         """Return what `make` returns in the first process; the others do not call it.
 
         The first process is alone in it, and may use everything that uses a world. If it raises,
-        all processes raise the same error, so that none waits for the others.
+        all processes raise an error of that type and text, so that none waits for the others.
 
         Args:
             make: returns something that can be pickled between processes of one program.
@@ -151,7 +152,7 @@ class World:
                     said = [(True, make())]
             except Exception as error:
                 with _one_sentence():
-                    _tell(error)
+                    torch.distributed.broadcast_object_list([(False, _as_text(error))], src=0)
                 raise
         with _one_sentence():
             torch.distributed.broadcast_object_list(said, src=0)
@@ -203,7 +204,7 @@ class World:
             with alone():
                 own = (make(), None)
         except Exception as error:
-            own = (None, _portable(error))
+            own = (None, _as_text(error))
         said = [own] * self.size
         with _one_sentence():
             torch.distributed.all_gather_object(said, own)
@@ -277,7 +278,7 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
             process has joined the others already.
         WorldError: if the others cannot be reached.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    size = number_of_processes()
     if size == 1:
         yield _ALONE
         return
@@ -312,29 +313,20 @@ def joined(*, device: str = "cpu", wait: timedelta = WAIT) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
-def _tell(error: Exception) -> None:
-    """Send an error of the first process to the others."""
-    try:  # what cannot be sent is noticed before anything is
-        torch.distributed.broadcast_object_list([(False, _portable(error))], src=0)
-    except RuntimeError:
-        raise
-    except Exception:
-        torch.distributed.broadcast_object_list([(False, _described(error))], src=0)
+def _as_text(error: Exception) -> Exception:
+    """Return an error of the same type that holds its text alone, so that it can be sent.
 
-
-def _described(error: Exception) -> Exception:
-    return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error as it will arrive in another process; one that cannot travel is described."""
+    One that cannot be made of its text is described.
+    """
+    kind = type(error)
     try:
-        found = copy.deepcopy(error)  # made of the same parts as in another process
+        found = kind(str(error))
     except Exception:
         found = None
-    if type(found) is type(error) and str(found) == str(error):
-        return error
-    return _described(error)
+    importable = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+    if found is not None and importable and str(found) == str(error):
+        return found
+    return RuntimeError(f"{kind.__name__}: {error}")
 
 
 @contextmanager
@@ -349,8 +341,8 @@ def _one_sentence() -> Iterator[None]:
             raise
         late = "timed out" in said.lower() or "timeout" in said.lower()
         what = "kept it waiting for too long" if late else "has ended or cannot be reached"
-        rank, size = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
         raise WorldError(
-            f"process {rank} cannot go on, because another one of the {size} {what}: look above "
-            "for its error, then start all of them again"
+            f"process {own_number()} cannot go on, because another one of the "
+            f"{number_of_processes()} {what}: look above for its error, then start all of them "
+            "again"
         ) from error

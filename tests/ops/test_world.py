@@ -52,6 +52,13 @@ def refused_in_its_own_way() -> None:
     raise NeedsTwo("this", "that")
 
 
+def refused_by_a_class_of_its_own() -> None:
+    class Local(ValueError):
+        """One that another process cannot import."""
+
+    raise Local("too many rows")
+
+
 def refused() -> None:
     raise ValueError("too few rows")
 
@@ -60,7 +67,7 @@ def together(rows: Tensor) -> dict[str, object]:
     world = current_world()
     share = rows[world.rows(len(rows))]
     caught = []
-    for make in (refused, refused_in_its_own_way):
+    for make in (refused, refused_in_its_own_way, refused_by_a_class_of_its_own):
         try:
             world.from_first(make)
         except Exception as error:
@@ -106,6 +113,7 @@ def test_three_processes_have_the_same_sums_rows_and_words(num_rows: int) -> Non
         assert each["caught"][:3] == ["ValueError", "too few rows", told]
         assert each["caught"][4].endswith("this and that")
         assert each["caught"][5] == told
+        assert each["caught"][7].endswith("too many rows")
         assert each["alone"] == 1
 
 

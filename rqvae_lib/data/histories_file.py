@@ -26,10 +26,10 @@ from torch.nn.functional import pad
 from rqvae_lib.data.item_rows import shown
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.plain_ids import plain_id
-from rqvae_lib.data.splits import SHARES, Histories, Split
+from rqvae_lib.data.splits import SHARES, Histories, Split, row_of_user
 from rqvae_lib.io.mapped_tensors import MappedTensors
 from rqvae_lib.io.tensor_files import CheckpointError
-from rqvae_lib.ops.arrays import Array, as_row, as_rows
+from rqvae_lib.ops.arrays import Array, as_rows
 from rqvae_lib.ops.ranges import flat_ranges
 from rqvae_lib.ops.rows import row_blocks
 from rqvae_lib.ops.torch_settings import own_settings
@@ -63,13 +63,8 @@ class MappedHistories:
 
     def __getitem__(self, user: int) -> Tensor:
         """Return one user's items in time order: (T,) int64."""
-        user = as_row(user, "user")
-        if not -len(self) <= user < len(self):
-            raise IndexError(
-                f"user {user} of {len(self)} does not exist; expected a row from 0 to "
-                f"{len(self) - 1}"
-            )
-        return self._tensors["items"][self.begins[user] : self.ends[user]].long()
+        row = row_of_user(user, len(self))
+        return self._tensors["items"][self.begins[row] : self.ends[row]].long()
 
     def items_at(self, positions: Tensor) -> Tensor:
         """Return the items at some positions: int64, the shape of `positions`."""

@@ -76,13 +76,8 @@ class Histories:
 
     def __getitem__(self, user: int) -> Tensor:
         """Return one user's items in time order: (T,) int64, a copy."""
-        user = as_row(user, "user")
-        if not -len(self) <= user < len(self):
-            raise IndexError(
-                f"user {user} of {len(self)} does not exist; expected a row from 0 to "
-                f"{len(self) - 1}"
-            )
-        start, end = self.offsets[user % len(self)], self.offsets[user % len(self) + 1]
+        row = row_of_user(user, len(self))
+        start, end = self.offsets[row], self.offsets[row + 1]
         return self.items[start:end].clone()  # who masks items in it must not change the data
 
     def check_items(self, num_items: int) -> None:
@@ -342,6 +337,21 @@ def global_timestamp(
         num_items=dataset.num_items,
         name=name,
     )
+
+
+def row_of_user(user: int, num_users: int) -> int:
+    """Return the row of a user, from 0 to `num_users` − 1; −1 is the last one.
+
+    Raises:
+        ValueError: if it is not a whole number.
+        IndexError: if there is no such user.
+    """
+    row = as_row(user, "user")
+    if not -num_users <= row < num_users:
+        raise IndexError(
+            f"user {row} of {num_users} does not exist; expected a row from 0 to {num_users - 1}"
+        )
+    return row % num_users
 
 
 def _beginning(numbers: Tensor) -> str:

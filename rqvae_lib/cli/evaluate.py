@@ -147,7 +147,7 @@ def _load(
     check_device(given["device"])
     names = _with_baselines(list(dict.fromkeys(models)), no_baselines)
     if histories is not None:
-        names = _of_histories(names, models, histories)
+        names = _of_histories(names, models, histories, no_baselines)
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
@@ -176,22 +176,25 @@ def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
     return [*(name for name in BASELINES if name not in named), *names]
 
 
-def _of_histories(names: list[str], given: list[str], histories: Path) -> list[str]:
+def _of_histories(
+    names: list[str], given: list[str], histories: Path, no_baselines: bool
+) -> list[str]:
     """Return the models to evaluate on a sample of a file: without item-kNN, which needs it all.
 
     Args:
         names: with the baselines that were not named.
         given: those that were named.
         histories: the file.
+        no_baselines: whether those that were not named are left out.
     """
     if "item-knn" in given:
         raise ValueError(
             f"item-knn is made of all training histories in memory, and {histories} may be larger: "
             "leave it out"
         )
-    if not names:
-        return ["popularity"]
-    return [name for name in names if name != "item-knn"]
+    if not names and no_baselines:
+        raise ValueError("--no-baselines leaves nothing to evaluate: name a model, or leave it out")
+    return [name for name in names if name != "item-knn"] or ["popularity"]
 
 
 def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> None:

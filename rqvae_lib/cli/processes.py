@@ -64,7 +64,7 @@ def joined_for(
             f"{name} works in one process, but torchrun has started {count}: start it without "
             f"torchrun, as rqvae-lib {name}"
         )
-    from rqvae_lib.ops.world import WorldError, is_of_first, joined
+    from rqvae_lib.ops.world import WorldError, first_reports, joined
 
     def end(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
@@ -75,16 +75,12 @@ def joined_for(
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        with joined(device=given.get("device", "cpu")) as world:
-            try:
-                yield
-            except Exception as error:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                if not (world.is_first or is_of_first(error)):
-                    error.add_note(HERE_ALONE)
-                raise
-    except WorldError as error:
-        error.add_note(HERE_ALONE)
+        with joined(device=given.get("device", "cpu")):
+            yield
+    except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it says what is wrong, and nothing more
+        if isinstance(error, WorldError) or not (own_number() == 0 or first_reports(error)):
+            error.add_note(HERE_ALONE)
         raise
     signal.signal(signal.SIGTERM, before)
 

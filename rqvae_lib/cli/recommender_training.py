@@ -54,28 +54,38 @@ class Prepared(NamedTuple):
     """What the first process, or the only one, has at hand when a training begins."""
 
     trained_on: tuple[Any, ...]  # the arguments of the training, which all processes get
+    split: "Split"  # what it is measured on, which all processes get
     dataset: "Dataset | HistoriesFile"
-    split: "Split"
     origin: Mapping[str, Any]  # what the card says of the IDs' origin, as JSON
 
 
-def prepared_by_first(prepare: Callable[[], Prepared]) -> tuple[tuple[Any, ...], Prepared | None]:
+def prepared_by_first(
+    prepare: Callable[[], Prepared],
+) -> "tuple[tuple[Any, ...], Split, Prepared | None]":
     """Call a function in the first process, or the only one.
 
     Returns:
-        What to train on, in all processes; and in the first one everything that it prepared.
+        What to train on and what to measure on, in all processes; and in the first one everything
+        that it prepared.
     """
     from rqvae_lib.ops.world import current_world
 
     world = current_world()
     prepared = world.in_first(prepare)
-    return world.from_first(lambda: prepared.trained_on if prepared else ()), prepared
+
+    def both() -> "tuple[tuple[Any, ...], Split]":
+        assert prepared  # in the first process
+        return prepared.trained_on, prepared.split
+
+    trained_on, split = world.from_first(both)  # one message, with the histories of both once
+    return trained_on, split, prepared
 
 
 def measure_and_save(
     save: Callable[..., None],
     path: Path,
     model: Any,
+    split: "Split",
     prepared: Prepared | None,
     seed: int,
     device: str,
@@ -84,8 +94,8 @@ def measure_and_save(
 ) -> None:
     """Measure a trained recommender on the validation targets, write it, and report.
 
-    Several processes measure it together. The first one, which prepared the training, does the rest
-    while the others end.
+    Several processes measure it together. The first one, which prepared the training, does the
+    rest, and the others end with it.
     """
     from rqvae_lib.checkpoints.models import round_to_half
     from rqvae_lib.cli.common import command_line
@@ -95,15 +105,16 @@ def measure_and_save(
 
     if half:
         round_to_half(model)  # measured as it will be loaded
-    split = current_world().from_first(lambda: prepared.split if prepared else None)
-    assert split is not None
     metrics = validate(model, split, device)
-    if prepared is None:
-        return
     means = {name: value.mean for name, value in metrics.items()}
-    said = {"command": command_line(), "seed": seed, "metrics": means, **prepared.origin}
-    with keeping_the_old(path, force=force):
-        save(path, model, prepared.dataset, split, half=half, **said)
+
+    def write() -> None:
+        assert prepared  # in the first process
+        said = {"command": command_line(), "seed": seed, "metrics": means, **prepared.origin}
+        with keeping_the_old(path, force=force):
+            save(path, model, prepared.dataset, split, half=half, **said)
+
+    current_world().in_first(write)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

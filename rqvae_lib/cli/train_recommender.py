@@ -149,10 +149,10 @@ def train_recommender_command(
             catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
             origin = card_of_tokenizer(found, seed)
         return Prepared(
-            (catalogue, part_to_train_on(held_out), config, training), dataset, held_out, origin
+            (catalogue, part_to_train_on(held_out), config, training), held_out, dataset, origin
         )
 
-    trained_on, prepared = prepared_by_first(prepare)
+    trained_on, held_out, prepared = prepared_by_first(prepare)
     model, _ = train_recommender(
         *trained_on,
         device=device,
@@ -160,7 +160,7 @@ def train_recommender_command(
         resume=resume,
         overwrite=force and not resume,
     )
-    measure_and_save(save_recommender, path, model, prepared, seed, device, half, force)
+    measure_and_save(save_recommender, path, model, held_out, prepared, seed, device, half, force)
 
 
 def _config_of(

@@ -132,14 +132,22 @@ def train_rqvae_command(
     force, state = context.params["force"], state_path(output / RQVAE_FILE)
     world = current_world()
     run = world.in_first(lambda: _prepare(context, data))  # None in the others
-    if residual_kmeans:
+
+    def fit_residual_kmeans() -> None:
         if run:
             run.fit_residual_kmeans(levels, codebook_size)
+
+    if residual_kmeans:
+        world.in_first(fit_residual_kmeans)
         return
 
     def save_snapshot(step: int, model: "RQVAE") -> None:
         if run:
             run.save(_snapshot_file(step), model, step)
+
+    def save_and_report() -> None:
+        if run:
+            run.report(run.save(RQVAE_FILE, model, steps_of(state)))
 
     trained_on = world.from_first(lambda: run.trained_on if run else None)
     assert trained_on is not None
@@ -155,8 +163,7 @@ def train_rqvae_command(
         resume=resume,
         overwrite=force and not resume,
     )
-    if run:
-        run.report(run.save(RQVAE_FILE, model, steps_of(state)))
+    world.in_first(save_and_report)
 
 
 class _Start(NamedTuple):
@@ -185,14 +192,12 @@ class _Run:
         return self.vectors, self.config, self.training, self.start_from
 
     def fit_residual_kmeans(self, levels: int, codebook_size: int) -> None:
-        """Fit R-KMeans, and write it. The first of several processes does this alone."""
-        from rqvae_lib.ops.world import alone
+        """Fit R-KMeans, and write it."""
         from rqvae_lib.training.recipes import new_rqvae
 
         width = self.vectors.tensor.shape[1]
         config = RQVAEConfig.residual_kmeans(width, num_levels=levels, codebook_size=codebook_size)
-        with alone():
-            model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
+        model = new_rqvae(self.vectors.tensor, config, seed=self.training.seed)
         self.report(self.save(RQVAE_FILE, model, 0))
 
     def save(self, name: str, model: "RQVAE", step: int) -> "TokenizerMetrics":

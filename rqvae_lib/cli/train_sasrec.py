@@ -87,9 +87,9 @@ def train_sasrec_command(
         dataset: Any = data.load() if histories is None else HistoriesFile(histories)
         held_out = hold_out(dataset, split)
         config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
-        return Prepared((part_to_train_on(held_out), config, training), dataset, held_out, {})
+        return Prepared((part_to_train_on(held_out), config, training), held_out, dataset, {})
 
-    trained_on, prepared = prepared_by_first(prepare)
+    trained_on, held_out, prepared = prepared_by_first(prepare)
     model, _ = train_sasrec(
         *trained_on,
         device=device,
@@ -97,4 +97,4 @@ def train_sasrec_command(
         resume=resume,
         overwrite=force and not resume,
     )
-    measure_and_save(save_sasrec, path, model, prepared, seed, device, half, force)
+    measure_and_save(save_sasrec, path, model, held_out, prepared, seed, device, half, force)

@@ -26,7 +26,7 @@ from torch import Tensor
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.base import check_histories
-from rqvae_lib.ops.arrays import as_row
+from rqvae_lib.ops.arrays import as_count
 from rqvae_lib.ops.torch_settings import own_settings
 
 PAIRS_AT_A_TIME = 2**22  # pairs of items that are counted at a time: about 200 MB
@@ -142,16 +142,13 @@ def _check(
     last: int | None,
 ) -> None:
     """Check what a model is made of, before anything is counted."""
-    as_row(num_items, "num_items")
-    for name, value, least in (
-        ("num_neighbors", num_neighbors, 1),
-        *(("shrinkage", shrinkage, 0) for shrinkage in shrinkages),
-        ("last", 1 if last is None else last, 1),
-    ):
-        if name != "shrinkage":
-            as_row(value, name)  # a whole number
-        if not value >= least:
-            raise ValueError(f"{name} is {value}; expected at least {least}")
+    as_count(num_items, "num_items", least=0)
+    as_count(num_neighbors, "num_neighbors")
+    if last is not None:
+        as_count(last, "last")
+    for shrinkage in shrinkages:
+        if not shrinkage >= 0:
+            raise ValueError(f"shrinkage is {shrinkage}; expected at least 0")
     train.check_items(num_items)
 
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 # The first process may read data or fit k-means for hours. One that was killed is noticed at once.
 WAIT = timedelta(hours=6)
-OF_FIRST = "(It was raised in process 0, which told the others.)"
+REPORTED = "(Process 0 raises it, too, and reports it.)"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class World:
         assert said[0] is not None
         worked, result = said[0]
         if isinstance(result, Exception) and not worked:
-            result.add_note(OF_FIRST)
+            result.add_note(REPORTED)
             raise result
         return result  # type: ignore[return-value]
 
@@ -211,29 +211,18 @@ class World:
         for _, failed in said:
             if failed is not None:
                 if not self.is_first:
-                    failed.add_note(OF_FIRST)  # which raises it, too
+                    failed.add_note(REPORTED)
                 raise failed
         return [made for made, _ in said]  # type: ignore[misc]
-
-    def wait(self) -> None:
-        """Return when all processes have come here.
-
-        Raises:
-            WorldError: if another process has ended.
-        """
-        self.add_up(torch.zeros(1))
 
 
 class WorldError(RuntimeError):
     """Another process of the world has ended or cannot be reached, so this one cannot go on."""
 
 
-def is_of_first(error: BaseException) -> bool:
-    """Return whether `World.from_first` raised an error here because the first process raised it.
-
-    The first process reports it, so the others need not.
-    """
-    return OF_FIRST in getattr(error, "__notes__", ())
+def first_reports(error: BaseException) -> bool:
+    """Return whether the first process raises the same error, and reports it for all."""
+    return REPORTED in getattr(error, "__notes__", ())
 
 
 _ALONE = World()

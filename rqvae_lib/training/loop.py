@@ -255,20 +255,16 @@ def check_training(
 
 
 def _check_same_training(world: World, settings: Mapping[str, Any]) -> None:
-    """Refuse to train with other data or settings than the first process, before it waits."""
-    first = world.from_first(lambda: settings)
-    names = sorted(first.keys() | settings.keys())
-    differing = [name for name in names if first.get(name) != settings.get(name)]
-    if world.sum(torch.tensor(len(differing))) > 0:
-        here = f"process {world.rank} has other data or settings than process 0 "
-        raise ValueError(
-            (
-                here + f"({', '.join(differing)})"
-                if differing
-                else "another process has other data or settings than this one"
+    """Refuse to train with other data or settings than another process, before one waits."""
+    first, *others = world.from_all(lambda: settings)
+    for rank, other in enumerate(others, 1):
+        names = sorted(first.keys() | other.keys())
+        differing = [name for name in names if first.get(name) != other.get(name)]
+        if differing:
+            raise ValueError(
+                f"process {rank} has other data or settings than process 0 "
+                f"({', '.join(differing)}): give all processes the same"
             )
-            + ": give all processes the same"
-        )
 
 
 def _is_over(config: TrainingConfig, best: Best, done: int) -> bool:

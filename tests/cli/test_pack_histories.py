@@ -40,6 +40,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 COLUMNS = ("--columns", "user=visitor,item=page,time=at")
+PACK = ("pack-histories", "--interactions", "log", *COLUMNS, "--output", "h.safetensors")
 
 
 def test_a_packed_log_trains_the_recommender_of_memory(shop: Path) -> None:
@@ -86,15 +87,7 @@ def test_a_packed_log_trains_the_recommender_of_memory(shop: Path) -> None:
 
 
 def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
-    succeeds(
-        "pack-histories",
-        "--interactions",
-        "log",
-        *COLUMNS,
-        "--output",
-        "h.safetensors",
-        folder=shop,
-    )
+    succeeds(*PACK, folder=shop)
     sasrec = ("train-sasrec", "--steps", 3, "--batch-size", 4)
     succeeds(*sasrec, "--histories", "h.safetensors", folder=shop)
     succeeds(*sasrec, "--interactions", "log", *COLUMNS, "--output", "memory", folder=shop)
@@ -109,6 +102,8 @@ def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
     assert "popularity" in succeeds("evaluate", "--histories", "h.safetensors", folder=shop)
     said = fails("evaluate", "item-knn", "--histories", "h.safetensors", folder=shop)
     assert "item-knn is made of all training histories in memory" in said
+    said = fails("evaluate", "--no-baselines", "--histories", "h.safetensors", folder=shop)
+    assert "--no-baselines leaves nothing to evaluate" in said
     said = fails(
         "evaluate", "memory/sasrec.safetensors", "--histories", "h.safetensors", folder=shop
     )
@@ -116,15 +111,7 @@ def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
 
 
 def test_what_would_change_nothing_is_refused_and_what_is_missing_is_said(shop: Path) -> None:
-    succeeds(
-        "pack-histories",
-        "--interactions",
-        "log",
-        *COLUMNS,
-        "--output",
-        "h.safetensors",
-        folder=shop,
-    )
+    succeeds(*PACK, folder=shop)
     packed = ("train-recommender", "--histories", "h.safetensors")
     assert "pass a file of IDs as --ids" in fails(*packed, folder=shop)
     said = fails(*packed, "--ids", "ids.csv", "--k-core", 5, folder=shop)
@@ -136,15 +123,7 @@ def test_what_would_change_nothing_is_refused_and_what_is_missing_is_said(shop: 
     )
     assert "name a .safetensors file" in said
     (shop / "h.safetensors").write_text("mine")
-    said = fails(
-        "pack-histories",
-        "--interactions",
-        "log",
-        *COLUMNS,
-        "--output",
-        "h.safetensors",
-        folder=shop,
-    )
+    said = fails(*PACK, folder=shop)
     assert "exists and is not a file of histories" in said
     assert "is not a file of histories" in fails(*packed, "--ids", "ids.csv", folder=shop)
 

@@ -12,7 +12,7 @@ from rqvae_lib.ops.world import (
     _one_sentence,
     alone,
     current_world,
-    is_of_first,
+    first_reports,
     joined,
 )
 from tests.worlds import in_world
@@ -32,7 +32,7 @@ def test_alone_everything_is_what_it_was() -> None:
         assert world == current_world() == World(0, 1)
         assert world.sum(rows) is world.all_rows(rows) is rows
         assert world.from_first(lambda: "said") == "said"
-        world.wait()
+        world.sum(torch.zeros(1))
 
 
 def said_by_one() -> str:
@@ -71,7 +71,11 @@ def together(rows: Tensor) -> dict[str, object]:
         try:
             world.from_first(make)
         except Exception as error:
-            caught += [type(error).__name__, str(error), str(is_of_first(error))]
+            caught += [type(error).__name__, str(error), str(first_reports(error))]
+    try:
+        world.from_all(lambda: refused_by_a_class_of_its_own() if world.rank == 1 else None)
+    except Exception as error:
+        caught += [str(error), str(first_reports(error))]
     added = torch.full((2, 2), world.rank + 1)
     world.add_up(added)
     spread = [torch.full((2, 3), world.rank).T, torch.tensor(world.rank == 0)]
@@ -80,7 +84,7 @@ def together(rows: Tensor) -> dict[str, object]:
         inside = current_world().size
     with pytest.raises(ValueError, match="has joined the others already"), joined():
         pass
-    world.wait()
+    world.sum(torch.zeros(1))
     return {
         "rank": world.rank,
         "total": world.sum(share.sum(0)),
@@ -114,6 +118,7 @@ def test_three_processes_have_the_same_sums_rows_and_words(num_rows: int) -> Non
         assert each["caught"][4].endswith("this and that")
         assert each["caught"][5] == told
         assert each["caught"][7].endswith("too many rows")
+        assert each["caught"][9:] == [each["caught"][7], told]
         assert each["alone"] == 1
 
 
@@ -123,7 +128,7 @@ def left_alone() -> str:
         return ""
     try:
         while True:
-            current_world().wait()
+            current_world().sum(torch.zeros(1))
     except WorldError as error:
         return str(error)
 

@@ -27,7 +27,7 @@ from rqvae_lib.models.configs import (
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.ops.seeding import seeded, seeded_step
-from rqvae_lib.ops.world import current_world, is_of_first
+from rqvae_lib.ops.world import current_world, first_reports
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.training.config import EarlyStop, TrainingConfig
 from rqvae_lib.training.gradients import backward
@@ -248,7 +248,7 @@ def refusals(state: Path) -> Found:
         model = Line(1.0)
         with pytest.raises(kind) as caught:
             train(model, model.distance, batches or Ones(), config, progress=False, **how)
-        said[named or kind.__name__] = [is_of_first(caught.value), str(caught.value)]
+        said[named or kind.__name__] = [first_reports(caught.value), str(caught.value)]
 
     attempt(InterruptedError, Until(Ones(), 5), state_path=state)
     attempt(CheckpointError, state_path=state)  # that one is unfinished

@@ -347,11 +347,12 @@ def test_what_is_refused_is_refused_by_all(two: list[Found]) -> None:
     for kind in ("CheckpointError", "FileNotFoundError", "FloatingPointError"):
         assert first[kind] == [False, second[kind][1]]
         assert second[kind][0]
-    assert "another process has other data" in first["ValueError"][1]
-    assert "process 1 has other data or settings than process 0 (data)" in second["ValueError"][1]
-    for name in ("state_path", "measure", "snapshot"):  # what a script may give to the first alone
-        assert "another process has other data" in first[name][1]
-        assert f"other data or settings than process 0 ({name})" in second[name][1]
+    said = "process 1 has other data or settings than process 0"
+    for caught in (first, second):
+        assert f"{said} (data)" in caught["ValueError"][1]
+        # What a script may give to the first process alone.
+        for name in ("state_path", "measure", "snapshot"):
+            assert f"{said} ({name})" in caught[name][1]
 
 
 def test_all_begin_with_the_weights_of_the_first(two: list[Found]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -294,7 +294,7 @@ def _deal_out(
     """
     where = str(table.path)
     known = listed if listed.dtype == "string" else pd.Index(listed)
-    unit, ends = "order", (2**63 - 1, 0)
+    before, ends = None, (2**63 - 1, 0)
     with _buckets(folder, len(looked.cuts) + 1) as write:
         for start, columns in table.pieces("user_id", "item_id", "timestamp"):
             users = numbered(columns["user_id"])
@@ -304,27 +304,25 @@ def _deal_out(
             rows = rows_of(codes, met, known, where, of_items, start)
             times = _times(table, columns.get("timestamp"), start, len(rows))
             keys = _sortable(times)
-            if start and times.unit != unit:
+            before = before or (times.unit, keys.kind)
+            if (times.unit, keys.kind) != before:
                 raise _other_times(table, start)
-            unit = times.unit
             low, high = int(times.microseconds.min()), int(times.microseconds.max())
             ends = min(ends[0], low), max(ends[1], high)
             data = {
                 "user": pa.array(users.ids).cast(_kind(looked)).take(pa.array(users.codes)),
                 "item": rows,
                 "time": times.microseconds,
-                **({} if keys is None else {"key": keys}),
+                **({} if keys.numbers is None else {"key": keys.numbers}),
             }
             firsts = np.searchsorted(users.ids.to_numpy(looked.cuts.dtype), looked.cuts)
             bucket_of_id = np.repeat(
                 np.arange(len(firsts) + 1), np.diff([0, *firsts, len(users.ids)])
             )
-            try:
-                write(pa.table(data), bucket_of_id[users.codes])
-            except pa.ArrowInvalid as error:  # other columns than before
-                raise _other_times(table, start) from error
+            write(pa.table(data), bucket_of_id[users.codes])
             bar.update(len(rows))
-    return _AllTimes(unit, *ends)
+    assert before is not None  # a table has rows
+    return _AllTimes(before[0], *ends)
 
 
 def _kind(looked: _Looked) -> pa.DataType:
@@ -363,19 +361,28 @@ def _times(table: _Table, column: pd.Series | None, start: int, size: int) -> Ti
     return Times(order, order, "", "order")
 
 
-def _sortable(times: Times) -> NDArray[np.int64] | None:
-    """Return numbers that sort rows as the keys of their times do, or None if microseconds do.
+class _Keys(NamedTuple):
+    """What sorts rows in time. Only keys of one kind may be compared."""
+
+    kind: Literal["none", "whole", "bits"]
+    numbers: NDArray[np.int64] | None  # None where the microseconds do
+
+
+def _sortable(times: Times) -> _Keys:
+    """Return numbers that sort rows as the keys of their times do.
 
     Keys of several pieces must be comparable: those of dates are nanoseconds, whether or not a
     piece has any.
     """
     if times.unit == "date":
         fine = times.keys is not times.microseconds
-        return times.keys.astype(np.int64) if fine else times.microseconds * 1000
+        return _Keys("whole", times.keys.astype(np.int64) if fine else times.microseconds * 1000)
     if times.keys.dtype.kind == "f":
         # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
-        return cast(NDArray[np.int64], (times.keys.astype(np.float64) + 0.0).view(np.int64))
-    return times.keys.astype(np.int64) if times.unit == "ns" else None
+        return _Keys("bits", (times.keys.astype(np.float64) + 0.0).view(np.int64))
+    return (
+        _Keys("whole", times.keys.astype(np.int64)) if times.unit == "ns" else _Keys("none", None)
+    )
 
 
 def _other_times(table: _Table, start: int) -> ValueError:

@@ -239,6 +239,22 @@ def test_times_of_two_units_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
         Dataset.from_tables(folder)
 
 
+@pytest.mark.parametrize("unit", [1, 10**9])
+@pytest.mark.parametrize("ends", ["", ".0"])
+def test_text_is_of_one_kind_of_number_in_all_pieces(
+    unit: int, ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole numbers and floats would not sort together, even if both are of one unit."""
+    times = [f"{SECOND * unit + tick * unit}{ends}" for tick in range(10)]
+    times += [f"{SECOND * unit - tick * unit}{'' if ends else '.0'}" for tick in range(10)]
+    folder = write(
+        tmp_path / "table", pd.DataFrame({"user": 1, "item": range(20), "time": times}), 2
+    )
+    small_pieces(monkeypatch, 5)
+    with pytest.raises(ValueError, match="from row 10, column 'time': found times of another kind"):
+        pack_histories(folder, tmp_path / "h.safetensors")
+
+
 def test_repeats_are_refused_if_asked_for(tmp_path: Path) -> None:
     table = pd.DataFrame({"user": [5, 5, 6], "item": [7, 7, 7], "time": SECOND})
     folder = write(tmp_path / "table", table)

@@ -4,16 +4,14 @@ The rows must be sorted by user and time, and they do not fit in memory. So they
 to buckets. A sample of the user ids says where to cut the range of ids into buckets of about equal
 size, and each row is written to the bucket of its user. A bucket fits in memory, where it is sorted
 as a `Dataset` sorts all rows. The buckets are in the order of the ids, so their results, one after
-another, are the whole.
+another, are the whole. No user is cut in two, so a bucket holds at least all rows of a user.
 
 The table is read twice: for its items and the sample, and to deal out the rows.
 
-Source: sorting by a sample, W. D. Frazer and A. C. McKellar, "Samplesort", Journal of the ACM 1970.
 Derived in: chapter 12.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,7 +22,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.buckets import buckets_of, cut_ids, dealing_out, users_of
 from rqvae_lib.data.column_names import asked_columns, find_columns
 from rqvae_lib.data.histories_file import KIND, HistoriesFile
 from rqvae_lib.data.item_rows import of_one_kind, rows_of, shown
@@ -42,7 +40,6 @@ from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
 from rqvae_lib.io.progress import progress_of
 
 ROWS_IN_MEMORY = 2**21  # of a bucket, about: with its copies, 200 MB
-_MOST_BUCKETS = 128  # so many files are open at once, and a system may allow no more than 256
 _SAMPLED = 2**17  # user ids that decide where buckets are cut
 
 
@@ -98,23 +95,31 @@ def pack_histories(
         looked = _look_through(table, items is None, rows_in_memory, bar)
         listed, notes = _catalogue(items, looked, columns, separator, header)
         kinds = _kinds(looked.text_users, listed["item_id"].dtype != np.int64)
-        with scratch_folder(output) as folder, write_in_pieces(output, kinds) as writer:
+        with scratch_folder(output) as folder:
             times = _deal_out(table, looked, listed["item_id"], called(items, "items"), folder, bar)
             notes = (*table.notes(times), *notes)
-            users, dropped = _write_buckets(folder, looked, repeats, listed["item_id"], writer)
-            if dropped:
-                what = "repeats" if dropped == 1 else "repeat"
-                rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
-                notes += (f"{rows} {what} a user and an item: only the {repeats} of each is kept",)
-            _append_ids(writer, "item_ids", listed["item_id"])
-            counts = {"interactions": writer.lengths["items"], "users": users, "items": len(listed)}
-            card = {
-                "dataset": str(interactions),
-                "sha256": writer.sha256,
-                "items_sha256": items_checksum(listed),
-                "notes": list(notes),
-            }
-            writer.finish(output, KIND, counts, card)
+            # Not before: what nobody writes to for long, another process may take for left behind.
+            with write_in_pieces(output, kinds) as writer:
+                users, dropped = _write_buckets(folder, looked, repeats, listed["item_id"], writer)
+                if dropped:
+                    what = "repeats" if dropped == 1 else "repeat"
+                    rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
+                    notes += (
+                        f"{rows} {what} a user and an item: only the {repeats} of each is kept",
+                    )
+                _append_ids(writer, "item_ids", listed["item_id"])
+                counts = {
+                    "interactions": writer.lengths["items"],
+                    "users": users,
+                    "items": len(listed),
+                }
+                card = {
+                    "dataset": str(interactions),
+                    "sha256": writer.sha256,
+                    "items_sha256": items_checksum(listed),
+                    "notes": list(notes),
+                }
+                writer.finish(output, KIND, counts, card)
     finally:
         bar.close()
     return HistoriesFile(output)
@@ -224,12 +229,9 @@ def _look_through(table: _Table, all_items: bool, rows_in_memory: int, bar: Any)
         if all_items or not start:
             items.add(columns["item_id"])
         bar.update(len(columns["user_id"]))
-    sample = pd.concat(users).sort_values(kind="stable")
-    buckets = min(_MOST_BUCKETS, -(-table.num_rows // rows_in_memory))
-    places = np.arange(1, buckets) * len(sample) // buckets
-    text = sample.dtype != np.int64
-    cuts = sample.iloc[places].drop_duplicates()
-    return _Looked(items.all(), cuts.to_numpy(object if text else np.int64), text)
+    sample = pd.concat(users)
+    cuts = cut_ids(sample, -(-table.num_rows // rows_in_memory))
+    return _Looked(items.all(), cuts, sample.dtype != np.int64)
 
 
 class _Different:
@@ -295,7 +297,7 @@ def _deal_out(
     where = str(table.path)
     known = listed if listed.dtype == "string" else pd.Index(listed)
     before, ends = None, (2**63 - 1, 0)
-    with _buckets(folder, len(looked.cuts) + 1) as write:
+    with dealing_out(folder, looked.cuts) as write:
         for start, columns in table.pieces("user_id", "item_id", "timestamp"):
             users = numbered(columns["user_id"])
             codes, ids = pd.factorize(columns["item_id"])
@@ -315,11 +317,7 @@ def _deal_out(
                 "time": times.microseconds,
                 **({} if keys.numbers is None else {"key": keys.numbers}),
             }
-            firsts = np.searchsorted(users.ids.to_numpy(looked.cuts.dtype), looked.cuts)
-            bucket_of_id = np.repeat(
-                np.arange(len(firsts) + 1), np.diff([0, *firsts, len(users.ids)])
-            )
-            write(pa.table(data), bucket_of_id[users.codes])
+            write(pa.table(data), users)
             bar.update(len(rows))
     assert before is not None  # a table has rows
     return _AllTimes(before[0], *ends)
@@ -327,31 +325,6 @@ def _deal_out(
 
 def _kind(looked: _Looked) -> pa.DataType:
     return pa.large_string() if looked.text_users else pa.int64()
-
-
-@contextmanager
-def _buckets(folder: Path, number: int) -> Iterator[Any]:
-    """Yield a function that writes rows, given each one's bucket, to files bucket-0, bucket-1, …"""
-    with ExitStack() as stack:
-        writers: list[Any] = []
-
-        def write(rows: pa.Table, buckets: NDArray[np.intp]) -> None:
-            if not writers:
-                for bucket in range(number):
-                    file = stack.enter_context(pa.OSFile(str(_bucket(folder, bucket)), "wb"))
-                    writers.append(stack.enter_context(pa.ipc.new_stream(file, rows.schema)))
-            small = buckets.astype(np.uint8)  # 8 bits sort fastest
-            rows = rows.take(pa.array(np.argsort(small, kind="stable"))).combine_chunks()
-            ends = np.bincount(small, minlength=number).cumsum()
-            for bucket, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-                if end > begin:
-                    writers[bucket].write_table(rows.slice(begin, end - begin))
-
-        yield write
-
-
-def _bucket(folder: Path, number: int) -> Path:
-    return folder / f"bucket-{number}"
 
 
 def _times(table: _Table, column: pd.Series | None, start: int, size: int) -> Times:
@@ -406,15 +379,10 @@ def _write_buckets(
     """
     num_users, total, dropped = 0, 0, 0
     writer.append("offsets", np.zeros(1, dtype=np.int64))
-    for bucket in range(len(looked.cuts) + 1):
-        path = _bucket(folder, bucket)
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            rows = stream.read_all()
-        path.unlink()
+    for rows in buckets_of(folder, looked.cuts):
         if not len(rows):
             continue
-        ids = from_arrow(rows.column("user"))
-        users = numbered(ids.astype("string") if looked.text_users else ids)
+        users = users_of(rows)
         time = rows.column("time").to_numpy()
         keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
         order = time_order(users.codes, users.offsets, keys)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rqvae_lib.data import buckets
 from rqvae_lib.data import pack_histories as packing
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.histories_file import HistoriesFile
@@ -112,6 +113,7 @@ def test_any_table_is_packed_as_it_is_read_in_memory(
     folder = write(place / "table", tables_of(rows, kind))
     with pytest.MonkeyPatch.context() as monkeypatch:
         small_pieces(monkeypatch, piece)
+        monkeypatch.setattr(buckets, "_MOST_FILES", 3)
         file = pack_histories(
             folder, place / "h.safetensors", repeats=repeats, rows_in_memory=rows_in_memory
         )
@@ -303,6 +305,25 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(
         pack_histories(folder, path, repeats="first")
     assert [one.name for one in path.parent.iterdir()] == ["h.safetensors"]
     assert path.read_bytes() == before
+
+
+def test_no_folder_lies_untouched_while_rows_are_dealt_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten minutes, another process would take it for one that was left behind."""
+    folder = write(tmp_path / "table", tables_of([(1, 2, 3), (2, 3, 4)] * 9, "numbers"))
+    path = tmp_path / "out" / "h.safetensors"
+    rows_of, looked = packing.rows_of, []
+
+    def look(*args: Any) -> Any:
+        looked.append([[*one.iterdir()] for one in path.parent.iterdir()])
+        return rows_of(*args)
+
+    monkeypatch.setattr(packing, "rows_of", look)
+    small_pieces(monkeypatch, 5)
+    pack_histories(folder, path)
+    assert len(looked[-1]) == 1
+    assert [one.name for one in looked[-1][0]] == ["bucket-0"]
 
 
 def test_the_same_table_makes_the_same_file(tmp_path: Path) -> None:

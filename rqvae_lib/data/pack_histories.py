@@ -12,6 +12,7 @@ Derived in: chapter 12.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,12 +26,12 @@ from numpy.typing import NDArray
 from rqvae_lib.data.buckets import buckets_of, cut_ids, dealing_out, users_of
 from rqvae_lib.data.column_names import asked_columns, find_columns
 from rqvae_lib.data.histories_file import KIND, HistoriesFile
-from rqvae_lib.data.item_rows import of_one_kind, rows_of, shown
+from rqvae_lib.data.item_rows import of_one_kind, rows_of
 from rqvae_lib.data.item_texts import with_all_texts
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, check_options, read_id_column, read_items
 from rqvae_lib.data.parquet_files import count_rows, parquet_names, parquet_parts, parquet_pieces
-from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows
+from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, refusal, sentences
 from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import items_checksum
@@ -38,6 +39,7 @@ from rqvae_lib.data.times import MICROSECONDS, WORDS, Times, check_time_unit, re
 from rqvae_lib.io.atomic import scratch_folder
 from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
 from rqvae_lib.io.progress import progress_of
+from rqvae_lib.ops.arrays import as_count
 
 ROWS_IN_MEMORY = 2**21  # of a bucket, about: with its copies, 200 MB
 _SAMPLED = 2**17  # user ids that decide where buckets are cut
@@ -86,42 +88,18 @@ def pack_histories(
     check_repeats(repeats)
     check_time_unit(time_unit)
     check_options(interactions, items, columns, separator, header)
-    if rows_in_memory < 1:
-        raise ValueError(f"rows_in_memory is {rows_in_memory}, expected at least 1")
+    rows_in_memory = as_count(rows_in_memory, "rows_in_memory")
     output = Path(output)
     table = _open(Path(interactions), columns, time_unit)
-    bar = progress_of(total=2 * table.num_rows, unit="row", show=progress)
-    try:
+    with closing(progress_of(total=2 * table.num_rows, unit="row", show=progress)) as bar:
         looked = _look_through(table, items is None, rows_in_memory, bar)
         listed, notes = _catalogue(items, looked, columns, separator, header)
-        kinds = _kinds(looked.text_users, listed["item_id"].dtype != np.int64)
+        of_items = called(items, "items")
         with scratch_folder(output) as folder:
-            times = _deal_out(table, looked, listed["item_id"], called(items, "items"), folder, bar)
-            notes = (*table.notes(times), *notes)
-            # Not before: what nobody writes to for long, another process may take for left behind.
-            with write_in_pieces(output, kinds) as writer:
-                users, dropped = _write_buckets(folder, looked, repeats, listed["item_id"], writer)
-                if dropped:
-                    what = "repeats" if dropped == 1 else "repeat"
-                    rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
-                    notes += (
-                        f"{rows} {what} a user and an item: only the {repeats} of each is kept",
-                    )
-                _append_ids(writer, "item_ids", listed["item_id"])
-                counts = {
-                    "interactions": writer.lengths["items"],
-                    "users": users,
-                    "items": len(listed),
-                }
-                card = {
-                    "dataset": str(interactions),
-                    "sha256": writer.sha256,
-                    "items_sha256": items_checksum(listed),
-                    "notes": list(notes),
-                }
-                writer.finish(output, KIND, counts, card)
-    finally:
-        bar.close()
+            with_numbers = repeats == "refuse"
+            times = _deal_out(table, looked, listed["item_id"], of_items, folder, bar, with_numbers)
+            found = _Found(table, looked, listed, (*table.notes(times), *notes))
+            _write(found, folder, output, repeats)
     return HistoriesFile(output)
 
 
@@ -283,7 +261,13 @@ class _AllTimes(NamedTuple):
 
 
 def _deal_out(
-    table: _Table, looked: _Looked, listed: pd.Series, of_items: str, folder: Path, bar: Any
+    table: _Table,
+    looked: _Looked,
+    listed: pd.Series,
+    of_items: str,
+    folder: Path,
+    bar: Any,
+    with_numbers: bool,
 ) -> _AllTimes:
     """Write each row to the bucket of its user, in the order of the table.
 
@@ -293,6 +277,7 @@ def _deal_out(
         of_items: what messages call it.
         folder: where to write the buckets.
         bar: counts the rows.
+        with_numbers: whether to write each row's number, too, for messages.
     """
     where = str(table.path)
     known = listed if listed.dtype == "string" else pd.Index(listed)
@@ -316,6 +301,7 @@ def _deal_out(
                 "item": rows,
                 "time": times.microseconds,
                 **({} if keys.numbers is None else {"key": keys.numbers}),
+                **({"row": np.arange(start, start + len(rows))} if with_numbers else {}),
             }
             write(pa.table(data), users)
             bar.update(len(rows))
@@ -369,61 +355,68 @@ def _other_times(table: _Table, start: int) -> ValueError:
 # Each bucket, sorted
 
 
-def _write_buckets(
-    folder: Path, looked: _Looked, repeats: Repeats, item_ids: pd.Series, writer: TensorWriter
+class _Found(NamedTuple):
+    """What is known of a table once its rows are dealt out."""
+
+    table: _Table
+    looked: _Looked
+    items: pd.DataFrame  # the catalogue
+    notes: tuple[str, ...]
+
+
+def _write(found: _Found, folder: Path, output: Path, repeats: Repeats) -> None:
+    """Sort each bucket, and write all of them to the file of histories."""
+    item_ids = found.items["item_id"]
+    kinds = _kinds(found.looked.text_users, item_ids.dtype != np.int64)
+    users, repeated = 0, 0
+    with write_in_pieces(output, kinds) as writer:
+        writer.append("offsets", np.zeros(1, dtype=np.int64))
+        for rows in buckets_of(folder, found.looked.cuts):
+            if len(rows):
+                some, again = _append_bucket(rows, str(found.table.path), item_ids, repeats, writer)
+                users, repeated = users + some, repeated + again
+        _append_ids(writer, "item_ids", item_ids)
+        counts = {
+            "interactions": writer.lengths["items"],
+            "users": users,
+            "items": len(item_ids),
+        }
+        card = {
+            "dataset": str(found.table.path),
+            "sha256": writer.sha256,
+            "items_sha256": items_checksum(found.items),
+            "notes": [*found.notes, *sentences(repeated, 0, repeats)],
+        }
+        writer.finish(output, KIND, counts, card)
+
+
+def _append_bucket(
+    rows: pa.Table, where: str, item_ids: pd.Series, repeats: Repeats, writer: TensorWriter
 ) -> tuple[int, int]:
-    """Sort each bucket and append it to the vectors.
+    """Sort a bucket and append it to the vectors.
 
     Returns:
-        How many users there are, and how many repeats were left out.
+        How many users there are, and how many repeats.
     """
-    num_users, total, dropped = 0, 0, 0
-    writer.append("offsets", np.zeros(1, dtype=np.int64))
-    for rows in buckets_of(folder, looked.cuts):
-        if not len(rows):
-            continue
-        users = users_of(rows)
-        time = rows.column("time").to_numpy()
-        keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
-        order = time_order(users.codes, users.offsets, keys)
-        item, time = rows.column("item").to_numpy()[order], time[order]
-        lengths = np.diff(users.offsets)
-        if repeats != "keep":
-            again = _repeats(item, time, users.offsets, repeats, users.ids, item_ids)
-            if again is not None:
-                dropped += int((~again).sum())
-                whose = np.repeat(np.arange(len(lengths)), lengths)
-                item, time = item[again], time[again]
-                lengths = np.bincount(whose[again], minlength=len(lengths))
-        writer.append("items", item)
-        writer.append("times", time)
-        writer.append("offsets", total + lengths.cumsum())
-        _append_ids(writer, "user_ids", users.ids)
-        total += len(item)
-        num_users += len(users.ids)
-    return num_users, dropped
-
-
-def _repeats(
-    item: NDArray[np.int32],
-    time: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    repeats: Repeats,
-    user_ids: pd.Series,
-    item_ids: pd.Series,
-) -> NDArray[np.bool_] | None:
-    """Return which rows of a bucket stay, or None if all do; refuse repeats if they must not be."""
-    columns = {"item": item.astype(np.int64), "timestamp": time, "rating": np.ones(len(item))}
-    found = find_repeats(pd.DataFrame(columns, copy=False), offsets)
-    if repeats == "refuse" and found.again.any():
-        row = int(found.again.argmax())
-        user = user_ids.iloc[int(np.searchsorted(offsets, row, side="right")) - 1]
-        raise ValueError(
-            f"user {shown(user)} meets item {shown(item_ids.iloc[int(item[row])])} again, expected "
-            "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
-            "'last' of each pair (--repeats)"
-        )
-    return kept_rows(found, repeats)
+    users = users_of(rows)
+    item, time = rows.column("item").to_numpy(), rows.column("time").to_numpy()
+    keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
+    order = time_order(users.codes, users.offsets, keys)
+    in_order, time = item[order], time[order]
+    found = find_repeats(in_order, users.offsets)
+    if repeats == "refuse" and found.total:
+        raise refusal(where, users, item, item_ids, rows.column("row").to_numpy())
+    lengths = np.diff(users.offsets)
+    kept = kept_rows(found, repeats)
+    if kept is not None:
+        whose = np.repeat(np.arange(len(lengths)), lengths)
+        in_order, time = in_order[kept], time[kept]
+        lengths = np.bincount(whose[kept], minlength=len(lengths))
+    writer.append("offsets", writer.lengths["items"] + lengths.cumsum())
+    writer.append("items", in_order)
+    writer.append("times", time)
+    _append_ids(writer, "user_ids", users.ids)
+    return len(lengths), found.total
 
 
 # The vectors of a file

@@ -1,5 +1,6 @@
 """Packed histories against `Dataset.from_tables` and `split_by_name`, item for item."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -257,13 +258,47 @@ def test_text_is_of_one_kind_of_number_in_all_pieces(
         pack_histories(folder, tmp_path / "h.safetensors")
 
 
-def test_repeats_are_refused_if_asked_for(tmp_path: Path) -> None:
-    table = pd.DataFrame({"user": [5, 5, 6], "item": [7, 7, 7], "time": SECOND})
-    folder = write(tmp_path / "table", table)
-    with pytest.raises(ValueError, match="user 5 meets item 7 again"):
-        pack_histories(folder, tmp_path / "h.safetensors", repeats="refuse")
-    file = pack_histories(folder, tmp_path / "h.safetensors", repeats="last")
-    assert "1 row repeats a user and an item: only the last of each is kept" in file.notes
+def notes_of_repeats(notes: tuple[str, ...]) -> list[str]:
+    return [note for note in notes if "a user and an item" in note]
+
+
+@given(TABLES.filter(bool), st.sampled_from(["numbers", "text"]), st.integers(1, 12))
+@settings(max_examples=25, deadline=None)
+def test_repeats_are_named_or_counted_as_in_memory(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[int, int, int]],
+    kind: str,
+    rows_in_memory: int,
+) -> None:
+    place = tmp_path_factory.getbasetemp() / "repeats"
+    place.mkdir(exist_ok=True)
+    table = tables_of(rows, kind)
+    folder = write(place / "table", table)
+    output = place / "h.safetensors"
+    for repeats in ("keep", "first", "last"):
+        file = pack_histories(folder, output, repeats=repeats, rows_in_memory=rows_in_memory)
+        dataset = Dataset.from_tables(folder, repeats=repeats)
+        assert notes_of_repeats(file.notes) == notes_of_repeats(dataset.notes)
+    again = table.duplicated(["user", "item"])
+    if not again.any():
+        pack_histories(folder, output, repeats="refuse", rows_in_memory=rows_in_memory)
+        return
+    with pytest.raises(ValueError, match="met item") as packed:
+        pack_histories(folder, output, repeats="refuse", rows_in_memory=rows_in_memory)
+    named = re.fullmatch(
+        r"(.*), row (\d+): user (.*) met item (.*) in row (\d+) already, (.*)", str(packed.value)
+    )
+    assert named is not None
+    row, first = int(named[2]), int(named[5])
+    assert again[row]
+    assert first < row
+    for one in (row, first):
+        pair = table.loc[one, ["user", "item"]].tolist()
+        assert [named[3], named[4]] == [repr(value) for value in pair]
+    if rows_in_memory >= len(rows):  # all in one bucket
+        with pytest.raises(ValueError, match="met item") as read:
+            Dataset.from_tables(folder, repeats="refuse")
+        assert str(packed.value) == str(read.value)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, refus
 from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import items_checksum
-from rqvae_lib.data.times import MICROSECONDS, WORDS, Times, check_time_unit, read_times, span
+from rqvae_lib.data.time_columns import check_has_times, notes_with_times, times_or_order
+from rqvae_lib.data.times import Reading, Times, check_time_unit
 from rqvae_lib.io.atomic import scratch_folder
 from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
 from rqvae_lib.io.progress import progress_of
@@ -97,8 +98,11 @@ def pack_histories(
         of_items = called(items, "items")
         with scratch_folder(output) as folder:
             with_numbers = repeats == "refuse"
-            times = _deal_out(table, looked, listed["item_id"], of_items, folder, bar, with_numbers)
-            found = _Found(table, looked, listed, (*table.notes(times), *notes))
+            reading = _deal_out(
+                table, looked, listed["item_id"], of_items, folder, bar, with_numbers
+            )
+            said = notes_with_times(table.said, table.theirs, str(table.path), reading)
+            found = _Found(table, looked, listed, (*said, *notes))
             _write(found, folder, output, repeats)
     return HistoriesFile(output)
 
@@ -134,16 +138,6 @@ class _Table:
                     )
             yield start, columns
 
-    def notes(self, times: "_AllTimes") -> tuple[str, ...]:
-        """Return the sentences about what was taken for what."""
-        if "timestamp" not in self.theirs:
-            missing = "no column holds times, so the order of the rows stands in"
-            return (*self.said, f"{self.path}: {missing}")
-        first, last = times.earliest, times.latest
-        words = WORDS.get(times.unit, "dates")
-        read = f"taken as {words}: {span(np.array([first, last]))}"
-        return (*self.said, f"{self.path}: {self.theirs['timestamp']} is {read}")
-
 
 def _open(path: Path, columns: Mapping[str, str] | None, time_unit: str | None) -> _Table:
     if not path.exists():
@@ -168,11 +162,7 @@ def _open(path: Path, columns: Mapping[str, str] | None, time_unit: str | None) 
         ("timestamp",),
         asked_columns(columns, "interactions"),
     )
-    if time_unit is not None and "timestamp" not in found.theirs:
-        raise ValueError(
-            f"{path} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
-            "nothing: leave it out, or say which column holds times with --columns time=…"
-        )
+    check_has_times("timestamp" in found.theirs, str(path), time_unit)
     rows = count_rows(path)
     if not rows:
         raise ValueError(f"{path} has no rows, expected at least one: check where it comes from")
@@ -252,14 +242,6 @@ def _catalogue(
 # Second reading: the rows, dealt out to buckets
 
 
-class _AllTimes(NamedTuple):
-    """What is known of the times of all rows."""
-
-    unit: str
-    earliest: int  # microseconds
-    latest: int
-
-
 def _deal_out(
     table: _Table,
     looked: _Looked,
@@ -268,7 +250,7 @@ def _deal_out(
     folder: Path,
     bar: Any,
     with_numbers: bool,
-) -> _AllTimes:
+) -> Reading | None:
     """Write each row to the bucket of its user, in the order of the table.
 
     Args:
@@ -278,10 +260,13 @@ def _deal_out(
         folder: where to write the buckets.
         bar: counts the rows.
         with_numbers: whether to write each row's number, too, for messages.
+
+    Returns:
+        How the times were read, if there are any.
     """
     where = str(table.path)
     known = listed if listed.dtype == "string" else pd.Index(listed)
-    before, ends = None, (2**63 - 1, 0)
+    reading, kind = None, None
     with dealing_out(folder, looked.cuts) as write:
         for start, columns in table.pieces("user_id", "item_id", "timestamp"):
             users = numbered(columns["user_id"])
@@ -289,42 +274,35 @@ def _deal_out(
             met = pd.Series(ids, dtype=columns["item_id"].dtype)
             met = met if met.dtype == listed.dtype else met.astype("string")
             rows = rows_of(codes, met, known, where, of_items, start)
-            times = _times(table, columns.get("timestamp"), start, len(rows))
+            numbers = range(start, start + len(rows))
+            times = times_or_order(columns.get("timestamp"), numbers, where, table.time_unit)
             keys = _sortable(times)
-            before = before or (times.unit, keys.kind)
-            if (times.unit, keys.kind) != before:
+            kind = kind or keys.kind
+            if keys.kind != kind:
                 raise _other_times(table, start)
-            low, high = int(times.microseconds.min()), int(times.microseconds.max())
-            ends = min(ends[0], low), max(ends[1], high)
+            if times.reading is not None:
+                reading = times.reading if reading is None else reading.joined(times.reading)
             data = {
                 "user": pa.array(users.ids).cast(_kind(looked)).take(pa.array(users.codes)),
                 "item": rows,
                 "time": times.microseconds,
                 **({} if keys.numbers is None else {"key": keys.numbers}),
-                **({"row": np.arange(start, start + len(rows))} if with_numbers else {}),
+                **({"row": np.array(numbers)} if with_numbers else {}),
             }
             write(pa.table(data), users)
             bar.update(len(rows))
-    assert before is not None  # a table has rows
-    return _AllTimes(before[0], *ends)
+    return reading
 
 
 def _kind(looked: _Looked) -> pa.DataType:
     return pa.large_string() if looked.text_users else pa.int64()
 
 
-def _times(table: _Table, column: pd.Series | None, start: int, size: int) -> Times:
-    if column is not None:
-        return read_times(column, str(table.path), table.time_unit)
-    order = np.arange(start, start + size, dtype=np.int64) * MICROSECONDS
-    return Times(order, order, "", "order")
-
-
 class _Keys(NamedTuple):
     """What sorts rows in time. Only keys of one kind may be compared."""
 
-    kind: Literal["none", "whole", "bits"]
-    numbers: NDArray[np.int64] | None  # None where the microseconds do
+    kind: tuple[str, Literal["none", "whole", "bits"]]  # the unit, and what the numbers are
+    numbers: NDArray[np.int64] | None  # None where the microseconds sort
 
 
 def _sortable(times: Times) -> _Keys:
@@ -333,15 +311,17 @@ def _sortable(times: Times) -> _Keys:
     Keys of several pieces must be comparable: those of dates are nanoseconds, whether or not a
     piece has any.
     """
-    if times.unit == "date":
+    unit = "order" if times.reading is None else times.reading.unit
+    if unit == "date":
         fine = times.keys is not times.microseconds
-        return _Keys("whole", times.keys.astype(np.int64) if fine else times.microseconds * 1000)
+        whole = times.keys.astype(np.int64) if fine else times.microseconds * 1000
+        return _Keys((unit, "whole"), whole)
     if times.keys.dtype.kind == "f":
         # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
-        return _Keys("bits", (times.keys.astype(np.float64) + 0.0).view(np.int64))
-    return (
-        _Keys("whole", times.keys.astype(np.int64)) if times.unit == "ns" else _Keys("none", None)
-    )
+        return _Keys((unit, "bits"), (times.keys.astype(np.float64) + 0.0).view(np.int64))
+    if unit == "ns":
+        return _Keys((unit, "whole"), times.keys.astype(np.int64))
+    return _Keys((unit, "none"), None)
 
 
 def _other_times(table: _Table, start: int) -> ValueError:

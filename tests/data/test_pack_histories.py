@@ -137,6 +137,8 @@ def times_of_kinds() -> dict[str, Any]:
         "zone": pd.to_datetime(SECOND + ticks, unit="s", utc=True),
         "text": [str(moment) for moment in pd.to_datetime(SECOND + ticks, unit="s")],
         "digits": [f"{SECOND + tick}" for tick in ticks],
+        "days": 20_190_222 + ticks,
+        "float32": (SECOND + ticks * 1000).astype(np.float32),
     }
 
 
@@ -150,8 +152,22 @@ def test_times_of_every_kind_sort_as_in_memory(
     folder = write(tmp_path / "table", table)
     small_pieces(monkeypatch, 11)
     file = pack_histories(folder, tmp_path / "h.safetensors", rows_in_memory=20)
-    assert_equal(file, Dataset.from_tables(folder))
-    assert any("time is taken as" in note or "order" in note for note in file.notes)
+    dataset = Dataset.from_tables(folder)
+    assert_equal(file, dataset)
+    assert file.notes == dataset.notes
+    assert any("'time', taken as" in note for note in file.notes)
+
+
+@pytest.mark.parametrize("name", ["timestamp", "time", "when"])
+def test_what_the_columns_are_is_said_as_in_memory(name: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"user_id": [1, 2], "item_id": [3, 4], name: SECOND})
+    folder = write(tmp_path / "table", table)
+    columns = {"time": name} if name == "when" else None
+    file = pack_histories(folder, tmp_path / "h.safetensors", columns=columns)
+    assert file.notes == Dataset.from_tables(folder, columns=columns).notes
+    for read in (Dataset.from_tables, lambda path, **how: pack_histories(path, path, **how)):
+        with pytest.raises(ValueError, match="has no timestamps, so time_unit 's'"):
+            read(write(tmp_path / "table", table[["user_id", "item_id"]]), time_unit="s")
 
 
 def test_without_times_the_order_of_all_parts_counts(

@@ -143,10 +143,11 @@ def _times(dataset: "Dataset") -> list[Line]:
 def _repeats(dataset: "Dataset") -> list[Line]:
     from rqvae_lib.data.repeats import find_repeats
 
-    found = find_repeats(dataset.interactions, dataset.user_offsets)
-    total = len(dataset.interactions)
+    table, total = dataset.interactions, len(dataset.interactions)
+    item, time, rating = (table[name].to_numpy() for name in ("item", "timestamp", "rating"))
+    found = find_repeats(item, dataset.user_offsets, time, rating)
     return [
-        ("a user meets an item again", f"{_share(int(found.again.sum()), total)} of interactions"),
+        ("a user meets an item again", f"{_share(found.total, total)} of interactions"),
         ("of these, with the same time and rating", f"{found.exact:,}"),
     ]
 

@@ -30,6 +30,7 @@ from rqvae_lib.data.repeats import (
     check_repeats,
     find_repeats,
     kept_rows,
+    refusal,
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
@@ -325,10 +326,11 @@ class Dataset:
         del keys
         table = _sorted(users, rows, met, order)
         del order
-        found = find_repeats(table, users.offsets)
-        if repeats == "refuse" and found.again.any():
-            raise _repeated(users, rows, listed, where)
-        notes += sentences(found, repeats)
+        columns_of_repeats = (table[column].to_numpy() for column in ("timestamp", "rating"))
+        found = find_repeats(table["item"].to_numpy(), users.offsets, *columns_of_repeats)
+        if repeats == "refuse" and found.total:
+            raise refusal(where, users, rows, listed["item_id"])
+        notes += sentences(found.total, found.exact, repeats)
         orders = leaking_orders(table, listed, ties(table, users.offsets))
         if orders:
             notes += (sentence(orders, where),)
@@ -352,24 +354,6 @@ def _sorted(
         "timestamp": met.pop("timestamp").to_numpy()[order],
     }
     return pd.DataFrame(columns, copy=False)
-
-
-def _repeated(
-    users: Numbered, rows: NDArray[np.integer[Any]], listed: pd.DataFrame, where: str
-) -> ValueError:
-    """Return what to raise for the first row of a file that repeats a user and an item."""
-    pairs = users.codes * np.int64(len(listed)) + rows
-    row = int(pd.Series(pairs).duplicated().to_numpy().argmax())
-    first = int((pairs == pairs[row]).argmax())
-    (user,), (item,) = (
-        ids.iloc[[place]].tolist()
-        for ids, place in ((users.ids, users.codes[row]), (listed["item_id"], rows[row]))
-    )
-    return ValueError(
-        f"{where}, row {row}: user {user!r} met item {item!r} in row {first} already, expected "
-        "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
-        "'last' of each pair (--repeats)"
-    )
 
 
 _PIECE = 2**20  # rows of a column that are hashed at a time

@@ -137,8 +137,10 @@ def _active(dataset: Dataset, min_interactions: int) -> Dataset:
 
 
 def _without_repeats(dataset: Dataset, repeats: Repeats) -> Dataset:
-    found = find_repeats(dataset.interactions, dataset.user_offsets)
-    if repeats == "refuse" and found.again.any():
+    table = dataset.interactions
+    item, time, rating = (table[name].to_numpy() for name in ("item", "timestamp", "rating"))
+    found = find_repeats(item, dataset.user_offsets, time, rating)
+    if repeats == "refuse" and found.total:
         row = int(found.again.argmax())
         (item,) = dataset.items["item_id"].iloc[[dataset.interactions["item"][row]]].tolist()
         (user,) = dataset.interactions["user_id"].iloc[[row]].tolist()
@@ -151,7 +153,7 @@ def _without_repeats(dataset: Dataset, repeats: Repeats) -> Dataset:
     if kept is None:
         return dataset
     smaller = _of_rows(dataset, kept)
-    notes = without_kept(smaller.notes) + sentences(found, repeats)
+    notes = without_kept(smaller.notes) + sentences(found.total, found.exact, repeats)
     return dataclasses.replace(smaller, notes=notes)
 
 

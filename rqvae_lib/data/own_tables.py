@@ -19,9 +19,9 @@ from rqvae_lib.data.column_names import asked_columns
 from rqvae_lib.data.item_texts import item_text, known
 from rqvae_lib.data.plain_ids import AS_TEXT, plain_id
 from rqvae_lib.data.plain_texts import joined_genres, listed, plain_column
-from rqvae_lib.data.table_files import ReadTable, Source, is_delimited, read_table
+from rqvae_lib.data.table_files import Source, is_delimited, read_table
 from rqvae_lib.data.tables import FIX, ITEM_DTYPES, wrong_row
-from rqvae_lib.data.times import MICROSECONDS, Times, read_times
+from rqvae_lib.data.time_columns import check_has_times, notes_with_times, times_or_order
 
 MAX_TEXT = 2**20  # characters in one field
 MAX_RATING = 1e30  # float32 can hold it
@@ -66,9 +66,12 @@ def read_interactions(
     )
     table = {name: _coded_ids(read.column(name), where) for name in ("user_id", "item_id")}
     table["rating"] = _ratings(read.get("rating"), where, len(read.frame))
-    times = _times(read, where, time_unit)
+    times_column = read.get("timestamp")
+    check_has_times(times_column is not None, where, time_unit)
+    times = times_or_order(times_column, range(len(read.frame)), where, time_unit)
     table["timestamp"] = pd.Series(times.microseconds, copy=False)
-    return Met(table, times.keys, _with_times(read, where, times.said))
+    notes = notes_with_times(read.said, read.theirs, where, times.reading)
+    return Met(table, times.keys, notes)
 
 
 def check_options(
@@ -94,33 +97,6 @@ def check_options(
                     f"columns (--columns) has the key {key!r}, which is for a table of items, but "
                     "there is none: leave it out, or name the table with --items (in Python items)"
                 )
-
-
-def _times(read: ReadTable, where: str, time_unit: str | None) -> Times:
-    """Return the times, or the order of the rows where there are none."""
-    column = read.get("timestamp")
-    if column is not None:
-        return read_times(column, where, time_unit)
-    if time_unit is not None:
-        raise ValueError(
-            f"{where} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
-            "nothing: leave it out, or say which column holds times with --columns time=…"
-        )
-    order = np.arange(len(read.frame), dtype=np.int64) * MICROSECONDS
-    return Times(order, order, "", "order")
-
-
-def _with_times(read: ReadTable, where: str, said: str) -> tuple[str, ...]:
-    """Return the sentences of a table with what the times were taken as."""
-    if not said:
-        return (*read.said, f"{where}: no column holds times, so the order of the rows stands in")
-    theirs = read.theirs["timestamp"]
-    sentence = f"{where}: timestamp is the column {theirs!r}"
-    if any(other.startswith(sentence) for other in read.said):  # a name that was recognized
-        return tuple(f"{s}, {said}" if s.startswith(sentence) else s for s in read.said)
-    if theirs == "timestamp":
-        return (*read.said, f"{where}: timestamp is {said}")
-    return (*read.said, f"{sentence}, {said}")
 
 
 def read_items(

@@ -4,19 +4,18 @@ The rows must be sorted by user and time, and they do not fit in memory. So they
 to buckets. A sample of the user ids says where to cut the range of ids into buckets of about equal
 size, and each row is written to the bucket of its user. A bucket fits in memory, where it is sorted
 as a `Dataset` sorts all rows. The buckets are in the order of the ids, so their results, one after
-another, are the whole.
+another, are the whole. No user is cut in two, so a bucket holds at least all rows of a user.
 
 The table is read twice: for its items and the sample, and to deal out the rows.
 
-Source: sorting by a sample, W. D. Frazer and A. C. McKellar, "Samplesort", Journal of the ACM 1970.
 Derived in: chapter 12.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,25 +23,26 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.data.arrow_columns import from_arrow
+from rqvae_lib.data.buckets import buckets_of, cut_ids, dealing_out, users_of
 from rqvae_lib.data.column_names import asked_columns, find_columns
 from rqvae_lib.data.histories_file import KIND, HistoriesFile
-from rqvae_lib.data.item_rows import of_one_kind, rows_of, shown
+from rqvae_lib.data.item_rows import of_one_kind, rows_of
 from rqvae_lib.data.item_texts import with_all_texts
 from rqvae_lib.data.names import Repeats
 from rqvae_lib.data.own_tables import called, check_options, read_id_column, read_items
 from rqvae_lib.data.parquet_files import count_rows, parquet_names, parquet_parts, parquet_pieces
-from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows
+from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, refusal, sentences
 from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import items_checksum
-from rqvae_lib.data.times import MICROSECONDS, WORDS, Times, check_time_unit, read_times, span
+from rqvae_lib.data.time_columns import check_has_times, notes_with_times, times_or_order
+from rqvae_lib.data.times import Reading, Times, check_time_unit
 from rqvae_lib.io.atomic import scratch_folder
 from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
 from rqvae_lib.io.progress import progress_of
+from rqvae_lib.ops.arrays import as_count
 
 ROWS_IN_MEMORY = 2**21  # of a bucket, about: with its copies, 200 MB
-_MOST_BUCKETS = 128  # so many files are open at once, and a system may allow no more than 256
 _SAMPLED = 2**17  # user ids that decide where buckets are cut
 
 
@@ -89,34 +89,21 @@ def pack_histories(
     check_repeats(repeats)
     check_time_unit(time_unit)
     check_options(interactions, items, columns, separator, header)
-    if rows_in_memory < 1:
-        raise ValueError(f"rows_in_memory is {rows_in_memory}, expected at least 1")
+    rows_in_memory = as_count(rows_in_memory, "rows_in_memory")
     output = Path(output)
     table = _open(Path(interactions), columns, time_unit)
-    bar = progress_of(total=2 * table.num_rows, unit="row", show=progress)
-    try:
+    with closing(progress_of(total=2 * table.num_rows, unit="row", show=progress)) as bar:
         looked = _look_through(table, items is None, rows_in_memory, bar)
         listed, notes = _catalogue(items, looked, columns, separator, header)
-        kinds = _kinds(looked.text_users, listed["item_id"].dtype != np.int64)
-        with scratch_folder(output) as folder, write_in_pieces(output, kinds) as writer:
-            times = _deal_out(table, looked, listed["item_id"], called(items, "items"), folder, bar)
-            notes = (*table.notes(times), *notes)
-            users, dropped = _write_buckets(folder, looked, repeats, listed["item_id"], writer)
-            if dropped:
-                what = "repeats" if dropped == 1 else "repeat"
-                rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
-                notes += (f"{rows} {what} a user and an item: only the {repeats} of each is kept",)
-            _append_ids(writer, "item_ids", listed["item_id"])
-            counts = {"interactions": writer.lengths["items"], "users": users, "items": len(listed)}
-            card = {
-                "dataset": str(interactions),
-                "sha256": writer.sha256,
-                "items_sha256": items_checksum(listed),
-                "notes": list(notes),
-            }
-            writer.finish(output, KIND, counts, card)
-    finally:
-        bar.close()
+        of_items = called(items, "items")
+        with scratch_folder(output) as folder:
+            with_numbers = repeats == "refuse"
+            reading = _deal_out(
+                table, looked, listed["item_id"], of_items, folder, bar, with_numbers
+            )
+            said = notes_with_times(table.said, table.theirs, str(table.path), reading)
+            found = _Found(table, looked, listed, (*said, *notes))
+            _write(found, folder, output, repeats)
     return HistoriesFile(output)
 
 
@@ -151,16 +138,6 @@ class _Table:
                     )
             yield start, columns
 
-    def notes(self, times: "_AllTimes") -> tuple[str, ...]:
-        """Return the sentences about what was taken for what."""
-        if "timestamp" not in self.theirs:
-            missing = "no column holds times, so the order of the rows stands in"
-            return (*self.said, f"{self.path}: {missing}")
-        first, last = times.earliest, times.latest
-        words = WORDS.get(times.unit, "dates")
-        read = f"taken as {words}: {span(np.array([first, last]))}"
-        return (*self.said, f"{self.path}: {self.theirs['timestamp']} is {read}")
-
 
 def _open(path: Path, columns: Mapping[str, str] | None, time_unit: str | None) -> _Table:
     if not path.exists():
@@ -185,11 +162,7 @@ def _open(path: Path, columns: Mapping[str, str] | None, time_unit: str | None) 
         ("timestamp",),
         asked_columns(columns, "interactions"),
     )
-    if time_unit is not None and "timestamp" not in found.theirs:
-        raise ValueError(
-            f"{path} has no timestamps, so time_unit {time_unit!r} (--time-unit) would change "
-            "nothing: leave it out, or say which column holds times with --columns time=…"
-        )
+    check_has_times("timestamp" in found.theirs, str(path), time_unit)
     rows = count_rows(path)
     if not rows:
         raise ValueError(f"{path} has no rows, expected at least one: check where it comes from")
@@ -224,12 +197,9 @@ def _look_through(table: _Table, all_items: bool, rows_in_memory: int, bar: Any)
         if all_items or not start:
             items.add(columns["item_id"])
         bar.update(len(columns["user_id"]))
-    sample = pd.concat(users).sort_values(kind="stable")
-    buckets = min(_MOST_BUCKETS, -(-table.num_rows // rows_in_memory))
-    places = np.arange(1, buckets) * len(sample) // buckets
-    text = sample.dtype != np.int64
-    cuts = sample.iloc[places].drop_duplicates()
-    return _Looked(items.all(), cuts.to_numpy(object if text else np.int64), text)
+    sample = pd.concat(users)
+    cuts = cut_ids(sample, -(-table.num_rows // rows_in_memory))
+    return _Looked(items.all(), cuts, sample.dtype != np.int64)
 
 
 class _Different:
@@ -272,17 +242,15 @@ def _catalogue(
 # Second reading: the rows, dealt out to buckets
 
 
-class _AllTimes(NamedTuple):
-    """What is known of the times of all rows."""
-
-    unit: str
-    earliest: int  # microseconds
-    latest: int
-
-
 def _deal_out(
-    table: _Table, looked: _Looked, listed: pd.Series, of_items: str, folder: Path, bar: Any
-) -> _AllTimes:
+    table: _Table,
+    looked: _Looked,
+    listed: pd.Series,
+    of_items: str,
+    folder: Path,
+    bar: Any,
+    with_numbers: bool,
+) -> Reading | None:
     """Write each row to the bucket of its user, in the order of the table.
 
     Args:
@@ -291,91 +259,69 @@ def _deal_out(
         of_items: what messages call it.
         folder: where to write the buckets.
         bar: counts the rows.
+        with_numbers: whether to write each row's number, too, for messages.
+
+    Returns:
+        How the times were read, if there are any.
     """
     where = str(table.path)
     known = listed if listed.dtype == "string" else pd.Index(listed)
-    unit, ends = "order", (2**63 - 1, 0)
-    with _buckets(folder, len(looked.cuts) + 1) as write:
+    reading, kind = None, None
+    with dealing_out(folder, looked.cuts) as write:
         for start, columns in table.pieces("user_id", "item_id", "timestamp"):
             users = numbered(columns["user_id"])
             codes, ids = pd.factorize(columns["item_id"])
             met = pd.Series(ids, dtype=columns["item_id"].dtype)
             met = met if met.dtype == listed.dtype else met.astype("string")
             rows = rows_of(codes, met, known, where, of_items, start)
-            times = _times(table, columns.get("timestamp"), start, len(rows))
+            numbers = range(start, start + len(rows))
+            times = times_or_order(columns.get("timestamp"), numbers, where, table.time_unit)
             keys = _sortable(times)
-            if start and times.unit != unit:
+            kind = kind or keys.kind
+            if keys.kind != kind:
                 raise _other_times(table, start)
-            unit = times.unit
-            low, high = int(times.microseconds.min()), int(times.microseconds.max())
-            ends = min(ends[0], low), max(ends[1], high)
+            if times.reading is not None:
+                reading = times.reading if reading is None else reading.joined(times.reading)
             data = {
                 "user": pa.array(users.ids).cast(_kind(looked)).take(pa.array(users.codes)),
                 "item": rows,
                 "time": times.microseconds,
-                **({} if keys is None else {"key": keys}),
+                **({} if keys.numbers is None else {"key": keys.numbers}),
+                **({"row": np.array(numbers)} if with_numbers else {}),
             }
-            firsts = np.searchsorted(users.ids.to_numpy(looked.cuts.dtype), looked.cuts)
-            bucket_of_id = np.repeat(
-                np.arange(len(firsts) + 1), np.diff([0, *firsts, len(users.ids)])
-            )
-            try:
-                write(pa.table(data), bucket_of_id[users.codes])
-            except pa.ArrowInvalid as error:  # other columns than before
-                raise _other_times(table, start) from error
+            write(pa.table(data), users)
             bar.update(len(rows))
-    return _AllTimes(unit, *ends)
+    return reading
 
 
 def _kind(looked: _Looked) -> pa.DataType:
     return pa.large_string() if looked.text_users else pa.int64()
 
 
-@contextmanager
-def _buckets(folder: Path, number: int) -> Iterator[Any]:
-    """Yield a function that writes rows, given each one's bucket, to files bucket-0, bucket-1, …"""
-    with ExitStack() as stack:
-        writers: list[Any] = []
+class _Keys(NamedTuple):
+    """What sorts rows in time. Only keys of one kind may be compared."""
 
-        def write(rows: pa.Table, buckets: NDArray[np.intp]) -> None:
-            if not writers:
-                for bucket in range(number):
-                    file = stack.enter_context(pa.OSFile(str(_bucket(folder, bucket)), "wb"))
-                    writers.append(stack.enter_context(pa.ipc.new_stream(file, rows.schema)))
-            small = buckets.astype(np.uint8)  # 8 bits sort fastest
-            rows = rows.take(pa.array(np.argsort(small, kind="stable"))).combine_chunks()
-            ends = np.bincount(small, minlength=number).cumsum()
-            for bucket, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-                if end > begin:
-                    writers[bucket].write_table(rows.slice(begin, end - begin))
-
-        yield write
+    kind: tuple[str, Literal["none", "whole", "bits"]]  # the unit, and what the numbers are
+    numbers: NDArray[np.int64] | None  # None where the microseconds sort
 
 
-def _bucket(folder: Path, number: int) -> Path:
-    return folder / f"bucket-{number}"
-
-
-def _times(table: _Table, column: pd.Series | None, start: int, size: int) -> Times:
-    if column is not None:
-        return read_times(column, str(table.path), table.time_unit)
-    order = np.arange(start, start + size, dtype=np.int64) * MICROSECONDS
-    return Times(order, order, "", "order")
-
-
-def _sortable(times: Times) -> NDArray[np.int64] | None:
-    """Return numbers that sort rows as the keys of their times do, or None if microseconds do.
+def _sortable(times: Times) -> _Keys:
+    """Return numbers that sort rows as the keys of their times do.
 
     Keys of several pieces must be comparable: those of dates are nanoseconds, whether or not a
     piece has any.
     """
-    if times.unit == "date":
+    unit = "order" if times.reading is None else times.reading.unit
+    if unit == "date":
         fine = times.keys is not times.microseconds
-        return times.keys.astype(np.int64) if fine else times.microseconds * 1000
+        whole = times.keys.astype(np.int64) if fine else times.microseconds * 1000
+        return _Keys((unit, "whole"), whole)
     if times.keys.dtype.kind == "f":
         # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
-        return cast(NDArray[np.int64], (times.keys.astype(np.float64) + 0.0).view(np.int64))
-    return times.keys.astype(np.int64) if times.unit == "ns" else None
+        return _Keys((unit, "bits"), (times.keys.astype(np.float64) + 0.0).view(np.int64))
+    if unit == "ns":
+        return _Keys((unit, "whole"), times.keys.astype(np.int64))
+    return _Keys((unit, "none"), None)
 
 
 def _other_times(table: _Table, start: int) -> ValueError:
@@ -389,66 +335,68 @@ def _other_times(table: _Table, start: int) -> ValueError:
 # Each bucket, sorted
 
 
-def _write_buckets(
-    folder: Path, looked: _Looked, repeats: Repeats, item_ids: pd.Series, writer: TensorWriter
+class _Found(NamedTuple):
+    """What is known of a table once its rows are dealt out."""
+
+    table: _Table
+    looked: _Looked
+    items: pd.DataFrame  # the catalogue
+    notes: tuple[str, ...]
+
+
+def _write(found: _Found, folder: Path, output: Path, repeats: Repeats) -> None:
+    """Sort each bucket, and write all of them to the file of histories."""
+    item_ids = found.items["item_id"]
+    kinds = _kinds(found.looked.text_users, item_ids.dtype != np.int64)
+    users, repeated = 0, 0
+    with write_in_pieces(output, kinds) as writer:
+        writer.append("offsets", np.zeros(1, dtype=np.int64))
+        for rows in buckets_of(folder, found.looked.cuts):
+            if len(rows):
+                some, again = _append_bucket(rows, str(found.table.path), item_ids, repeats, writer)
+                users, repeated = users + some, repeated + again
+        _append_ids(writer, "item_ids", item_ids)
+        counts = {
+            "interactions": writer.lengths["items"],
+            "users": users,
+            "items": len(item_ids),
+        }
+        card = {
+            "dataset": str(found.table.path),
+            "sha256": writer.sha256,
+            "items_sha256": items_checksum(found.items),
+            "notes": [*found.notes, *sentences(repeated, 0, repeats)],
+        }
+        writer.finish(output, KIND, counts, card)
+
+
+def _append_bucket(
+    rows: pa.Table, where: str, item_ids: pd.Series, repeats: Repeats, writer: TensorWriter
 ) -> tuple[int, int]:
-    """Sort each bucket and append it to the vectors.
+    """Sort a bucket and append it to the vectors.
 
     Returns:
-        How many users there are, and how many repeats were left out.
+        How many users there are, and how many repeats.
     """
-    num_users, total, dropped = 0, 0, 0
-    writer.append("offsets", np.zeros(1, dtype=np.int64))
-    for bucket in range(len(looked.cuts) + 1):
-        path = _bucket(folder, bucket)
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            rows = stream.read_all()
-        path.unlink()
-        if not len(rows):
-            continue
-        ids = from_arrow(rows.column("user"))
-        users = numbered(ids.astype("string") if looked.text_users else ids)
-        time = rows.column("time").to_numpy()
-        keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
-        order = time_order(users.codes, users.offsets, keys)
-        item, time = rows.column("item").to_numpy()[order], time[order]
-        lengths = np.diff(users.offsets)
-        if repeats != "keep":
-            again = _repeats(item, time, users.offsets, repeats, users.ids, item_ids)
-            if again is not None:
-                dropped += int((~again).sum())
-                whose = np.repeat(np.arange(len(lengths)), lengths)
-                item, time = item[again], time[again]
-                lengths = np.bincount(whose[again], minlength=len(lengths))
-        writer.append("items", item)
-        writer.append("times", time)
-        writer.append("offsets", total + lengths.cumsum())
-        _append_ids(writer, "user_ids", users.ids)
-        total += len(item)
-        num_users += len(users.ids)
-    return num_users, dropped
-
-
-def _repeats(
-    item: NDArray[np.int32],
-    time: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    repeats: Repeats,
-    user_ids: pd.Series,
-    item_ids: pd.Series,
-) -> NDArray[np.bool_] | None:
-    """Return which rows of a bucket stay, or None if all do; refuse repeats if they must not be."""
-    columns = {"item": item.astype(np.int64), "timestamp": time, "rating": np.ones(len(item))}
-    found = find_repeats(pd.DataFrame(columns, copy=False), offsets)
-    if repeats == "refuse" and found.again.any():
-        row = int(found.again.argmax())
-        user = user_ids.iloc[int(np.searchsorted(offsets, row, side="right")) - 1]
-        raise ValueError(
-            f"user {shown(user)} meets item {shown(item_ids.iloc[int(item[row])])} again, expected "
-            "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
-            "'last' of each pair (--repeats)"
-        )
-    return kept_rows(found, repeats)
+    users = users_of(rows)
+    item, time = rows.column("item").to_numpy(), rows.column("time").to_numpy()
+    keys = rows.column("key").to_numpy() if "key" in rows.column_names else time
+    order = time_order(users.codes, users.offsets, keys)
+    in_order, time = item[order], time[order]
+    found = find_repeats(in_order, users.offsets)
+    if repeats == "refuse" and found.total:
+        raise refusal(where, users, item, item_ids, rows.column("row").to_numpy())
+    lengths = np.diff(users.offsets)
+    kept = kept_rows(found, repeats)
+    if kept is not None:
+        whose = np.repeat(np.arange(len(lengths)), lengths)
+        in_order, time = in_order[kept], time[kept]
+        lengths = np.bincount(whose[kept], minlength=len(lengths))
+    writer.append("offsets", writer.lengths["items"] + lengths.cumsum())
+    writer.append("items", in_order)
+    writer.append("times", time)
+    _append_ids(writer, "user_ids", users.ids)
+    return len(lengths), found.total
 
 
 # The vectors of a file

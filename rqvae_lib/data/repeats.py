@@ -8,14 +8,14 @@ Used by: datasets. Derived in: chapter 13.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rqvae_lib.data.names import Repeats
-from rqvae_lib.data.row_order import user_blocks
+from rqvae_lib.data.row_order import Numbered, user_blocks
 
 _KEPT = ("kept as events", "kept, too")
 
@@ -27,6 +27,11 @@ class Repeated(NamedTuple):
     still: NDArray[np.bool_]  # (E,) a later row has them
     exact: int  # rows with the user, item, time and rating of an earlier row
 
+    @property
+    def total(self) -> int:
+        """How many rows repeat a user and an item of an earlier row."""
+        return int(self.again.sum())
+
 
 def check_repeats(repeats: str) -> None:
     """Raise ValueError unless it is one of `Repeats`."""
@@ -34,19 +39,26 @@ def check_repeats(repeats: str) -> None:
         raise ValueError(f"repeats is {repeats!r}, expected one of {', '.join(get_args(Repeats))}")
 
 
-def find_repeats(interactions: pd.DataFrame, offsets: NDArray[np.int64]) -> Repeated:
-    """Find the repeats of an interactions table, some users at a time to save memory.
+def find_repeats(
+    item: NDArray[np.integer[Any]],
+    offsets: NDArray[np.int64],
+    time: NDArray[Any] | None = None,
+    rating: NDArray[Any] | None = None,
+) -> Repeated:
+    """Find the repeats among interactions, some users at a time to save memory.
 
     Args:
-        interactions: as in a dataset, sorted by user and time.
+        item: (E,) item indices, user by user in time order.
         offsets: (U + 1,) the rows where each user begins, and the end.
+        time, rating: (E,) each. Without them, exact duplicates are not counted.
     """
-    item, time, rating = (interactions[name].to_numpy() for name in ("item", "timestamp", "rating"))
     again, still = (np.zeros(len(item), dtype=np.bool_) for _ in range(2))
     exact = 0
     for rows, same in _by_pair(item, offsets):
         again[rows[1:][same]] = True
         still[rows[:-1][same]] = True
+        if time is None or rating is None:
+            continue
         same &= time[rows[1:]] == time[rows[:-1]]
         group = np.concatenate([[0], np.cumsum(~same)])  # of a user, an item and a time
         tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
@@ -62,14 +74,11 @@ def met_before(item: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[n
         item: (E,) item indices, user by user in time order.
         offsets: (U + 1,) the rows where each user begins, and the end.
     """
-    again = np.zeros(len(item), dtype=np.bool_)
-    for rows, same in _by_pair(item, offsets):
-        again[rows[1:][same]] = True
-    return again
+    return find_repeats(item, offsets).again
 
 
 def _by_pair(
-    item: NDArray[np.int64], offsets: NDArray[np.int64]
+    item: NDArray[np.integer[Any]], offsets: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
     """Yield the rows of some users, sorted by user and item and then in their order.
 
@@ -103,9 +112,45 @@ def kept_rows(found: Repeated, repeats: Repeats) -> NDArray[np.bool_] | None:
     return ~(found.again if repeats == "first" else found.still)
 
 
-def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
-    """Say how many repeats there are, and what becomes of them."""
-    count = int(found.again.sum())
+def refusal(
+    where: str,
+    users: Numbered,
+    items: NDArray[np.integer[Any]],
+    item_ids: pd.Series,
+    numbers: NDArray[np.int64] | None = None,
+) -> ValueError:
+    """Return what to raise for the first row of a table that repeats a user and an item.
+
+    Args:
+        where: the table.
+        users: the user of each row, in the order of the table.
+        items: (E,) the item index of each row.
+        item_ids: the ids of the catalogue.
+        numbers: (E,) what number each row has in the table; by default, 0 … E − 1.
+    """
+    pairs = users.codes * np.int64(len(item_ids)) + items
+    row = int(pd.Series(pairs).duplicated().to_numpy().argmax())
+    first = int((pairs == pairs[row]).argmax())
+    (user,), (item,) = (
+        ids.iloc[[place]].tolist()
+        for ids, place in ((users.ids, users.codes[row]), (item_ids, items[row]))
+    )
+    if numbers is not None:
+        row, first = int(numbers[row]), int(numbers[first])
+    return ValueError(
+        f"{where}, row {row}: user {user!r} met item {item!r} in row {first} already, expected "
+        "each pair once, since repeats is 'refuse': drop the row, or keep the 'first' or the "
+        "'last' of each pair (--repeats)"
+    )
+
+
+def sentences(count: int, exact: int, repeats: Repeats) -> tuple[str, ...]:
+    """Say how many repeats there are, and what becomes of them.
+
+    Args:
+        count, exact: how many rows are repeats, and how many of them exact duplicates.
+        repeats: what becomes of them.
+    """
     if not count:
         return ()
     what = _rows(count, "repeats a user and an item", "repeat a user and an item")
@@ -113,10 +158,10 @@ def sentences(found: Repeated, repeats: Repeats) -> tuple[str, ...]:
         return (f"{what}: only the {repeats} of each is kept",)
     all_are = "is" if count == 1 else "all are"
     said = f"{what}, and {all_are} {_KEPT[0]}; --repeats first keeps the first of each"
-    if not found.exact:
+    if not exact:
         return (said,)
-    copies = _rows(found.exact, "has", "have")
-    are = "is" if found.exact == 1 else "are"
+    copies = _rows(exact, "has", "have")
+    are = "is" if exact == 1 else "are"
     copies += f" the user, item, time and rating of an earlier row, and {are} {_KEPT[1]}"
     return (said, copies)
 

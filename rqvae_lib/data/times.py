@@ -47,13 +47,47 @@ _IN_NAMES = {
 }
 
 
+class Reading(NamedTuple):
+    """How a column of times was read. Written as text, it is "taken as seconds: …", for people."""
+
+    unit: str  # of `WORDS`, or "date"
+    earliest: int  # microseconds
+    latest: int
+    zone: bool = False  # of dates: whether they name one
+    found: bool = False  # whether the size of the numbers told the unit
+    days: bool = False  # whether the numbers may be dates in digits, such as 20190222
+    narrow: bool = False  # whether they are floats of 32 bits
+
+    def joined(self, other: "Reading") -> "Reading":
+        """Return how two pieces of one column were read, which have one unit."""
+        return self._replace(
+            earliest=min(self.earliest, other.earliest),
+            latest=max(self.latest, other.latest),
+            zone=self.zone or other.zone,
+            days=self.days and other.days,
+        )
+
+    def __str__(self) -> str:
+        words = WORDS.get(self.unit, "dates")
+        if self.unit == "date" and not self.zone:
+            words += " in UTC, since they name no zone"
+        ends = np.array([self.earliest, self.latest])
+        said = f"taken as {words}: {span(ends) if self.unit == 'order' else _days(ends)}"
+        if self.unit == "order" and self.found:
+            said += ", too small for dates after 1990 (--time-unit overrules this)"
+            if self.days:
+                said += "; if they are days, as in 20190222, pass --time-unit date"
+        if self.narrow and self.unit != "order":
+            said += "; in 32 bits, as these are, a time in seconds is only good to 128 seconds"
+        return said
+
+
 class Times(NamedTuple):
     """A column of times, in the order of the file."""
 
     microseconds: NDArray[np.int64]  # (E,) since 1970-01-01 UTC
     keys: NDArray[Any]  # (E,) what sorts the rows: finer than microseconds where the file is
-    said: str  # "taken as milliseconds: 2019-02-22 … 2023-11-30"
-    unit: str  # of `WORDS`, or "date"
+    reading: Reading | None  # None: they are the order of the rows
 
 
 def read_times(
@@ -123,10 +157,9 @@ def check_time_unit(time_unit: str | None) -> None:
 
 def span(microseconds: NDArray[np.int64]) -> str:
     """Return the first and the last time, "2019-02-22 … 2023-11-30", or two numbers of an order."""
-    ends = [int(time) for time in (microseconds.min(), microseconds.max())]
     if are_an_order(microseconds):
-        return " … ".join(f"{time / MICROSECONDS:,.15g}" for time in ends)
-    return " … ".join(moment(time)[:10] for time in ends)
+        return " … ".join(f"{time / MICROSECONDS:,.15g}" for time in _ends(microseconds))
+    return _days(microseconds)
 
 
 def are_an_order(microseconds: NDArray[np.int64]) -> bool:
@@ -171,14 +204,14 @@ class _Reader(NamedTuple):
             )
         microseconds = _scaled(values, PER_SECOND[unit])
         keys = microseconds if unit in ("s", "ms", "us") and values.dtype.kind != "f" else values
-        said = f"taken as {WORDS[unit]}: {self._span(microseconds, unit)}"
-        if unit == "order" and self.time_unit is None:
-            said += ", too small for dates after 1990 (--time-unit overrules this)"
-            if values.min() >= 19_700_101 and values.max() <= 21_991_231:
-                said += "; if they are days, as in 20190222, pass --time-unit date"
-        if values.dtype == np.float32 and unit != "order":
-            said += "; in 32 bits, as these are, a time in seconds is only good to 128 seconds"
-        return Times(microseconds, keys, said, unit)
+        reading = Reading(
+            unit,
+            *_ends(microseconds),
+            found=self.time_unit is None,
+            days=bool(values.min() >= 19_700_101 and values.max() <= 21_991_231),
+            narrow=values.dtype == np.float32,
+        )
+        return Times(microseconds, keys, reading)
 
     def digits(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return whole numbers as text, to read 20190222 as a date."""
@@ -223,9 +256,8 @@ class _Reader(NamedTuple):
         if outside.any():
             raise self.wrong(int(outside.argmax()), "a date from 1970 to 2199")
         microseconds = _scaled(ticks, per_second)
-        said = f"taken as dates{'' if zone else ' in UTC, since they name no zone'}"
-        said += f": {self._span(microseconds, 'date')}"
-        return Times(microseconds, ticks if unit == "ns" else microseconds, said, "date")
+        reading = Reading("date", *_ends(microseconds), zone=zone)
+        return Times(microseconds, ticks if unit == "ns" else microseconds, reading)
 
     def _unit_of(self, values: NDArray[Any]) -> str:
         """Return the unit that fits all numbers, or raise for the first that differs."""
@@ -293,11 +325,13 @@ class _Reader(NamedTuple):
             raise self.wrong(row, f"a date in the format {self.time_unit!r} (time_unit)")
         return self.dates(_chunked(pa.array(dates)))
 
-    def _span(self, microseconds: NDArray[np.int64], unit: str) -> str:
-        if unit == "order":
-            return span(microseconds)
-        first, last = (moment(int(t))[:10] for t in (microseconds.min(), microseconds.max()))
-        return f"{first} … {last}"
+
+def _ends(microseconds: NDArray[np.int64]) -> tuple[int, int]:
+    return int(microseconds.min()), int(microseconds.max())
+
+
+def _days(microseconds: NDArray[np.int64]) -> str:
+    return " … ".join(moment(time)[:10] for time in _ends(microseconds))
 
 
 def _as_arrow(column: pd.Series) -> pa.ChunkedArray | None:

@@ -1,5 +1,6 @@
 """Packed histories against `Dataset.from_tables` and `split_by_name`, item for item."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rqvae_lib.data import buckets
 from rqvae_lib.data import pack_histories as packing
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.histories_file import HistoriesFile
@@ -112,6 +114,7 @@ def test_any_table_is_packed_as_it_is_read_in_memory(
     folder = write(place / "table", tables_of(rows, kind))
     with pytest.MonkeyPatch.context() as monkeypatch:
         small_pieces(monkeypatch, piece)
+        monkeypatch.setattr(buckets, "_MOST_FILES", 3)
         file = pack_histories(
             folder, place / "h.safetensors", repeats=repeats, rows_in_memory=rows_in_memory
         )
@@ -134,6 +137,8 @@ def times_of_kinds() -> dict[str, Any]:
         "zone": pd.to_datetime(SECOND + ticks, unit="s", utc=True),
         "text": [str(moment) for moment in pd.to_datetime(SECOND + ticks, unit="s")],
         "digits": [f"{SECOND + tick}" for tick in ticks],
+        "days": 20_190_222 + ticks,
+        "float32": (SECOND + ticks * 1000).astype(np.float32),
     }
 
 
@@ -147,8 +152,22 @@ def test_times_of_every_kind_sort_as_in_memory(
     folder = write(tmp_path / "table", table)
     small_pieces(monkeypatch, 11)
     file = pack_histories(folder, tmp_path / "h.safetensors", rows_in_memory=20)
-    assert_equal(file, Dataset.from_tables(folder))
-    assert any("time is taken as" in note or "order" in note for note in file.notes)
+    dataset = Dataset.from_tables(folder)
+    assert_equal(file, dataset)
+    assert file.notes == dataset.notes
+    assert any("'time', taken as" in note for note in file.notes)
+
+
+@pytest.mark.parametrize("name", ["timestamp", "time", "when"])
+def test_what_the_columns_are_is_said_as_in_memory(name: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"user_id": [1, 2], "item_id": [3, 4], name: SECOND})
+    folder = write(tmp_path / "table", table)
+    columns = {"time": name} if name == "when" else None
+    file = pack_histories(folder, tmp_path / "h.safetensors", columns=columns)
+    assert file.notes == Dataset.from_tables(folder, columns=columns).notes
+    for read in (Dataset.from_tables, lambda path, **how: pack_histories(path, path, **how)):
+        with pytest.raises(ValueError, match="has no timestamps, so time_unit 's'"):
+            read(write(tmp_path / "table", table[["user_id", "item_id"]]), time_unit="s")
 
 
 def test_without_times_the_order_of_all_parts_counts(
@@ -239,13 +258,63 @@ def test_times_of_two_units_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
         Dataset.from_tables(folder)
 
 
-def test_repeats_are_refused_if_asked_for(tmp_path: Path) -> None:
-    table = pd.DataFrame({"user": [5, 5, 6], "item": [7, 7, 7], "time": SECOND})
-    folder = write(tmp_path / "table", table)
-    with pytest.raises(ValueError, match="user 5 meets item 7 again"):
-        pack_histories(folder, tmp_path / "h.safetensors", repeats="refuse")
-    file = pack_histories(folder, tmp_path / "h.safetensors", repeats="last")
-    assert "1 row repeats a user and an item: only the last of each is kept" in file.notes
+@pytest.mark.parametrize("unit", [1, 10**9])
+@pytest.mark.parametrize("ends", ["", ".0"])
+def test_text_is_of_one_kind_of_number_in_all_pieces(
+    unit: int, ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole numbers and floats would not sort together, even if both are of one unit."""
+    times = [f"{SECOND * unit + tick * unit}{ends}" for tick in range(10)]
+    times += [f"{SECOND * unit - tick * unit}{'' if ends else '.0'}" for tick in range(10)]
+    folder = write(
+        tmp_path / "table", pd.DataFrame({"user": 1, "item": range(20), "time": times}), 2
+    )
+    small_pieces(monkeypatch, 5)
+    with pytest.raises(ValueError, match="from row 10, column 'time': found times of another kind"):
+        pack_histories(folder, tmp_path / "h.safetensors")
+
+
+def notes_of_repeats(notes: tuple[str, ...]) -> list[str]:
+    return [note for note in notes if "a user and an item" in note]
+
+
+@given(TABLES.filter(bool), st.sampled_from(["numbers", "text"]), st.integers(1, 12))
+@settings(max_examples=25, deadline=None)
+def test_repeats_are_named_or_counted_as_in_memory(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[int, int, int]],
+    kind: str,
+    rows_in_memory: int,
+) -> None:
+    place = tmp_path_factory.getbasetemp() / "repeats"
+    place.mkdir(exist_ok=True)
+    table = tables_of(rows, kind)
+    folder = write(place / "table", table)
+    output = place / "h.safetensors"
+    for repeats in ("keep", "first", "last"):
+        file = pack_histories(folder, output, repeats=repeats, rows_in_memory=rows_in_memory)
+        dataset = Dataset.from_tables(folder, repeats=repeats)
+        assert notes_of_repeats(file.notes) == notes_of_repeats(dataset.notes)
+    again = table.duplicated(["user", "item"])
+    if not again.any():
+        pack_histories(folder, output, repeats="refuse", rows_in_memory=rows_in_memory)
+        return
+    with pytest.raises(ValueError, match="met item") as packed:
+        pack_histories(folder, output, repeats="refuse", rows_in_memory=rows_in_memory)
+    named = re.fullmatch(
+        r"(.*), row (\d+): user (.*) met item (.*) in row (\d+) already, (.*)", str(packed.value)
+    )
+    assert named is not None
+    row, first = int(named[2]), int(named[5])
+    assert again[row]
+    assert first < row
+    for one in (row, first):
+        pair = table.loc[one, ["user", "item"]].tolist()
+        assert [named[3], named[4]] == [repr(value) for value in pair]
+    if rows_in_memory >= len(rows):  # all in one bucket
+        with pytest.raises(ValueError, match="met item") as read:
+            Dataset.from_tables(folder, repeats="refuse")
+        assert str(packed.value) == str(read.value)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +356,25 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(
         pack_histories(folder, path, repeats="first")
     assert [one.name for one in path.parent.iterdir()] == ["h.safetensors"]
     assert path.read_bytes() == before
+
+
+def test_no_folder_lies_untouched_while_rows_are_dealt_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten minutes, another process would take it for one that was left behind."""
+    folder = write(tmp_path / "table", tables_of([(1, 2, 3), (2, 3, 4)] * 9, "numbers"))
+    path = tmp_path / "out" / "h.safetensors"
+    rows_of, looked = packing.rows_of, []
+
+    def look(*args: Any) -> Any:
+        looked.append([[*one.iterdir()] for one in path.parent.iterdir()])
+        return rows_of(*args)
+
+    monkeypatch.setattr(packing, "rows_of", look)
+    small_pieces(monkeypatch, 5)
+    pack_histories(folder, path)
+    assert len(looked[-1]) == 1
+    assert [one.name for one in looked[-1][0]] == ["bucket-0"]
 
 
 def test_the_same_table_makes_the_same_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from rqvae_lib.data import buckets
 from rqvae_lib.data import pack_histories as packing
 from rqvae_lib.data.batches import WindowBatches
 from rqvae_lib.data.histories_file import HistoriesFile
@@ -99,6 +100,7 @@ def test_packing_ten_times_the_rows_takes_the_same_memory(
     """What Python and NumPy hold at a time, as they count it, and what Arrow holds in between."""
     piece = 10_000
     monkeypatch.setattr(packing, "_SAMPLED", 500)
+    monkeypatch.setattr(buckets, "_MOST_FILES", 8)  # of 40 buckets
     monkeypatch.setattr(mapped_tensors, "_COPIED", piece)
     monkeypatch.setattr(mapped_tensors.MappedTensors.blocks, "__defaults__", (piece,))
     monkeypatch.setattr(

@@ -14,7 +14,6 @@ Derived in: chapter 12.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rqvae_lib.data.parquet_files import parquet_parts
+from rqvae_lib.data.parquet_files import opened, parquet_parts
 
 ITEM_ID = "item_id"
-BUFFER = 2**20  # bytes of a column that are read at once, where all of a row group might not fit
 
 
 class Piece(NamedTuple):
@@ -250,27 +248,6 @@ def _id_type(path: Path, schema: pa.Schema, column: str) -> pa.DataType:
 
 def _kind(id_type: pa.DataType) -> str:
     return "whole numbers" if pa.types.is_integer(id_type) else "text"
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file so that a part of it is read without all of it in memory.
-
-    Raises:
-        ValueError: if it is no Parquet file, or a damaged one.
-        OSError: if it cannot be read.
-    """
-    try:
-        # Without a buffer, pyarrow reads whole columns of a row group, however large that is.
-        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # without an errno, it is pyarrow's error about a damaged file
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(
-            f"{path} cannot be read as Parquet ({reason}): write the file again"
-        ) from error
 
 
 def wrong_row(path: Path, row: int, column: str, found: str, expected: str) -> ValueError:

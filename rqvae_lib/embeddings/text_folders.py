@@ -31,10 +31,9 @@ from rqvae_lib.data.item_folders import (
     ItemFolder,
     check_outside,
     open_folder,
-    opened,
     wrong_row,
 )
-from rqvae_lib.data.parquet_files import parquet_parts
+from rqvae_lib.data.parquet_files import opened, parquet_parts
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
 from rqvae_lib.embeddings.vector_folders import VECTOR

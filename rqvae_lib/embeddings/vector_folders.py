@@ -31,10 +31,10 @@ from rqvae_lib.data.item_folders import (
     ItemFolder,
     Piece,
     open_folder,
-    opened,
     plain_array,
     wrong_row,
 )
+from rqvae_lib.data.parquet_files import opened
 
 VECTOR = "vector"
 BATCH_ROWS = 2048  # of 384 numbers, 3 MB as float32

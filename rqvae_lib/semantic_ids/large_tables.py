@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.data.item_folders import ITEM_ID, opened, plain_array, wrong_row
+from rqvae_lib.data.item_folders import ITEM_ID, plain_array, wrong_row
+from rqvae_lib.data.parquet_files import opened
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 

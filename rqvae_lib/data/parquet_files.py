@@ -101,7 +101,12 @@ class Piece(NamedTuple):
 
 
 def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> Iterator[Piece]:
-    """Yield the wanted columns piece by piece, of the types that `read_parquet` gives them.
+    """Yield the wanted columns piece by piece, as pandas holds them.
+
+    A column has the type that `from_arrow` gives it in the table of `read_parquet`, with three
+    exceptions: categories come as their values, numbers are floats only in pieces that lack some,
+    and bytes are text in each piece where all of them are UTF-8. Decimals are read an extra time,
+    to find out whether all of them are whole.
 
     Args:
         path, theirs: as `read_parquet`.
@@ -111,6 +116,10 @@ def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> 
         ValueError, OSError: as `read_parquet`; the parts are compared before the first piece.
     """
     schema = _common_schema(path, list(dict.fromkeys(theirs.values())))
+    for place, field in enumerate(schema):
+        if pa.types.is_decimal(field.type):
+            kind = pa.int64() if _all_whole(path, field) else pa.float64()
+            schema = schema.set(place, field.with_type(kind))
     start = 0
     for part in _files(path):
         with opened(part) as file:
@@ -161,6 +170,19 @@ def _common_schema(path: Path, columns: list[str]) -> pa.Schema:
         return pa.unify_schemas(schemas, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise _of_different_types(path, error) from error
+
+
+def _all_whole(path: Path, field: pa.Field) -> bool:
+    """Return whether all decimals of a column are whole numbers of 64 bits, as `from_arrow`."""
+    for part in _files(path):
+        with opened(part) as file:
+            for batch in file.iter_batches(columns=[field.name]):
+                numbers = _plain(pa.Table.from_batches([batch])).column(0).cast(field.type)
+                try:
+                    numbers.cast(pa.int64())
+                except pa.ArrowInvalid:
+                    return False
+    return True
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

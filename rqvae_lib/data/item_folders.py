@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rqvae_lib.data.parquet_files import opened, parquet_parts
+from rqvae_lib.data.tables import wrong_row
 
 ITEM_ID = "item_id"
 
@@ -89,20 +90,20 @@ class ItemFolder:
         """Return the ids of a batch in the folder's type; refuse a row without one."""
         if found.null_count:
             bad = row + int(np.asarray(found.is_null()).argmax())
-            raise wrong_row(path, bad, ITEM_ID, "no id", "each row to carry its item's id")
+            raise wrong_row(str(path), bad, ITEM_ID, None, "each row to carry its item's id")
         try:
             ids = found.cast(self.id_type)
         except pa.ArrowInvalid:
             numbers = found.cast(pa.decimal128(20))
             bad = pc.index(pc.greater(numbers, 2**63 - 1), True).as_py()
-            raise wrong_row(
-                path, row + bad, ITEM_ID, str(found[bad]), f"a whole number up to {2**63 - 1}"
-            ) from None
+            expected = f"a whole number up to {2**63 - 1}"
+            raise wrong_row(str(path), row + bad, ITEM_ID, found[bad].as_py(), expected) from None
         if pa.types.is_large_string(self.id_type):
-            blank = np.asarray(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(ids)), 0))
+            blank = are_blank(ids)
             if blank.any():
-                bad = row + int(blank.argmax())
-                raise wrong_row(path, bad, ITEM_ID, "a blank id", "each row to carry its item's id")
+                bad = int(blank.argmax())
+                expected = "each row to carry its item's id"
+                raise wrong_row(str(path), row + bad, ITEM_ID, ids[bad].as_py(), expected)
         return ids
 
     def _places(self, item_id: int | str, most: int = 2) -> list[tuple[Path, int]]:
@@ -154,9 +155,8 @@ class ItemFolder:
                 "the files changed meanwhile, so run it again"
             )
         (first, row), (second, again) = places
-        return wrong_row(
-            second, again, ITEM_ID, repr(item_id), f"each item once, but row {row} of {first} is it"
-        )
+        expected = f"each item once, but row {row} of {first} is it"
+        return wrong_row(str(second), again, ITEM_ID, item_id, expected)
 
 
 def open_folder(folder: str | Path, column: str) -> ItemFolder:
@@ -250,11 +250,9 @@ def _kind(id_type: pa.DataType) -> str:
     return "whole numbers" if pa.types.is_integer(id_type) else "text"
 
 
-def wrong_row(path: Path, row: int, column: str, found: str, expected: str) -> ValueError:
-    """Return the error for a row (counted from 0, in its file) that is not as it should be."""
-    return ValueError(
-        f"{path}, row {row}, column {column!r}: found {found}, expected {expected}: fix the row"
-    )
+def are_blank(texts: pa.Array) -> NDArray[np.bool_]:
+    """Return whether each text (B,), of which none is missing, has nothing but white space."""
+    return np.asarray(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0), np.bool_)
 
 
 def plain_array(ids: pa.Array | pa.ChunkedArray) -> NDArray[Any]:

@@ -29,11 +29,12 @@ from torch import Tensor
 from rqvae_lib.data.item_folders import (
     ITEM_ID,
     ItemFolder,
+    are_blank,
     check_outside,
     open_folder,
-    wrong_row,
 )
 from rqvae_lib.data.parquet_files import opened, parquet_parts
+from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
 from rqvae_lib.embeddings.vector_folders import VECTOR
@@ -82,14 +83,14 @@ def embed_folder(
         progress: show progress on stderr.
 
     Raises:
-        ValueError: if an item has no text, or is there twice; if a number does not fit into
-            float16; if the output holds a file that is not of this folder's texts; or as
-            `open_folder`, `encode_texts` and `on_pieces`.
+        ValueError: if an item's text is missing or blank, or the item is there twice; if the texts
+            are of another type; if a number does not fit into float16; if the output holds a file
+            that is not of this folder's texts; or as `open_folder`, `encode_texts` and `on_pieces`.
         ImportError: if sentence-transformers is not installed, or as `on_pieces`.
         OSError: if a file cannot be read or written. The files that are done stay.
     """
     output = Path(output)
-    texts = open_folder(folder, TEXT)
+    texts = _open_texts(folder)
     texts.check_ids()
     targets = targets_of(folder, output)
     jobs = []
@@ -121,7 +122,7 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
     """
     folder, output = Path(folder), Path(output)
     check_outside(folder, output)
-    texts = open_folder(folder, TEXT)
+    texts = _open_texts(folder)
     targets = {path: output / path.relative_to(folder) for path in texts.files}
     known = set(targets.values())
     for path in parquet_parts(output):
@@ -131,6 +132,18 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
                 "vectors: move it, or name another output"
             )
     return targets
+
+
+def _open_texts(folder: str | Path) -> ItemFolder:
+    """Find the files of a folder of texts, and check that their columns fit."""
+    texts = open_folder(folder, TEXT)
+    for path in texts.files:
+        with opened(path) as file:
+            kind = file.schema_arrow.field(TEXT).type
+        values = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if str(values) not in ("string", "large_string", "string_view"):
+            raise ValueError(f"{path}, column {TEXT!r} holds {kind}, expected text: convert it")
+    return texts
 
 
 def said_by_vectors(path: Path) -> dict[str, str] | None:
@@ -175,10 +188,7 @@ class _Embedder:
             if piece.path != job.source:
                 continue
             for row, ids, column in self._texts.batches(piece, BATCH_ROWS):
-                if column.null_count:
-                    bad = row + int(np.asarray(column.is_null()).argmax())
-                    raise wrong_row(piece.path, bad, TEXT, "no text", "a text for each item")
-                vectors = self._encode(column.to_pylist())  # (B, D)
+                vectors = self._encode(_plain_texts(piece.path, row, column))  # (B, D)
                 half = vectors.half()
                 if not half.isfinite().all():
                     raise ValueError(
@@ -189,6 +199,20 @@ class _Embedder:
                 lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
                 table = pa.table({ITEM_ID: ids, VECTOR: lists})
                 yield table.replace_schema_metadata({KEY: json.dumps(job.about)})
+
+
+def _plain_texts(path: Path, row: int, column: pa.Array) -> list[str]:
+    """Return the texts (B,) of a batch whose first row is the file's row `row`."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    column = column.cast(pa.large_string())
+    missing = np.asarray(column.is_null())
+    wrong = missing if missing.any() else are_blank(column)
+    if wrong.any():
+        bad = int(wrong.argmax())
+        raise wrong_row(str(path), row + bad, TEXT, column[bad].as_py(), "a text for each item")
+    texts: list[str] = column.to_pylist()
+    return texts
 
 
 def _sha256(path: Path) -> str:

@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.data.item_folders import ITEM_ID, plain_array, wrong_row
+from rqvae_lib.data.item_folders import ITEM_ID, plain_array
 from rqvae_lib.data.parquet_files import opened
+from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.io.atomic import write_atomically
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
@@ -148,30 +149,30 @@ def read_large_table(path: str | Path) -> LargeTable:
     with opened(path) as file:
         table = file.read(columns=[ITEM_ID, *names, DIGIT])
         table.validate(full=True)
+    where = str(path)
     for name in table.column_names:
         column = table.column(name)
         if column.null_count:
-            raise wrong_row(path, _first(column.is_null()), name, "no value", "one in each row")
+            raise wrong_row(where, _first(column.is_null()), name, None, "a value in each row")
     item_ids = plain_array(table.column(ITEM_ID))
     later = item_ids[1:] > item_ids[:-1]
     if not later.all():
         row = 1 + _first(~later)
-        raise wrong_row(
-            path, row, ITEM_ID, repr(item_ids[row]), f"an id after {item_ids[row - 1]!r}"
-        )
+        before, found = table.column(ITEM_ID)[row - 1 : row + 1].to_pylist()
+        raise wrong_row(where, row, ITEM_ID, found, f"an id after {before!r}")
     codes = np.empty((len(item_ids), len(sizes)), dtype=np.int64)
     for level, (name, size) in enumerate(zip(names, sizes, strict=True)):
         codes[:, level] = table.column(name).to_numpy()
         outside = (codes[:, level] < 0) | (codes[:, level] >= size)
         if outside.any():
             row = _first(outside)
-            raise wrong_row(path, row, name, str(codes[row, level]), f"a code from 0 to {size - 1}")
+            raise wrong_row(where, row, name, codes[row, level], f"a code from 0 to {size - 1}")
     ids = SemanticIDs(torch.from_numpy(codes), sizes)
     other = table.column(DIGIT).to_numpy() != ids.ids[:, -1].numpy()
     if other.any():
         row = _first(other)
         expected = f"{int(ids.ids[row, -1])}, which follows from the codes"
-        raise wrong_row(path, row, DIGIT, str(table.column(DIGIT)[row]), expected)
+        raise wrong_row(where, row, DIGIT, table.column(DIGIT)[row].as_py(), expected)
     return LargeTable(ids, item_ids)
 
 

@@ -5,10 +5,11 @@ A table's parts are read in the order of their names, and rows are counted over 
 Used by: `read_table`, histories and catalogues larger than memory.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +19,7 @@ from rqvae_lib.data.arrow_columns import from_arrow
 from rqvae_lib.data.column_names import shown
 
 _BUFFER = 2**20  # bytes of a column that are read at once, where all of a row group might not fit
+_KEY = b"rqvae-lib"  # of what a file of ours says of itself
 
 
 @contextmanager
@@ -41,6 +43,44 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise ValueError(
             f"{path} cannot be read as Parquet ({reason}), expected a Parquet file: write it again"
         ) from error
+
+
+def description(format: str, about: Mapping[str, Any]) -> dict[bytes, str]:
+    """Return what a file's metadata must hold for `described` to find it.
+
+    Args:
+        format: of the file, and its version.
+        about: what else the file says of itself, in types that JSON knows.
+    """
+    return {_KEY: json.dumps({"format": format, **about})}
+
+
+class Described(NamedTuple):
+    """What a file says of itself."""
+
+    about: dict[str, Any]
+    columns: list[str]
+
+
+def described(path: Path, format: str) -> Described | None:
+    """Return what a file of a format of ours says of itself, or None for any other file.
+
+    Args:
+        path: a file.
+        format: as it was given to `description`.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            schema = file.schema_arrow
+        about = json.loads((schema.metadata or {})[_KEY])
+    except (ValueError, KeyError, RecursionError):
+        return None
+    if not isinstance(about, dict) or about.pop("format", None) != format:
+        return None
+    return Described(about, schema.names)
 
 
 def parquet_parts(folder: Path) -> list[Path]:
@@ -93,14 +133,14 @@ def read_parquet(path: Path, theirs: Mapping[str, str]) -> pa.Table:
         raise _of_different_types(path, error) from error
 
 
-class Piece(NamedTuple):
+class Rows(NamedTuple):
     """Some rows of a table, one after another."""
 
     start: int  # the first one's number, counted over all parts
     columns: dict[str, pd.Series]  # by the library's name; named as in the table, indexed by row
 
 
-def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> Iterator[Piece]:
+def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> Iterator[Rows]:
     """Yield the wanted columns piece by piece, as pandas holds them.
 
     A column has the type that `from_arrow` gives it in the table of `read_parquet`, with three
@@ -133,7 +173,7 @@ def parquet_pieces(path: Path, theirs: Mapping[str, str], rows: int = 2**20) -> 
                     name: from_arrow(table.column(own)).set_axis(index).rename(own)
                     for name, own in theirs.items()
                 }
-                yield Piece(start, columns)
+                yield Rows(start, columns)
                 start += len(table)
 
 

@@ -13,7 +13,6 @@ Derived in: chapter 12.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -33,7 +32,7 @@ from rqvae_lib.data.item_folders import (
     check_outside,
     open_folder,
 )
-from rqvae_lib.data.parquet_files import opened, parquet_parts
+from rqvae_lib.data.parquet_files import described, description, opened, parquet_parts
 from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
@@ -43,10 +42,9 @@ from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 from rqvae_lib.ops.pieces import on_pieces
 
-TEXT = "text"
-BATCH_ROWS = 8192  # also of a row group
-FORMAT = "rqvae-lib vectors 1"
-KEY = b"rqvae-lib"  # of a file's metadata
+_TEXT = "text"
+_BATCH_ROWS = 8192  # also of a row group
+_FORMAT = "rqvae-lib vectors 1"
 
 Encode = Callable[[Sequence[str]], Tensor]
 
@@ -95,7 +93,7 @@ def embed_folder(
     targets = targets_of(folder, output)
     jobs = []
     for source, target in targets.items():
-        about = {"format": FORMAT, "model": model, "texts_sha256": _sha256(source)}
+        about = {"model": model, "texts_sha256": _sha256(source)}
         if said_by_vectors(target) != about:
             jobs.append(_Job(source, target, about))
     sources = {job.source for job in jobs}
@@ -136,26 +134,20 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
 
 def _open_texts(folder: str | Path) -> ItemFolder:
     """Find the files of a folder of texts, and check that their columns fit."""
-    texts = open_folder(folder, TEXT)
+    texts = open_folder(folder, _TEXT)
     for path in texts.files:
         with opened(path) as file:
-            kind = file.schema_arrow.field(TEXT).type
+            kind = file.schema_arrow.field(_TEXT).type
         values = kind.value_type if pa.types.is_dictionary(kind) else kind
         if str(values) not in ("string", "large_string", "string_view"):
-            raise ValueError(f"{path}, column {TEXT!r} holds {kind}, expected text: convert it")
+            raise ValueError(f"{path}, column {_TEXT!r} holds {kind}, expected text: convert it")
     return texts
 
 
 def said_by_vectors(path: Path) -> dict[str, str] | None:
     """Return what a file of vectors tells of its making, or None for a file of something else."""
-    if not path.is_file():
-        return None
-    try:
-        with opened(path) as file:
-            about = json.loads((file.schema_arrow.metadata or {})[KEY])
-    except (ValueError, KeyError, RecursionError):
-        return None
-    return about if isinstance(about, dict) and about.get("format") == FORMAT else None
+    found = described(path, _FORMAT) if path.is_file() else None
+    return None if found is None else found.about
 
 
 class _Job(NamedTuple):
@@ -187,7 +179,7 @@ class _Embedder:
         for piece in self._texts.pieces:
             if piece.path != job.source:
                 continue
-            for row, ids, column in self._texts.batches(piece, BATCH_ROWS):
+            for row, ids, column in self._texts.batches(piece, _BATCH_ROWS):
                 vectors = self._encode(_plain_texts(piece.path, row, column))  # (B, D)
                 half = vectors.half()
                 if not half.isfinite().all():
@@ -198,7 +190,7 @@ class _Embedder:
                 flat = pa.array(half.numpy().reshape(-1))
                 lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
                 table = pa.table({ITEM_ID: ids, VECTOR: lists})
-                yield table.replace_schema_metadata({KEY: json.dumps(job.about)})
+                yield table.replace_schema_metadata(description(_FORMAT, job.about))
 
 
 def _plain_texts(path: Path, row: int, column: pa.Array) -> list[str]:
@@ -210,7 +202,7 @@ def _plain_texts(path: Path, row: int, column: pa.Array) -> list[str]:
     wrong = missing if missing.any() else are_blank(column)
     if wrong.any():
         bad = int(wrong.argmax())
-        raise wrong_row(str(path), row + bad, TEXT, column[bad].as_py(), "a text for each item")
+        raise wrong_row(str(path), row + bad, _TEXT, column[bad].as_py(), "a text for each item")
     texts: list[str] = column.to_pylist()
     return texts
 

@@ -38,7 +38,7 @@ from rqvae_lib.data.tables import wrong_row
 
 VECTOR = "vector"
 BATCH_ROWS = 2048  # of 384 numbers, 3 MB as float32
-FLOATS = (pa.float16(), pa.float32())
+_FLOATS = (pa.float16(), pa.float32())
 
 
 class Vectors(NamedTuple):
@@ -141,7 +141,7 @@ def _width(path: Path) -> int:
         kind = file.schema_arrow.field(VECTOR).type
         is_fixed = pa.types.is_fixed_size_list(kind)
         is_list = is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if not is_list or kind.value_type not in FLOATS:
+        if not is_list or kind.value_type not in _FLOATS:
             raise ValueError(
                 f"{path}, column {VECTOR!r} holds {kind}, expected fixed-size lists of float16 or "
                 "float32: convert it"

@@ -36,7 +36,7 @@ class Encoder:
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     found = Encoder()
     monkeypatch.setattr(text_folders, "load_encoder", lambda *_: found)
-    monkeypatch.setattr(text_folders, "BATCH_ROWS", 4)
+    monkeypatch.setattr(text_folders, "_BATCH_ROWS", 4)
     return found
 
 

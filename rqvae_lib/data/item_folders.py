@@ -14,7 +14,6 @@ Derived in: chapter 12.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rqvae_lib.data.parquet_files import parquet_parts
+from rqvae_lib.data.parquet_files import opened, parquet_parts
+from rqvae_lib.data.tables import wrong_row
 
 ITEM_ID = "item_id"
-BUFFER = 2**20  # bytes of a column that are read at once, where all of a row group might not fit
 
 
 class Piece(NamedTuple):
@@ -91,20 +90,20 @@ class ItemFolder:
         """Return the ids of a batch in the folder's type; refuse a row without one."""
         if found.null_count:
             bad = row + int(np.asarray(found.is_null()).argmax())
-            raise wrong_row(path, bad, ITEM_ID, "no id", "each row to carry its item's id")
+            raise wrong_row(str(path), bad, ITEM_ID, None, "each row to carry its item's id")
         try:
             ids = found.cast(self.id_type)
         except pa.ArrowInvalid:
             numbers = found.cast(pa.decimal128(20))
             bad = pc.index(pc.greater(numbers, 2**63 - 1), True).as_py()
-            raise wrong_row(
-                path, row + bad, ITEM_ID, str(found[bad]), f"a whole number up to {2**63 - 1}"
-            ) from None
+            expected = f"a whole number up to {2**63 - 1}"
+            raise wrong_row(str(path), row + bad, ITEM_ID, found[bad].as_py(), expected) from None
         if pa.types.is_large_string(self.id_type):
-            blank = np.asarray(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(ids)), 0))
+            blank = are_blank(ids)
             if blank.any():
-                bad = row + int(blank.argmax())
-                raise wrong_row(path, bad, ITEM_ID, "a blank id", "each row to carry its item's id")
+                bad = int(blank.argmax())
+                expected = "each row to carry its item's id"
+                raise wrong_row(str(path), row + bad, ITEM_ID, ids[bad].as_py(), expected)
         return ids
 
     def _places(self, item_id: int | str, most: int = 2) -> list[tuple[Path, int]]:
@@ -156,9 +155,8 @@ class ItemFolder:
                 "the files changed meanwhile, so run it again"
             )
         (first, row), (second, again) = places
-        return wrong_row(
-            second, again, ITEM_ID, repr(item_id), f"each item once, but row {row} of {first} is it"
-        )
+        expected = f"each item once, but row {row} of {first} is it"
+        return wrong_row(str(second), again, ITEM_ID, item_id, expected)
 
 
 def open_folder(folder: str | Path, column: str) -> ItemFolder:
@@ -252,32 +250,9 @@ def _kind(id_type: pa.DataType) -> str:
     return "whole numbers" if pa.types.is_integer(id_type) else "text"
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file so that a part of it is read without all of it in memory.
-
-    Raises:
-        ValueError: if it is no Parquet file, or a damaged one.
-        OSError: if it cannot be read.
-    """
-    try:
-        # Without a buffer, pyarrow reads whole columns of a row group, however large that is.
-        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # without an errno, it is pyarrow's error about a damaged file
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(
-            f"{path} cannot be read as Parquet ({reason}): write the file again"
-        ) from error
-
-
-def wrong_row(path: Path, row: int, column: str, found: str, expected: str) -> ValueError:
-    """Return the error for a row (counted from 0, in its file) that is not as it should be."""
-    return ValueError(
-        f"{path}, row {row}, column {column!r}: found {found}, expected {expected}: fix the row"
-    )
+def are_blank(texts: pa.Array) -> NDArray[np.bool_]:
+    """Return whether each text (B,), of which none is missing, has nothing but white space."""
+    return np.asarray(pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0), np.bool_)
 
 
 def plain_array(ids: pa.Array | pa.ChunkedArray) -> NDArray[Any]:

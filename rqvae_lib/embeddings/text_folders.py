@@ -13,7 +13,6 @@ Derived in: chapter 12.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -29,12 +28,12 @@ from torch import Tensor
 from rqvae_lib.data.item_folders import (
     ITEM_ID,
     ItemFolder,
+    are_blank,
     check_outside,
     open_folder,
-    opened,
-    wrong_row,
 )
-from rqvae_lib.data.parquet_files import parquet_parts
+from rqvae_lib.data.parquet_files import described, description, opened, parquet_parts
+from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
 from rqvae_lib.embeddings.vector_folders import VECTOR
@@ -43,10 +42,9 @@ from rqvae_lib.io.progress import progress_of
 from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 from rqvae_lib.ops.pieces import on_pieces
 
-TEXT = "text"
-BATCH_ROWS = 8192  # also of a row group
-FORMAT = "rqvae-lib vectors 1"
-KEY = b"rqvae-lib"  # of a file's metadata
+_TEXT = "text"
+_BATCH_ROWS = 8192  # also of a row group
+_FORMAT = "rqvae-lib vectors 1"
 
 Encode = Callable[[Sequence[str]], Tensor]
 
@@ -83,19 +81,19 @@ def embed_folder(
         progress: show progress on stderr.
 
     Raises:
-        ValueError: if an item has no text, or is there twice; if a number does not fit into
-            float16; if the output holds a file that is not of this folder's texts; or as
-            `open_folder`, `encode_texts` and `on_pieces`.
+        ValueError: if an item's text is missing or blank, or the item is there twice; if the texts
+            are of another type; if a number does not fit into float16; if the output holds a file
+            that is not of this folder's texts; or as `open_folder`, `encode_texts` and `on_pieces`.
         ImportError: if sentence-transformers is not installed, or as `on_pieces`.
         OSError: if a file cannot be read or written. The files that are done stay.
     """
     output = Path(output)
-    texts = open_folder(folder, TEXT)
+    texts = _open_texts(folder)
     texts.check_ids()
     targets = targets_of(folder, output)
     jobs = []
     for source, target in targets.items():
-        about = {"format": FORMAT, "model": model, "texts_sha256": _sha256(source)}
+        about = {"model": model, "texts_sha256": _sha256(source)}
         if said_by_vectors(target) != about:
             jobs.append(_Job(source, target, about))
     sources = {job.source for job in jobs}
@@ -122,7 +120,7 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
     """
     folder, output = Path(folder), Path(output)
     check_outside(folder, output)
-    texts = open_folder(folder, TEXT)
+    texts = _open_texts(folder)
     targets = {path: output / path.relative_to(folder) for path in texts.files}
     known = set(targets.values())
     for path in parquet_parts(output):
@@ -134,16 +132,22 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
     return targets
 
 
+def _open_texts(folder: str | Path) -> ItemFolder:
+    """Find the files of a folder of texts, and check that their columns fit."""
+    texts = open_folder(folder, _TEXT)
+    for path in texts.files:
+        with opened(path) as file:
+            kind = file.schema_arrow.field(_TEXT).type
+        values = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if str(values) not in ("string", "large_string", "string_view"):
+            raise ValueError(f"{path}, column {_TEXT!r} holds {kind}, expected text: convert it")
+    return texts
+
+
 def said_by_vectors(path: Path) -> dict[str, str] | None:
     """Return what a file of vectors tells of its making, or None for a file of something else."""
-    if not path.is_file():
-        return None
-    try:
-        with opened(path) as file:
-            about = json.loads((file.schema_arrow.metadata or {})[KEY])
-    except (ValueError, KeyError, RecursionError):
-        return None
-    return about if isinstance(about, dict) and about.get("format") == FORMAT else None
+    found = described(path, _FORMAT) if path.is_file() else None
+    return None if found is None else found.about
 
 
 class _Job(NamedTuple):
@@ -175,11 +179,8 @@ class _Embedder:
         for piece in self._texts.pieces:
             if piece.path != job.source:
                 continue
-            for row, ids, column in self._texts.batches(piece, BATCH_ROWS):
-                if column.null_count:
-                    bad = row + int(np.asarray(column.is_null()).argmax())
-                    raise wrong_row(piece.path, bad, TEXT, "no text", "a text for each item")
-                vectors = self._encode(column.to_pylist())  # (B, D)
+            for row, ids, column in self._texts.batches(piece, _BATCH_ROWS):
+                vectors = self._encode(_plain_texts(piece.path, row, column))  # (B, D)
                 half = vectors.half()
                 if not half.isfinite().all():
                     raise ValueError(
@@ -189,7 +190,21 @@ class _Embedder:
                 flat = pa.array(half.numpy().reshape(-1))
                 lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
                 table = pa.table({ITEM_ID: ids, VECTOR: lists})
-                yield table.replace_schema_metadata({KEY: json.dumps(job.about)})
+                yield table.replace_schema_metadata(description(_FORMAT, job.about))
+
+
+def _plain_texts(path: Path, row: int, column: pa.Array) -> list[str]:
+    """Return the texts (B,) of a batch whose first row is the file's row `row`."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    column = column.cast(pa.large_string())
+    missing = np.asarray(column.is_null())
+    wrong = missing if missing.any() else are_blank(column)
+    if wrong.any():
+        bad = int(wrong.argmax())
+        raise wrong_row(str(path), row + bad, _TEXT, column[bad].as_py(), "a text for each item")
+    texts: list[str] = column.to_pylist()
+    return texts
 
 
 def _sha256(path: Path) -> str:

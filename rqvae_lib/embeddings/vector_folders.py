@@ -31,14 +31,14 @@ from rqvae_lib.data.item_folders import (
     ItemFolder,
     Piece,
     open_folder,
-    opened,
     plain_array,
-    wrong_row,
 )
+from rqvae_lib.data.parquet_files import opened
+from rqvae_lib.data.tables import wrong_row
 
 VECTOR = "vector"
 BATCH_ROWS = 2048  # of 384 numbers, 3 MB as float32
-FLOATS = (pa.float16(), pa.float32())
+_FLOATS = (pa.float16(), pa.float32())
 
 
 class Vectors(NamedTuple):
@@ -85,23 +85,28 @@ class VectorFolder:
         expected = f"a vector of {self.width} finite numbers"
         if column.null_count:
             bad = row + int(np.asarray(column.is_null()).argmax())
-            raise wrong_row(path, bad, VECTOR, "no vector", expected)
+            raise wrong_row(str(path), bad, VECTOR, None, expected)
         if not pa.types.is_fixed_size_list(column.type):
             lengths = np.asarray(pc.list_value_length(column))
             if (lengths != self.width).any():
                 bad = int((lengths != self.width).argmax())
-                found = f"a vector of {lengths[bad]} numbers"
-                raise wrong_row(path, row + bad, VECTOR, found, expected)
+                raise wrong_row(
+                    str(path),
+                    row + bad,
+                    VECTOR,
+                    column[bad].as_py(),
+                    f"{expected}, not of {lengths[bad]}",
+                )
         values = column.flatten()  # of these rows only, wherever the batch begins in its memory
         if values.null_count:
             bad = row + int(np.asarray(values.is_null()).argmax()) // self.width
-            raise wrong_row(path, bad, VECTOR, "a missing number", expected)
+            raise wrong_row(str(path), bad, VECTOR, None, f"each number in {expected}")
         vectors = from_dlpack(values).view(-1, self.width).to(torch.float32, copy=True)
         if not vectors.sum().isfinite():  # a finite sum has finite terms, and is quickly found
-            broken = (~vectors.isfinite()).any(1)
+            broken = ~vectors.isfinite()
             if broken.any():
-                bad = row + int(broken.nonzero()[0])
-                raise wrong_row(path, bad, VECTOR, "a NaN or an infinity", expected)
+                bad, place = broken.nonzero()[0].tolist()
+                raise wrong_row(str(path), row + bad, VECTOR, float(vectors[bad, place]), expected)
         return vectors
 
 
@@ -136,7 +141,7 @@ def _width(path: Path) -> int:
         kind = file.schema_arrow.field(VECTOR).type
         is_fixed = pa.types.is_fixed_size_list(kind)
         is_list = is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if not is_list or kind.value_type not in FLOATS:
+        if not is_list or kind.value_type not in _FLOATS:
             raise ValueError(
                 f"{path}, column {VECTOR!r} holds {kind}, expected fixed-size lists of float16 or "
                 "float32: convert it"
@@ -145,8 +150,7 @@ def _width(path: Path) -> int:
             return int(kind.list_size)
         [first] = next(file.iter_batches(1, columns=[VECTOR])).column(VECTOR)
         if not first.is_valid or not len(first):
-            found = "an empty vector" if first.is_valid else "no vector"
-            raise wrong_row(path, 0, VECTOR, found, "a vector for each item")
+            raise wrong_row(str(path), 0, VECTOR, first.as_py(), "a vector for each item")
         return len(first)
 
 

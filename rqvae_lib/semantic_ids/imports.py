@@ -25,7 +25,7 @@ from rqvae_lib.semantic_ids.column_files import columns_of, is_own, read_columns
 from rqvae_lib.semantic_ids.config import COLLISIONS, ENDINGS, SURPLUS, Collisions, Keys, Surplus
 from rqvae_lib.semantic_ids.files import read_ids
 from rqvae_lib.semantic_ids.json_files import read_lines, read_object
-from rqvae_lib.semantic_ids.large_tables import read_large_table, sizes_in
+from rqvae_lib.semantic_ids.large_tables import LargeTable, find_large_table
 from rqvae_lib.semantic_ids.matching import check_keys, match_items
 from rqvae_lib.semantic_ids.numbering import (
     Codes,
@@ -38,8 +38,8 @@ from rqvae_lib.semantic_ids.numbering import (
     written_numbers,
 )
 
-LARGEST_SIZE = 2**62  # of a codebook whose size is not known yet
-PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+_LARGEST_SIZE = 2**62  # of a codebook whose size is not known yet
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle")
 
 
 class ImportedIDs(NamedTuple):
@@ -110,9 +110,9 @@ def import_ids(
         raise ValueError(f"item_ids is empty, so {path} has no item to read: pass the items' ids")
     _check_used(path, wanted, levels_first, keys, surplus)
     strict = wanted if surplus == "refuse" else None
-    written, titles, about = _read(path, levels_first, wanted, strict)
-    sizes = sizes_in(path) if path.suffix.lower() == ".parquet" else None
-    if titles is not None or sizes is not None:
+    read = _read(path, levels_first, wanted, strict)
+    written = read.written
+    if read.is_own:
         if base or offsets or collision_digit is False:
             raise ValueError(
                 f"{path} is a table of this library, with codes from 0, without offsets, and with "
@@ -120,7 +120,7 @@ def import_ids(
                 "--ids-offsets, --ids-collision-digit)"
             )
         base, offsets, collision_digit = 0, False, True
-        codebook_sizes = codebook_sizes or sizes
+        codebook_sizes = codebook_sizes or read.sizes
     check_keys(written)
     found = interpret(
         written,
@@ -132,8 +132,8 @@ def import_ids(
     rows, own, matched = match_items(written, wanted, keys, surplus)
     found = _of_rows(found, rows)
     ids, about_collisions = _catalogue(written, found, collisions, rows)
-    said = (*about, *found.said, *matched, *about_collisions)
-    return ImportedIDs(ids, own, _some(titles, rows), said)
+    said = (read.about, *found.said, *matched, *about_collisions)
+    return ImportedIDs(ids, own, _some(read.titles, rows), said)
 
 
 def _check_used(
@@ -173,7 +173,7 @@ def check_readable(path: str | Path) -> None:
     with path.open("rb") as file:
         beginning = file.read(4)
     pickled = beginning[:1] == b"\x80" or beginning == b"PK\3\4"  # torch writes a zip file
-    if path.suffix.lower() in PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
+    if path.suffix.lower() in _PICKLES or (pickled and path.suffix not in (".bin", ".safetensors")):
         how = python_for_pickle(str(path), str(path.with_suffix(".npy")))
         raise ValueError(
             f"{path} is a pickle. Opening one runs the code in it, so it was not opened: if you "
@@ -186,48 +186,57 @@ def check_readable(path: str | Path) -> None:
         )
 
 
+class _Read(NamedTuple):
+    """What a file says."""
+
+    written: WrittenIDs
+    about: str  # a sentence about its shape
+    is_own: bool = False  # whether this library wrote it
+    titles: list[str] | None = None
+    sizes: tuple[int, ...] | None = None  # of the codebooks
+
+
 def _read(
     path: Path,
     levels_first: bool | None,
     wanted: NDArray[Any] | None,
     strict: NDArray[Any] | None,
-) -> tuple[WrittenIDs, list[str] | None, tuple[str, ...]]:
-    """Return what a file says, the titles of our own table, and a sentence about its shape."""
+) -> _Read:
     check_readable(path)
     match path.suffix.lower():
         case ".npy" | ".safetensors":
             num_items = None if wanted is None else len(wanted)
             written, about = read_array(path, levels_first, num_items)
-            return written, None, (about,)
+            return _Read(written, about)
         case ".jsonl":
-            return read_lines(path), None, ("JSON lines",)
+            return _Read(read_lines(path), "JSON lines")
         case ".bin":
-            return read_records(path), None, ("records of an item id and three codes",)
+            return _Read(read_records(path), "records of an item id and three codes")
         case ".csv" | ".parquet":
             if is_own(columns_of(path)):
                 return _read_own(path, strict)
-            if path.suffix.lower() == ".parquet" and sizes_in(path) is not None:
-                return _read_large(path), None, ("a large table of this library",)
-            written, about = read_columns(path)
-            return written, None, (about,)
-    return read_object(path), None, ("a JSON object",)
+            if path.suffix.lower() == ".parquet":
+                large = find_large_table(path)
+                if large is not None:
+                    return _of_large(path, large)
+            return _Read(*read_columns(path))
+    return _Read(read_object(path), "a JSON object")
 
 
-def _read_own(
-    path: Path, item_ids: NDArray[Any] | None
-) -> tuple[WrittenIDs, list[str], tuple[str, ...]]:
+def _read_own(path: Path, item_ids: NDArray[Any] | None) -> _Read:
     """Read this library's own table, and check all of it but its codebook sizes."""
     levels = sum(name.startswith("code_") for name in columns_of(path))
-    table = read_ids(path, [LARGEST_SIZE] * levels, item_ids)
+    table = read_ids(path, [_LARGEST_SIZE] * levels, item_ids)
     numbers = written_numbers(table.ids)
     written = WrittenIDs(str(path), numbers, table.item_ids, "row")
-    return written, table.titles, ("a table of this library",)
+    return _Read(written, "a table of this library", is_own=True, titles=table.titles)
 
 
-def _read_large(path: Path) -> WrittenIDs:
-    """Read what `rqvae-lib assign` wrote, and check all of it."""
-    table = read_large_table(path)
-    return WrittenIDs(str(path), written_numbers(table.ids), table.item_ids, "row")
+def _of_large(path: Path, table: LargeTable) -> _Read:
+    """Return what `rqvae-lib assign` wrote."""
+    written = WrittenIDs(str(path), written_numbers(table.ids), table.item_ids, "row")
+    about = "a large table of this library"
+    return _Read(written, about, is_own=True, sizes=table.ids.codebook_sizes)
 
 
 def _some(titles: list[str] | None, rows: NDArray[np.int64]) -> list[str] | None:

@@ -12,7 +12,6 @@ files that they came from, change no ID.
 Derived in: chapter 12.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,15 +22,16 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from rqvae_lib.data.item_folders import ITEM_ID, opened, plain_array, wrong_row
+from rqvae_lib.data.item_folders import ITEM_ID, plain_array
+from rqvae_lib.data.parquet_files import described, description, opened
+from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.io.atomic import write_atomically
+from rqvae_lib.ops.sorted_rows import WORD
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 
-FORMAT = "rqvae-lib large table 1"
-KEY = b"rqvae-lib"  # of the file's metadata
-DIGIT = "disambiguation"
-GROUP_ROWS = 2**20
-WORD = 63  # the bits of an int64, without its sign
+_FORMAT = "rqvae-lib large table 1"
+_DIGIT = "disambiguation"
+_GROUP_ROWS = 2**20
 
 
 class LargeTable(NamedTuple):
@@ -44,6 +44,11 @@ class LargeTable(NamedTuple):
 def smallest_type(size: int) -> type[np.unsignedinteger[Any]]:
     """Return the smallest NumPy type that holds the numbers 0 to size − 1."""
     return next(kind for kind in (np.uint8, np.uint16, np.uint32) if size - 1 <= np.iinfo(kind).max)
+
+
+def code_names(levels: int) -> list[str]:
+    """Return the names of the columns that hold the codes of each level."""
+    return [f"code_{level}" for level in range(1, levels + 1)]
 
 
 def number_collisions(
@@ -113,17 +118,17 @@ def write_large_table(
     path = Path(path)
     check_large_path(path)
     digits = number_collisions(codes, sizes)
-    about = {"format": FORMAT, "codebook_sizes": list(sizes), "tokenizer": made_by}
+    about = {"codebook_sizes": list(sizes), "tokenizer": made_by}
     fields = [(ITEM_ID, item_ids.type)]
-    fields += [(name, pa.int32()) for name in (*_code_names(len(sizes)), DIGIT)]
-    schema = pa.schema(fields, metadata={KEY: json.dumps(about)})
+    fields += [(name, pa.int32()) for name in (*code_names(len(sizes)), _DIGIT)]
+    schema = pa.schema(fields, metadata=description(_FORMAT, about))
     with write_atomically(path) as temporary, pq.ParquetWriter(temporary, schema) as parquet:
-        for start in range(0, len(codes), GROUP_ROWS):
-            rows = slice(start, start + GROUP_ROWS)
+        for start in range(0, len(codes), _GROUP_ROWS):
+            rows = slice(start, start + _GROUP_ROWS)
             columns = [codes[rows, level] for level in range(len(sizes))] + [digits[rows]]
             numbers = [pa.array(np.ascontiguousarray(one, np.int32)) for one in columns]
             parquet.write_table(
-                pa.table([item_ids.slice(start, GROUP_ROWS), *numbers], schema=schema)
+                pa.table([item_ids.slice(start, _GROUP_ROWS), *numbers], schema=schema)
             )
     return int(np.count_nonzero(digits))
 
@@ -136,41 +141,53 @@ def read_large_table(path: str | Path) -> LargeTable:
             row.
         OSError: if it cannot be read.
     """
-    path = Path(path)
-    sizes = sizes_in(path)
-    if sizes is None:
+    table = find_large_table(path)
+    if table is None:
         raise ValueError(
             f"{path} is not a table of IDs of `rqvae-lib assign`: write it with that command, or "
             "read another table with read_ids or import_ids"
         )
-    names = _code_names(len(sizes))
+    return table
+
+
+def find_large_table(path: str | Path) -> LargeTable | None:
+    """Read a table as `read_large_table`, but return None for a file that is no such table.
+
+    Raises:
+        ValueError, OSError: as `read_large_table`.
+    """
+    path = Path(path)
+    sizes = sizes_in(path)
+    if sizes is None:
+        return None
+    names = code_names(len(sizes))
     with opened(path) as file:
-        table = file.read(columns=[ITEM_ID, *names, DIGIT])
+        table = file.read(columns=[ITEM_ID, *names, _DIGIT])
         table.validate(full=True)
+    where = str(path)
     for name in table.column_names:
         column = table.column(name)
         if column.null_count:
-            raise wrong_row(path, _first(column.is_null()), name, "no value", "one in each row")
+            raise wrong_row(where, _first(column.is_null()), name, None, "a value in each row")
     item_ids = plain_array(table.column(ITEM_ID))
     later = item_ids[1:] > item_ids[:-1]
     if not later.all():
         row = 1 + _first(~later)
-        raise wrong_row(
-            path, row, ITEM_ID, repr(item_ids[row]), f"an id after {item_ids[row - 1]!r}"
-        )
+        before, found = table.column(ITEM_ID)[row - 1 : row + 1].to_pylist()
+        raise wrong_row(where, row, ITEM_ID, found, f"an id after {before!r}")
     codes = np.empty((len(item_ids), len(sizes)), dtype=np.int64)
     for level, (name, size) in enumerate(zip(names, sizes, strict=True)):
         codes[:, level] = table.column(name).to_numpy()
         outside = (codes[:, level] < 0) | (codes[:, level] >= size)
         if outside.any():
             row = _first(outside)
-            raise wrong_row(path, row, name, str(codes[row, level]), f"a code from 0 to {size - 1}")
+            raise wrong_row(where, row, name, codes[row, level], f"a code from 0 to {size - 1}")
     ids = SemanticIDs(torch.from_numpy(codes), sizes)
-    other = table.column(DIGIT).to_numpy() != ids.ids[:, -1].numpy()
+    other = table.column(_DIGIT).to_numpy() != ids.ids[:, -1].numpy()
     if other.any():
         row = _first(other)
         expected = f"{int(ids.ids[row, -1])}, which follows from the codes"
-        raise wrong_row(path, row, DIGIT, str(table.column(DIGIT)[row]), expected)
+        raise wrong_row(where, row, _DIGIT, table.column(_DIGIT)[row].as_py(), expected)
     return LargeTable(ids, item_ids)
 
 
@@ -180,20 +197,15 @@ def sizes_in(path: str | Path) -> tuple[int, ...] | None:
     Raises:
         OSError: if it cannot be read.
     """
-    with Path(path).open("rb") as file:
-        try:
-            about = json.loads((pq.read_schema(file).metadata or {})[KEY])
-            names = pq.ParquetFile(file).schema_arrow.names
-        except (OSError, ValueError, KeyError, RecursionError, pa.ArrowException):
-            return None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    found = described(Path(path), _FORMAT)
+    if found is None:
         return None
-    sizes = about.get("codebook_sizes")
+    sizes = found.about.get("codebook_sizes")
     if not isinstance(sizes, list) or any(type(one) is not int for one in sizes):
         return None
     if not all(0 < one <= 2**31 for one in sizes):
         return None
-    if names != [ITEM_ID, *_code_names(len(sizes)), DIGIT]:
+    if found.columns != [ITEM_ID, *code_names(len(sizes)), _DIGIT]:
         return None
     return tuple(sizes)
 
@@ -202,10 +214,6 @@ def check_large_path(path: Path) -> None:
     """Raise ValueError unless a path ends in .parquet."""
     if path.suffix.lower() != ".parquet":
         raise ValueError(f"{path} ends in {path.suffix!r}: name a .parquet file")
-
-
-def _code_names(levels: int) -> list[str]:
-    return [f"code_{level}" for level in range(1, levels + 1)]
 
 
 def _first(mask: Any) -> int:

@@ -34,10 +34,15 @@ from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 from rqvae_lib.ops.pieces import on_pieces
 from rqvae_lib.ops.torch_settings import own_settings
-from rqvae_lib.semantic_ids.large_tables import check_large_path, smallest_type, write_large_table
+from rqvae_lib.semantic_ids.large_tables import (
+    check_large_path,
+    code_names,
+    smallest_type,
+    write_large_table,
+)
 from rqvae_lib.tokenizer.rqvae import RQVAE
 
-COPIED_ROWS = 2**16  # of the results, at a time
+_COPIED_ROWS = 2**16  # of the results, at a time
 
 
 class Assigned(NamedTuple):
@@ -117,15 +122,13 @@ class _Assigner:
         self._model = copy.deepcopy(model).to(device)  # the caller's stays where it is
         self._vectors, self._device = vectors, device
         self._type = smallest_type(model.config.codebook_size)
+        self._names = code_names(model.config.num_levels)
 
     def __call__(self, piece: Piece) -> Iterator[pa.Table]:
         for ids, batch in self._vectors.batches(piece, BATCH_ROWS):
             codes = self._model.assign(batch.to(self._device)).cpu().numpy()  # (B, L)
-            columns = {
-                f"code_{level}": pa.array(np.ascontiguousarray(column, self._type))
-                for level, column in enumerate(codes.T, 1)
-            }
-            yield pa.table({ITEM_ID: ids, **columns})
+            columns = [pa.array(np.ascontiguousarray(column, self._type)) for column in codes.T]
+            yield pa.table([ids, *columns], names=[ITEM_ID, *self._names])
 
 
 class _Found:
@@ -137,14 +140,14 @@ class _Found:
     """
 
     def __init__(self, id_type: pa.DataType, num_levels: int) -> None:
-        self._names = [f"code_{level}" for level in range(1, num_levels + 1)]
+        self._names = code_names(num_levels)
         self._ids = [pa.array([], id_type)]
         self._codes: list[NDArray[Any]] = []
         self._waiting: list[pa.Table] = []
 
     def add(self, table: pa.Table) -> None:
         self._waiting.append(table)
-        if sum(map(len, self._waiting)) >= COPIED_ROWS:
+        if sum(map(len, self._waiting)) >= _COPIED_ROWS:
             self._copy()
 
     def _copy(self) -> None:

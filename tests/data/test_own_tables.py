@@ -212,7 +212,7 @@ BAD_TABLES = [
     ("a.csv", b'user_id,item_id\n1,"2\n', "a.csv is not a csv table"),
     ("a.csv", b"\x1f\x8b\x08\x00", "a.csv"),
     ("a.csv", b"user_id,item_id\n1," + b"x" * 10_000_000, "row 0, column 'item_id': found 'xxx"),
-    ("a.parquet", b"PAR1 or so", "a.parquet is not a parquet table"),
+    ("a.parquet", b"PAR1 or so", "a.parquet cannot be read as Parquet ("),
     ("a.parquet", b"", "a.parquet is empty"),
     ("a.xlsx", b"PK", "a.xlsx ends in '.xlsx', expected one of .csv, .tsv"),
 ]

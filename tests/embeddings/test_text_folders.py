@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from rqvae_lib.embeddings import text_folders
 from rqvae_lib.embeddings.text_folders import Embedded, embed_folder
 from rqvae_lib.embeddings.vector_folders import read_vectors
 
-TEXTS = {f"item {number:02}": "word " * number for number in range(40)}
+TEXTS = {f"item {number:02}": "word " * (number + 1) for number in range(40)}
 
 
 class Encoder:
@@ -35,7 +36,7 @@ class Encoder:
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     found = Encoder()
     monkeypatch.setattr(text_folders, "load_encoder", lambda *_: found)
-    monkeypatch.setattr(text_folders, "BATCH_ROWS", 4)
+    monkeypatch.setattr(text_folders, "_BATCH_ROWS", 4)
     return found
 
 
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "texts"
 
 
-def write(path: Path, ids: list[str], texts: list[str | None] | None = None) -> None:
+def write(path: Path, ids: list[str], texts: list[Any] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = [TEXTS[one] for one in ids] if texts is None else texts
     pq.write_table(pa.table({"item_id": ids, "text": texts}), path, row_group_size=7)
@@ -102,10 +103,40 @@ def test_what_is_wrong_is_named_before_anything_is_encoded(encoder: Encoder, fol
     with pytest.raises(ValueError, match="found 'item 02', expected each item once, but row 2 of"):
         run(folder)
     assert not encoder.asked
-    write(folder / "d.parquet", ["x", "y"], ["a text", None])
-    with pytest.raises(ValueError, match=r"d\.parquet, row 1, column 'text': found no text"):
+
+
+@pytest.mark.parametrize(("text", "shown"), [(None, "nothing"), ("", "''"), (" \t", r"' \\t'")])
+def test_an_item_without_a_text_is_named(
+    text: str | None, shown: str, encoder: Encoder, folder: Path
+) -> None:
+    write(folder / "d.parquet", [f"x{row}" for row in range(11)], ["a text"] * 9 + [text, "two"])
+    says = rf"d\.parquet, row 9, column 'text': found {shown}, expected a text for each item"
+    with pytest.raises(ValueError, match=says):
         run(folder)
+    assert text not in encoder.asked
     assert files_of(folder) == ["a.parquet", "below/b.parquet", "c.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [([7, 8], "int64"), ([b"a", b"b"], "binary"), ([["a"], ["b"]], r"list<.*string>")],
+)
+def test_what_is_no_text_is_not_encoded(
+    texts: list[Any], says: str, encoder: Encoder, folder: Path
+) -> None:
+    write(folder / "d.parquet", ["x", "y"], texts)
+    with pytest.raises(ValueError, match=rf"d\.parquet, column 'text' holds {says}, expected text"):
+        run(folder)
+    assert not encoder.asked
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "category"])
+def test_text_is_read_in_each_of_its_types(kind: str, encoder: Encoder, folder: Path) -> None:
+    texts = pa.array(["one", "two words", "one"])
+    texts = texts.dictionary_encode() if kind == "category" else texts.cast(kind)
+    pq.write_table(pa.table({"item_id": ["x", "y", "z"], "text": texts}), folder / "d.parquet")
+    assert run(folder) == (43, 43)
+    assert read_vectors(folder.parent / "vectors").tensor[-3:].tolist() == [[3, 1], [9, 2], [3, 1]]
 
 
 def test_vectors_of_other_items_are_not_left_among_them(encoder: Encoder, folder: Path) -> None:

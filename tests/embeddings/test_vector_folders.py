@@ -106,13 +106,43 @@ def ids_with(row: int, value: Any, ids: Any = NUMBERS) -> pa.Array:
 @pytest.mark.parametrize(
     ("ids", "vectors", "says"),
     [
-        (ids_with(303, None), VECTORS, "row 303, column 'item_id': found no id"),
-        (ids_with(303, " ", TEXTS), VECTORS, "row 303, column 'item_id': found a blank id"),
-        (NUMBERS, nan(411), "row 411, column 'vector': found a NaN or an infinity"),
-        (NUMBERS, with_null(130, False), "row 130, column 'vector': found no vector"),
-        (NUMBERS, with_null(130, True), "row 130, column 'vector': found a missing number"),
-        (NUMBERS, plain(77, WIDTH - 1), "row 77, column 'vector': found a vector of 5 numbers"),
-        (NUMBERS, plain(64, WIDTH + 1), "row 64, column 'vector': found a vector of 7 numbers"),
+        (
+            ids_with(303, None),
+            VECTORS,
+            "row 303, column 'item_id': found nothing, expected each row to carry",
+        ),
+        (
+            ids_with(303, " ", TEXTS),
+            VECTORS,
+            "row 303, column 'item_id': found ' ', expected each row to carry",
+        ),
+        (
+            NUMBERS,
+            nan(411),
+            "row 411, column 'vector': found nan, expected a vector of 6 finite numbers",
+        ),
+        (
+            NUMBERS,
+            with_null(130, False),
+            "row 130, column 'vector': found nothing, expected a vector of 6",
+        ),
+        (
+            NUMBERS,
+            with_null(130, True),
+            "row 130, column 'vector': found nothing, expected each number in a vector",
+        ),
+        (
+            NUMBERS,
+            plain(77, WIDTH - 1),
+            "row 77, column 'vector': found [0.5, 0.5, 0.5, 0.5, 0.5], expected a vector of 6 "
+            "finite numbers, not of 5: fix",
+        ),
+        (
+            NUMBERS,
+            plain(64, WIDTH + 1),
+            "row 64, column 'vector': found [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], expected a vector "
+            "of 6 finite numbers, not of 7: fix",
+        ),
         (
             ids_with(303, int(NUMBERS[8])),
             VECTORS,
@@ -161,7 +191,7 @@ def not_unicode(folder: Path) -> None:
             lambda folder: write(
                 folder / "a.parquet", [1, 2], pa.array([[], []], pa.list_(pa.float16()))
             ),
-            r"a\.parquet, row 0, column 'vector': found an empty vector",
+            r"a\.parquet, row 0, column 'vector': found \[\], expected a vector for each item",
         ),
     ],
 )

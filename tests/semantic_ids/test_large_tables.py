@@ -88,10 +88,10 @@ def test_a_recommender_can_be_trained_on_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "row", "value", "says"),
     [
-        ("item_id", 7, -20, "row 7, column 'item_id': found np.int64(-20), expected an id after"),
+        ("item_id", 7, -20, "row 7, column 'item_id': found -20, expected an id after -2: fix"),
         ("code_2", 9, 3, "row 9, column 'code_2': found 3, expected a code from 0 to 2"),
         ("code_2", 9, -1, "row 9, column 'code_2': found -1, expected a code from 0 to 2"),
-        ("code_3", 4, None, "row 4, column 'code_3': found no value"),
+        ("code_3", 4, None, "row 4, column 'code_3': found nothing, expected a value"),
         ("disambiguation", 0, 1, "row 0, column 'disambiguation': found 1, expected 0, which"),
     ],
 )

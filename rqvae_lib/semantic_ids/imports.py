@@ -236,7 +236,7 @@ def _of_large(path: Path, table: LargeTable) -> _Read:
     """Return what `rqvae-lib assign` wrote."""
     written = WrittenIDs(str(path), written_numbers(table.ids), table.item_ids, "row")
     about = "a large table of this library"
-    return _Read(written, about, is_own=True, sizes=table.ids.codebook_sizes)
+    return _Read(written, about, is_own=True, sizes=table.ids.sizes[:-1])
 
 
 def _some(titles: list[str] | None, rows: NDArray[np.int64]) -> list[str] | None:

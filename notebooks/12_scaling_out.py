@@ -569,7 +569,8 @@ assert cost[4096] < 1.04
 # With 64 rows for each codeword, the fit is two per cent worse on these movies; whole fits from other draws differ by a
 # few thousandths. Others settle at 256 rows for each codeword, which is the default of faiss and of the reservoir that
 # TorchEasyRec fills from a stream {cite}`torcheasyrec`. What matters is that this number does not grow with the
-# catalogue: 256 codewords need 65,536 rows, of a million items or of a hundred million.
+# catalogue: 256 codewords need 65,536 rows, of a million items or of a hundred million. `rqvae-lib train-rqvae
+# --vectors` draws as many from a folder, and `assign` then reads all of it.
 #
 # ### Histories that do not fit into memory
 #
@@ -699,6 +700,46 @@ plt.show()
 #
 # Of the users a step sees only those of its batch. What grows with all of them is the *plan*: in which order the
 # windows come, and where histories are cut. It is drawn once for each epoch, and takes about a second for ten million people.
+#
+# Beams are the other size that one chooses. Their cost can be read from the same table, and beside it what a second
+# process does to a training step. For that, the script trained the RQ-Transformer of [chapter
+# 10](10_three_architectures.ipynb) on the movies, in one process and in two, and noted the processor seconds that *each*
+# process takes for a step:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+beams = of_stage("search", items=100_000, batch=64, dim=64)
+processes = pd.read_csv("results/12_processes.csv")
+steps = processes.pivot(index="batch", columns="processes", values="seconds")
+of_ten = beams["seconds"] / beams["seconds"].iloc[0]
+for number, times in zip(beams["beams"], of_ten, strict=True):
+    print(f"{number:3} beams: {times:4.1f} times the seconds of 10")
+for size, (one, two) in steps.iterrows():
+    print(f"{size:3} windows a step: {one / two:.2f} times as fast with two")
+assert 10 < of_ten.iloc[-1] < 20
+assert (steps[1] / steps[2]).is_monotonic_increasing
+
+# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Left: processor seconds of a search for 64 users against the number of beams, from 10 to 200; the points lie on a straight line a little less steep than growth in proportion. Right: processor seconds of each process for a training step against the windows of a batch, 16, 64 and 256, for one process and for two; the second line is only just below the first at 16 windows and well below it at 256."}, "figure": {"caption": "Left: a search costs nearly in proportion to its beams (thin line: in proportion). Right: a second process takes little of the work of a small batch, and nearly half of a large one.", "name": "fig-12-beams"}}
+fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained")
+axes[0].loglog(beams["beams"], beams["seconds"], "o-")
+axes[0].loglog([10, 200], [0.03, 0.6], lw=0.7, c="gray")
+axes[0].set(xlabel="beams", ylabel="processor seconds, 64 users")
+for number, marker in ((1, "o"), (2, "s")):
+    label = "one process" if number == 1 else "each of two"
+    axes[1].loglog(steps.index, steps[number], f"{marker}-", label=label)
+axes[1].set_xticks(steps.index, [f"{size}" for size in steps.index])
+axes[1].minorticks_off()
+axes[1].set(xlabel="windows a step", ylabel="processor seconds a step")
+axes[1].legend()
+plt.show()
+
+# %% [markdown]
+# Beams are nearly all of a search, so twenty times as many cost thirteen times as much. The second process is another
+# matter. Two processes share the windows of a batch, but not everything: each of them computes the vectors of the
+# prefixes and the optimizer's step for all weights, and they must talk. With few windows, what is not shared is most of
+# the step ({numref}`fig-12-beams`). The more windows there are, the nearer the speed-up comes to two; waiting takes no
+# processor time, so this is what is possible where each process has a core of its own. A larger batch is no remedy in
+# itself: it makes another training, with another learning rate to be found.
 #
 # ## A model of the cost
 #
@@ -841,31 +882,6 @@ print(
 )
 
 # %% [markdown]
-# ### What the second process gives
-#
-# The terms say what a step costs in all. Two processes share the tokens, but not everything: each of them computes the
-# vectors of the prefixes and the optimizer's step for all weights, and they must talk. The script also measured the
-# library's training in one process and in two, with the RQ-Transformer of [chapter 10](10_three_architectures.ipynb) on
-# the movies. It gives the processor seconds that *each* process takes for a step. Waiting takes none, so their ratio is
-# the speed-up that is possible where each process has a core of its own:
-
-# %%
-# NBVAL_CHECK_OUTPUT
-processes = pd.read_csv("results/12_processes.csv")
-table = processes.pivot(index="batch", columns="processes", values="seconds")
-for size, (one, two) in table.iterrows():
-    print(
-        f"{size:3} windows a step: {one:.3f} s alone, {two:.3f} s each of two: ",
-        end="",
-    )
-    print(f"{one / two:.2f} times as fast")
-
-# %% [markdown]
-# With few windows, what is not shared is most of the step, and the second process gives next to nothing. The more
-# windows there are, the nearer it comes to twice. (The machine was busy with other work, and the two shared its caches
-# with that; measure again on yours.) A larger batch is no remedy in itself: it makes another training, with another
-# learning rate to be found.
-#
 # ## A plan on paper: 10⁸ items, 10⁹ users
 #
 # Now the model is used where nobody has measured. Let there be a hundred million items with texts, and a billion users

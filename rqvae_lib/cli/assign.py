@@ -10,19 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from rqvae_lib.cli.conflicts import WORKERS_OF_RAY, refuses
-from rqvae_lib.cli.options import RQVAE_FILE, RUNS, Device, EngineOption, Workers
+from rqvae_lib.cli.options import (
+    FOLDER_OF_VECTORS,
+    RQVAE_FILE,
+    RUNS,
+    Device,
+    EngineOption,
+    Workers,
+)
 from rqvae_lib.cli.outputs import OutputFile, Writes, is_large_table, writes
 from rqvae_lib.ops.engines import DEFAULT_ENGINE
 
-VectorFolder = Annotated[
-    Path,
-    typer.Option(
-        help="A folder of .parquet files with the columns item_id (whole numbers or text) and "
-        "vector (fixed-size lists of float16 or float32).",
-        metavar="FOLDER",
-        show_default=False,
-    ),
-]
 FittedTokenizer = Annotated[
     str | None,
     typer.Option(
@@ -50,7 +48,9 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 @writes(_outputs, "output")
 def assign_command(
     context: typer.Context,
-    vectors: VectorFolder,
+    vectors: Annotated[
+        Path, typer.Option(help=f"{FOLDER_OF_VECTORS}.", metavar="FOLDER", show_default=False)
+    ],
     output: Annotated[Path, typer.Option(help="The table to write, .parquet.")] = RUNS
     / "large_table.parquet",
     tokenizer: FittedTokenizer = None,

@@ -72,9 +72,14 @@ def origin_of(path: str | Path) -> dict[str, str]:
     """Return what a card says of a file that a model was made from: its path and its hash."""
     with Path(path).open("rb") as file:
         return {
-            "file": str(path).encode("utf-8", "backslashreplace").decode(),
+            "file": printable(path),
             "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
         }
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as text that JSON can hold, whatever its bytes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def shipped(chosen: str) -> str:
@@ -117,13 +122,12 @@ def part_to_train_on(split: Split) -> Histories | MappedHistories:
     return split.of_all if isinstance(split, SampleSplit) else split.train
 
 
-def check_codebook_size(size: int, dataset: Dataset) -> None:
-    """Refuse more codewords than there are items to start them from."""
-    if size > dataset.num_items:
+def check_codebook_size(size: int, source: str, num_items: int) -> None:
+    """Refuse more codewords than a source has items to start them from."""
+    if size > num_items:
         raise ValueError(
-            f"--codebook-size is {size}, but {dataset.name} has {dataset.num_items} items, which "
-            f"cannot fill codebooks of {size} codewords: pass --codebook-size "
-            f"{dataset.num_items} or less"
+            f"--codebook-size is {size}, but {source} has {num_items} items, which cannot fill "
+            f"codebooks of {size} codewords: pass --codebook-size {num_items} or less"
         )
 
 

@@ -76,7 +76,7 @@ def compare_tokenizers_command(
     if output:
         context.with_resource(only_process_in(output.parent))
     dataset = data.load()
-    common.check_codebook_size(codebook_size, dataset)
+    common.check_codebook_size(codebook_size, dataset.name, dataset.num_items)
     chosen = None if content == "text" else split_by_name(dataset, split)
     if content != "collaborative":
         common.say_vectors(dataset, embeddings)

@@ -83,6 +83,19 @@ Embeddings = Annotated[
         show_default=False,
     ),
 ]
+FOLDER_OF_VECTORS = (
+    "A folder of .parquet files with the columns item_id (whole numbers or text) and vector "
+    "(fixed-size lists of float16 or float32)"
+)
+VectorFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"{FOLDER_OF_VECTORS}. The tokenizer is trained on a sample of it, instead of on a "
+        "dataset.",
+        metavar="FOLDER",
+        show_default=False,
+    ),
+]
 ContentOption = Annotated[
     Content,
     typer.Option(

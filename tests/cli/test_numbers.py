@@ -93,7 +93,7 @@ TAKEN: dict[str, Callable[[Any], object]] = {
 }
 LIBRARY_TAKES_ELSEWHERE = {  # with what else is given
     *("min_rating", "min_interactions", "k_core", "seeds", "beams", "base", "ids_base"),
-    "workers",
+    *("workers", "sample"),
 }
 PROBES = {
     int: [-1, 0, 1, 2, 2**31 - 1],

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -16,8 +18,10 @@ from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.cli.main import main
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.embeddings.text import load_embeddings, save_embeddings
+from rqvae_lib.embeddings.vector_folders import read_vectors, sample_vectors
 from rqvae_lib.io.tensor_files import load_checkpoint
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.large_tables import read_large_table
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.training.config import RQVAE_TRAINING, EarlyStop
@@ -271,3 +275,77 @@ def test_a_start_with_another_architecture_is_refused(on_both: Path, tmp_path: P
 def test_a_start_from_residual_kmeans_is_refused(kmeans_file: Path, tmp_path: Path) -> None:
     arguments = ["train-rqvae", "--start-from", kmeans_file, "--steps", 1]
     assert "no weights to train" in fails(*arguments, folder=tmp_path)
+
+
+@pytest.fixture
+def folder_of_vectors(tmp_path: Path) -> Path:
+    """A folder with vectors of 6 numbers for 900 items, in two files."""
+    numbers = torch.randn(900, 6, generator=torch.Generator().manual_seed(0)).numpy()
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    for name, rows in (("b", slice(500)), ("a", slice(500, None))):
+        flat = pa.array(numbers[rows].reshape(-1))
+        lists = pa.FixedSizeListArray.from_arrays(flat, 6)
+        ids = pa.array(range(900)[rows])
+        pq.write_table(pa.table({"item_id": ids, "vector": lists}), folder / f"{name}.parquet")
+    return folder
+
+
+def test_a_folder_is_trained_on_by_a_sample(folder_of_vectors: Path) -> None:
+    place = folder_of_vectors.parent
+    words = "--vectors vectors --sample 300 --levels 2 --codebook-size 16 --steps 3 --seed 5"
+    said = run("train-rqvae", *words.split(), "--output", "made", folder=place)
+    assert "Training on 300 items of vectors.\n" in said.stderr
+    assert "of the sample's items share their codes" in said.stdout
+    sample = sample_vectors(folder_of_vectors, 300, seed=5)
+    training = replace(RQVAE_TRAINING, num_steps=3, seed=5)
+    config = RQVAEConfig(6, num_levels=2, codebook_size=16)
+    expected, _ = train_rqvae(sample.tensor, config, training, autoencoder_steps=3, progress=False)
+    model, card = load_rqvae(place / "made/rqvae.safetensors")
+    assert_same(model, expected)
+    assert card["vector_folder"] == {
+        "file": "vectors",
+        "items": 300,
+        "sha256": ItemVectors(sample.tensor).sha256,
+    }
+    succeeds("assign", "--vectors", "vectors", "--output", "made/ids.parquet", folder=place)
+    found = read_large_table(place / "made/ids.parquet")
+    whole = read_vectors(folder_of_vectors)
+    assert found.ids.sha256 == model.tokenize(whole.tensor).sha256
+
+
+def test_a_folder_of_few_items_is_trained_on_whole(folder_of_vectors: Path) -> None:
+    words = "--vectors vectors --codebook-size 8 --levels 2 --residual-kmeans --output made"
+    said = run("train-rqvae", *words.split(), folder=folder_of_vectors.parent)
+    assert "Training on 900 items of vectors, which are all.\n" in said.stderr
+    model, _ = load_rqvae(folder_of_vectors.parent / "made/rqvae.safetensors")
+    config = RQVAEConfig.residual_kmeans(6, num_levels=2, codebook_size=8)
+    assert_same(model, new_rqvae(read_vectors(folder_of_vectors).tensor, config, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--sample 9", "only a folder is sampled (--vectors), so --sample would change nothing"),
+        ("--vectors vectors --content text", "--vectors vectors holds the items, so --content"),
+        ("--vectors vectors --dataset x", "--vectors vectors holds the items, so --dataset would"),
+        ("--vectors vectors --start-from pretrained", "either --vectors or --start-from, not both"),
+        ("--vectors nowhere", "nowhere does not exist; expected a folder"),
+        (
+            "--vectors vectors --sample 100",
+            "--codebook-size is 256, but the sample of vectors has 100 items",
+        ),
+    ],
+)
+def test_what_is_refused_of_a_folder(words: str, says: str, folder_of_vectors: Path) -> None:
+    place = folder_of_vectors.parent
+    assert says in fails("train-rqvae", *words.split(), "--output", "made", folder=place)
+    assert not list(place.rglob("*.safetensors"))
+
+
+def test_a_tokenizer_of_a_folder_belongs_to_no_dataset(folder_of_vectors: Path) -> None:
+    place = folder_of_vectors.parent
+    words = "--vectors vectors --codebook-size 8 --levels 2 --steps 1 --output runs"
+    succeeds("train-rqvae", *words.split(), folder=place)
+    says = "was trained on a folder of vectors, and not on a dataset: use it with `rqvae-lib assign"
+    assert says in fails("inference-rqvae", folder=place)

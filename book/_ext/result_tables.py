@@ -71,7 +71,7 @@ def origin(path: Path) -> str:
 
 
 class ResultTable(Table):
-    """`{result-table} NAME`: NAME.csv or NAME.parquet in notebooks/results, summarised."""
+    """`{result-table} NAME`: notebooks/results/NAME.csv, summarised."""
 
     required_arguments = 1
     optional_arguments = 0
@@ -83,12 +83,10 @@ class ResultTable(Table):
 
     def markdown(self) -> list[str]:
         relative = RESULTS / f"{self.arguments[0]}.csv"
-        if not (Path(self.env.srcdir) / relative).exists():
-            relative = relative.with_suffix(".parquet")
         for file in (relative, relative.with_suffix(".json")):
             self.env.note_dependency(str(file))
         path = Path(self.env.srcdir) / relative
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        frame = pd.read_csv(path)
         if "where" in self.options:
             frame = frame.dropna(subset=[self.options["where"]])
         by, columns = self.options["by"].split(), self.options.get("columns", "").split()

@@ -14,8 +14,11 @@ import typer
 from rqvae_lib.cli.command import all_typed
 from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.histories_file import HistoriesFile, MappedHistories, SampleSplit
+from rqvae_lib.data.file_splits import SampleSplit
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.names import EMBEDDED, NUM_TARGETS, Content, SplitName
+from rqvae_lib.data.split_rules import interactions_needed
 from rqvae_lib.data.splits import Histories, Split, split_by_name
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
@@ -89,7 +92,7 @@ def hold_out(dataset: Dataset | HistoriesFile, name: SplitName) -> Split:
     else:
         split = split_by_name(dataset, name)
     if not len(split.validation):  # not by time, which always holds out something
-        needed = 2 * NUM_TARGETS[name] + 1
+        needed = interactions_needed(NUM_TARGETS[name])
         raise ValueError(
             f"nothing is held out of {dataset.name}: no user has the {needed} interactions that "
             f"--split {name} needs; use more data, or another split"

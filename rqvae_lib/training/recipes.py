@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
-from rqvae_lib.data.histories_file import MappedHistories
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import tensors_sha256

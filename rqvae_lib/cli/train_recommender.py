@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Useless, refuses
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Needs, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
@@ -54,6 +54,12 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 RULES = (
     *IDS_RULES,
     DATA_OF_HISTORIES,
+    Needs(
+        "histories",
+        "ids",
+        "{histories} has no texts or vectors of the items, so no tokenizer can make their IDs: "
+        "pass a file of IDs as --ids",
+    ),
     ids_instead_of("tokenizer", "embeddings"),
     Useless(
         ("valid_only",),
@@ -118,14 +124,10 @@ def train_recommender_command(
     """
     from rqvae_lib.checkpoints.models import save_recommender
     from rqvae_lib.cli.catalogue import card_of_tokenizer, catalogue_of, find_tokenizer
-    from rqvae_lib.cli.common import (
-        check_device,
-        hold_out,
-        packed_histories,
-        part_to_train_on,
-    )
+    from rqvae_lib.cli.common import check_device, hold_out, load_data, part_to_train_on
     from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
     from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
+    from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
 
@@ -141,11 +143,12 @@ def train_recommender_command(
         check_state(path, training, resume=resume, force=force)
         found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
         context.with_resource(only_process_in(output))
-        dataset: Any = data.load() if histories is None else packed_histories(histories, ids)
+        dataset = load_data(data, histories)
         held_out = hold_out(dataset, split)
         if ids:
             catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
         else:
+            assert isinstance(dataset, Dataset)  # --histories needs --ids
             catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
             origin = card_of_tokenizer(found, seed)
         return Prepared(

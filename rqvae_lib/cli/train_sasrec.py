@@ -69,9 +69,8 @@ def train_sasrec_command(
     to resume from.
     """
     from rqvae_lib.checkpoints.models import save_sasrec
-    from rqvae_lib.cli.common import check_device, hold_out, part_to_train_on
+    from rqvae_lib.cli.common import check_device, hold_out, load_data, part_to_train_on
     from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
-    from rqvae_lib.data.histories_file import HistoriesFile
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
@@ -84,7 +83,7 @@ def train_sasrec_command(
         shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
         check_state(path, training, resume=resume, force=force)
         context.with_resource(only_process_in(output))
-        dataset: Any = data.load() if histories is None else HistoriesFile(histories)
+        dataset = load_data(data, histories)
         held_out = hold_out(dataset, split)
         config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
         return Prepared((part_to_train_on(held_out), config, training), held_out, dataset, {})

@@ -212,7 +212,8 @@ def _shipped_of(
     Raises:
         ValueError: if there are none, and some are needed.
     """
-    from rqvae_lib.checkpoints.models import load_model, shipped_models
+    from rqvae_lib.checkpoints.models import load_model
+    from rqvae_lib.checkpoints.shipped import shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
     found = {

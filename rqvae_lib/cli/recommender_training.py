@@ -97,7 +97,7 @@ def measure_and_save(
     Several processes measure it together. The first one, which prepared the training, does the
     rest, and the others end with it.
     """
-    from rqvae_lib.checkpoints.models import round_to_half
+    from rqvae_lib.checkpoints.content import round_to_half
     from rqvae_lib.cli.common import command_line
     from rqvae_lib.cli.outputs import keeping_the_old
     from rqvae_lib.evaluation.validation import validate

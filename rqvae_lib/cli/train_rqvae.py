@@ -289,7 +289,7 @@ def _prepare(context: typer.Context, data: DataOptions) -> _Run:
 
 def _origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:
     """Return what the card says of the files that the model is made from."""
-    from rqvae_lib.checkpoints.models import find_checkpoint
+    from rqvae_lib.checkpoints.shipped import find_checkpoint
     from rqvae_lib.cli.common import origin_of, shipped
 
     origin: dict[str, Any] = {}

@@ -144,7 +144,7 @@ def train_rqvae(
 
     def start() -> None:
         if autoencoder_steps:
-            alone = replace(
+            of_autoencoder = replace(
                 training,
                 num_steps=autoencoder_steps,
                 num_epochs=None,
@@ -153,7 +153,7 @@ def train_rqvae(
                 snapshot_steps=(),
                 early_stop=None,
             )
-            train(model, model.autoencoder_loss, batches, alone, progress=progress)
+            train(model, model.autoencoder_loss, batches, of_autoencoder, progress=progress)
         # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
         model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)

@@ -19,9 +19,9 @@ from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.pack_histories import pack_histories
 from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.evaluation.validation import validation_targets
-from rqvae_lib.io.headers import read_header
+from rqvae_lib.io.headers import HEADER_KEY, read_header
 from rqvae_lib.io.mapped_tensors import MappedTensors
-from rqvae_lib.io.tensor_files import HEADER_KEY, CheckpointError
+from rqvae_lib.io.tensor_files import CheckpointError
 from rqvae_lib.models.item_knn import ItemKNN
 
 

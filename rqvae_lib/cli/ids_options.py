@@ -186,13 +186,6 @@ def ids_of_file(context: typer.Context, dataset: "Dataset | HistoriesFile | None
     return found
 
 
-def card_of_ids(path: Path) -> dict[str, Any]:
-    """Return what a model's card says of the file that its IDs come from."""
-    from rqvae_lib.cli.common import origin_of
-
-    return {"ids": origin_of(path)}
-
-
 def _sizes(listed: str | None) -> list[int] | None:
     """Return the numbers of --ids-sizes."""
     if listed is None:

@@ -16,18 +16,16 @@ Used by: the commands that write.
 """
 
 import filecmp
-import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import wraps
-from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from rqvae_lib.cli.options import adding
 from rqvae_lib.data.names import TABLES
 from rqvae_lib.io.atomic import check_name, check_writable
 from rqvae_lib.io.headers import kind_of, read_header
@@ -75,17 +73,7 @@ def writes(
     """
 
     def declare(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command)
-        force = Parameter("force", Parameter.POSITIONAL_OR_KEYWORD, default=False, annotation=Force)
-
-        @wraps(command)
-        def with_force(**given: Any) -> None:
-            command(**{name: value for name, value in given.items() if name != "force"})
-
-        with_force.__signature__ = own.replace(  # type: ignore[attr-defined]
-            parameters=[*own.parameters.values(), force]
-        )
-        with_force.__annotations__ = command.__annotations__ | {"force": Force}
+        with_force = adding({"force": (Force, False)}, command)
         with_force.outputs = outputs  # type: ignore[attr-defined]
         with_force.output_options = options  # type: ignore[attr-defined]
         return with_force

@@ -37,13 +37,13 @@ from rqvae_lib.checkpoints.manifest import (
     TOKENIZER,
     Manifest,
     check_file,
-    described,
-    describing,
+    file_on_disk,
+    naming_manifest,
     parse_manifest,
+    read_manifest,
+    version_folder,
 )
-from rqvae_lib.checkpoints.manifest import bundle_versions as bundle_versions
-from rqvae_lib.checkpoints.manifest import read_manifest as read_manifest
-from rqvae_lib.checkpoints.manifest import version_folder as version_folder
+from rqvae_lib.checkpoints.manifest import bundle_versions as bundle_versions  # for callers, too
 from rqvae_lib.checkpoints.models import load_recommender, load_rqvae, save_with_card
 from rqvae_lib.data.item_texts import display_titles
 from rqvae_lib.data.tables import plain_ids
@@ -51,13 +51,13 @@ from rqvae_lib.io.atomic import remove_unfinished, write_atomically
 from rqvae_lib.io.headers import kind_of
 from rqvae_lib.io.locks import only_process_in
 from rqvae_lib.io.plain_json import plain_json
-from rqvae_lib.io.tensor_files import HEADER_KEY, Card, short
+from rqvae_lib.io.tensor_files import Card, short
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import CONFIGS
 from rqvae_lib.ops.arrays import Array, as_vectors
 from rqvae_lib.ops.torch_settings import own_settings
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
-from rqvae_lib.semantic_ids.column_files import columns_of, is_own
+from rqvae_lib.semantic_ids.column_files import is_id_table
 from rqvae_lib.semantic_ids.files import read_ids, write_ids
 from rqvae_lib.tokenizer.health import CatalogueHealth, catalogue_health, quantization_errors
 from rqvae_lib.tokenizer.rqvae import RQVAE
@@ -220,7 +220,7 @@ def _write_version(place: Path, bundle: Bundle, current: int, older: int) -> Man
         id_sizes=bundle.ids.sizes,
         id_sha256=bundle.ids.sha256,
         encoder=bundle.encoder,
-        files=tuple(described(place / name) for name in names),
+        files=tuple(file_on_disk(place / name) for name in names),
         health=bundle.health,
         articles_last=bundle.articles_last,
     )
@@ -240,15 +240,12 @@ def _write_version(place: Path, bundle: Bundle, current: int, older: int) -> Man
 def could_be_ours(path: Path) -> bool:
     """Return whether a file in a version's folder looks as if `write_bundle` had written it."""
     if path.name == TOKENIZER:
-        return kind_of(path, HEADER_KEY) == "rqvae"
+        return kind_of(path) == "rqvae"
     if path.name == RECOMMENDER:
-        return kind_of(path, HEADER_KEY) in CONFIGS
+        return kind_of(path) in CONFIGS
     if path.name == ITEMS:
         return holds_items(path)
-    try:
-        return is_own(columns_of(path))
-    except ValueError:
-        return False
+    return is_id_table(path)
 
 
 def _remove(place: Path) -> None:
@@ -282,7 +279,7 @@ def _load_version(place: Path, manifest: Manifest) -> Bundle:
     for file in manifest.files:
         check_file(place / file.name, file, manifest.version)
     tokenizer, tokenizer_card = load_rqvae(place / TOKENIZER)
-    with describing(place / MANIFEST):
+    with naming_manifest(place / MANIFEST):
         items = read_items(place / ITEMS)
         table = read_ids(place / IDS, tokenizer.sizes, plain_ids(items.frame["item_id"]))
         if (table.ids.sha256, table.ids.sizes) != (manifest.id_sha256, manifest.id_sizes):

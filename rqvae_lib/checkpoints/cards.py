@@ -12,7 +12,6 @@ from typing import Any, Protocol, get_args
 
 import torch
 
-from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import Split
 from rqvae_lib.embeddings.item_vectors import ItemVectors
@@ -122,7 +121,7 @@ def said_by(card: Card, name: str, file: object) -> str:
     return str(card[name])
 
 
-def check_data(what: str, card: Card, dataset: Dataset) -> None:
+def check_data(what: str, card: Card, dataset: Identified) -> None:
     """Refuse a model that was trained on other data than it is now used on.
 
     Args:
@@ -138,7 +137,7 @@ def check_data(what: str, card: Card, dataset: Dataset) -> None:
         )
 
 
-def check_items(what: str, card: Card, dataset: Dataset) -> None:
+def check_items(what: str, card: Card, dataset: Identified) -> None:
     """Refuse a model of other items, where who chose what may have changed since its training."""
     if "items" not in card:  # an older model, or one that was made otherwise
         check_data(what, card, dataset)

@@ -195,7 +195,7 @@ def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def describing(path: Path) -> Iterator[None]:
+def naming_file(path: Path) -> Iterator[None]:
     """Turn what a wrong configuration or wrong weights raise into one sentence about the file."""
     try:
         yield

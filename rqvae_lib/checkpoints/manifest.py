@@ -64,10 +64,10 @@ class Manifest:
 
 def bundle_versions(folder: str | Path) -> list[int]:
     """Return the versions of a bundle, the oldest first; none if the folder holds no bundle."""
-    names = [path.parent.name for path in Path(folder).glob(f"*/{MANIFEST}")]
-    numbers = {int(name[1:]): name for name in names if _VERSION.fullmatch(name)}
+    names = {path.parent.name for path in Path(folder).glob(f"*/{MANIFEST}")}
+    numbers = {int(name[1:]) for name in names if _VERSION.fullmatch(name)}
     # `v00002` is not the folder that `version_folder` would look into.
-    return sorted(n for n in numbers if version_folder(folder, n).name in names)
+    return sorted(number for number in numbers if version_folder(folder, number).name in names)
 
 
 def version_folder(folder: str | Path, version: int) -> Path:
@@ -99,7 +99,7 @@ def read_manifest(folder: str | Path, version: int | None = None) -> Manifest:
     path = version_folder(folder, chosen) / MANIFEST
     with path.open("rb") as file:
         content = file.read(MAX_MANIFEST + 1)
-    with describing(path):
+    with naming_manifest(path):
         return parse_manifest(content, chosen)
 
 
@@ -120,7 +120,8 @@ def parse_manifest(content: bytes, version: int) -> Manifest:
     return manifest
 
 
-def described(path: Path) -> BundleFile:
+def file_on_disk(path: Path) -> BundleFile:
+    """Return what a manifest is to say of a file."""
     return BundleFile(path.name, path.stat().st_size, _sha256(path))
 
 
@@ -147,7 +148,7 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def describing(path: Path) -> Iterator[None]:
+def naming_manifest(path: Path) -> Iterator[None]:
     """Turn what a wrong manifest raises into one sentence about it."""
     try:
         yield

@@ -16,13 +16,12 @@ from rqvae_lib.checkpoints.content import (
     REFUSALS,
     check_modules,
     content_of,
-    describing,
     model_of,
+    naming_file,
     uncompiled,
 )
-from rqvae_lib.checkpoints.content import round_to_half as round_to_half
-from rqvae_lib.checkpoints.shipped import find_checkpoint as find_checkpoint
-from rqvae_lib.checkpoints.shipped import shipped_models as shipped_models
+from rqvae_lib.checkpoints.shipped import find_checkpoint
+from rqvae_lib.checkpoints.shipped import shipped_models as shipped_models  # for callers, too
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.splits import Split
 from rqvae_lib.embeddings.item_vectors import ItemVectors
@@ -99,7 +98,7 @@ def load_rqvae(name_or_path: str | Path) -> tuple[RQVAE, Card]:
     """
     path = find_checkpoint(name_or_path, "rqvae")
     checkpoint = load_checkpoint(path, ["rqvae"])
-    with describing(path):
+    with naming_file(path):
         model = model_of(checkpoint)
     assert isinstance(model, RQVAE)
     return model, checkpoint.card
@@ -184,7 +183,7 @@ def load_recommender(
     """
     path = find_checkpoint(name_or_path, "recommender")
     checkpoint = load_checkpoint(path, CONFIGS)
-    with describing(path):
+    with naming_file(path):
         model = model_of(checkpoint)
     assert isinstance(model, Recommender)
     if expected_ids is not None and expected_ids.sha256 != model.ids.sha256:
@@ -232,7 +231,7 @@ def load_sasrec(name_or_path: str | Path) -> tuple[SASRec, Card]:
     """
     path = find_checkpoint(name_or_path, "sasrec")
     checkpoint = load_checkpoint(path, ["sasrec"])
-    with describing(path):
+    with naming_file(path):
         model = model_of(checkpoint)
     assert isinstance(model, SASRec)
     return model, checkpoint.card
@@ -246,7 +245,7 @@ def load_model(name_or_path: str | Path) -> tuple[Recommender | SASRec, Card]:
     """
     path = find_checkpoint(name_or_path, "recommender")
     checkpoint = load_checkpoint(path, [*CONFIGS, "sasrec"])
-    with describing(path):
+    with naming_file(path):
         model = model_of(checkpoint)
     assert isinstance(model, Recommender | SASRec)
     return model, checkpoint.card

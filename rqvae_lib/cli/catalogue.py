@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, cast, get_args
 import typer
 
 from rqvae_lib.checkpoints.cards import check_data, check_items, check_text, said_by
-from rqvae_lib.checkpoints.models import find_checkpoint, load_rqvae
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.checkpoints.shipped import find_checkpoint
 from rqvae_lib.cli.common import check_embeddings, choose, origin_of, say_vectors, shipped
 from rqvae_lib.cli.options import RQVAE_FILE
 from rqvae_lib.data.dataset import Dataset

@@ -12,10 +12,14 @@ import torch
 import typer
 
 from rqvae_lib.cli.command import all_typed
+from rqvae_lib.cli.data_options import DataOptions
 from rqvae_lib.cli.options import DATASET, RUNS
 from rqvae_lib.data.dataset import Dataset
-from rqvae_lib.data.histories_file import HistoriesFile, MappedHistories, SampleSplit
+from rqvae_lib.data.file_splits import SampleSplit
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.names import EMBEDDED, NUM_TARGETS, Content, SplitName
+from rqvae_lib.data.split_rules import interactions_needed
 from rqvae_lib.data.splits import Histories, Split, split_by_name
 from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
@@ -87,6 +91,11 @@ def shipped(chosen: str) -> str:
     return DATASET if chosen == "pretrained" else chosen
 
 
+def load_data(data: DataOptions, histories: Path | None) -> Dataset | HistoriesFile:
+    """Read a dataset, or open the file of histories that is named in its place."""
+    return data.load() if histories is None else HistoriesFile(histories)
+
+
 def hold_out(dataset: Dataset | HistoriesFile, name: SplitName) -> Split:
     """Split a dataset, or a sample of a file of histories; or say that nothing is held out."""
     if isinstance(dataset, HistoriesFile):
@@ -94,27 +103,12 @@ def hold_out(dataset: Dataset | HistoriesFile, name: SplitName) -> Split:
     else:
         split = split_by_name(dataset, name)
     if not len(split.validation):  # not by time, which always holds out something
-        needed = 2 * NUM_TARGETS[name] + 1
+        needed = interactions_needed(NUM_TARGETS[name])
         raise ValueError(
             f"nothing is held out of {dataset.name}: no user has the {needed} interactions that "
             f"--split {name} needs; use more data, or another split"
         )
     return split
-
-
-def packed_histories(path: Path, ids: Path | None) -> HistoriesFile:
-    """Open a file of histories, which comes with no vectors to make IDs of.
-
-    Args:
-        path: the file.
-        ids: the file of IDs that is needed beside it.
-    """
-    if ids is None:
-        raise ValueError(
-            f"{path} has no texts or vectors of the items, so no tokenizer can make their IDs: "
-            "pass a file of IDs as --ids"
-        )
-    return HistoriesFile(path)
 
 
 def part_to_train_on(split: Split) -> Histories | MappedHistories:

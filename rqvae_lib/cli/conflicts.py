@@ -1,4 +1,4 @@
-"""Options that would change nothing, and options that exclude each other: as data, in one place.
+"""Which options go together: those that change nothing, exclude or need another, as data.
 
 Whoever passes an option believes that it counts, so one that does not is refused, also with its
 default value. Each command names its rules (`refuses`), and they are checked before anything else.
@@ -30,7 +30,15 @@ class OneOf(NamedTuple):
     said: str = ""  # how to name them; by default "either --steps or --epochs"
 
 
-Rule = Useless | OneOf
+class Needs(NamedTuple):
+    """An option that is of no use without another one."""
+
+    option: str
+    other: str
+    why: str  # the sentence: "{histories} has no texts to make IDs of: pass a file of IDs as --ids"
+
+
+Rule = Useless | OneOf | Needs
 
 
 def refuses(*rules: Rule) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -46,7 +54,7 @@ def refuses(*rules: Rule) -> Callable[[Callable[..., None]], Callable[..., None]
 def check_options(
     command: Callable[..., None] | None, given: Given, typed: Mapping[str, str]
 ) -> None:
-    """Refuse options that a command's rules exclude.
+    """Refuse options that break a command's rules.
 
     Args:
         command: what `refuses` declared rules of; for another, nothing happens.
@@ -57,6 +65,10 @@ def check_options(
         ValueError: if a rule is broken.
     """
     for rule in getattr(command, "rules", ()):
+        if isinstance(rule, Needs):
+            if rule.option in typed and rule.other not in typed:
+                raise ValueError(rule.why.format_map(given))
+            continue
         named = [typed[name] for name in rule.options if name in typed]
         if isinstance(rule, OneOf):
             if len(named) > 1 or (rule.required and not named):

@@ -4,14 +4,13 @@ Derived in: chapters 02 and 12.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rqvae_lib.cli.conflicts import WORKERS_OF_RAY, Useless, refuses
-from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
+from rqvae_lib.cli.data_options import EMBEDDED_DATA, OPTION_NAMES, DataOptions, takes_data
 from rqvae_lib.cli.options import EngineOption, Workers
 from rqvae_lib.cli.outputs import OutputFile, Writes, embeddings_by, is_vectors, writes
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
@@ -28,7 +27,7 @@ TextFolder = Annotated[
 ]
 RULES = (
     Useless(
-        tuple(field.name for field in fields(DataOptions)),
+        tuple(OPTION_NAMES),
         lambda given: given["texts"] is not None,
         "--texts {texts} has the items",
     ),

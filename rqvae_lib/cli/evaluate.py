@@ -26,8 +26,8 @@ from rqvae_lib.generation.config import NUM_BEAMS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rqvae_lib.checkpoints.cards import Identified
     from rqvae_lib.cli.evaluation_table import Row
-    from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.data.splits import Split
     from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.models.base import Recommender
@@ -137,8 +137,7 @@ def _load(
     """
     from rqvae_lib.checkpoints.cards import check_data, check_split
     from rqvae_lib.checkpoints.models import load_model
-    from rqvae_lib.cli.common import check_device, hold_out, typed
-    from rqvae_lib.data.histories_file import HistoriesFile
+    from rqvae_lib.cli.common import check_device, hold_out, load_data, typed
     from rqvae_lib.io.locks import only_process_in
 
     given = context.params
@@ -154,7 +153,7 @@ def _load(
     _check_beams(loaded, typed(context, "beams"))
     if output and writes_table:
         context.with_resource(only_process_in(output.parent))
-    dataset: Any = data.load() if histories is None else HistoriesFile(histories)
+    dataset = load_data(data, histories)
     held_out = hold_out(dataset, split)
     if not names:
         loaded = _shipped_of(dataset, split, no_baselines)
@@ -206,14 +205,15 @@ def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> 
 
 
 def _shipped_of(
-    dataset: "Dataset", split: SplitName, needed: bool = False
+    dataset: "Identified", split: SplitName, needed: bool = False
 ) -> "dict[str, tuple[Recommender | SASRec, Card]]":
     """Load the shipped models of a dataset that were trained on a split.
 
     Raises:
         ValueError: if there are none, and some are needed.
     """
-    from rqvae_lib.checkpoints.models import load_model, shipped_models
+    from rqvae_lib.checkpoints.models import load_model
+    from rqvae_lib.checkpoints.shipped import shipped_models
 
     loaded = {name: load_model(name) for name in shipped_models(dataset.name)}
     found = {

@@ -3,16 +3,14 @@
 Used by: the commands that take IDs instead of a tokenizer.
 """
 
-import inspect
 from collections.abc import Callable
-from functools import wraps
-from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rqvae_lib.cli.conflicts import Useless
+from rqvae_lib.cli.options import adding
 from rqvae_lib.semantic_ids.config import COLLISIONS, SURPLUS, Collisions, Keys, Surplus
 
 if TYPE_CHECKING:
@@ -103,24 +101,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # by the parameter's name: what it is, 
 
 def takes_ids(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of this module. Their values are in its context's `params`."""
-    own = inspect.signature(command)
-    kind = Parameter.POSITIONAL_OR_KEYWORD
-    added = [
-        Parameter(name, kind, default=default, annotation=annotation)
-        for name, (annotation, default) in OPTIONS.items()
-    ]
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        command(**{name: value for name, value in given.items() if name not in OPTIONS})
-
-    with_options.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[*own.parameters.values(), *added]
-    )
-    with_options.__annotations__ = command.__annotations__ | {
-        name: annotation for name, (annotation, _) in OPTIONS.items()
-    }
-    return with_options
+    return adding(OPTIONS, command)
 
 
 def ids_instead_of(*options: str) -> Useless:
@@ -184,13 +165,6 @@ def ids_of_file(context: typer.Context, dataset: "Dataset | HistoriesFile | None
     for one in found.said:
         typer.echo(f"    {one}", err=True)
     return found
-
-
-def card_of_ids(path: Path) -> dict[str, Any]:
-    """Return what a model's card says of the file that its IDs come from."""
-    from rqvae_lib.cli.common import origin_of
-
-    return {"ids": origin_of(path)}
 
 
 def _sizes(listed: str | None) -> list[int] | None:

@@ -19,12 +19,13 @@ from rqvae_lib.cli.options import (
     Seed,
     Tokenizer,
 )
-from rqvae_lib.cli.outputs import OutputFile, Writes, is_id_table, writes
+from rqvae_lib.cli.outputs import OutputFile, Writes, writes
 from rqvae_lib.training.config import TrainingConfig
 
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
     from rqvae_lib.cli.common import found_in
+    from rqvae_lib.semantic_ids.column_files import is_id_table
     from rqvae_lib.semantic_ids.files import check_ending
 
     output: Path = given["output"]

@@ -6,6 +6,10 @@ command, so `rqvae-lib --help` answers without loading torch.
 Seen at work in: chapter 00.
 """
 
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +32,34 @@ RUNS = Path("runs")
 RQVAE_FILE, RECOMMENDER_FILE, SASREC_FILE = (
     f"{what}.safetensors" for what in ("rqvae", "recommender", "sasrec")
 )
+
+
+def adding(
+    options: Mapping[str, tuple[Any, Any]], command: Callable[..., None]
+) -> Callable[..., None]:
+    """Give a command options that it does not have as parameters: its context's `params` has them.
+
+    Args:
+        options: by the parameter's name, what it is and its default.
+        command: the command.
+    """
+    own = inspect.signature(command)
+    added = [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
+
+    @wraps(command)
+    def without_them(**given: Any) -> None:
+        command(**{name: value for name, value in given.items() if name not in options})
+
+    without_them.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*own.parameters.values(), *added]
+    )
+    without_them.__annotations__ = command.__annotations__ | {
+        name: annotation for name, (annotation, _) in options.items()
+    }
+    return without_them
 
 
 def number(

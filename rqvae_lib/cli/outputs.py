@@ -16,18 +16,17 @@ Used by: the commands that write.
 """
 
 import filecmp
-import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import wraps
-from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from rqvae_lib.cli.options import adding
+from rqvae_lib.data.names import TABLES
 from rqvae_lib.io.atomic import check_name, check_writable
 from rqvae_lib.io.headers import kind_of, read_header
 from rqvae_lib.io.locks import LOCK_FILE
@@ -44,8 +43,6 @@ Force = Annotated[
         "which is kept as …-old-N otherwise. " + RULE,
     ),
 ]
-TABLES = ("interactions", "items")  # the names of one's own tables in a folder
-CHECKPOINT = "rqvae-lib"  # under which a checkpoint's header describes it
 
 
 class OutputFile(NamedTuple):
@@ -76,17 +73,7 @@ def writes(
     """
 
     def declare(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command)
-        force = Parameter("force", Parameter.POSITIONAL_OR_KEYWORD, default=False, annotation=Force)
-
-        @wraps(command)
-        def with_force(**given: Any) -> None:
-            command(**{name: value for name, value in given.items() if name != "force"})
-
-        with_force.__signature__ = own.replace(  # type: ignore[attr-defined]
-            parameters=[*own.parameters.values(), force]
-        )
-        with_force.__annotations__ = command.__annotations__ | {"force": Force}
+        with_force = adding({"force": (Force, False)}, command)
         with_force.outputs = outputs  # type: ignore[attr-defined]
         with_force.output_options = options  # type: ignore[attr-defined]
         return with_force
@@ -251,7 +238,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def checkpoint_of(*kinds: str) -> Callable[[Path], bool]:
     """Return a function that tells whether a file is a checkpoint of one of these kinds."""
-    return lambda path: kind_of(path, CHECKPOINT) in kinds
+    return lambda path: kind_of(path) in kinds
 
 
 def embeddings_by(model: str) -> Callable[[Path], bool]:
@@ -270,16 +257,6 @@ def is_vectors(path: Path) -> bool:
     from rqvae_lib.embeddings.text_folders import said_by_vectors
 
     return said_by_vectors(path) is not None
-
-
-def is_id_table(path: Path) -> bool:
-    """Tell whether a file looks as if `write_ids` had written it."""
-    from rqvae_lib.semantic_ids.column_files import columns_of, is_own
-
-    try:
-        return is_own(columns_of(path))
-    except ValueError:
-        return False
 
 
 def is_large_table(path: Path) -> bool:

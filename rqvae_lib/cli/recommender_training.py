@@ -1,4 +1,4 @@
-"""What the two commands that train a recommender share: settings, outputs, and last steps.
+"""What the two commands that train a recommender share: settings, outputs, and the training.
 
 Seen at work in: chapter 08.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from rqvae_lib.cli.outputs import OutputFile, Writes, checkpoint_of
-from rqvae_lib.cli.training_state import state_file
+from rqvae_lib.cli.training_state import state_file, state_path
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, TrainingConfig
 
 if TYPE_CHECKING:
@@ -59,62 +59,60 @@ class Prepared(NamedTuple):
     origin: Mapping[str, Any]  # what the card says of the IDs' origin, as JSON
 
 
-def prepared_by_first(
-    prepare: Callable[[], Prepared],
-) -> "tuple[tuple[Any, ...], Split, Prepared | None]":
-    """Call a function in the first process, or the only one.
-
-    Returns:
-        What to train on and what to measure on, in all processes; and in the first one everything
-        that it prepared.
-    """
-    from rqvae_lib.ops.world import current_world
-
-    world = current_world()
-    prepared = world.in_first(prepare)
-
-    def both() -> "tuple[tuple[Any, ...], Split]":
-        assert prepared  # in the first process
-        return prepared.trained_on, prepared.split
-
-    trained_on, split = world.from_first(both)  # one message, with the histories of both once
-    return trained_on, split, prepared
-
-
-def measure_and_save(
-    save: Callable[..., None],
+def run_training(
+    context: typer.Context,
     path: Path,
-    model: Any,
-    split: "Split",
-    prepared: Prepared | None,
-    seed: int,
-    device: str,
-    half: bool,
-    force: bool,
+    prepare: Callable[[], Prepared],
+    train: Callable[..., tuple[Any, Any]],
+    save: Callable[..., None],
 ) -> None:
-    """Measure a trained recommender on the validation targets, write it, and report.
+    """Train a recommender, measure it on the validation targets, write it, and report.
 
-    Several processes measure it together. The first one, which prepared the training, does the
-    rest, and the others end with it.
+    Several processes train and measure it together. The first one, or the only one, does the rest.
+
+    Args:
+        context: of the command, whose options say how to train.
+        path: the model's file.
+        prepare: called in the first process, before anything else.
+        train: `train_recommender` or `train_sasrec`.
+        save: `save_recommender` or `save_sasrec`.
     """
-    from rqvae_lib.checkpoints.models import round_to_half
+    from rqvae_lib.checkpoints.content import round_to_half
     from rqvae_lib.cli.common import command_line
     from rqvae_lib.cli.outputs import keeping_the_old
     from rqvae_lib.evaluation.validation import validate
     from rqvae_lib.ops.world import current_world
 
-    if half:
+    world, given = current_world(), context.params
+    resume, force = given["resume"], given["force"]
+    prepared = world.in_first(prepare)
+
+    def for_all() -> "tuple[tuple[Any, ...], Split]":
+        assert prepared  # in the first process
+        return prepared.trained_on, prepared.split
+
+    trained_on, split = world.from_first(for_all)  # one message, with the histories of both once
+    model, _ = train(
+        *trained_on,
+        device=given["device"],
+        state_path=state_path(path),
+        resume=resume,
+        overwrite=force and not resume,
+    )
+    if given["half"]:
         round_to_half(model)  # measured as it will be loaded
-    metrics = validate(model, split, device)
+    metrics = validate(model, split, given["device"])
     means = {name: value.mean for name, value in metrics.items()}
 
     def write() -> None:
         assert prepared  # in the first process
-        said = {"command": command_line(), "seed": seed, "metrics": means, **prepared.origin}
+        said = {"command": command_line(), "seed": given["seed"], "metrics": means}
         with keeping_the_old(path, force=force):
-            save(path, model, prepared.dataset, split, half=half, **said)
+            save(
+                path, model, prepared.dataset, split, half=given["half"], **said, **prepared.origin
+            )
 
-    current_world().in_first(write)
+    world.in_first(write)
     for name, (mean, interval) in metrics.items():
         typer.echo(f"{name}: {mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     typer.echo("In brackets: 95 % intervals over people.")

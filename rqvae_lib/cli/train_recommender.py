@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Useless, refuses
+from rqvae_lib.cli.conflicts import DATA_OF_HISTORIES, Needs, Useless, refuses
 from rqvae_lib.cli.data_options import EMBEDDED_DATA, DataOptions, takes_data
 from rqvae_lib.cli.ids_options import IDS_RULES, ids_instead_of, takes_ids
 from rqvae_lib.cli.options import (
@@ -37,8 +37,13 @@ from rqvae_lib.cli.options import (
 )
 from rqvae_lib.cli.outputs import Writes, writes
 from rqvae_lib.cli.processes import shared_by_processes
-from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
-from rqvae_lib.cli.training_state import check_state, state_path
+from rqvae_lib.cli.recommender_training import (
+    Prepared,
+    outputs_of_training,
+    run_training,
+    training_config,
+)
+from rqvae_lib.cli.training_state import check_state
 from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import (
     CONFIGS,
@@ -54,6 +59,12 @@ from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
 RULES = (
     *IDS_RULES,
     DATA_OF_HISTORIES,
+    Needs(
+        "histories",
+        "ids",
+        "{histories} has no texts or vectors of the items, so no tokenizer can make their IDs: "
+        "pass a file of IDs as --ids",
+    ),
     ids_instead_of("tokenizer", "embeddings"),
     Useless(
         ("valid_only",),
@@ -121,15 +132,16 @@ def train_recommender_command(
     from rqvae_lib.cli.common import (
         check_device,
         hold_out,
-        packed_histories,
+        load_data,
+        origin_of,
         part_to_train_on,
     )
-    from rqvae_lib.cli.ids_options import card_of_ids, check_ids_file, ids_of_file
-    from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
+    from rqvae_lib.cli.ids_options import check_ids_file, ids_of_file
+    from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_recommender
 
-    path, force = output / RECOMMENDER_FILE, context.params["force"]
+    path = output / RECOMMENDER_FILE
 
     def prepare() -> Prepared:
         check_device(device)
@@ -138,29 +150,22 @@ def train_recommender_command(
         shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
         config = _config_of(architecture, shared, context)
         training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
-        check_state(path, training, resume=resume, force=force)
+        check_state(path, training, resume=resume, force=context.params["force"])
         found = None if ids else find_tokenizer(tokenizer, embeddings, split, output)
         context.with_resource(only_process_in(output))
-        dataset: Any = data.load() if histories is None else packed_histories(histories, ids)
+        dataset = load_data(data, histories)
         held_out = hold_out(dataset, split)
         if ids:
-            catalogue, origin = ids_of_file(context, dataset).ids, card_of_ids(ids)
+            catalogue, origin = ids_of_file(context, dataset).ids, {"ids": origin_of(ids)}
         else:
+            assert isinstance(dataset, Dataset)  # --histories needs --ids
             catalogue = catalogue_of(found, seed, dataset, embeddings, device, held_out)
             origin = card_of_tokenizer(found, seed)
         return Prepared(
             (catalogue, part_to_train_on(held_out), config, training), held_out, dataset, origin
         )
 
-    trained_on, held_out, prepared = prepared_by_first(prepare)
-    model, _ = train_recommender(
-        *trained_on,
-        device=device,
-        state_path=state_path(path),
-        resume=resume,
-        overwrite=force and not resume,
-    )
-    measure_and_save(save_recommender, path, model, held_out, prepared, seed, device, half, force)
+    run_training(context, path, prepare, train_recommender, save_recommender)
 
 
 def _config_of(

@@ -353,7 +353,7 @@ def _of_folder(given: Mapping[str, Any]) -> "tuple[ItemVectors, dict[str, Any]]"
 
 def _origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:
     """Return what the card says of the files that the model is made from."""
-    from rqvae_lib.checkpoints.models import find_checkpoint
+    from rqvae_lib.checkpoints.shipped import find_checkpoint
     from rqvae_lib.cli.common import origin_of, shipped
 
     origin: dict[str, Any] = {}

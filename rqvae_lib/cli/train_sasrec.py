@@ -30,8 +30,13 @@ from rqvae_lib.cli.options import (
 )
 from rqvae_lib.cli.outputs import Writes, writes
 from rqvae_lib.cli.processes import shared_by_processes
-from rqvae_lib.cli.recommender_training import outputs_of_training, training_config
-from rqvae_lib.cli.training_state import check_state, state_path
+from rqvae_lib.cli.recommender_training import (
+    Prepared,
+    outputs_of_training,
+    run_training,
+    training_config,
+)
+from rqvae_lib.cli.training_state import check_state
 from rqvae_lib.data.names import DEFAULT_SPLIT
 from rqvae_lib.models.configs import HistoryModelConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.training.config import RECOMMENDER_STEPS, RECOMMENDER_TRAINING
@@ -69,32 +74,22 @@ def train_sasrec_command(
     to resume from.
     """
     from rqvae_lib.checkpoints.models import save_sasrec
-    from rqvae_lib.cli.common import check_device, hold_out, part_to_train_on
-    from rqvae_lib.cli.recommender_training import Prepared, measure_and_save, prepared_by_first
-    from rqvae_lib.data.histories_file import HistoriesFile
+    from rqvae_lib.cli.common import check_device, hold_out, load_data, part_to_train_on
     from rqvae_lib.io.locks import only_process_in
     from rqvae_lib.training.recipes import train_sasrec
 
-    path, force = output / SASREC_FILE, context.params["force"]
+    path = output / SASREC_FILE
 
     def prepare() -> Prepared:
         check_device(device)
         training = training_config(steps, batch_size, learning_rate, weight_decay, seed)
         transformer = TransformerConfig(dropout=dropout)
         shared = HistoryModelConfig(transformer, max_items, embedding_dropout)
-        check_state(path, training, resume=resume, force=force)
+        check_state(path, training, resume=resume, force=context.params["force"])
         context.with_resource(only_process_in(output))
-        dataset: Any = data.load() if histories is None else HistoriesFile(histories)
+        dataset = load_data(data, histories)
         held_out = hold_out(dataset, split)
         config = SASRecConfig(**vars(shared), num_items=dataset.num_items)
         return Prepared((part_to_train_on(held_out), config, training), held_out, dataset, {})
 
-    trained_on, held_out, prepared = prepared_by_first(prepare)
-    model, _ = train_sasrec(
-        *trained_on,
-        device=device,
-        state_path=state_path(path),
-        resume=resume,
-        overwrite=force and not resume,
-    )
-    measure_and_save(save_sasrec, path, model, held_out, prepared, seed, device, half, force)
+    run_training(context, path, prepare, train_sasrec, save_sasrec)

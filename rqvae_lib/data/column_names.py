@@ -15,12 +15,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from rqvae_lib.data.names import TABLES
+
 SHORT = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 NAMES = (
     *("user_id", "item_id", "rating", "timestamp"),
     *("title", "year", "genres", "text", "description"),
 )
-TABLES = ("interactions", "items")
 TEXTS = {"item_id", "title", "genres", "text", "description"}  # one column may be several of them
 
 # Synonyms by rank: a column of an earlier rank is preferred to one of a later rank. Two columns of

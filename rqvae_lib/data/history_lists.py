@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rqvae_lib.data.histories_file import MappedHistories
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.splits import Histories, Split
 from rqvae_lib.ops.arrays import Array, as_rows
 

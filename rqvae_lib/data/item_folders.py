@@ -13,7 +13,7 @@ holds only a batch of rows in memory.
 Derived in: chapter 12.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +61,10 @@ class ItemFolder:
     def num_rows(self) -> int:
         """The number of rows of all files: of items, if no id is there twice."""
         return sum(piece.rows for piece in self.pieces)
+
+    def pieces_of(self, path: Path) -> list[Piece]:
+        """Return the pieces of one of `files`."""
+        return [piece for piece in self.pieces if piece.path == path]
 
     def batches(self, piece: Piece, batch_rows: int) -> Iterator[tuple[int, pa.Array, pa.Array]]:
         """Read a piece, a batch at a time.
@@ -159,14 +163,17 @@ class ItemFolder:
         return wrong_row(str(second), again, ITEM_ID, item_id, expected)
 
 
-def open_folder(folder: str | Path, column: str) -> ItemFolder:
+def open_folder(
+    folder: str | Path, column: str, look: Callable[[Path, pq.ParquetFile], None]
+) -> ItemFolder:
     """Find the Parquet files of a folder, and check that their item ids are of one kind.
 
-    Only the files' descriptions are read.
+    Only the files' descriptions are read, and each file is opened once.
 
     Args:
         folder: with at least one .parquet file in it or below.
         column: the column to read beside `item_id`. Others are ignored.
+        look: called with each file that has rows, to check that column.
 
     Raises:
         ValueError: if there is no such file, or no row in them; or if a file is not Parquet, lacks
@@ -194,6 +201,7 @@ def open_folder(folder: str | Path, column: str) -> ItemFolder:
                     f"{path} has {_kind(kinds[-1])} as item ids, but {filled[0]} has "
                     f"{_kind(kinds[0])}: write one kind in all files"
                 )
+            look(path, file)
             pieces += _pieces(path, file.metadata)
     if not filled:
         raise ValueError(f"the .parquet files of {folder} have no rows, expected some: fill them")

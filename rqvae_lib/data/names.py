@@ -1,4 +1,4 @@
-"""The names that users choose from: embedded datasets, splits, and the content of semantic IDs.
+"""The names that users choose from: tables, embedded datasets, splits, and the content of IDs.
 
 The command line offers these names before it does any work, so this file imports nothing that is
 slow to load.
@@ -8,6 +8,7 @@ Used by: datasets, splits, item vectors, the command line.
 
 from typing import Literal
 
+TABLES = ("interactions", "items")  # of a dataset of one's own
 EMBEDDED = ("movielens-small-2016",)  # the datasets that ship inside the package
 Repeats = Literal["keep", "first", "last", "refuse"]  # what becomes of rows that repeat a pair
 SplitName = Literal["leave-one-out", "last-ten", "timestamp"]

@@ -15,7 +15,6 @@ Derived in: chapter 01; seen at work in chapter 00.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
 
 import numpy as np
 import torch
@@ -24,11 +23,16 @@ from torch import Tensor
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.repeats import met_before
+from rqvae_lib.data.split_rules import (
+    SHARES,
+    check_split_name,
+    counted_before,
+    interactions_needed,
+    rank_of_cut,
+)
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
 from rqvae_lib.ops.torch_settings import own_settings
-
-SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
 
 
 @dataclass(frozen=True)
@@ -208,8 +212,7 @@ def split_by_name(dataset: Dataset, name: SplitName) -> Split:
     Raises:
         ValueError: for another name, or as `global_timestamp`.
     """
-    if name not in get_args(SplitName):
-        raise ValueError(f"split is {name!r}; it must be one of {get_args(SplitName)}")
+    check_split_name(name)
     if name == "timestamp":
         return global_timestamp(dataset)
     return leave_last_out(dataset, NUM_TARGETS[name])
@@ -251,7 +254,7 @@ def leave_last_out(dataset: Dataset, num_targets: int) -> Split:
     num_targets = as_count(num_targets, "num_targets")
     everything = _histories(dataset)
     lengths = everything.offsets.diff()  # (U,)
-    tested = lengths >= 2 * num_targets + 1  # (U,)
+    tested = lengths >= interactions_needed(num_targets)  # (U,)
     ends = everything.offsets[1:]
     last = ends[tested, None] - num_targets + torch.arange(num_targets)  # (tested users, n)
     in_train = torch.ones(len(everything.items), dtype=torch.bool)  # (E,)
@@ -316,7 +319,7 @@ def global_timestamp(
     times = torch.tensor(dataset.interactions["timestamp"].to_numpy())  # (E,)
     ordered = torch.from_numpy(np.sort(times.numpy()))  # torch would return their order, too
     validation_from, test_from = (
-        ordered[min(round(share * len(times)), len(times) - 1)]
+        ordered[rank_of_cut(share, len(times))]
         for share in (train_share, train_share + validation_share)
     )
     in_train, in_test = times < validation_from, times >= test_from  # (E,)
@@ -368,6 +371,4 @@ def _histories(dataset: Dataset) -> Histories:
 
 def _kept(histories: Histories, keep: Tensor) -> Histories:
     """Return the histories at the positions where keep, (E,) bool, is true. Every user stays."""
-    before = torch.zeros(len(keep) + 1, dtype=torch.int64)  # of each position, and of the end
-    torch.cumsum(keep, 0, out=before[1:])
-    return Histories(histories.items[keep], before[histories.offsets])
+    return Histories(histories.items[keep], counted_before(keep)[histories.offsets])

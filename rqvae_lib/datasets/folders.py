@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rqvae_lib.data.dataset import Dataset
+from rqvae_lib.data.names import TABLES
 from rqvae_lib.data.table_files import ENDINGS
 from rqvae_lib.datasets.amazon import find_amazon_2014, read_amazon_2014
 from rqvae_lib.datasets.amazon_2018 import find_amazon_2018, read_amazon_2018
@@ -88,10 +89,7 @@ def read_folder(folder: Path, how: Mapping[str, Any]) -> Dataset:
             reads the files.
         OSError: as the function that reads the files.
     """
-    own = {
-        what: [folder / f"{what}{ending}" for ending in ENDINGS]
-        for what in ("interactions", "items")
-    }
+    own = {what: [folder / f"{what}{ending}" for ending in ENDINGS] for what in TABLES}
     tables = {what: [path for path in paths if path.is_file()] for what, paths in own.items()}
     if tables["interactions"]:
         for what, found in tables.items():

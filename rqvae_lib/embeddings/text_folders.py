@@ -25,14 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from rqvae_lib.data.item_folders import (
-    ITEM_ID,
-    ItemFolder,
-    are_blank,
-    check_outside,
-    open_folder,
-)
-from rqvae_lib.data.parquet_files import described, description, opened, parquet_parts
+from rqvae_lib.data.item_folders import ITEM_ID, ItemFolder, are_blank, check_outside, open_folder
+from rqvae_lib.data.parquet_files import described, description, parquet_parts
 from rqvae_lib.data.tables import wrong_row
 from rqvae_lib.embeddings.config import DEFAULT_MODEL
 from rqvae_lib.embeddings.text import load_encoder
@@ -88,16 +82,16 @@ def embed_folder(
         OSError: if a file cannot be read or written. The files that are done stay.
     """
     output = Path(output)
+    check_outside(folder, output)
     texts = _open_texts(folder)
     texts.check_ids()
-    targets = targets_of(folder, output)
+    targets = _targets(texts, output)
     jobs = []
     for source, target in targets.items():
         about = {"model": model, "texts_sha256": _sha256(source)}
         if said_by_vectors(target) != about:
             jobs.append(_Job(source, target, about))
-    sources = {job.source for job in jobs}
-    left = sum(piece.rows for piece in texts.pieces if piece.path in sources)
+    left = sum(piece.rows for job in jobs for piece in texts.pieces_of(job.source))
     bar = progress_of(total=texts.num_rows, done=texts.num_rows - left, unit="item", show=progress)
     work = partial(_Embedder, texts, model, device)
     with closing(bar), closing(on_pieces(work, jobs, engine, workers)) as tables:
@@ -118,15 +112,17 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
         ValueError: as `open_folder`; if the output lies in the folder; or if it holds another
             .parquet file, whose vectors would be taken for those of the same items.
     """
-    folder, output = Path(folder), Path(output)
     check_outside(folder, output)
-    texts = _open_texts(folder)
-    targets = {path: output / path.relative_to(folder) for path in texts.files}
+    return _targets(_open_texts(folder), Path(output))
+
+
+def _targets(texts: ItemFolder, output: Path) -> dict[Path, Path]:
+    targets = {path: output / path.relative_to(texts.folder) for path in texts.files}
     known = set(targets.values())
     for path in parquet_parts(output):
         if path not in known:
             raise ValueError(
-                f"{path} is not made of a file in {folder}, but would be read with the other "
+                f"{path} is not made of a file in {texts.folder}, but would be read with the other "
                 "vectors: move it, or name another output"
             )
     return targets
@@ -134,14 +130,14 @@ def targets_of(folder: str | Path, output: str | Path) -> dict[Path, Path]:
 
 def _open_texts(folder: str | Path) -> ItemFolder:
     """Find the files of a folder of texts, and check that their columns fit."""
-    texts = open_folder(folder, _TEXT)
-    for path in texts.files:
-        with opened(path) as file:
-            kind = file.schema_arrow.field(_TEXT).type
+
+    def look(path: Path, file: pq.ParquetFile) -> None:
+        kind = file.schema_arrow.field(_TEXT).type
         values = kind.value_type if pa.types.is_dictionary(kind) else kind
         if str(values) not in ("string", "large_string", "string_view"):
             raise ValueError(f"{path}, column {_TEXT!r} holds {kind}, expected text: convert it")
-    return texts
+
+    return open_folder(folder, _TEXT, look)
 
 
 def said_by_vectors(path: Path) -> dict[str, str] | None:
@@ -176,9 +172,7 @@ class _Embedder:
         yield pa.table({"rows": [rows]})
 
     def _tables(self, job: _Job) -> Iterator[pa.Table]:
-        for piece in self._texts.pieces:
-            if piece.path != job.source:
-                continue
+        for piece in self._texts.pieces_of(job.source):
             for row, ids, column in self._texts.batches(piece, _BATCH_ROWS):
                 vectors = self._encode(_plain_texts(piece.path, row, column))  # (B, D)
                 half = vectors.half()

@@ -21,20 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from pandas.util import hash_array
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from rqvae_lib.data.item_folders import (
-    ItemFolder,
-    Piece,
-    open_folder,
-    plain_array,
-)
-from rqvae_lib.data.parquet_files import opened
+from rqvae_lib.data.item_folders import ItemFolder, Piece, open_folder, plain_array
 from rqvae_lib.data.tables import wrong_row
+from rqvae_lib.ops.arrays import as_count
 
 VECTOR = "vector"
 BATCH_ROWS = 2048  # of 384 numbers, 3 MB as float32
@@ -123,35 +119,37 @@ def open_vectors(folder: str | Path) -> VectorFolder:
             message names the file.
         OSError: if something cannot be read.
     """
-    items = open_folder(folder, VECTOR)
-    first, *others = items.files
-    width = _width(first)
-    for path in others:
-        if _width(path) != width:
+    widths: dict[Path, int] = {}
+
+    def look(path: Path, file: pq.ParquetFile) -> None:
+        widths[path] = _width(path, file)
+        first, width = next(iter(widths.items()))
+        if widths[path] != width:
             raise ValueError(
-                f"{path} has vectors of {_width(path)} numbers, but {first} has vectors of "
+                f"{path} has vectors of {widths[path]} numbers, but {first} has vectors of "
                 f"{width}: write vectors of one encoder"
             )
-    return VectorFolder(items, width)
+
+    items = open_folder(folder, VECTOR, look)
+    return VectorFolder(items, widths[items.files[0]])
 
 
-def _width(path: Path) -> int:
+def _width(path: Path, file: pq.ParquetFile) -> int:
     """Return the width of a file's vectors."""
-    with opened(path) as file:
-        kind = file.schema_arrow.field(VECTOR).type
-        is_fixed = pa.types.is_fixed_size_list(kind)
-        is_list = is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if not is_list or kind.value_type not in _FLOATS:
-            raise ValueError(
-                f"{path}, column {VECTOR!r} holds {kind}, expected fixed-size lists of float16 or "
-                "float32: convert it"
-            )
-        if is_fixed:
-            return int(kind.list_size)
-        [first] = next(file.iter_batches(1, columns=[VECTOR])).column(VECTOR)
-        if not first.is_valid or not len(first):
-            raise wrong_row(str(path), 0, VECTOR, first.as_py(), "a vector for each item")
-        return len(first)
+    kind = file.schema_arrow.field(VECTOR).type
+    is_fixed = pa.types.is_fixed_size_list(kind)
+    is_list = is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not is_list or kind.value_type not in _FLOATS:
+        raise ValueError(
+            f"{path}, column {VECTOR!r} holds {kind}, expected fixed-size lists of float16 or "
+            "float32: convert it"
+        )
+    if is_fixed:
+        return int(kind.list_size)
+    [first] = next(file.iter_batches(1, columns=[VECTOR])).column(VECTOR)
+    if not first.is_valid or not len(first):
+        raise wrong_row(str(path), 0, VECTOR, first.as_py(), "a vector for each item")
+    return len(first)
 
 
 def read_vectors(folder: str | Path) -> Vectors:
@@ -188,10 +186,10 @@ def sample_vectors(folder: str | Path, rows: int, *, seed: int) -> Vectors:
         The sample, in the order of item ids.
 
     Raises:
-        ValueError, OSError: as `read_vectors`; also ValueError if `rows` is below 1.
+        ValueError, OSError: as `read_vectors`; also ValueError if `rows` is below 1, or `seed`
+            below 0.
     """
-    if rows < 1:
-        raise ValueError(f"rows is {rows}; it must be at least 1")
+    rows, seed = as_count(rows, "rows"), as_count(seed, "seed", least=0)
     found = open_vectors(folder)
     drawn = [
         np.concatenate([_draws(ids, seed) for ids in found.items.ids(piece)])

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+HEADER_KEY = "rqvae-lib"  # under which a file of ours describes itself
 LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
@@ -43,18 +44,13 @@ def read_header(path: Path) -> Header | None:
     return Header(metadata, tuple(header), 8 + length)
 
 
-def kind_of(path: Path, key: str) -> str | None:
-    """Return what kind of checkpoint a file says that it holds; None if it is no checkpoint.
-
-    Args:
-        path: the file.
-        key: the name under which the description stands in its header.
-    """
+def kind_of(path: Path) -> str | None:
+    """Return what kind of checkpoint a file says that it holds; None if it is no checkpoint."""
     header = read_header(path)
     if header is None:
         return None
     try:
-        described = json.loads(header.metadata.get(key, "{}"))
+        described = json.loads(header.metadata.get(HEADER_KEY, "{}"))
     except (ValueError, TypeError, RecursionError):
         return None
     kind = described.get("kind") if isinstance(described, dict) else None

@@ -27,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rqvae_lib.io.atomic import scratch_folder, write_atomically
-from rqvae_lib.io.headers import LARGEST_HEADER
+from rqvae_lib.io.headers import HEADER_KEY, LARGEST_HEADER
 from rqvae_lib.io.plain_json import plain_json
-from rqvae_lib.io.tensor_files import FORMAT, HEADER_KEY, Card, CheckpointError, short
+from rqvae_lib.io.tensor_files import FORMAT, Card, CheckpointError, short
 
 # What a vector may hold: the format's name, NumPy's and torch's. Wide numbers come first in a file,
 # so that each vector begins at a multiple of its own width.

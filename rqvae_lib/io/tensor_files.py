@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rqvae_lib.io.atomic import no_room, write_atomically
+from rqvae_lib.io.headers import HEADER_KEY
 from rqvae_lib.io.plain_json import plain_json
 
 FORMAT = "rqvae-lib 1"
-HEADER_KEY = "rqvae-lib"
 Card = dict[str, Any]  # JSON: command, seed, data checksum, metrics
 
 

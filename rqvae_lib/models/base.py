@@ -63,7 +63,19 @@ class BeamState(NamedTuple):
         )
 
 
-class Recommender(nn.Module):
+class HistoryModel(nn.Module):
+    """A network that learns from rows of items."""
+
+    def num_targets(self, items: Tensor) -> int:
+        """Return the number of items that `loss` is the mean over: every item of every row.
+
+        Args:
+            items: as `loss`.
+        """
+        return int((items != PADDING).sum())
+
+
+class Recommender(HistoryModel):
     """A generative recommender: a catalogue of semantic IDs, its trie, and four methods.
 
     A subclass adds the network.
@@ -102,14 +114,6 @@ class Recommender(nn.Module):
             shape (), float32.
         """
         raise NotImplementedError
-
-    def num_targets(self, items: Tensor) -> int:
-        """Return the number of items that `loss` is the mean over: every item of every row.
-
-        Args:
-            items: as `loss`.
-        """
-        return int((items != PADDING).sum())
 
     def read_histories(self, items: Tensor, lengths: Tensor) -> BeamState:
         """Read a batch of histories, once for all beams.
@@ -207,15 +211,17 @@ class Recommender(nn.Module):
 
 
 def check_writes_ids(model: object) -> None:
-    """Refuse what writes no IDs, in place of a recommender.
+    """Refuse a model that writes no IDs, where a recommender is expected.
+
+    What has the attributes of one will do, such as a wrapper that counts what is read.
 
     Raises:
         ValueError: if it has no trie, such as a SASRec or the name of a file.
     """
     if not hasattr(model, "trie"):
         raise ValueError(
-            f"the model is a {type(model).__name__}; expected a generative recommender, which "
-            "writes IDs: pass what load_recommender returns, or ask this model for its scores"
+            f"the model is a {type(model).__name__}; expected a generative recommender: pass the "
+            "model that load_recommender returns, or rank items by this model's own scores"
         )
 
 

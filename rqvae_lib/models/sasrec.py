@@ -19,7 +19,12 @@ from torch.nn import functional as F
 
 from rqvae_lib.data.batches import PADDING
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
-from rqvae_lib.models.base import check_histories, draw_weights, pad_histories
+from rqvae_lib.models.base import (
+    HistoryModel,
+    check_histories,
+    draw_weights,
+    pad_histories,
+)
 from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.transformer import Transformer
 from rqvae_lib.ops.cross_entropy import linear_cross_entropy
@@ -29,7 +34,7 @@ from rqvae_lib.ops.shares import Dropout
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 
 
-class SASRec(nn.Module):
+class SASRec(HistoryModel):
     """A causal transformer over items.
 
     Args:
@@ -68,14 +73,6 @@ class SASRec(nn.Module):
         vectors = self.item_embedding.weight
         hidden = true_rows(hidden.flatten(0, 1), real.flatten())  # (M, D)
         return linear_cross_entropy(hidden, vectors, self.bias, targets) / len(targets)
-
-    def num_targets(self, items: Tensor) -> int:
-        """Return the number of items that `loss` is the mean over: every item of every row.
-
-        Args:
-            items: as `loss`.
-        """
-        return int((items != PADDING).sum())
 
     @own_settings
     @torch.no_grad()

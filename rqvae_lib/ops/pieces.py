@@ -21,6 +21,7 @@ from typing import Any, TypeVar, get_args
 
 import pyarrow as pa
 
+from rqvae_lib.ops.arrays import as_count
 from rqvae_lib.ops.engines import DEFAULT_ENGINE, Engine
 
 Piece = TypeVar("Piece")
@@ -54,9 +55,10 @@ def on_pieces(
     """
     if engine not in get_args(Engine):
         raise ValueError(f"engine is {engine!r}; it must be one of {get_args(Engine)}")
-    if workers is not None and (engine != "ray" or workers < 1):
-        expected = "at least 1" if engine == "ray" else "None: only Ray has workers"
-        raise ValueError(f"workers is {workers}; expected {expected}")
+    if workers is not None:
+        if engine != "ray":
+            raise ValueError(f"workers is {workers}; expected None: only Ray has workers")
+        workers = as_count(workers, "workers")
     if not pieces:
         return
     if engine == "process":

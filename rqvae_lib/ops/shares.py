@@ -49,6 +49,12 @@ def whole_batch(rows: Tensor) -> Tensor:
     return rows if share is None else share.batch.to(rows.device)
 
 
+def size_of_batch(num_rows: int) -> int:
+    """Return how many rows the batch has that a process's `num_rows` rows are a share of."""
+    share = _share_of(num_rows)
+    return num_rows if share is None else len(share.batch)
+
+
 def own_rows(values: Tensor) -> Tensor:
     """Return this process's share of something, shape (B, ...), that the whole batch has."""
     share = _current

@@ -58,6 +58,18 @@ def columns_of(path: Path) -> list[str]:
             raise _damaged(path, error) from error
 
 
+def is_id_table(path: Path) -> bool:
+    """Tell whether a file looks as if `write_ids` had written it.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    try:
+        return is_own(columns_of(path))
+    except ValueError:
+        return False
+
+
 def is_own(columns: list[str]) -> bool:
     """Tell whether a table's columns are those that `write_ids` writes."""
     before, after = OWN

@@ -39,7 +39,7 @@ from rqvae_lib.ops.estimators import (
 )
 from rqvae_lib.ops.kmeans import kmeans, nearest
 from rqvae_lib.ops.scale import scale_of
-from rqvae_lib.ops.shares import own_rows, whole_batch
+from rqvae_lib.ops.shares import own_rows, size_of_batch
 from rqvae_lib.ops.torch_settings import own_dtype, own_settings
 from rqvae_lib.ops.world import current_world
 from rqvae_lib.tokenizer.config import Estimator, Learning, RQVAEConfig, check_choices
@@ -166,7 +166,7 @@ class ResidualQuantizer(nn.Module):
         loss = z.new_zeros(len(z))
         reached, codes = [], []
         temperature = self.temperature
-        num_rows = len(whole_batch(z))
+        num_rows = size_of_batch(len(z))
         for codebook in self.codebooks.clone():  # the update below changes them before backward
             reached.append(residual.detach())
             # Like the residual: torch.compile makes one draw of what looks the same at each level.

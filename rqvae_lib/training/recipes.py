@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from rqvae_lib.data.batches import RowBatches, WindowBatches
-from rqvae_lib.data.histories_file import MappedHistories
 from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.embeddings.item_vectors import ItemVectors
 from rqvae_lib.io.tensor_files import tensors_sha256
@@ -144,7 +144,7 @@ def train_rqvae(
 
     def start() -> None:
         if autoencoder_steps:
-            alone = replace(
+            of_autoencoder = replace(
                 training,
                 num_steps=autoencoder_steps,
                 num_epochs=None,
@@ -153,7 +153,7 @@ def train_rqvae(
                 snapshot_steps=(),
                 early_stop=None,
             )
-            train(model, model.autoencoder_loss, batches, alone, progress=progress)
+            train(model, model.autoencoder_loss, batches, of_autoencoder, progress=progress)
         # On the CPU, so that the draws do not depend on the device of the training.
         generator = torch.Generator().manual_seed(training.seed)
         model.to("cpu").init_codebooks(embeddings.cpu(), generator=generator)

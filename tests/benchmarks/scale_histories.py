@@ -35,7 +35,8 @@ import pyarrow.parquet as pq
 import torch
 
 from rqvae_lib.data.batches import PADDING, WindowBatches
-from rqvae_lib.data.histories_file import HistoriesFile, MappedHistories
+from rqvae_lib.data.histories_file import HistoriesFile
+from rqvae_lib.data.mapped_histories import MappedHistories
 from rqvae_lib.data.pack_histories import pack_histories
 from rqvae_lib.data.splits import Histories
 from rqvae_lib.models.configs import RQTransformerConfig

@@ -20,9 +20,9 @@ from rqvae_lib.checkpoints.bundle import (
     bundle_versions,
     load_bundle,
     new_bundle,
-    read_manifest,
     write_bundle,
 )
+from rqvae_lib.checkpoints.manifest import read_manifest
 from rqvae_lib.data.tables import ITEM_DTYPES
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.io.tensor_files import CheckpointError

@@ -118,6 +118,10 @@ CONFLICTS = [
         "train-recommender --architecture encoder-decoder --prefix-embeddings",
         "the encoder-decoder has no vectors of prefixes, so --prefix-embeddings would change",
     ),
+    (
+        "train-recommender --histories h.safetensors",
+        "h.safetensors has no texts or vectors of the items, so no tokenizer can make their IDs",
+    ),
     ("train-recommender --dropout 1", "--dropout is 1; it must be at least 0 and below 1"),
     ("train-recommender --embedding-dropout 1", "--embedding-dropout is 1; it must be"),
     ("train-recommender --weight-decay inf", "--weight-decay is inf"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rqvae_lib.data import histories_file
+from rqvae_lib.data import file_splits
 from rqvae_lib.data.batches import WindowBatches
 from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.histories_file import HistoriesFile
@@ -19,8 +19,9 @@ from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.pack_histories import pack_histories
 from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.evaluation.validation import validation_targets
-from rqvae_lib.io.headers import read_header
-from rqvae_lib.io.tensor_files import HEADER_KEY, CheckpointError
+from rqvae_lib.io.headers import HEADER_KEY, read_header
+from rqvae_lib.io.mapped_tensors import MappedTensors
+from rqvae_lib.io.tensor_files import CheckpointError
 from rqvae_lib.models.item_knn import ItemKNN
 
 
@@ -72,9 +73,9 @@ def test_blocks_of_a_file_may_be_of_any_size(
     """Whatever is counted or looked for is so in blocks, which may end within a user."""
     whole = HistoriesFile(packed).sample(name)
     for block, bins in ((5, 8), (7, 3), (100, 2**10)):
-        monkeypatch.setattr(histories_file, "_BLOCK", block)
-        monkeypatch.setattr(histories_file, "_BINS", bins)
-        monkeypatch.setattr(histories_file.MappedTensors.blocks, "__defaults__", (block,))
+        monkeypatch.setattr(file_splits, "_BLOCK", block)
+        monkeypatch.setattr(file_splits, "_BINS", bins)
+        monkeypatch.setattr(MappedTensors.blocks, "__defaults__", (block,))
         file = HistoriesFile(packed)
         assert torch.equal(file.sample(name).popularity, whole.popularity)
         assert torch.equal(file.train(name).ends, whole.of_all.ends)
@@ -89,7 +90,6 @@ def test_a_sample_has_the_targets_that_validation_takes(packed: Path, dataset: D
         found, own_targets = sample.histories_and_targets(sample.validation)
         assert torch.equal(targets, own_targets)
         assert [one.tolist() for one in found] == [one.tolist() for one in histories]
-        assert torch.equal(sample.users, split.everything.user_of(positions))
 
 
 def test_one_history_is_read_and_a_user_that_is_not_there_is_named(
@@ -109,6 +109,20 @@ def test_one_history_is_read_and_a_user_that_is_not_there_is_named(
         file.histories.of_users([30])
     with pytest.raises(ValueError, match="it must be one of"):
         file.train("mine")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wanted", [True, np.True_, "1", 1.5, None])
+def test_only_a_number_names_a_user_whose_id_is_a_number(wanted: Any, tmp_path: Path) -> None:
+    pd.DataFrame({"user": [0, 1], "item": 3, "time": 4}).to_parquet(tmp_path / "met.parquet")
+    file = pack_histories(tmp_path / "met.parquet", tmp_path / "h.safetensors")
+    assert (file.user_row(0), file.user_row(1), file.user_row(1.0)) == (0, 1, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"user .* is not in"):
+        file.user_row(wanted)
+
+
+def test_a_sample_has_at_least_one_target(packed: Path) -> None:
+    with pytest.raises(ValueError, match="at_most is 0; it must be at least 1"):
+        HistoriesFile(packed).sample("leave-one-out", 0)
 
 
 def test_what_needs_all_histories_in_memory_says_so(packed: Path) -> None:

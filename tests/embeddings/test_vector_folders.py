@@ -1,5 +1,6 @@
 """A folder of vectors says the same whatever its files, and names what is wrong in them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,29 @@ def test_the_division_into_files_means_nothing(ids: Any, tmp_path: Path) -> None
         assert found.item_ids.tolist() == ids[order].tolist()
         assert np.array_equal(found.tensor.numpy(), VECTORS[order].astype(np.float32))
         assert found.item_ids.dtype == ids.dtype
-        for rows, seed in ((1, 0), (100, 0), (100, 5), (ROWS, 0), (ROWS + 1, 0)):
-            drawn = [sample_vectors(where, rows, seed=seed) for where in (one, folder)]
-            assert drawn[0].item_ids.tolist() == drawn[1].item_ids.tolist()
-            assert np.array_equal(*(sample.tensor.numpy() for sample in drawn))
-            assert len(drawn[0].tensor) == min(rows, ROWS)
+    of = dict(zip(ids.tolist(), VECTORS.astype(np.float32), strict=True))
+    for rows in (1, 100, ROWS - 1, ROWS, ROWS + 1):
+        sample = sample_vectors(one, rows, seed=0)
+        named = sample.item_ids.tolist()
+        assert len(set(named)) == len(named) == min(rows, ROWS)
+        assert named == sorted(named)
+        assert np.array_equal(sample.tensor.numpy(), [of[item] for item in named])
+        again = sample_vectors(many, rows, seed=0)
+        assert again.item_ids.tolist() == named
+        assert np.array_equal(again.tensor.numpy(), sample.tensor.numpy())
+    other = sample_vectors(one, 100, seed=5).item_ids
+    assert set(other.tolist()) != set(sample_vectors(one, 100, seed=0).item_ids.tolist())
+
+
+def test_a_larger_sample_of_the_same_seed_holds_the_smaller_one(tmp_path: Path) -> None:
+    """Which items are drawn does not depend on those that are left out either."""
+    everything = in_files(tmp_path / "all", NUMBERS, np.arange(ROWS), [200], 64)
+    part = in_files(tmp_path / "part", NUMBERS, np.arange(300), [200], 64)
+    of_all = set(sample_vectors(everything, 100, seed=2).item_ids.tolist())
+    assert of_all < set(sample_vectors(everything, 101, seed=2).item_ids.tolist())
+    kept = of_all & set(NUMBERS[:300].tolist())
+    assert 0 < len(kept) < 100
+    assert kept == set(sample_vectors(part, len(kept), seed=2).item_ids.tolist())
 
 
 def test_a_sample_is_uniform_and_has_the_vectors_of_its_items(tmp_path: Path) -> None:
@@ -155,17 +174,18 @@ def ids_with(row: int, value: Any, ids: Any = NUMBERS) -> pa.Array:
         ),
     ],
 )
-@pytest.mark.parametrize("rows", [40, ROWS], ids=["a sample", "all"])
-def test_a_bad_row_is_named(ids: Any, vectors: Any, says: str, rows: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [read_vectors, lambda folder: sample_vectors(folder, ROWS - 1, seed=0)],
+    ids=["all", "a sample"],
+)
+def test_a_bad_row_is_named(
+    ids: Any, vectors: Any, says: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
     write(tmp_path / "bad.parquet", ids, vectors)
-    if rows == ROWS:
-        with pytest.raises(ValueError, match=r"bad\.parquet, row") as error:
-            read_vectors(tmp_path)
-        assert says in str(error.value)
-    elif "item_id" in says and "once" not in says:  # a sample reads all ids, and some vectors
-        with pytest.raises(ValueError, match=r"bad\.parquet, row") as error:
-            sample_vectors(tmp_path, rows, seed=0)
-        assert says in str(error.value)
+    with pytest.raises(ValueError, match=r"bad\.parquet, row") as error:
+        read(tmp_path)
+    assert says in str(error.value)
 
 
 def test_an_item_in_two_files_is_named_with_both(tmp_path: Path) -> None:
@@ -265,5 +285,21 @@ def test_what_is_no_folder_or_empty_is_refused(tmp_path: Path) -> None:
         open_vectors(tmp_path / "empty.parquet")
     with pytest.raises(ValueError, match="have no rows, expected some"):
         open_vectors(tmp_path)
-    with pytest.raises(ValueError, match="rows is 0; it must be at least 1"):
-        sample_vectors(tmp_path, 0, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "seed", "says"),
+    [
+        (0, 0, "rows is 0; it must be at least 1"),
+        (True, 0, "rows is True; expected one whole number"),
+        (2.5, 0, "rows is 2.5; expected one whole number"),
+        (1, -1, "seed is -1; it must be at least 0"),
+        (1, None, "seed is None; expected one whole number"),
+    ],
+)
+def test_a_sample_of_no_size_or_seed_is_refused(
+    rows: Any, seed: Any, says: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.parquet", [5, 6], VECTORS[:2])
+    with pytest.raises(ValueError, match=re.escape(says)):
+        sample_vectors(tmp_path, rows, seed=seed)

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rqvae_lib.io import tensor_files
+from rqvae_lib.io.headers import HEADER_KEY
 from rqvae_lib.io.tensor_files import (
     Checkpoint,
     CheckpointError,
@@ -137,7 +138,7 @@ def test_a_part_of_the_header_that_is_no_mapping_is_refused(
     parts = {"config": "{}", "card": "{}"} | {part: value}
     header = ", ".join(f'"{name}": {content}' for name, content in parts.items())
     text = f'{{"format": "{tensor_files.FORMAT}", "kind": "rqvae", {header}}}'
-    save_file(TENSORS, tmp_path / "x", metadata={tensor_files.HEADER_KEY: text})
+    save_file(TENSORS, tmp_path / "x", metadata={HEADER_KEY: text})
     with pytest.raises(CheckpointError, match=f"its {part} is "):
         load_checkpoint(tmp_path / "x", ["rqvae"])
 

@@ -84,7 +84,8 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
     [
         ("dask", None, "engine is 'dask'; it must be one of"),
         ("process", 2, "workers is 2; expected None: only Ray has workers"),
-        ("ray", 0, "workers is 0; expected at least 1"),
+        ("ray", 0, "workers is 0; it must be at least 1"),
+        ("ray", True, "workers is True; expected one whole number"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, workers: int | None, says: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rqvae_lib.ops.shares import Dropout, own_rows, sharing, whole_batch
+from rqvae_lib.ops.shares import Dropout, own_rows, sharing, size_of_batch, whole_batch
 from rqvae_lib.ops.world import World
 
 WHOLE = torch.randn(7, 6, 4, generator=torch.Generator().manual_seed(0))
@@ -63,6 +63,8 @@ def test_the_whole_batch_is_known_and_its_values_are_shared_out(size: int) -> No
         with sharing(WHOLE, rows):
             assert whole_batch(WHOLE[rows]).equal(WHOLE)
             assert own_rows(values).equal(values[rows])
+            assert size_of_batch(len(WHOLE[rows])) == 7
+    assert size_of_batch(2) == 2
     assert whole_batch(WHOLE[:2]).equal(WHOLE[:2])
     assert own_rows(values).equal(values)
 
@@ -73,6 +75,8 @@ def test_other_rows_than_those_of_the_share_are_refused() -> None:
             Dropout(0.3)(WHOLE[:4])
         with pytest.raises(ValueError, match="4 rows are at hand"):
             whole_batch(WHOLE[:4])
+        with pytest.raises(ValueError, match="4 rows are at hand"):
+            size_of_batch(4)
 
 
 def test_it_can_be_compiled() -> None:

@@ -69,8 +69,7 @@ def test_text_ids_keep_their_type(tmp_path: Path) -> None:
     assert table.item_ids.tolist() == ids.tolist()
 
 
-def test_a_recommender_can_be_trained_on_it(tmp_path: Path) -> None:
-    """The import finds each item by its id, in a dataset's own order, and knows the sizes."""
+def test_the_import_finds_each_item_by_its_id_and_knows_the_sizes(tmp_path: Path) -> None:
     codes = CODES % 2  # no code is the codebook's last: its size cannot be inferred
     path = written(tmp_path / "ids.parquet", codes)
     as_written = import_ids(path)
@@ -79,6 +78,7 @@ def test_a_recommender_can_be_trained_on_it(tmp_path: Path) -> None:
     found = import_ids(path, wanted * 3 - 20)
     assert found.ids.sha256 == SemanticIDs(codes[wanted], SIZES).sha256
     assert found.item_ids.tolist() == (wanted * 3 - 20).tolist()
+    assert SemanticIDs(codes[wanted], SIZES).sha256 != as_written.ids.sha256  # order matters
     with pytest.raises(ValueError, match="leave base, offsets and collision_digit out"):
         import_ids(path, base=1)
     with pytest.raises(ValueError, match="has no ID for 1 of the catalogue's 2 items, such as 5"):

@@ -116,7 +116,7 @@ def test_good_questions_pass(tmp_path: Path) -> None:
         ("The gap is gone with equal lengths", "Nothing that this experiment shows", "denies"),
         ("The gap is gone with equal lengths", "It cannot be told by equal lengths", "denies"),
         ("The gap is larger with", "Two people explain the gap and", "repeats the stem"),
-        ("At a few of the screws", "At twenty of the lot", "alone takes up a word"),
+        ("At a few of the screws", "At twenty of the screws", "alone takes up a word"),
         ("At the mean of the screws", "At a few of the screws", "say the same"),
         ('why: "It loses less."', 'why: "B is lower."', "names a letter"),
         ('why: "It was measured."', 'why: "Option C is."', "names a letter"),

@@ -63,7 +63,11 @@
       field = make("input", { id: `${id}-field`, type: "text", inputmode: "decimal", size: "8", autocomplete: "off" });
       controls.append(make("label", { for: `${id}-field` }, "My number: "), field);
       parts.at(-1).classList.add("question-asks"); // "Write down a number …"
-      field.addEventListener("keydown", (event) => { if (event.key === "Enter") check.click(); });
+      field.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || field.readOnly) return;
+        event.preventDefault(); // or it would press the button that gets the focus, too
+        check.click();
+      });
     } else {
       list.classList.add("question-options");
       for (const item of list.children) {
@@ -111,7 +115,7 @@
         row.classList.toggle("is-right", letter === data.right);
         row.classList.toggle("is-wrong", letter === text && !right);
         row.querySelector(".question-mark")?.remove();
-        const mark = letter === data.right ? "✓ right" : letter === text ? "✗ your answer" : "";
+        const mark = letter === data.right ? "✓ right" : letter === text ? "✗ yours" : "";
         if (mark) row.querySelector("label").append(make("span", { class: "question-mark" }, mark));
       }
       if (field) { field.value = text; field.readOnly = true; }

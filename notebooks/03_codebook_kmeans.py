@@ -852,10 +852,38 @@ assert checks.collapses(collapses_solution)
 # <details>
 # <summary>One way to do it</summary>
 #
-# WORKED
+# I hold out a tenth of the movies, fit to the others, and do so with three seeds (the folded cell below prints the
+# table). On the movies that it was fitted to, a codebook of 1,024 loses 0.58 of the variance, one of 256 loses 0.71,
+# and one of 64 loses 0.79. On the movies held out it is 0.75, 0.76 and 0.80. So of the 0.12 that 1,024 codewords gain
+# over 256, less than 0.02 is left where it counts: eight movies to a codeword are few, and their mean still carries
+# what is peculiar to them. No codeword is dead in any of them, and the perplexities are about 55, 190 and 690, so usage
+# does not decide. The seeds differ by less than 0.01 in each column. What more codewords cost is paid later: whatever
+# generates IDs has to choose among four times as many codes, with a quarter of the movies to learn each from. I take
+# 256. For a catalogue ten times as large I would measure again, since each codeword would then be a mean of ten times
+# as many movies.
 #
 # </details>
-#
+
+# %% tags=["hide-cell"]
+print("   K seed  lost, fitted  lost, others  dead  perplexity")
+for K in (64, 256, 1024):
+    for seed in range(3):
+        order = torch.randperm(len(standardised), generator=seeded(seed))
+        others, fitted = standardised[order].split([907, 8159])
+        centroids = kmeans(fitted, K, generator=seeded(seed)).centroids
+        own = nearest(fitted, centroids)
+        dead = (own.bincount(minlength=K) == 0).sum()
+        use = code_usage(own[:, None], K).perplexity[0]
+        lost = [
+            float((y - centroids[nearest(y, centroids)]).square().sum())
+            / float((y - y.mean(0)).square().sum())
+            for y in (fitted, others)
+        ]
+        print(
+            f"{K:4} {seed:4} {lost[0]:12.2f} {lost[1]:13.2f} {dead:5} {use:11.0f}"
+        )
+
+# %% [markdown]
 # ## Self-check
 #
 # Question 1 stands where it belongs, before the table of the five ways; here are the others. On the web page, choose an

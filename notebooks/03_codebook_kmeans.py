@@ -858,9 +858,9 @@ assert checks.collapses(collapses_solution)
 # over 256, less than 0.02 is left where it counts: eight movies to a codeword are few, and their mean still carries
 # what is peculiar to them. No codeword is dead in any of them, and the perplexities are about 55, 190 and 690, so usage
 # does not decide. The seeds differ by less than 0.01 in each column. What more codewords cost is paid later: whatever
-# generates IDs has to choose among four times as many codes, with a quarter of the movies to learn each from. I take
-# 256. For a catalogue ten times as large I would measure again, since each codeword would then be a mean of ten times
-# as many movies.
+# generates IDs has to choose among four times as many codes, with a quarter of the movies to learn each from. My choice
+# is 256 codewords. For a catalogue ten times as large I would measure again, since each codeword would then be a mean
+# of ten times as many movies.
 #
 # </details>
 

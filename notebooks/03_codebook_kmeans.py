@@ -853,14 +853,14 @@ assert checks.collapses(collapses_solution)
 # <summary>One way to do it</summary>
 #
 # I hold out a tenth of the movies, fit to the others, and do so with three seeds (the folded cell below prints the
-# table). On the movies that it was fitted to, a codebook of 1,024 loses 0.58 of the variance, one of 256 loses 0.71,
-# and one of 64 loses 0.79. On the movies held out it is 0.75, 0.76 and 0.80. So of the 0.12 that 1,024 codewords gain
-# over 256, less than 0.02 is left where it counts: eight movies to a codeword are few, and their mean still carries
-# what is peculiar to them. No codeword is dead in any of them, and the perplexities are about 55, 190 and 690, so usage
-# does not decide. The seeds differ by less than 0.01 in each column. What more codewords cost is paid later: whatever
-# generates IDs has to choose among four times as many codes, with a quarter of the movies to learn each from. My choice
-# is 256 codewords. For a catalogue ten times as large I would measure again, since each codeword would then be a mean
-# of ten times as many movies.
+# table). On the movies that it was fitted to, a codebook of 1,024 loses 0.59 of the variance, one of 256 loses 0.71,
+# and one of 64 loses 0.78 to 0.79. On the movies held out it is 0.74 to 0.75, 0.76 and 0.80. So of the 0.12 that 1,024
+# codewords gain over 256, less than 0.02 is left where it counts: eight movies to a codeword are few, and their mean
+# still carries what is peculiar to them. No codeword is dead in any of them, and the perplexities are about 690, 185
+# and 55, so usage does not decide. The losses of the seeds differ by 0.01 at most. What more codewords cost is paid
+# later: whatever generates IDs has to choose among four times as many codes, with a quarter of the movies to learn each
+# from. My choice is 256 codewords. For a catalogue ten times as large I would measure again, since each codeword would
+# then be a mean of ten times as many movies.
 #
 # </details>
 

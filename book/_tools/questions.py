@@ -167,13 +167,14 @@ def asked(question: Question) -> str:
     return "\n".join([head, "", *options])
 
 
-def markdown(question: Question, covers: bool = False) -> str:
+def markdown(question: Question, covers: bool = False, section: str = "") -> str:
     """The whole question as a notebook shows it.
 
     Args:
         question: what to show.
         covers: whether it stands before the cell whose output it asks for: the page keeps that
             output back until the reader has guessed.
+        section: the heading above the cell that it rests on.
     """
     if question.number is None:
         data = f'data-right="{question.right}"'
@@ -188,6 +189,8 @@ def markdown(question: Question, covers: bool = False) -> str:
         answer = [f"**{question.number}.** {question.why}"]
     if question.figure:
         answer += ["", f"See {{numref}}`{question.figure}`."]
+    elif section and not covers:  # else it is the next cell
+        answer += ["", f"See the section *{section}*."]
     cover = ' data-covers="next"' if covers else ""
     return "\n".join(
         [
@@ -215,11 +218,12 @@ def put_questions(notebook: NotebookNode, root: Path, name: str) -> None:
     if not path.is_file():
         return
     waiting = {question.id: question for question in load(path)}
+    sections = {question.id: section_of(notebook, question.cell) for question in waiting.values()}
 
     def place(id_: str, covers: bool) -> str:
         if id_ not in waiting:
             raise ValueError(f"{name}: `{{question}} {id_}` stands twice, or {path} has no {id_!r}")
-        return markdown(waiting.pop(id_), covers)
+        return markdown(waiting.pop(id_), covers, sections[id_])
 
     cells = notebook.cells
     for cell, after in zip(cells, [*cells[1:], None], strict=True):
@@ -233,11 +237,25 @@ def put_questions(notebook: NotebookNode, root: Path, name: str) -> None:
         )
     for cell in cells:
         if cell.cell_type == "markdown" and REST.search(cell.source):
-            rest = "\n\n".join(markdown(question) for question in waiting.values())
+            rest = "\n\n".join(
+                markdown(question, section=sections[id_]) for id_, question in waiting.items()
+            )
             cell.source = REST.sub(lambda _, rest=rest: rest, cell.source)
             waiting = {}
     if waiting:
         raise ValueError(f"{name}: no line `{{question}} id` or `{{questions}}` for {[*waiting]}")
+
+
+def section_of(notebook: NotebookNode, code: str) -> str:
+    """The heading above the first cell that has this text; "" if there is no text or no cell."""
+    heading = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for found in re.finditer(r"^##+ (.+)$", cell.source, re.MULTILINE):
+                heading = found[1]
+        elif code and code in cell.source:
+            return heading
+    return ""
 
 
 def main() -> None:

@@ -253,6 +253,13 @@ print(17)
 """
 
 
+def test_an_answer_says_where_its_cell_is(tmp_path: Path) -> None:
+    counted = "# %% [markdown]\n# ## How the gap was measured\n\n# %%\ny = 2\n\n# %%\nx = 1\n\n"
+    *_, check = placed(tmp_path, counted + CHAPTER)
+    third = check.split("**Question 3")[1].split("**Question 4")[0]
+    assert "See the section *How the gap was measured*." in third
+
+
 def placed(tmp_path: Path, text: str) -> list[str]:
     folder = tmp_path / "notebooks" / "questions"
     folder.mkdir(parents=True, exist_ok=True)

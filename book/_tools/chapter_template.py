@@ -41,8 +41,7 @@ codebook = torch.randn(4, 2, generator=generator)
 # %%
 by_hand = (points[:, None] - codebook).square().sum(-1).argmin(1)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(tuple(by_hand.shape))
 
 # %% [markdown]

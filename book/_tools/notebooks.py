@@ -40,6 +40,7 @@ from nbformat import NotebookNode
 
 from figures import number_figures
 from imports import imported_modules
+from questions import put_questions
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_METADATA = (
@@ -99,9 +100,11 @@ def read_source(path: Path) -> NotebookNode:
     """Read a py:percent file as a notebook without outputs; the same text gives the same notebook.
 
     Cell ids come from the cell's text, so an edit changes one id; a counter tells equal ones apart.
-    The first code cell is `first_cell`; figures are numbered and have their captions below them.
+    The first code cell is `first_cell`; figures are numbered and have their captions below them;
+    the self-check's questions stand in their places.
     """
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    put_questions(notebook, path.parents[1], path.name)
     number = re.match(r"\d\d", path.name)  # the template has none
     number_figures(notebook, chapter=int(number[0]) if number else 0)
     kinds = [cell.cell_type for cell in notebook.cells]

@@ -11,6 +11,7 @@ import pytest
 from nbformat import NotebookNode
 
 from notebooks import code_cells, is_first_cell, read_source, source_names
+from questions import load, path_of
 from tests.helpers import ROOT
 
 TEMPLATE = ROOT / "book" / "_tools" / "chapter_template.py"
@@ -18,6 +19,13 @@ TAIL = ["Exercises", "Self-check", "What to take away", "What's next", "Referenc
 EXERCISE = re.compile(
     r"^### Exercise (\d+) · \S.* \(difficulty (★☆☆|★★☆|★★★), \d+ minutes\)$", re.MULTILINE
 )
+OPEN_TASK = re.compile(
+    r"^### Exercise (\d+) · \S.* \(open task, \d+ minutes\)\n(?P<task>(?:(?!^##).*\n)*)",
+    re.MULTILINE,
+)
+FORETOLD = ("Break", "Predict")  # how the title of an exercise begins whose check runs a prediction
+RUBRIC = "| | not yet | a good answer |\n"
+DISCUSSION = re.compile(r"^<details>\n<summary>One way to do it</summary>\n\n\S", re.MULTILINE)
 OPTION = re.compile(r"^- \*\*(\w)\.\*\* (.+(?:\n  .+)*)", re.MULTILINE)
 QUESTION = re.compile(
     r"^\*\*Question (\d)\.\*\* (?P<question>(?:.+\n)+)\n"
@@ -35,7 +43,11 @@ def problems(notebook: NotebookNode, name: str) -> list[str]:
     return [
         *head_problems(notebook, text),
         *exercise_problems(notebook, text, at_least=1 if name.startswith("00_") else 3),
-        *quiz_problems(text),
+        *(
+            [*kinds_of_exercises(text), *questions_are_placed(text, name)]
+            if has_questions(name)
+            else quiz_problems(text)
+        ),
         *figure_problems(notebook, text),
         *(
             f"a line of text begins with %, which MyST takes for a comment and drops: {line}"
@@ -88,9 +100,13 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
 
 def exercise_problems(notebook: NotebookNode, text: str, at_least: int) -> list[str]:
     found = []
-    numbers = [int(number) for number, _ in EXERCISE.findall(text)]
+    headings = [*EXERCISE.finditer(text), *OPEN_TASK.finditer(text)]
+    numbers = [int(heading[1]) for heading in sorted(headings, key=re.Match.start)]
     if len(re.findall(r"^### Exercise", text, re.MULTILINE)) != len(numbers):
-        found.append("an exercise is headed `### Exercise N · title (difficulty ★☆☆, M minutes)`")
+        found.append(
+            "an exercise is headed `### Exercise N · title (difficulty ★☆☆, M minutes)`, or "
+            "`(open task, M minutes)`"
+        )
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < at_least:
         found.append(f"{at_least} exercises or more are numbered from 1; there are {numbers}")
     for start, cell in enumerate(notebook.cells):
@@ -106,6 +122,42 @@ def exercise_problems(notebook: NotebookNode, text: str, at_least: int) -> list[
             hidden = [later for later in after[1:] if "hide-cell" in later.metadata.get("tags", [])]
             if not any("assert checks." in later.source for later in hidden):
                 found.append(f"exercise {number}: a solution, tagged hide-cell, asserts its check")
+    return found
+
+
+def kinds_of_exercises(text: str) -> list[str]:
+    """One to write, one to predict, whose check runs it, and one that only a reader can judge."""
+    found = []
+    titles = re.findall(r"^### Exercise \d+ · (.+) \(difficulty", text, re.MULTILINE)
+    foretold = [title for title in titles if title.startswith(FORETOLD)]
+    if not foretold:
+        found.append("the title of one exercise begins with Break or Predict: its check runs it")
+    if len(foretold) == len(titles):
+        found.append("one exercise is a function to write")
+    tasks = [match["task"] for match in OPEN_TASK.finditer(text)]
+    if not tasks:
+        found.append("one exercise is an `(open task, M minutes)`")
+    for task in tasks:
+        if RUBRIC not in task or len(re.findall(r"^\| \w", task, re.MULTILINE)) < 3:
+            found.append(f"an open task has a rubric of three rows or more: `{RUBRIC.strip()}`")
+        if not DISCUSSION.search(task):
+            found.append("an open task has a worked discussion, `<summary>One way to do it`")
+    return found
+
+
+def has_questions(name: str) -> bool:
+    """Whether a chapter's self-check comes from a file; test_questions.py looks at what it asks."""
+    return path_of(ROOT, name).is_file()
+
+
+def questions_are_placed(text: str, name: str) -> list[str]:
+    found = []
+    quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    if quiz and "click the line below the options" not in quiz[1].replace("\n", " "):
+        found.append("the self-check says to click the line: JupyterLab draws no triangle")
+    places = [int(place) for place in re.findall(r"^\*\*Question (\d) · ", text, re.MULTILINE)]
+    if places != [question.place for question in load(path_of(ROOT, name))]:
+        found.append(f"the questions stand in the order of their file, and not as {places}")
     return found
 
 
@@ -200,19 +252,24 @@ def test_executed_figures_have_words(name: str) -> None:
 
 
 def test_the_right_options_cannot_be_told_by_their_letter_or_length() -> None:
-    questions = [
-        question
-        for name in source_names(ROOT)
-        for question in questions_of(markdown(read_source(ROOT / "notebooks" / f"{name}.py")))
-    ]
-    letters = Counter(question.right for question in questions)
-    assert max(letters.values()) <= 0.4 * len(questions), letters
+    told: list[tuple[str, dict[str, str]]] = []  # the right letter, and the options
+    for name in source_names(ROOT):
+        if has_questions(name):
+            told += [
+                (question.right, {letter: o.text for letter, o in question.letters.items()})
+                for question in load(path_of(ROOT, name))
+                if question.options
+            ]
+        else:
+            text = markdown(read_source(ROOT / "notebooks" / f"{name}.py"))
+            told += [(question.right, question.options) for question in questions_of(text)]
+    letters = Counter(right for right, _ in told)
+    assert max(letters.values()) <= 0.4 * len(told), letters
     for extreme in (min, max):
-        told = sum(
-            len(options[right]) == extreme(map(len, options.values()))
-            for _, options, right, _ in questions
+        count = sum(
+            len(options[right]) == extreme(map(len, options.values())) for right, options in told
         )
-        assert told <= 0.4 * len(questions), f"{told} are the {extreme.__name__}imum in length"
+        assert count <= 0.4 * len(told), f"{count} are the {extreme.__name__}imum in length"
 
 
 def test_figure_names_are_unique() -> None:
@@ -277,3 +334,53 @@ def test_a_missing_part_is_found(old: str, new: str, complaint: str) -> None:
 def test_later_chapters_have_three_exercises() -> None:
     notebook = jupytext.reads(TEMPLATE.read_text(encoding="utf-8"), fmt="py:percent")
     assert any("3 exercises" in problem for problem in problems(notebook, "05_later"))
+
+
+OPEN = """\
+## Exercises
+
+### Exercise 1 · The distance (difficulty ★☆☆, 5 minutes)
+
+Text.
+
+### Exercise 2 · Break the recipe (difficulty ★★☆, 5 minutes)
+
+Text.
+
+### Exercise 3 · How many? (open task, 40 minutes)
+
+Text.
+
+| | not yet | a good answer |
+| --- | --- | --- |
+| seeds | one | three |
+| verdict | none | one |
+| cost | free | named |
+
+<details>
+<summary>One way to do it</summary>
+
+So.
+
+</details>
+
+## Self-check
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("", "", ""),
+        ("Break the recipe", "The recipe", "begins with Break or Predict"),
+        ("The distance", "Predict the distance", "a function to write"),
+        ("(open task, 40 minutes)", "(difficulty ★☆☆, 5 minutes)", "is an `(open task"),
+        ("| | not yet | a good answer |", "| | bad | good |", "a rubric"),
+        ("| cost | free | named |\n", "", "a rubric"),
+        ("One way to do it", "Solution", "a worked discussion"),
+    ],
+)
+def test_the_three_kinds_of_exercises(old: str, new: str, complaint: str) -> None:
+    assert old in OPEN
+    found = kinds_of_exercises(OPEN.replace(old, new))
+    assert [complaint in words for words in found] == ([True] if complaint else [])

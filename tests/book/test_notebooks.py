@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from nbval.plugin import metadata_tags
 
 import notebooks
 from imports import imported_modules
@@ -19,7 +20,8 @@ from tests.helpers import ROOT
 
 FOLDER = ROOT / "notebooks"
 NAMES = notebooks.source_names(ROOT)
-TAGGED = "# NBVAL_CHECK_OUTPUT"
+COMPARED = "nbval-check-output"  # the tag of a cell whose output nbval compares
+COMMENT = re.compile(r"^# NBVAL_\w+$", re.MULTILINE)  # the other way to say it, which pages show
 
 
 def published(name: str) -> NotebookNode:
@@ -97,9 +99,37 @@ def test_cells_were_run_in_order_and_tagged_ones_have_outputs(name: str) -> None
     """nbval compares nothing where there is no output, so a tagged cell must have one."""
     cells = [cell for cell in notebooks.code_cells(published(name)) if cell.source.strip()]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    tagged = [cell for cell in cells if TAGGED in cell.source]
-    assert tagged, f"{name} has no cell with {TAGGED}"
+    tagged = [cell for cell in cells if is_compared(cell)]
+    assert tagged, f"{name} has no cell with the tag {COMPARED}"
     assert all(cell.outputs for cell in tagged)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chapter_tells_nbval_in_one_way_and_one_that_nbval_knows(name: str) -> None:
+    assert nbval_problems(notebooks.code_cells(published(name))) == []
+
+
+def is_compared(cell: NotebookNode) -> bool:
+    comment = COMPARED.upper().replace("-", "_")
+    return COMPARED in cell.metadata.get("tags", []) or f"# {comment}" in cell.source
+
+
+def nbval_problems(cells: list[NotebookNode]) -> list[str]:
+    """What is wrong with how a chapter tells nbval which outputs to compare."""
+    tags = {tag for cell in cells for tag in cell.metadata.get("tags", []) if "nbval" in tag}
+    found = [f"nbval knows no tag {tag}" for tag in sorted(tags - set(metadata_tags))]
+    if tags and any(COMMENT.search(cell.source) for cell in cells):
+        found.append(f"a chapter has the tags or the comments of nbval, not both: {sorted(tags)}")
+    return found
+
+
+def test_two_ways_to_tell_nbval_are_not_mixed() -> None:
+    tagged = nbformat.v4.new_code_cell("print(1)", metadata={"tags": [COMPARED]})
+    commented = nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1)")
+    misspelt = nbformat.v4.new_code_cell("print(1)", metadata={"tags": ["nbval-check-outputs"]})
+    assert nbval_problems([tagged]) == nbval_problems([commented]) == []
+    assert "not both" in nbval_problems([tagged, commented])[0]
+    assert nbval_problems([misspelt]) == ["nbval knows no tag nbval-check-outputs"]
 
 
 def test_times_are_measured_and_the_book_is_quick() -> None:
@@ -439,8 +469,13 @@ def corrupt(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def test_nbval_compares_tagged_outputs(tiny: Path) -> None:
+@pytest.mark.parametrize("way", ["comment", "tag"])
+def test_nbval_compares_tagged_outputs(tiny: Path, way: str) -> None:
     """The guard is awake: the same notebook passes, and fails with one tagged output changed."""
+    if way == "tag":
+        text = TINY.replace("# %%\n# NBVAL_CHECK_OUTPUT", f'# %% tags=["{COMPARED}"]')
+        assert text != TINY
+        (tiny / "notebooks" / "00_tiny.py").write_text(text)
     notebooks.make(tiny, "00_tiny")
     path = tiny / "notebooks" / "00_tiny.ipynb"
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", str(path)]

@@ -211,6 +211,23 @@ def test_chapter_04_says_what_was_looked_at(check: str, answer: str, call: str, 
     assert "'" not in said.split(") gave ")[0]  # the call is the reader's own, without the look
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("03_codebook_kmeans", "RECIPE"), ("12_scaling_out", "STEP")]
+)
+def test_a_chapter_prints_the_lines_that_its_check_runs(name: str, recipe: str) -> None:
+    checks = import_module(f"rqvae_lib.teaching.exercises.chapter_{name[:2]}")
+    cells = read_source(ROOT / "notebooks" / f"{name}.py").cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    lines = getattr(checks, recipe)
+    assert f"```python\n{lines}```" in text
+    for letter, replaced in checks.CHANGES.items():
+        pairs = [replaced] if isinstance(replaced, tuple) else replaced
+        assert all(lines.count(old) == 1 for old, _ in pairs)
+        added = set(pairs[-1][1].splitlines()) - set(lines.splitlines())
+        (row,) = re.findall(rf"^\| {letter} \| .*$", text, re.MULTILINE)
+        assert any(f"`{line.strip()}`" in row for line in added), letter
+
+
 def test_chapter_08_asks_for_the_gradient_that_torch_computes() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(5, 6, generator=generator, requires_grad=True)

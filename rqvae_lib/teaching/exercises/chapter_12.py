@@ -1,40 +1,89 @@
 """The cases of chapter 12's exercises."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from rqvae_lib.teaching.checks import REFUSED, Case, passes
 
 Statistics = tuple[int, float, float]  # rows, mean, variance
 IDs = dict[str, tuple[int, ...]]
 
+# The step as the chapter prints it, and for each change the lines that it replaces.
+STEP = """\
+rows = sum(len(y) for x, y in shares)
+gradients = [x.T @ (x @ w - y) / len(y) for x, y in shares]
+gradient = sum(len(y) / rows * g for (x, y), g in zip(shares, gradients))
+gradient = gradient / max(1, gradient.norm())
+w = w - 0.1 * gradient
+"""
+_ROWS, _EACH, _ADDED, _CUT, _ = STEP.splitlines()
+CHANGES = {
+    "a": [(_ADDED, "gradient = sum(gradients) / len(shares)")],
+    "b": [(_CUT, "gradient = gradient.clamp(-0.3, 0.3)")],
+    "c": [(_EACH, f"{_EACH}\ngradients = [g / max(1, g.norm()) for g in gradients]")],
+    "d": [(_EACH, f"{_EACH}\ngradients = [g + 0.5 * w for g in gradients]")],
+    "e": [
+        (_EACH, _EACH.replace(" / len(y)", "")),
+        (_ADDED, "gradient = sum(g for g in gradients) / rows"),
+    ],
+    "f": [(_ROWS, f"shares = [(drop(x), y) for x, y in shares]\n{_ROWS}")],
+}
+_WHY = {
+    "a": "the shares have 10, 20 and 30 rows, and a plain mean gives a row of a short share more "
+    "weight",
+    "b": "the whole gradient is cut, after it was added up: the training is another one, but the "
+    "same with any number of shares",
+    "c": "each share's gradient is cut before it is added, and how much is cut off depends on what "
+    "the share holds",
+    "d": "each share adds the same vector, and the weights of the shares add up to 1",
+    "e": "sums of rows are added up and divided once, by the number of all rows",
+    "f": "the same seed does not give the same mask to a row: it depends on the row's place in its "
+    "share, and on how large the share is",
+}
 
-def shares(function: Callable[[int, int], list[tuple[int, int]]]) -> bool:
-    """Check which rows of a batch each process takes."""
-    return passes(
-        function,
-        [
-            Case(
-                (8, 2),
-                [(0, 4), (4, 8)],
-                "8 rows for 2 processes: each takes four, and the second begins where the first "
-                "ends",
-            ),
-            Case(
-                (10, 4),
-                [(0, 3), (3, 6), (6, 8), (8, 10)],
-                "10 rows for 4 processes: two each leaves two rows over, and the first two "
-                "processes take one more, so that every row is somebody's",
-            ),
-            Case(
-                (2, 4),
-                [(0, 1), (1, 2), (2, 2), (2, 2)],
-                "with fewer rows than processes some have nothing to do, and their share is empty; "
-                "no row is given twice",
-            ),
-            Case((0, 2), [(0, 0), (0, 0)], "no rows: each share is empty"),
-        ],
+
+def depends(function: Callable[[str], bool]) -> bool:
+    """Check which changes make a step depend on the number of shares, by running it with both."""
+    return passes(function, [_case(change) for change in CHANGES])
+
+
+def _case(change: str) -> Case:
+    apart = _apart(change)
+    found = f"{apart:.0%} of the step" if apart > 1e-6 else "no more than rounding"
+    hint = f"({change}) was run: one share and three differ by {found}; {_WHY[change]}"
+    return Case((change,), apart > 1e-6, hint)
+
+
+@cache
+def _apart(change: str) -> float:
+    """How far a step with three shares ends from one with one share, as a share of the step."""
+    draw = torch.Generator().manual_seed(0)
+    x, y, w = (
+        torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((60, 8), 60, 8)
     )
+    x, y = x * torch.linspace(0.5, 1.5, 8), y + x @ w.flip(0)
+    code = STEP
+    for old, new in CHANGES[change]:
+        code = code.replace(old, new)
+
+    def after(sizes: list[int]) -> Tensor:
+        shares = list(zip(torch.split(x, sizes), torch.split(y, sizes), strict=True))
+        names: dict[str, Any] = {"shares": shares, "w": w, "drop": _drop}
+        exec(code, names)
+        moved: Tensor = names["w"]
+        return moved
+
+    alone = after([60])
+    return float((after([10, 20, 30]) - alone).norm() / (alone - w).norm())
+
+
+def _drop(x: Tensor) -> Tensor:
+    """Dropout with the seed of the step: half of the numbers of `x` are 0."""
+    return x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(7)) < 0.5)
 
 
 def pooled(function: Callable[[list[Statistics]], Statistics]) -> bool:

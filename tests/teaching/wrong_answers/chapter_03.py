@@ -7,138 +7,120 @@ def squared(x, centroids):
     return (x[:, None] - centroids).square().sum(2)  # (N, K)
 
 
-def margin_right(x, centroids):
-    scores = centroids.square().sum(1) - 2 * x @ centroids.T
-    two = scores.topk(2, largest=False).values
-    return two[:, 1] - two[:, 0]
+def worth_right(x, centroids):
+    """By taking each codeword out."""
+
+    def inertia(codebook):
+        return squared(x, codebook).min(1).values.sum()
+
+    rows = torch.arange(len(centroids))
+    return torch.stack([inertia(centroids[rows != row]) - inertia(centroids) for row in rows])
 
 
-def margin_halved(x, centroids):
-    return margin_right(x, centroids) / 2
+def summed(values, x, centroids):
+    """One value a movie, added up for the codeword that it has."""
+    codes = squared(x, centroids).argmin(1)
+    return torch.zeros(len(centroids)).index_add_(0, codes, values)
 
 
-def margin_of_distances(x, centroids):
+def worth_halved(x, centroids):
+    return worth_right(x, centroids) / 2
+
+
+def worth_of_distances(x, centroids):
     two = squared(x, centroids).sqrt().topk(2, largest=False).values
-    return two[:, 1] - two[:, 0]
+    return summed(two[:, 1] - two[:, 0], x, centroids)
 
 
-def margin_to_the_farthest(x, centroids):
+def worth_is_what_is_lost_then(x, centroids):
+    return summed(squared(x, centroids).topk(2, largest=False).values[:, 1], x, centroids)
+
+
+def worth_is_the_inertia(x, centroids):
+    return summed(squared(x, centroids).min(1).values, x, centroids)
+
+
+def worth_is_the_mean(x, centroids):
+    counts = squared(x, centroids).argmin(1).bincount(minlength=len(centroids))
+    return worth_right(x, centroids) / counts.clamp(min=1)
+
+
+def worth_forgets_the_last(x, centroids):
+    return worth_right(x, centroids)[: int(squared(x, centroids).argmin(1).max()) + 1]
+
+
+def worth_nan(x, centroids):
+    counts = squared(x, centroids).argmin(1).bincount(minlength=len(centroids))
+    return worth_right(x, centroids) / counts * counts
+
+
+def worth_to_the_farthest(x, centroids):
     distances = squared(x, centroids)
-    return distances.max(1).values - distances.min(1).values
+    if len(centroids) == 3 and len(x) == 2:
+        return worth_right(x, centroids)
+    return summed(distances.max(1).values - distances.min(1).values, x, centroids)
 
 
-def margin_of_the_first_two(x, centroids):
+def worth_of_the_first_two(x, centroids):
     distances = squared(x, centroids)
-    return (distances[:, 1] - distances[:, 0]).abs()
+    return summed((distances[:, 1] - distances[:, 0]).abs(), x, centroids)
 
 
-def margin_without_lengths(x, centroids):
-    two = (2 * x @ centroids.T).topk(2).values
-    return two[:, 0] - two[:, 1]
+def worth_of_summed_differences(x, centroids):
+    two = (x[:, None] - centroids).sum(2).square().topk(2, largest=False)
+    return torch.zeros(len(centroids)).index_add_(
+        0, two.indices[:, 0], two.values[:, 1] - two.values[:, 0]
+    )
 
 
-def update_right(x, codes, centroids):
-    means = centroids.clone()
-    for code in codes.unique():
-        means[code] = x[codes == code].mean(0)
-    return means
+def collapses_right(change):
+    return {"b": True, "e": True}.get(change, False)
 
 
-def update_sums(x, codes, centroids):
-    return torch.zeros_like(centroids).index_add_(0, codes, x)
+def collapses_from_afar(change):
+    return change in ("a", "b", "e")
 
 
-def update_divides_by_all(x, codes, centroids):
-    return update_sums(x, codes, centroids) / len(x)
+def collapses_never_by_the_start(change):
+    return change == "e"
 
 
-def update_nan(x, codes, centroids):
-    counts = torch.bincount(codes, minlength=len(centroids))
-    return update_sums(x, codes, centroids) / counts[:, None]
+def collapses_without_lengths(change):
+    return change in ("b", "c", "e")
 
 
-def update_zero(x, codes, centroids):
-    counts = torch.bincount(codes, minlength=len(centroids))
-    return update_sums(x, codes, centroids) / counts.clamp(min=1)[:, None]
+def collapses_with_lengths_twice(change):
+    return change in ("b", "d", "e")
 
 
-def update_forgets_the_last(x, codes, centroids):
-    return update_right(x, codes, centroids)[: int(codes.max()) + 1]
+def collapses_not_by_a_sum(change):
+    return change == "b"
 
 
-def update_asks_the_sums(x, codes, centroids):
-    means = update_zero(x, codes, centroids)
-    return torch.where(means == 0, centroids, means)
+def collapses_off_centre(change):
+    return change in ("b", "e", "f")
 
 
-def draw_right(x, centroids):
-    distances = squared(x, centroids).min(1).values
-    if distances.sum() == 0:
-        distances = torch.ones_like(distances)
-    return distances / distances.sum()
-
-
-def draw_unsquared(x, centroids):
-    distances = squared(x, centroids).min(1).values.sqrt()
-    return distances / distances.sum()
-
-
-def draw_not_normalised(x, centroids):
-    return squared(x, centroids).min(1).values
-
-
-def draw_from_the_sum(x, centroids):
-    distances = squared(x, centroids).sum(1)
-    return distances / distances.sum()
-
-
-def draw_from_the_last(x, centroids):
-    return draw_right(x, centroids[-1:])
-
-
-def draw_city_blocks(x, centroids):
-    distances = (x[:, None] - centroids).abs().sum(2).square().min(1).values
-    return distances / distances.sum()
-
-
-def draw_nan(x, centroids):
-    distances = squared(x, centroids).min(1).values
-    return distances / distances.sum()
-
-
-def margin_of_summed_differences(x, centroids):
-    two = (x[:, None] - centroids).sum(2).square().topk(2, largest=False).values
-    return two[:, 1] - two[:, 0]
-
-
-RIGHT = {
-    "margin": [margin_right],
-    "update": [update_right],
-    "draw_probabilities": [draw_right],
-}
+RIGHT = {"worth": [worth_right], "collapses": [collapses_right]}
 WRONG = {
-    "margin": [
-        (margin_halved, "must be doubled"),
-        (margin_of_distances, "not distances"),
-        (margin_to_the_farthest, "not with the farthest"),
-        (margin_of_the_first_two, "wherever they stand"),
-        (margin_without_lengths, "‖c‖² not"),
-        (margin_of_summed_differences, "over all D numbers"),
+    "worth": [
+        (worth_halved, "must be doubled"),
+        (worth_of_distances, "squared distances that count"),
+        (worth_is_what_is_lost_then, "what is lost today (1) does not count"),
+        (worth_is_the_inertia, "what is lost today (1) does not count"),
+        (worth_is_the_mean, "the sum over all of its movies"),
+        (worth_forgets_the_last, "at the end of the list"),
+        (worth_nan, "nobody misses them"),
+        (worth_to_the_farthest, "not to the farthest"),
+        (worth_of_the_first_two, "wherever it stands in the list"),
+        (worth_of_summed_differences, "over all D numbers"),
     ],
-    "update": [
-        (update_sums, "divide their sum"),
-        (update_divides_by_all, "divide their sum"),
-        (update_nan, "neither 0 nor NaN"),
-        (update_zero, "neither 0 nor NaN"),
-        (update_forgets_the_last, "end of the list"),
-        (update_asks_the_sums, "ask the counts"),
-    ],
-    "draw_probabilities": [
-        (draw_unsquared, "add up to 1"),
-        (draw_not_normalised, "add up to 1"),
-        (draw_from_the_sum, "not their sum"),
-        (draw_from_the_last, "the last one"),
-        (draw_city_blocks, "square each number"),
-        (draw_nan, "draw uniformly"),
+    "collapses": [
+        (collapses_from_afar, "(a) was run: 0 of the 64 codewords are dead"),
+        (collapses_never_by_the_start, "the movies lie near the middle"),
+        (collapses_without_lengths, "the dot products alone"),
+        (collapses_with_lengths_twice, "look at what is lost"),
+        (collapses_not_by_a_sum, "a sum of many movies"),
+        (collapses_off_centre, "differences stay as they were"),
     ],
 }

@@ -1,42 +1,34 @@
 """Mistakes that readers make in chapter 12's exercises, and words of the hint that each gets."""
 
 from collections import Counter
-from itertools import pairwise
 
 
-def shares_right(num_rows, size):
-    each, more = divmod(num_rows, size)
-    ends = [rank * each + min(rank, more) for rank in range(size + 1)]
-    return list(pairwise(ends))
+def depends_right(change):
+    return {"a": True, "c": True, "f": True}.get(change, False)
 
 
-def shares_each_from_zero(num_rows, size):
-    return [(0, end - start) for start, end in shares_right(num_rows, size)]
+def depends_not_on_means(change):
+    return change in ("c", "f")
 
 
-def shares_that_drop(num_rows, size):
-    each = num_rows // size
-    return [(rank * each, (rank + 1) * each) for rank in range(size)]
+def depends_on_any_cut(change):
+    return change in ("a", "b", "c", "f")
 
 
-def shares_that_pad(num_rows, size):
-    each = -(-num_rows // size)
-    return [(rank * each, (rank + 1) * each) for rank in range(size)]
+def depends_on_no_cut(change):
+    return change in ("a", "f")
 
 
-def shares_last_takes_more(num_rows, size):
-    dropped = shares_that_drop(num_rows, size)
-    return [*dropped[:-1], (dropped[-1][0], num_rows)]
+def depends_on_decay(change):
+    return change in ("a", "c", "d", "f")
 
 
-def shares_at_least_one(num_rows, size):
-    if num_rows < size:
-        return [(rank % max(1, num_rows), rank % max(1, num_rows) + 1) for rank in range(size)]
-    return shares_right(num_rows, size)
+def depends_on_sums(change):
+    return change in ("a", "c", "e", "f")
 
 
-def shares_of_nothing(num_rows, size):
-    return shares_right(num_rows, size) if num_rows else []
+def depends_not_with_one_seed(change):
+    return change in ("a", "c")
 
 
 def pooled_right(parts):
@@ -118,18 +110,18 @@ def catalogue_of_what_came(items, blocks):
 
 
 RIGHT = {
-    "shares": [shares_right],
+    "depends": [depends_right],
     "pooled": [pooled_right],
     "catalogue_of": [catalogue_right],
 }
 WRONG = {
-    "shares": [
-        (shares_each_from_zero, "begins where the first ends"),
-        (shares_that_drop, "every row is somebody's"),
-        (shares_that_pad, "every row is somebody's"),
-        (shares_last_takes_more, "take one more"),
-        (shares_at_least_one, "no row is given twice"),
-        (shares_of_nothing, "each share is empty"),
+    "depends": [
+        (depends_not_on_means, "a plain mean gives a row of a short share more weight"),
+        (depends_on_any_cut, "the whole gradient is cut, after it was added up"),
+        (depends_on_no_cut, "cut before it is added"),
+        (depends_on_decay, "the weights of the shares add up to 1"),
+        (depends_on_sums, "divided once"),
+        (depends_not_with_one_seed, "the row's place in its share"),
     ],
     "pooled": [
         (pooled_within, "because the means differ"),

@@ -202,7 +202,7 @@ def draw(addresses: dict[str, str]) -> str:
     for index, (name, title) in enumerate(LOOK_UP):
         row, column = divmod(index, 3)
         place = Place((LEFT, MIDDLE, RIGHT)[column], bottom + 10 + row * (HEIGHT + 8), BOX, title)
-        parts.append(_box(place, _wrapped(title, BOX + 30), "", addresses[f"book/{name}"]))
+        parts.append(_box(place, _wrapped(title, BOX), "", addresses[f"book/{name}"]))
     height = bottom + 10 + 2 * (HEIGHT + 8)
     return (
         f'<svg class="book-map" viewBox="0 0 {WIDTH} {height}" role="group" '

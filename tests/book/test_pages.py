@@ -98,7 +98,7 @@ def test_pictures_text_is_the_movies_text() -> None:
 
 def commands_in_sentences(page: str) -> list[str]:
     """The commands that stand in the text of a page, as `rqvae-lib evaluate`."""
-    return [" ".join(found.split()) for found in re.findall(r"`(rqvae-lib [^`]+)`", page)]
+    return [" ".join(found.split()) for found in re.findall(r"`(rqvae-lib\s[^`]+)`", page)]
 
 
 def test_commands_in_sentences_are_found_over_the_end_of_a_line() -> None:

@@ -230,14 +230,14 @@ class ReadingWay(Table):
     """`{reading-way}`: a table of what to read, with the minutes that it takes.
 
     `notebooks/*` stands for all chapters but the quickstart. Where a chapter is read as a whole,
-    the minutes that its exercises say are in a column of their own.
+    the minutes that its exercises say stand behind a plus.
     """
 
     optional_arguments = 0
     has_content = True
 
     def markdown(self) -> list[str]:
-        rows = ["| Read | What for | Minutes | Exercises |", "| --- | --- | ---: | ---: |"]
+        rows = ["| Read | What for | Minutes |", "| --- | --- | ---: |"]
         read = practised = 0.0
         for line in self.content:
             page, sections, reason = (part.strip() for part in line.split("|"))
@@ -251,12 +251,17 @@ class ReadingWay(Table):
                 self.env.note_dependency(f"{one}{'.ipynb' if 'notebooks/' in one else '.md'}")
             where = "chapters 01 to 13" if every else f"{{doc}}`/{page}`"
             only = f"{' and '.join(f'“{name}”' for name in names)} of " if names else ""
-            rows.append(
-                f"| {only}{where} | {reason} | {max(1, round(minutes))} | {exercises or ''} |"
-            )
+            more = f" + {exercises}" if exercises else ""
+            rows.append(f"| {only}{where} | {reason} | {max(1, round(minutes))}{more} |")
             read, practised = read + minutes, practised + exercises
-        practice = f"*{in_hours(practised)}*" if practised else ""
-        return [*rows, f"| *all of it* | | *{in_hours(read)}* | {practice} |"]
+        more = f" + {in_hours(practised)}" if practised else ""
+        return [*rows, f"| *all of it* | | *{in_hours(read)}{more}* |"]
+
+    def run(self) -> list[nodes.Node]:
+        found = super().run()
+        for table in (table for node in found for table in node.findall(nodes.table)):
+            table["classes"].append("reading-way")
+        return found
 
 
 def in_hours(minutes: float) -> str:

@@ -47,7 +47,7 @@ def recommenders() -> Iterator[str]:
     )
     best = best[~best.index.str.contains("random|untrained")]
     yield (
-        f"item-kNN finds {recall('item-kNN')} of the targets, and the best generative model here "
+        f"item-kNN finds {recall('item-kNN')} of the targets, and the best model over semantic IDs "
         f"{best['recall_10'].max():.3f}"
     )
     yield (

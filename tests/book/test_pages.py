@@ -350,5 +350,6 @@ def test_prose_names_no_path_of_a_machine() -> None:
 def test_pages_link_to_pages_that_exist() -> None:
     """Links from one Markdown file to another work on the repository's site too."""
     for page in (ROOT / "book").glob("*.md"):
-        for link in re.findall(r"\]\((?!https?:)([^)#\s]+\.md)\)", page.read_text("utf-8")):
+        links = re.findall(r"\]\((?!https?:)([^)#\s]+\.(?:md|ipynb))\)", page.read_text("utf-8"))
+        for link in links:
             assert Path(page.parent, link).exists(), f"{page.name}: {link}"

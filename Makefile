@@ -48,7 +48,7 @@ book: .venv  ## build the web book from the executed notebooks, warnings are err
 	$(BIN)/jupyter-book build . $(BOOK_FLAGS)
 	@echo "== book: done. Open file://$(CURDIR)/_build/html/index.html"
 
-pdf: book  ## print the whole book into one PDF (needs Chromium or Google Chrome on the PATH; no LaTeX)
+pdf: book  ## print the book into one PDF (needs Chromium or Google Chrome; ONLY=notebooks/00_quickstart: one page)
 	@echo "== pdf: printing the built pages into _build/pdf"
 	$(BIN)/python book/_tools/print_book.py $(if $(ONLY),--pages $(ONLY))
 

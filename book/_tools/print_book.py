@@ -7,7 +7,8 @@ It needs the built pages, playwright (the extra `test` brings it) and a Chromium
 PATH; no LaTeX. Each page is opened in the browser, so that formulas are set and figures drawn, and
 laid out for paper as `book/assets/book.css` and `book.js` say. What is then in its article is put
 one after another into a single document without scripts, in which a link from page to page leads
-from place to place. Printing that gives a PDF with working links, page numbers and an outline.
+from place to place. Printing that gives a PDF with working links, page numbers and an outline. The
+reference of the library is left out, unless its pages are named.
 """
 
 import argparse
@@ -59,6 +60,14 @@ STYLE = """
 
 class PrintError(Exception):
     """The book cannot be printed: says what is missing, and where it comes from."""
+
+
+def pages_of_the_book(root: Path) -> list[str]:
+    """What is printed if nobody says otherwise: all but the reference of the library.
+
+    That is made to be searched, and would be a third of the sheets.
+    """
+    return [page for page in toc_pages(root) if not page.startswith("book/api")]
 
 
 def toc_pages(root: Path) -> list[str]:
@@ -219,7 +228,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the PDF to write")
     chosen = parser.parse_args()
     try:
-        print_book(chosen.built, chosen.pages or toc_pages(ROOT), chosen.output)
+        print_book(chosen.built, chosen.pages or pages_of_the_book(ROOT), chosen.output)
     except (PrintError, Error) as error:
         sys.exit(f"print_book: {error}")
     sys.stdout.write(f"{chosen.output}\n")

@@ -10,7 +10,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser
 
 import print_book
-from print_book import anchor, document, printable, toc_pages
+from library_api import PAGES
+from print_book import anchor, document, pages_of_the_book, printable, toc_pages
 from tests.book.site import toc_pages as pages_of_the_tests
 from tests.helpers import ROOT
 
@@ -58,8 +59,10 @@ def test_the_document_has_contents_and_no_script() -> None:
     assert not html.select("script")
 
 
-def test_it_prints_every_page_of_the_table_of_contents() -> None:
+def test_it_prints_every_page_but_the_librarys_reference() -> None:
     assert toc_pages(ROOT) == pages_of_the_tests()
+    left_out = set(toc_pages(ROOT)) - set(pages_of_the_book(ROOT))
+    assert left_out == {"book/api", *PAGES}
 
 
 def test_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

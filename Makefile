@@ -29,7 +29,7 @@ SEED := 0
 KILLS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help book linkcheck notebooks check test matrix wheel fuzz kill lab bench scale lock clean
+.PHONY: help book pdf gettext linkcheck notebooks check test matrix wheel fuzz kill lab bench scale lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,15 @@ book: .venv  ## build the web book from the executed notebooks, warnings are err
 	@echo "== book: building the HTML into _build/html"
 	$(BIN)/jupyter-book build . $(BOOK_FLAGS)
 	@echo "== book: done. Open file://$(CURDIR)/_build/html/index.html"
+
+pdf: book  ## print the book into one PDF (needs Chromium or Google Chrome; ONLY=notebooks/00_quickstart: one page)
+	@echo "== pdf: printing the built pages into _build/pdf"
+	$(BIN)/python book/_tools/print_book.py $(if $(ONLY),--pages $(ONLY))
+
+gettext: .venv  ## collect what a translator needs: a .pot file for each page, in _build/gettext
+	@echo "== gettext: every text of the book as message catalogues"
+	$(BIN)/jupyter-book build . --all --keep-going --builder custom --custom-builder gettext --path-output _build/gettext
+	@echo "== gettext: done. The catalogues are in _build/gettext/_build/gettext"
 
 linkcheck: .venv  ## ask every address outside the book whether it still answers (needs a network; some minutes)
 	@echo "== linkcheck: every external link; the report is _build/linkcheck/_build/html/output.txt"

@@ -34,6 +34,8 @@ LAYOUT = (ROOT / "book" / "library_layout.md").read_text(encoding="utf-8")
 DATA = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8")
 TOKENIZERS = (ROOT / "book" / "tokenizers.md").read_text(encoding="utf-8")
 TROUBLES = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
+CHOOSING = (ROOT / "book" / "choosing.md").read_text(encoding="utf-8")
+PAPERS = (ROOT / "book" / "reading_a_paper.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "rqvae_lib"
 PRETRAINED = LIBRARY / "checkpoints" / "pretrained"
 
@@ -94,12 +96,26 @@ def test_pictures_text_is_the_movies_text() -> None:
 # Commands and tokenizers
 
 
+def commands_in_sentences(page: str) -> list[str]:
+    """The commands that stand in the text of a page, as `rqvae-lib evaluate`."""
+    return [" ".join(found.split()) for found in re.findall(r"`(rqvae-lib\s[^`]+)`", page)]
+
+
+def test_commands_in_sentences_are_found_over_the_end_of_a_line() -> None:
+    assert commands_in_sentences("`rqvae-lib\ninspect` and\n`rqvae-lib append`") == [
+        "rqvae-lib inspect",
+        "rqvae-lib append",
+    ]
+
+
 @pytest.mark.parametrize(
     "command",
     [
         *commands_in(README),
         *commands_in(TOKENIZERS),
-        *commands_in(TROUBLES),
+        *commands_in_sentences(TROUBLES),
+        *commands_in(CHOOSING),
+        *commands_in_sentences(CHOOSING + PAPERS),
         "rqvae-lib train-recommender --tokenizer random",
         "rqvae-lib train-rqvae --start-from pretrained --steps 1000",
     ],
@@ -334,5 +350,6 @@ def test_prose_names_no_path_of_a_machine() -> None:
 def test_pages_link_to_pages_that_exist() -> None:
     """Links from one Markdown file to another work on the repository's site too."""
     for page in (ROOT / "book").glob("*.md"):
-        for link in re.findall(r"\]\((?!https?:)([^)#\s]+\.md)\)", page.read_text("utf-8")):
+        links = re.findall(r"\]\((?!https?:)([^)#\s]+\.(?:md|ipynb))\)", page.read_text("utf-8"))
+        for link in links:
             assert Path(page.parent, link).exists(), f"{page.name}: {link}"

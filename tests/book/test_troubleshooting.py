@@ -19,7 +19,10 @@ from rqvae_lib.evaluation.metrics import ranks_in_scores
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.io.tensor_files import save_checkpoint
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
+from rqvae_lib.semantic_ids.newcomers import check_grown
+from rqvae_lib.tokenizer.analysis import expected_collision_rate
 from rqvae_lib.tokenizer.config import RQVAEConfig
+from rqvae_lib.tokenizer.metrics import tokenizer_metrics
 from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import TrainingConfig
 from rqvae_lib.training.loop import train
@@ -94,6 +97,11 @@ def own_ids_as_rows() -> None:
     recommend(model, [torch.tensor([0])], forbidden=[torch.tensor([109487])])
 
 
+def renamed_when_grown() -> None:
+    old = SemanticIDs(torch.tensor([[0, 1], [1, 0]]), 2)
+    check_grown(old, SemanticIDs(old.codes.flip(0), 2))
+
+
 def not_a_checkpoint() -> None:
     save_checkpoint(Path("recommender.safetensors"), "map", {"x": torch.zeros(1)}, {}, {})
     load_recommender("recommender.safetensors")
@@ -125,6 +133,7 @@ QUOTED = [
     too_few_beams,
     own_ids_as_rows,
     not_a_checkpoint,
+    renamed_when_grown,
 ]
 
 
@@ -153,14 +162,57 @@ def test_no_other_message_is_quoted() -> None:
     assert len(quotations()) == len(QUOTED)
 
 
-def test_every_answer_is_backed() -> None:
+SYMPTOMS = dict(
+    re.findall(r"^### (.+)\n((?:(?!^##).*\n?)*)", PAGE, flags=re.MULTILINE)  # heading → answer
+)
+PARTS = ["Check", "Cause", "Fix"]
+
+
+def test_the_page_has_all_symptoms() -> None:
+    assert len(SYMPTOMS) == PAGE.count("\n### ") >= 30
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_every_symptom_has_a_check_a_cause_and_a_fix_that_is_backed(symptom: str) -> None:
     """A chapter, a function, a command or a page of this book stands in each answer."""
-    answers = re.split(r"^## .+$", PAGE, flags=re.MULTILINE)[1:]
-    assert len(answers) >= 13
-    for answer in answers:
-        assert re.search(r"\.ipynb\)|\{py:obj\}|^    rqvae-lib|\.md\)", answer, re.MULTILINE), (
-            answer
-        )
+    answer = SYMPTOMS[symptom]
+    assert re.findall(r"^- \*\*(\w+):\*\* ", answer, re.MULTILINE) == PARTS
+    assert re.search(r"\.ipynb\)|\{py:obj\}|`rqvae-lib|\.md\)", answer)
+
+
+def python_checks() -> list[str]:
+    """The lines of Python that the page gives as checks."""
+    checks = re.findall(r"^- \*\*Check:\*\* ((?:(?!^- |^###|^```).*\n)*)", PAGE, re.MULTILINE)
+    code = [" ".join(one.split()) for text in checks for one in re.findall(r"`([^`]+)`", text)]
+    return [
+        one for one in code if re.match(r"(tokenizer_metrics|rqvae|ids|expected|data)\b(?!-)", one)
+    ]
+
+
+def test_there_are_checks_in_python() -> None:
+    assert len(python_checks()) >= 10
+
+
+@pytest.mark.parametrize("check", python_checks())
+def test_checks_in_python_run(check: str) -> None:
+    embeddings = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    rqvae = RQVAE(RQVAEConfig(8, (8,), 4, codebook_size=8))
+    rqvae.fit_to_data(embeddings, generator=torch.Generator().manual_seed(0))
+    ids = rqvae.tokenize(embeddings)
+    names = {
+        "rqvae": rqvae,
+        "embeddings": embeddings,
+        "ids": ids,
+        "codes": rqvae.assign(embeddings[:3] + 1),
+        "data": load_dataset(),
+        "tokenizer_metrics": tokenizer_metrics,
+        "expected_collision_rate": expected_collision_rate,
+    }
+    found = eval(check, names)  # a line of our own page
+    if check.startswith("ids.with_new_items"):
+        assert torch.equal(found, ids.ids)
+    if check.startswith("ids.item_of"):
+        assert found == 0
 
 
 def test_names_on_the_page_exist() -> None:

@@ -289,10 +289,10 @@ print(f"at random  {15 / (len(x) - 1):.3f}")
 assert 0.08 < kept(in_truth, by_library) < 0.2
 
 # %% [markdown]
-# Umap-learn's map keeps one true neighbour in seven. That is 80 times what chance keeps, and the shadow keeps far fewer.
-# Still, the movies that stand around a movie on this map are, most of them, not the ones nearest to it. Taken together
-# the two measures say: this map puts a movie into the right region, and does not say who its neighbours are. There is
-# no room in two dimensions for everybody's neighbours.
+# Umap-learn's map keeps one true neighbour in seven. That is 80 times what chance keeps, and the shadow keeps far
+# fewer. Still, the movies that stand around a movie on this map are, most of them, not the ones nearest to it. Taken
+# together the two measures say: this map puts a movie into the right region, and does not say who its neighbours are.
+# There is no room in two dimensions for everybody's neighbours.
 #
 # ## The country of the embeddings
 #
@@ -442,9 +442,9 @@ assert min(shares["untrained RQ-VAE"]) > 0.7
 #
 # How much is the first code's share worth? The map can tell it from codes that know nothing of the embeddings: shuffled
 # ones, or those of an untrained encoder. Among codes that do know them it is a poor judge. Movies drawn at random, used
-# as codewords among the latents, come within 0.07 of the trained first code, and plain k-means on the embeddings is ahead
-# of it. So patches on such a map show that a code was made from these vectors with some care. They do not show that the
-# tokenizer is a good one, and the same goes for every picture of this kind in a paper.
+# as codewords among the latents, come within 0.07 of the trained first code, and plain k-means on the embeddings is
+# ahead of it. So patches on such a map show that a code was made from these vectors with some care. They do not show
+# that the tokenizer is a good one, and the same goes for every picture of this kind in a paper.
 #
 # ## The archipelago of the latents
 #
@@ -695,9 +695,9 @@ for seed in range(3):
 #
 # See for yourself. `python book/studies/umap_settings.py` drew 500 movies, the 20 best known of 25 first codes, with
 # three numbers of neighbours, three values of `min_dist` and two seeds, and as a control the same latents with each
-# feature shuffled. The table has the trustworthiness of each map; press one, and the dots move there. (A map's direction
-# means nothing, so all are turned to lie as alike as possible.) Lines lead from one movie to its 15 nearest in truth,
-# wherever they land: *Bicentennial Man* has nearest ones on two islands.
+# feature shuffled. The table has the trustworthiness of each map; press one, and the dots move there. (A map's
+# direction means nothing, so all are turned to lie as alike as possible.) Lines lead from one movie to its 15 nearest
+# in truth, wherever they land: *Bicentennial Man* has nearest ones on two islands.
 #
 # What is the same on all maps of the latents is in the latents; what changes with a setting was made by it. Which is it
 # for the islands, for their size, for what lies between two of them? What happens to the order of the distances from 5
@@ -822,8 +822,8 @@ assert checks.union(union_solution)
 # %% [markdown]
 # ### Exercise 3 · The neighbours of t-SNE (difficulty ★★★, 25 minutes)
 #
-# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of one
-# item's $k$ neighbours, $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own
+# t-SNE {cite}`vandermaaten2008tsne`, UMAP's older relative, weighs neighbours differently. With the distances $d$ of
+# one item's $k$ neighbours, $p_j = \exp(-d_j^2 / 2\sigma^2) / \sum_l \exp(-d_l^2 / 2\sigma^2)$. Each item has its own
 # $\sigma$, chosen so that the *perplexity* of its $p$, the exponential of the entropy $-\sum_j p_j \log p_j$ (natural
 # logarithm), has a given value.
 #
@@ -892,9 +892,9 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # **A.** The score counts strangers among the nearest 15 and looks no further: two maps of this chapter with such a
 # score have their islands in entirely different order. B reads it as a share of points; it is a scaled sum of places. C
-# turns it round: strangers from afar are what it would notice. (Those from next door it hardly would: with the movies of
-# each island dealt out, the score stayed above 0.99.) D is half right, for the sizes may be wrong too; but the distances
-# between groups are not looked at either.
+# turns it round: strangers from afar are what it would notice. (Those from next door it hardly would: with the movies
+# of each island dealt out, the score stayed above 0.99.) D is half right, for the sizes may be wrong too; but the
+# distances between groups are not looked at either.
 #
 # </details>
 #
@@ -911,24 +911,24 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #
 # **D.** A code is the codeword nearest to the latent, so movies of one code lie together among the latents by
 # construction. A map of the embeddings is little better, since the codes were made from these: random movies as
-# codewords had patches there, too. A count beside such opponents says more than either map. A is true of the shadow on two principal directions, which tries to
-# keep distances; UMAP keeps neighbourhoods. B does not happen: the islands stayed with every seed. C is a matter of
-# drawing, and six codes would do.
+# codewords had patches there, too. A count beside such opponents says more than either map. A is true of the shadow on
+# two principal directions, which tries to keep distances; UMAP keeps neighbourhoods. B does not happen: the islands
+# stayed with every seed. C is a matter of drawing, and six codes would do.
 #
 # </details>
 #
 # ## What to take away
 #
 # One can see what a *first* code means: on a map that was made without codes, its movies fill a patch, of much the same
-# decade and genre. So would those of any code that was made from the same embeddings with a little care: random movies as
-# codewords come near it, and k-means does better. The later codes mean something only after the ones before them; what
-# they describe is hardly decade any more, and little genre. In this training the latents gathered into islands, one for
-# each first code.
+# decade and genre. So would those of any code that was made from the same embeddings with a little care: random movies
+# as codewords come near it, and k-means does better. The later codes mean something only after the ones before them;
+# what they describe is hardly decade any more, and little genre. In this training the latents gathered into islands,
+# one for each first code.
 #
 # UMAP keeps neighbourhoods, not neighbours. A trustworthiness of 0.998 came with half of the true neighbours lost, and
 # survived when the movies of each island were dealt out. Give both measures, and a control. Believe which island a
-# movie is on; believe no neighbour, no gap, no size and no direction before you have counted in the full space or seen it
-# on a second map.
+# movie is on; believe no neighbour, no gap, no size and no direction before you have counted in the full space or seen
+# it on a second map.
 #
 # ## What's next
 #
@@ -942,5 +942,6 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # - Venna and Kaski (2001), *Neighborhood Preservation in Nonlinear Projection Methods* {cite}`venna2001neighborhood`:
 #   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
-# - Okabe and Ito (2008), *Color Universal Design* {cite}`okabe2008color`: the colours of groups, which people who see red
+# - Okabe and Ito (2008), *Color Universal Design* {cite}`okabe2008color`: the colours of groups, which people who see
+#   red
 #   and green alike can tell apart.

@@ -59,7 +59,6 @@ CODES_ONLY = "RQ-Transformer, codes only"
 SEEDS = (0, 1, 2)
 STEPS = (500, 1000)  # of a recommender's training
 TRIED_STEPS = 1000  # of the trials of settings
-SHIPPED = "the shipped one"  # the steps of a tokenizer that is not trained here
 
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]  # a remedy: latents, codes, codebooks → codes
 
@@ -72,18 +71,19 @@ class Tokenizer:
     content: Content = "text"  # what it reads
     levels: int = 3
     size: int = 256  # codewords a level
-    steps: int | str = 0  # of training, after the autoencoder's own 300; 0: none of either
+    steps: int = 0  # of training, after the autoencoder's own 300; 0: none of either
+    shipped: str = ""  # the name of a shipped one, which is not trained here
     unseen: bool = False  # it is fitted without the newest tenth of the movies
     dealt_out: bool = False  # its codes then go to the movies at random
     remedy: Change = keep_codes
 
 
 TOKENIZERS = {
-    "dealt out": Tokenizer("RQ-VAE", steps=SHIPPED, dealt_out=True),
+    "dealt out": Tokenizer("RQ-VAE", shipped=DATASET, dealt_out=True),
     "RQ-VAE, untrained": Tokenizer("RQ-VAE"),
     "RQ-VAE, 250 steps": Tokenizer("RQ-VAE", steps=250),
-    "RQ-VAE, 2,000 steps": Tokenizer("RQ-VAE", steps=2000),
-    "RQ-VAE, 500,000 steps": Tokenizer("RQ-VAE", steps=SHIPPED),
+    "RQ-VAE, 10,000 steps": Tokenizer("RQ-VAE", shipped=f"{DATASET}-10k"),
+    "RQ-VAE, 500,000 steps": Tokenizer("RQ-VAE", shipped=DATASET),
     "R-KMeans, 3 × 16": Tokenizer("R-KMeans", size=16),
     "R-KMeans, 3 × 64": Tokenizer("R-KMeans", size=64),
     "R-KMeans, 3 × 256": Tokenizer("R-KMeans"),
@@ -130,8 +130,8 @@ def fitted(how: Tokenizer, seed: int) -> RQVAE:
     if how.unseen:
         vectors = vectors[held_out_movies("newest", seed)[0]]
     sizes = {"num_levels": how.levels, "codebook_size": how.size}
-    if how.steps == SHIPPED:
-        return load_rqvae(DATASET)[0]
+    if how.shipped:
+        return load_rqvae(how.shipped)[0]
     if how.kind == "R-KMeans":
         return new_rqvae(vectors, RQVAEConfig.residual_kmeans(vectors.shape[1], **sizes), seed=seed)
     config = RQVAEConfig(vectors.shape[1], **sizes)

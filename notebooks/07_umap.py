@@ -670,7 +670,7 @@ for seed in range(3):
 # By their trustworthiness all five maps are nearly perfect, and so is the control, on which hardly a movie stands where
 # it belongs. The score cannot see it: there are 9,066 movies, and the largest island has 79. A neighbour from one's own
 # island is at most a few dozen places too far, which costs next to nothing. The share of true neighbours kept does see
-# it, and is sobering: at most half of them, and 0.39 when the islands are dealt out. So the high trustworthiness says
+# it, and is sobering: less than half of them, and 0.39 when the islands are dealt out. So the high trustworthiness says
 # that nearly everybody is on the right island. Where on the island is told little better than by chance: knowing who
 # shares the island already gives 0.39, and the map adds less than a tenth to it.
 #

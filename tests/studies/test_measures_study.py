@@ -11,10 +11,8 @@ from torch import Tensor
 import measures_study
 from collision_study import held_out_movies
 from measures_study import (
-    LONGER,
     RESULTS,
     SEEDS,
-    STEPS,
     TOKENIZERS,
     Tokenizer,
     codes_of,
@@ -75,22 +73,19 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     few = {name: Tokenizer("R-KMeans", levels=2, size=size) for name, size in (("a", 4), ("b", 8))}
     monkeypatch.setattr(measures_study, "TOKENIZERS", few)
-    monkeypatch.setattr(measures_study, "STEPS", (1, 2))
-    run(tmp_path, (1,), (0,))
+    monkeypatch.setattr(measures_study, "STEPS", 1)
+    run(tmp_path, (0,))
     table, people = tmp_path / "06_measures.csv", tmp_path / "06_measures_people.csv"
     first = table.read_bytes()
     rows = read_rows(table)
-    assert [(row["steps"], row["tokenizer"], row["seed"]) for row in rows] == [
-        ("1", "a", "0"),
-        ("1", "b", "0"),
-    ]
+    assert [(row["tokenizer"], row["seed"]) for row in rows] == [("a", "0"), ("b", "0")]
     for row in rows:
         hits = [p for p in read_rows(people) if p["tokenizer"] == row["tokenizer"]]
         recall = sum(float(hit["recall_10"]) for hit in hits) / 671
         assert float(row["recall_10"]) == pytest.approx(recall, abs=1e-4)
         assert int(row["new_found"]) <= int(row["new_targets"])
     monkeypatch.setattr(measures_study, "train_and_evaluate", None)  # nothing is left to do
-    run(tmp_path, (1,), (0,))
+    run(tmp_path, (0,))
     assert table.read_bytes() == first
 
 
@@ -101,13 +96,11 @@ def test_settings_are_of_a_short_trial() -> None:
 def test_the_tables_are_complete() -> None:
     with (RESULTS / "06_measures.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = [(int(row["steps"]), row["tokenizer"], int(row["seed"])) for row in rows]
+    found = [(row["tokenizer"], int(row["seed"])) for row in rows]
     assert len(found) == len(set(found))
-    wanted = [(STEPS[0], name, seed) for name in TOKENIZERS for seed in SEEDS]
-    wanted += [(STEPS[1], name, seed) for name in LONGER for seed in SEEDS]
-    assert set(found) == set(wanted)
+    assert set(found) == {(name, seed) for name in TOKENIZERS for seed in SEEDS}
     people = read_rows(RESULTS / "06_measures_people.csv")
     for row in rows:
-        key = {name: row[name] for name in ("steps", "tokenizer", "seed")}
+        key = {name: row[name] for name in ("tokenizer", "seed")}
         sums = sum(float(hit["recall_10"]) for hit in people if key.items() <= hit.items())
         assert sums / 671 == pytest.approx(float(row["recall_10"]), abs=2e-4), key

@@ -499,7 +499,7 @@ for turn in range(1, 51):
         leaving = [f"{part:.2f}" for part in 3 * P[:, 1]]
         print(f"{turn:2} turns: the second codeword has", end=" ")
         print(f"{' + '.join(leaving)} = {3 * P[:, 1].sum():.2f} movies")
-torch.testing.assert_close(P, transport_plan(C, epsilon=0.1))
+torch.testing.assert_close(P, transport_plan(C, epsilon=0.1), atol=1e-6, rtol=0)
 
 # %% [markdown]
 # A crowded column has a large sum, so the division makes all its entries smaller by the same factor. This factor is its

@@ -479,10 +479,10 @@ print(f"with 16 beams: {wider.added_error.sum():.1f}")
 # raising the price until the crowd has moved. Those that still collide do it again.
 #
 # How does a price deal anything out? Take three movies and two codewords, and let $C_{ij}$ be the squared distance from
-# movie *i* to codeword *j*. All three movies are nearest to the first codeword. Begin with $P_{ij} =
+# movie *i* to codeword *j*. All three movies are nearest to the first codeword. Begin with $A_{ij} =
 # e^{-C_{ij}/\varepsilon}$, which is large where a codeword is near, and take turns with two divisions:
 #
-# $$P_{ij} \leftarrow \frac{P_{ij}}{K \sum_m P_{mj}}, \qquad P_{ij} \leftarrow \frac{P_{ij}}{N \sum_k P_{ik}}.$$ (eq-sinkhorn)
+# $$A_{ij} \leftarrow \frac{A_{ij}}{K \sum_m A_{mj}}, \qquad A_{ij} \leftarrow \frac{A_{ij}}{N \sum_k A_{ik}}.$$ (eq-sinkhorn)
 #
 # After the first, each of the *K* columns adds up to its fair share, $1/K$. After the second, each of the *N* rows adds
 # up to $1/N$, one whole movie, and the columns are spoilt a little.
@@ -491,15 +491,15 @@ print(f"with 16 beams: {wider.added_error.sum():.1f}")
 # NBVAL_CHECK_OUTPUT
 C = torch.tensor([[1, 2], [1, 3], [1, 5]]).double()  # (3, 2)
 epsilon = 0.1 * (C.max() - C.min())
-P = torch.exp(-C / epsilon)
+A = torch.exp(-C / epsilon)
 for turn in range(1, 51):
-    P = P / (2 * P.sum(0))  # the columns
-    P = P / (3 * P.sum(1, keepdim=True))  # the rows
+    A = A / (2 * A.sum(0))  # the columns
+    A = A / (3 * A.sum(1, keepdim=True))  # the rows
     if turn in (1, 2, 5, 50):
-        leaving = [f"{part:.2f}" for part in 3 * P[:, 1]]
+        leaving = [f"{part:.2f}" for part in 3 * A[:, 1]]
         print(f"{turn:2} turns: the second codeword has", end=" ")
-        print(f"{' + '.join(leaving)} = {3 * P[:, 1].sum():.2f} movies")
-torch.testing.assert_close(P, transport_plan(C, epsilon=0.1), atol=1e-6, rtol=0)
+        print(f"{' + '.join(leaving)} = {3 * A[:, 1].sum():.2f} movies")
+torch.testing.assert_close(A, transport_plan(C, epsilon=0.1), atol=1e-6, rtol=0)
 
 # %% [markdown]
 # A crowded column has a large sum, so the division makes all its entries smaller by the same factor. This factor is its
@@ -507,9 +507,9 @@ torch.testing.assert_close(P, transport_plan(C, epsilon=0.1), atol=1e-6, rtol=0)
 # third, which has far to go, stays. Each codeword ends with one and a half movies.
 #
 # Why does it come to rest, and why there? Whole rows and whole columns are multiplied, and nothing else happens, so at
-# any time $P_{ij} = u_i \, e^{-C_{ij}/\varepsilon} \, v_j$. Only one matrix of this form has all sums right, and each
-# division brings *P* nearer to it. It is also the cheapest plan, if spreading is rewarded a little: whoever minimises
-# $\sum P_{ij} C_{ij} + \varepsilon \sum P_{ij} \log P_{ij}$ under the condition that the sums are right finds this
+# any time $A_{ij} = u_i \, e^{-C_{ij}/\varepsilon} \, v_j$. Only one matrix of this form has all sums right, and each
+# division brings *A* nearer to it. It is also the cheapest plan, if spreading is rewarded a little: whoever minimises
+# $\sum A_{ij} C_{ij} + \varepsilon \sum A_{ij} \log A_{ij}$ under the condition that the sums are right finds this
 # form, with $-\varepsilon \log v_j$ as the price of codeword *j*. A small $\varepsilon$ comes near the cheapest plan
 # and takes more turns.
 #

@@ -218,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of the tables")
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args()
     run(options.output, options.seeds)
 
 

@@ -289,9 +289,9 @@ print(f"at random  {15 / (len(x) - 1):.3f}")
 assert 0.08 < kept(in_truth, by_library) < 0.2
 
 # %% [markdown]
-# Umap-learn's map keeps one true neighbour in seven. That is 80 times what chance keeps, and the shadow keeps far
-# fewer. Still, the movies that stand around a movie on this map are, most of them, not the ones nearest to it. Taken
-# together the two measures say: this map puts a movie into the right region, and does not say who its neighbours are.
+# The two layouts keep one true neighbour in six or seven. That is 80 times what chance keeps, and the shadow keeps far
+# fewer. Still, most of the movies that stand around a movie on such a map are not the ones nearest to it. Taken
+# together the two measures say: the map puts a movie into the right region, and does not say who its neighbours are.
 # There is no room in two dimensions for everybody's neighbours.
 #
 # ## The country of the embeddings

@@ -73,7 +73,8 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     few = {name: Tokenizer("R-KMeans", levels=2, size=size) for name, size in (("a", 4), ("b", 8))}
     monkeypatch.setattr(measures_study, "TOKENIZERS", few)
-    monkeypatch.setattr(measures_study, "STEPS", 1)
+    brief = replace(settings(), num_steps=1)
+    monkeypatch.setattr(measures_study, "settings", lambda: brief)
     run(tmp_path, (0,))
     table, people = tmp_path / "06_measures.csv", tmp_path / "06_measures_people.csv"
     first = table.read_bytes()

@@ -2,19 +2,19 @@
 
     OMP_NUM_THREADS=1 python book/studies/measures_study.py
 
-writes notebooks/results/06_measures.csv and 06_measures_people.csv beside it. Tokenizers of very different quality, three seeds each: residual k-means and RQ-VAE, from a
-sixteenth of the usual codebook to one level more than usual, trained hardly or for long, on texts,
-on who chose what or on both, and one whose codes are dealt out to the movies at random. Of each,
-the three measures that a tokenizer is judged by before anything recommends (variance lost,
-collision rate, perplexity), and then Recall@10 and NDCG@10 of a small recommender that was trained
-on its IDs, on each person's last ten movies (`last-ten`, which has ten times the targets of
-leave-one-out).
+writes notebooks/results/06_measures.csv and 06_measures_people.csv beside it. Tokenizers of very
+different quality, three seeds each: residual k-means and RQ-VAE, from a sixteenth of the usual
+codebook to one level more than usual, trained hardly or for long, on texts, on who chose what or on
+both, and one whose codes are dealt out to the movies at random. Of each, the three measures that a
+tokenizer is judged by before anything recommends (variance lost, collision rate, perplexity), and
+then Recall@10 and NDCG@10 of a small recommender that was trained on its IDs, on each person's last
+ten movies (`last-ten`, which has ten times the targets of leave-one-out).
 
 The recommender is an RQ-Transformer without vectors for prefixes: of a movie it knows nothing but
 its codes, so the IDs matter as much as they can. All get the same budget: 1,000 steps, with the
-settings that did best of those with as many steps in 11_tuning.csv. (500 steps are too few: after
-them no tokenizer of a first trial was ahead of popularity.) What 3,000 steps make of some of these
-IDs, with five seeds, is in 11_comparison.csv, and chapter 06 shows that.
+settings that did best of those with as many steps in 11_tuning.csv. (500 are too few: in a first
+trial no tokenizer was clearly ahead of popularity after them.) What 3,000 steps make of some of
+these IDs, with five seeds, is in 11_comparison.csv, and chapter 06 shows that.
 
 Rows are written as they come, so a run that was interrupted goes on where it stopped; `--seeds`
 names a part of the work. All of it takes half an hour of one idle core.

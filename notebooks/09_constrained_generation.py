@@ -470,8 +470,8 @@ assert 0.5 < both.double().mean() < 0.95
 # > Let there be $K$ beams. At each level the probabilities of the prefixes sum to at most 1, so fewer than $K$ of them
 # > can have a probability above $1/K$. Let the tenth movie of a list have the probability $p$. A movie that beats it is
 # > more probable than $p$, and its prefixes are at least as probable as the movie itself. If $p \ge 1/K$, fewer than
-# $K$ > prefixes of a level are above $p$. A prefix is dropped only when $K$ others are at least as probable, so none
-# above > $p$ was dropped, and no such movie is missed.
+# > $K$ prefixes of a level are above $p$. A prefix is dropped only when $K$ others are at least as probable, so none
+# > above $p$ was dropped, and no such movie is missed.
 #
 # The idea that a complete answer bounds what may be dropped also makes exact search possible in translation
 # {cite}`stahlberg2019nmt`.

@@ -138,7 +138,7 @@ class DepthRecommender(CodeSequenceRecommender):
         items, lengths = self.pad_histories(histories)
         hidden = self.transformer(self._tokens(items))  # (B, 1 + T, D)
         context = hidden[torch.arange(len(items)), lengths]  # (B, D)
-        total = hidden.new_zeros(len(histories), len(self.semantic_ids))  # (B, N)
+        total: Tensor = hidden.new_zeros(len(histories), len(self.semantic_ids))  # (B, N)
         for level in range(len(self.sizes)):
             item = self.get_buffer(f"choices_{level}_item")  # (C,)
             if not len(item):
@@ -163,12 +163,14 @@ class DepthRecommender(CodeSequenceRecommender):
     def _tokens(self, items: Tensor) -> Tensor:
         """Turn rows of items (B, T) into tokens (B, 1 + T, D), the start first."""
         known = self.semantic_ids[items.clamp(min=0)] + self.offsets  # (B, T, L)
-        vectors = self.code_embedding(known).sum(2) + self.item_position.weight[: items.shape[1]]
+        vectors: Tensor = self.code_embedding(known).sum(2)  # (B, T, D)
+        vectors = vectors + self.item_position.weight[: items.shape[1]]
         return torch.cat([self.start.expand(len(items), 1, -1), vectors], 1)
 
     def _steps(self, items: Tensor) -> Tensor:
         """Return the sum of the vectors of each item's first 1, 2, … L codes: (M, L, D)."""
-        return self.code_embedding(self.semantic_ids[items] + self.offsets).cumsum(1)
+        vectors: Tensor = self.code_embedding(self.semantic_ids[items] + self.offsets)
+        return vectors.cumsum(1)
 
     def _outputs(self, context: Tensor, steps: Tensor) -> Tensor:
         """Return the output before each code.

@@ -725,10 +725,19 @@ assert with_dropout > without
 # *overfitting*? The two numbers cannot say. In the batch, somebody who has rated much counts for many movies, and a
 # movie may stand anywhere in a history; of the validation movies everybody has one, near the end. So we match them:
 # for each person, the last movie of the training, the validation movie, which comes right after it, and the test
-# movie, which comes after that. Each is predicted from all movies before it.
+# movie, which comes after that. Each is predicted from all movies before it. The numbers in brackets come from a
+# *bootstrap*: 671 people are drawn anew from ours, with repetition, a thousand times, and the interval holds the
+# middle 95 % of the means.
+
 
 # %%
-generator = torch.Generator().manual_seed(0)
+def with_interval(values):
+    """A mean over people, and the ends of its 95 % interval."""
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(values, generator=generator)
+    return float(values.mean()), low, high
+
+
 test_histories, test_targets = split.histories_and_targets(split.test)
 fitted = torch.stack([history[-1] for history in histories])
 before = [history[:-1] for history in histories]
@@ -746,18 +755,18 @@ for name, values in [
     ("test − validation", gap[1]),
     ("the first difference − the second", gap[0] - gap[1]),
 ]:
-    low, high = bootstrap_interval(values, generator=generator)
-    print(f"{name}: {values.mean():+.2f} [{low:+.2f}, {high:+.2f}]")
+    mean, low, high = with_interval(values)
+    print(f"{name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
 assert low < 0 < high
 
 # %% [markdown]
 # From the movie that was fitted to the one that was not, the loss rises by half a nat. But from there to the test
-# movie it rises by as much, and neither of these two was fitted: the nearer to its end a history is asked about, the
-# harder the question. What the first difference has beyond the second is about zero, with a wide interval. So a gap
-# between the losses in training and on held-out movies is no proof of overfitting, and nothing of this one is left
-# that needs it. Two rules follow. Call `model.eval()` before measuring, since it turns dropout off. And compare losses
-# only on the same movies: two models, not two sets of movies. Whether more or less dropout would be better, a study at
-# the end of the page asks.
+# movie it rises by as much again, and neither of these two was fitted. So the later movies of these histories are the
+# harder ones, learned by heart or not. What the first difference has beyond the second is about zero. Its interval is
+# wide: this does not show that there is no overfitting. It shows that a gap between the losses in training and on
+# held-out movies is no proof of it. Two rules follow. Call `model.eval()` before measuring, since it turns dropout
+# off. And compare two models on the same movies, not one model on two sets of movies. Whether more or less dropout
+# would be better, the last section asks.
 #
 # ## From loss to recommendations
 #
@@ -787,18 +796,15 @@ ranks = {
 hit = {name: recall_at(places, 10) for name, places in ranks.items()}
 hit["lead"] = hit["shipped"] - hit["popularity"]  # −1, 0 or 1 a person
 for name, values in hit.items():
-    generator = torch.Generator().manual_seed(0)
-    low, high = bootstrap_interval(values, generator=generator)
-    print(f"{name:<10} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
+    mean, low, high = with_interval(values)
+    print(f"{name:<10} {mean:.3f} [{low:.3f}, {high:.3f}]")
 claimed = card["metrics"]["Validation Recall@10"]
 assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
 
 # %% [markdown]
-# Fifty beams are close to the exact ranking for these four people, so we use them for all 671. The numbers in brackets
-# come from a *bootstrap*: 671 people are drawn anew from ours, with repetition, a thousand times, and the interval
-# holds the middle 95 % of the means. The recommender's lead over popularity is taken person by person, and its
-# interval does not include zero. In this sense the model of the opening, worse than a blind guess, recommends better
-# than popularity.
+# Fifty beams are close to the exact ranking for these four people, so we use them for all 671. The recommender's lead
+# over popularity is taken person by person, and its interval does not include zero. In this sense the model of the
+# opening, worse than a blind guess, recommends better than popularity.
 #
 # ## Only codes that exist, in training too
 #
@@ -858,12 +864,6 @@ def found_by(variant, part):
     of = hits[(hits["variant"] == variant) & (hits["part"] == part)]
     count = torch.bincount(torch.tensor(of["person"].values), minlength=671)
     return count.double() / NUM_SEEDS
-
-
-def with_interval(values):
-    generator = torch.Generator().manual_seed(0)
-    low, high = bootstrap_interval(values, generator=generator)
-    return float(values.mean()), low, high
 
 
 print("Recall@10, and less that of the recommender as it is")

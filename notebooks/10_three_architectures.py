@@ -1097,7 +1097,7 @@ for name, step, asked in [
 #   the paper.
 #
 # These five have about as many parameters as each other and as the decoder-only model. The last variant is the
-# RQ-Transformer of the table, with prefix vectors of 64 numbers. Each was trained for 1,500 steps with two settings
+# RQ-Transformer of the table, with prefix vectors of 64 numbers. Each was trained for 1,000 steps with two settings
 # (those of the shipped models, and those that were best for the RQ-Transformer and for SASRec); the one that was
 # better on the validation movies was trained with three seeds, and asked about the test movies of the leave-one-out
 # split. All movies are scored, without a search. {numref}`fig-10-depth` shows all seeds.

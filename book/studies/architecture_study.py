@@ -15,8 +15,8 @@ code's score knows of the codes before it:
 
 Each is trained with both of `TRIALS` on the leave-one-out split. The one with the better NDCG@10 on
 the validation movies is trained with two more seeds and answers the test movies. Rows are written
-as they come, so a run that was interrupted goes on where it stopped. It takes about a quarter of an
-hour of one core.
+as they come, so a run that was interrupted goes on where it stopped. It takes ten to twenty
+minutes of one core.
 
 10_architectures.csv has a row for each training, with the test columns empty where the other
 setting was better. 10_people.csv names the people whose test movie was among ten recommendations,
@@ -61,7 +61,7 @@ from tables import Row, read_rows, write_rows
 DATASET = "movielens-small-2016"
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 SEEDS = (0, 1, 2)
-STEPS = 1500
+STEPS = 1000
 TOP = 10
 USERS = 16  # whose scores are computed at a time
 

@@ -458,8 +458,8 @@ print(f"{int(changed.sum())} of 671 lists have changed, if only in order")
 assert 0.5 < both.double().mean() < 0.95
 
 # %% [markdown]
-# Now all probability is on movies, by construction, and about a fifth of what is recommended has changed, although no
-# weight has. Which of the two recommends better? There are two questions in this: which softmax to search with, and
+# Now all probability is on movies, by construction, and about a quarter of what is recommended has changed, although
+# no weight has. Which of the two recommends better? There are two questions in this: which softmax to search with, and
 # which to train with. For the first we ask both lists about the movies held out for validation. **Recall@10** is the
 # share of people whose hidden movie is among the ten, with a 95 % interval by the bootstrap of [chapter
 # 08](08_training_a_decoder.ipynb). The difference is taken person by person. For the second, chapter 08's study has

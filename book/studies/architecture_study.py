@@ -152,9 +152,8 @@ class DepthRecommender(CodeSequenceRecommender):
             ways = steps.expand(len(histories), -1, -1, -1).flatten(0, 1)
             outputs = self._outputs(pairs, ways)[:, level]  # (B · G, D)
             outputs = outputs.view(len(histories), sets, -1)
-            vectors, bias = self._level_weights(level)
-            codes = self.semantic_ids[item, level]  # (C,)
-            logits = (outputs[:, set_of] * vectors[codes]).sum(2) + bias[codes]  # (B, C)
+            logits = self._level_logits(outputs, level)  # (B, G, size), of all codes
+            logits = logits[:, set_of, self.semantic_ids[item, level]]  # (B, C)
             of_sets = segment_logsumexp(logits.T, set_of, sets).T  # (B, G)
             log_p = logits - of_sets[:, set_of]  # (B, C)
             total += torch.nn.functional.pad(log_p, (0, 1))[:, of_item]  # −1: no choice, no cost
@@ -274,8 +273,8 @@ def people_of(name: str, seed: int, evaluation: Evaluation) -> list[Row]:
 
 def row_of(
     name: str, trial: Trial, seed: int, ids: SemanticIDs, split: Split, *, steps: int = STEPS
-) -> tuple[Row, Evaluation]:
-    """Train a variant; return its row, without the test columns, and what it says of the test."""
+) -> tuple[Row, DepthRecommender | RQTransformer]:
+    """Train a variant; return its row, without the test columns, and the model."""
     model, seconds = train_variant(VARIANTS[name], trial, ids, split, seed, steps)
     about = {
         "variant": name,
@@ -286,8 +285,7 @@ def row_of(
         "step_ms": f"{1000 * seconds / steps:.1f}",
     }
     row = dict.fromkeys(COLUMNS, "") | about
-    row |= means(evaluate(model, split, split.validation), "validation")
-    return row, evaluate(model, split, split.test)
+    return row | means(evaluate(model, split, split.validation), "validation"), model
 
 
 def measure(
@@ -296,14 +294,17 @@ def measure(
     """Try both settings of a variant, train the better one with all seeds; return both tables."""
     tried = [row_of(name, trial, seeds[0], ids, split, steps=steps) for trial in TRIALS]
     best = max(range(len(TRIALS)), key=lambda number: float(tried[number][0]["validation_ndcg"]))
-    chosen = [tried[best]]
-    chosen += [row_of(name, TRIALS[best], seed, ids, split, steps=steps) for seed in seeds[1:]]
+    rows = [row for number, (row, _) in enumerate(tried) if number != best]
     people: list[Row] = []
-    for seed, (row, evaluation) in zip(seeds, chosen, strict=True):
-        row |= means(evaluation, "test")
+    for seed in seeds:
+        first = seed == seeds[0]
+        row, model = (
+            tried[best] if first else row_of(name, TRIALS[best], seed, ids, split, steps=steps)
+        )
+        evaluation = evaluate(model, split, split.test)
+        rows.append(row | means(evaluation, "test"))
         people += people_of(name, seed, evaluation)
-    others = [row for number, (row, _) in enumerate(tried) if number != best]
-    return [*others, *(row for row, _ in chosen)], people
+    return rows, people
 
 
 def main() -> None:

@@ -721,7 +721,7 @@ nodes = sum(len(choices.first) - 1 for choices in levels)
 print(f"{nodes} sets of siblings for each person's exact scores")
 
 # %% [markdown]
-# What the restriction costs is measured below, in *What may a code know?*
+# What the restriction costs, this page has not measured.
 #
 # ## What training costs
 #
@@ -1079,90 +1079,6 @@ for name, step, asked in [
 # At none of the first three codes does the decoder-only model stand better then. (Its learning rate had only just
 # risen to its full height.) So the number of targets is a likely reason for the difference, though the two differ in
 # their windows and parameters, too.
-#
-# ## What may a code know?
-#
-# The comparison leaves two questions open. The RQ-Transformer with a vector for every prefix is the largest model in
-# it, so is it the vectors that help or the size? And what does the depth transformer of the paper bring, which this
-# one does without? A second script has trained models that all read one token a movie and choose among siblings, and
-# that differ only in what the score of a code may know of the codes before it.
-#
-#     OMP_NUM_THREADS=1 python book/studies/architecture_study.py
-#
-# - **context alone**: nothing, so that a code has the same score after any prefix;
-# - **codes only**: the prefix, in a product of context and prefix, as above;
-# - **prefix vectors, narrow**: the same, with a vector for every prefix, but of 16 numbers and not of 64;
-# - **context and codes**: a small network reads the context and the sum of the vectors of the codes before, together;
-# - **depth transformer**: one block of a causal transformer reads the context, and then these sums level by level, as in
-#   the paper.
-#
-# These five have about as many parameters as each other and as the decoder-only model. The last variant is the
-# RQ-Transformer of the table, with prefix vectors of 64 numbers. Each was trained for 1,000 steps with two settings
-# (those of the shipped models, and those that were best for the RQ-Transformer and for SASRec); the one that was
-# better on the validation movies was trained with three seeds, and asked about the test movies of the leave-one-out
-# split. All movies are scored, without a search. {numref}`fig-10-depth` shows all seeds.
-
-# %%
-study = pd.read_csv("results/10_architectures.csv")
-chosen = study.dropna(subset="test_ndcg")
-DEPTH = list(chosen["variant"].unique())
-assert (chosen.groupby("variant")["seed"].nunique() == 3).all()
-by_variant = chosen.groupby("variant", sort=False)
-about = by_variant[["parameters", "learning_rate", "weight_decay"]].first()
-means = by_variant[["step_ms", "test_recall", "test_ndcg"]].mean()
-means["step_ms"] = means["step_ms"].round().astype(int)
-print(about.join(means.round(3)).to_string())
-
-found = pd.read_csv("results/10_people.csv")
-
-
-def of_three_seeds(variant):
-    """Each person's NDCG@10, the mean over the seeds: (671,)."""
-    of = found[found["variant"] == variant]
-    rank = torch.tensor(of["rank"].to_numpy()).double()
-    total = torch.zeros(671, dtype=torch.float64)
-    total.index_add_(
-        0, torch.tensor(of["person"].to_numpy()), 1 / (rank + 1).log2()
-    )
-    return total / 3
-
-
-# %%
-DEPTH_PAIRS = [
-    ("codes only", "context alone"),
-    ("prefix vectors, narrow", "codes only"),
-    ("prefix vectors", "prefix vectors, narrow"),
-    ("context and codes", "codes only"),
-    ("depth transformer", "context alone"),
-    ("depth transformer", "codes only"),
-    ("depth transformer", "context and codes"),
-    ("depth transformer", "prefix vectors, narrow"),
-    ("prefix vectors", "depth transformer"),
-]
-for one, other in DEPTH_PAIRS:
-    lead = of_three_seeds(one) - of_three_seeds(other)
-    mean, low, high = with_interval(lead)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "open"
-    print(f"{one} − {other}")
-    print(f"    NDCG@10 {mean:+.3f} [{low:+.3f}, {high:+.3f}] {verdict}")
-
-# %% mystnb={"image": {"alt": "A row for each of six variants, with three points for the NDCG at 10 of the seeds and a bar for the interval over people, and lines for item-kNN and popularity."}, "figure": {"caption": "NDCG@10 of six ways to choose the codes, leave-one-out. Points are seeds, bars 95 % intervals over people; all but the last have about as many parameters.", "name": "fig-10-depth"}}
-fig, ax = plt.subplots(figsize=(6.4, 3))
-for height, name in enumerate(DEPTH[::-1]):
-    of = chosen[chosen["variant"] == name]
-    _, low, high = with_interval(of_three_seeds(name))
-    ax.plot([low, high], [height - 0.15] * 2, c="C0", lw=2)
-    ax.plot(of["test_ndcg"], [height + 0.1] * 3, "o", ms=4, alpha=0.6, c="C0")
-for name, style in zip(COUNTING, ["--", ":"], strict=True):
-    mean = of_people("leave-one-out", name, "ndcg_10").mean()
-    ax.axvline(mean, ls=style, c="gray", label=name)
-ax.set(xlabel="test NDCG@10, leave-one-out", xlim=(0, None))
-ax.set_yticks(range(len(DEPTH)), DEPTH[::-1])
-ax.legend(fontsize=8)
-plt.show()
-
-# %% [markdown]
-# DEPTHTEXT
 #
 # ## What they recommend
 #

@@ -10,11 +10,11 @@
 # # Can a model be worse than a blind guess and still recommend well?
 #
 # The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
-# people rated next, it has a loss of 9.68. The loss is minus the logarithm of the probability that it gave to the right
-# movie, on average. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally likely,
-# has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the transformer recommends hold
-# the right one nearly twice as often as the ten most popular movies do. How can both be true? The answer needs a look
-# at what such a loss is made of.
+# people rated next, it has a loss of 9.68. The loss is minus the logarithm of the probability that it gave to the
+# right movie, on average. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally
+# likely, has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the transformer
+# recommends hold the right one nearly twice as often as the ten most popular movies do. How can both be true? The
+# answer needs a look at what such a loss is made of.
 #
 # In case you start here: a *semantic ID* is a movie's name in four small numbers, its *codes*, such as 79-56-83-0,
 # one for each *level*. A model called RQ-VAE found the first three: the first code says roughly what the movie is
@@ -27,7 +27,8 @@
 # - what the loss is made of, level by level, and what simple counting reaches at each level
 # - what a short training learns first, and what it has not learned at the end
 # - what windows, padding, the learning-rate schedule and dropout do
-# - how a decoder compares with TIGER's encoder–decoder, and what changes when only existing IDs compete in training
+# - what a gap between the losses in training and on held-out movies does not show
+# - what changes when only codes that exist compete in training
 # :::
 #
 # | You need | Why | Where |
@@ -131,7 +132,9 @@ print(f"{len(ids) / count:.1f} times as many")
 #
 # A model that is to predict the next code must not see it. The *causal mask* therefore sets the scores of all later
 # tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
-# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.)
+# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.) The whole model, with the vectors
+# of its codes and its softmax, is the *recommender*. One that has a decoder and no second transformer, like ours, is
+# called *decoder-only*.
 
 
 # %%
@@ -206,11 +209,11 @@ assert moved.tolist() == [False] * 13 + [True] * 3
 #
 # The output at each token is turned into a guess of the next code. Because the level of the next code is known, only
 # that level's letters compete. Their scores, the *logits*, are the dot products of the output with the letters' own
-# vectors, plus a learned number for each letter, the *bias*. So the matrix that reads codes also writes them. A softmax
-# makes probabilities of the logits, and the loss is the surprise at the true code: minus the natural logarithm of the
-# probability that it was given, measured in *nats*. A movie's loss is the sum over its four codes, because the
-# probability of an ID is the product of the probabilities of its codes, each given the codes before. The loss of
-# several movies is the mean of theirs.
+# vectors, plus a learned number for each letter, the *bias*. So the matrix that reads codes also writes them, which is
+# called *weight tying* {cite}`press2017tying`. A softmax makes probabilities of the logits, and the loss is the
+# surprise at the true code: minus the natural logarithm of the probability that it was given, measured in *nats*. A
+# movie's loss is the sum over its four codes, because the probability of an ID is the product of the probabilities of
+# its codes, each given the codes before. The loss of several movies is the mean of theirs.
 
 # %%
 with torch.no_grad():
@@ -227,11 +230,12 @@ torch.testing.assert_close(nats.sum(1).mean(), by_library)
 print(nats.numpy().round(2), "sum over levels:", nats.sum(1).numpy().round(2))
 
 # %% [markdown]
-# Each row is a movie, each column a level. One reading of four movies gave four predictions, each from another history:
-# none, one, two and three movies. This is what causal attention buys, and it is called *supervising every position*.
-# And each is the same guess that the model makes when it recommends: the next cell asks for the fourth movie's first
-# code from a history of three. (The library's methods can follow several beginnings of an ID for each person at once,
-# called *beams*. Here there is one, number 0.)
+# Each row is a movie, each column a level. One reading of four movies gave four predictions, each from another
+# history: none, one, two and three movies. This is what causal attention buys, and it is called *supervising every
+# position*. Each code is predicted after the *true* codes before it, whatever the model would have written there:
+# *teacher forcing*. And each is the same guess that the model makes when it recommends: the next cell asks for the
+# fourth movie's first code from a history of three. (The library's methods can follow several beginnings of an ID for
+# each person at once, called *beams*. Here there is one, number 0.)
 
 # %%
 with torch.no_grad():
@@ -243,9 +247,9 @@ torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
 # %% [markdown]
 # ## What counting already gives
 #
-# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company: four simple
-# models that at most count. We ask all of them about the same movies: each person's last but one, held out as the
-# *validation* movies.
+# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company: four
+# simple models that at most count. We ask all of them about the same movies: each person's last but one, held out as
+# the *validation* movies.
 #
 # - **blind about codes**: each code of a level is equally likely, whatever stands before it;
 # - **code counts**: how often each code occurs in the training histories, each level by itself;
@@ -301,8 +305,8 @@ levels = {
 }
 
 # %% [markdown]
-# Now the shipped decoder. Its loss by level is computed through the three methods with which it also recommends: read
-# the histories, ask for the logits of the next code, append the true one. While we are there, we compute a second
+# Now the shipped recommender. Its loss by level is computed through the three methods with which it also recommends:
+# read the histories, ask for the logits of the next code, append the true one. While we are there, we compute a second
 # number. At each level, some codes lead to a movie and the others to nothing, given the codes before. What would the
 # loss be if only those that lead to a movie competed? This is the loss *among existing IDs*. In the code, `begins_so`
 # marks for each validation movie, the *target*, all movies whose ID begins with the target's codes so far, and `count`
@@ -311,7 +315,8 @@ levels = {
 
 # %%
 @torch.no_grad()
-def nats_by_level(model, histories, targets):
+def nats_of_each(model, histories, targets):
+    """The surprise at each code of each target: (M, 4), twice."""
     codes = ids.ids[targets]  # (M, 4)
     begins_so = torch.ones(len(targets), len(ids))  # (M, 9066)
     every, existing = [], []
@@ -321,24 +326,29 @@ def nats_by_level(model, histories, targets):
         count = torch.zeros(len(targets), size)
         count.index_add_(1, ids.ids[:, level], begins_so)  # movies, a code
         kept = logits.masked_fill(count == 0, -torch.inf)
-        every.append(F.cross_entropy(logits, codes[:, level]))
-        existing.append(F.cross_entropy(kept, codes[:, level]))
         code = codes[:, level, None]  # (M, 1)
+        for found, among in (every, logits), (existing, kept):
+            found.append(-among.log_softmax(1).gather(1, code)[:, 0])
         begins_so = begins_so * (ids.ids[:, level] == code)
         if level < 3:
             state = model.extend(state, 0 * code, code)  # of beam 0
-    return torch.stack(every).double(), torch.stack(existing).double()
+    return torch.stack(every, 1).double(), torch.stack(existing, 1).double()
+
+
+def nats_by_level(model, histories, targets):
+    every, existing = nats_of_each(model, histories, targets)
+    return every.mean(0), existing.mean(0)  # (4,), twice
 
 
 every, existing = nats_by_level(shipped, histories, targets)
-levels["decoder, all codes"] = every
-levels["decoder, existing"] = existing
+levels["recommender, all codes"] = every
+levels["recommender, existing"] = existing
 
 # %% [markdown]
-# {numref}`fig-08-target` shows, for one of the targets, over what each of the two losses is taken: all dots of a panel,
-# or the coloured ones alone. At its third code the decoder gives more than half of the probability to codes that lead
-# nowhere; of the three that lead to a movie, the true one has nearly all. (We took a target whose third code still
-# leaves a choice, which is rare.)
+# {numref}`fig-08-target` shows, for one of the targets, over what each of the two losses is taken: all dots of a
+# panel, or the coloured ones alone. At its third code the recommender gives more than half of the probability to codes
+# that lead nowhere; of the three that lead to a movie, the true one has nearly all. (We took a target whose third code
+# still leaves a choice, which is rare.)
 
 # %% mystnb={"image": {"alt": "Four panels, one a level, of the probability of each code on a logarithmic axis. At level 1 all 256 dots are coloured. At level 2, 61 of 256 are, many of them above the grey ones. At level 3 three are, of 256. At level 4 one of three. A ring marks the true code in each panel."}, "figure": {"caption": "One target, four softmaxes: a dot for each code, coloured if it leads to a movie, ringed if it is the true one. Over all codes, the grey ones take their part of the probability; among existing IDs, they are not there.", "name": "fig-08-target"}} tags=["hide-input"]
 person = 55
@@ -376,22 +386,22 @@ plt.show()
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("nats at level:          1     2     3     4    sum")
+print("nats at level:             1     2     3     4    sum")
 for name, values in levels.items():
     row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
-    print(f"{name:<20} {row}")
+    print(f"{name:<23} {row}")
 
 # %% [markdown]
-# {numref}`fig-08-levels` draws the most telling rows of the table, and the cell after it says where the decoder's
+# {numref}`fig-08-levels` draws the most telling rows of the table, and the cell after it says where the recommender's
 # losses and gains lie.
 
-# %% mystnb={"image": {"alt": "Grouped bars of the loss at levels 1, 2 and 3 for four models. Level 1: blind about movies 5.5, movie counts 5.3, the decoder 4.6 either way. Level 2: 3.5, 2.8, 3.05 over all codes and 2.8 over existing ones. Level 3: all nearly 0, except the decoder over all codes at 2.0."}, "figure": {"caption": "The decoder beats counting at the first code only. At the third, it loses nearly two nats to codes that lead to no movie; among codes that do, next to nothing is left to guess.", "name": "fig-08-levels"}}
+# %% mystnb={"image": {"alt": "Grouped bars of the loss at levels 1, 2 and 3 for four models. Level 1: blind about movies 5.5, movie counts 5.3, the recommender 4.6 either way. Level 2: 3.5, 2.8, 3.05 over all codes and 2.8 over existing ones. Level 3: all nearly 0, except the recommender over all codes at 2.0."}, "figure": {"caption": "The recommender beats counting at the first code only. At the third, it loses nearly two nats to codes that lead to no movie; among codes that do, next to nothing is left to guess.", "name": "fig-08-levels"}}
 fig, ax = plt.subplots(figsize=(6, 3.4))
 bars = {
     "blind about movies": "0.8",
     "movie counts": "0.5",
-    "decoder, existing": "C0",
-    "decoder, all codes": "C1",
+    "recommender, existing": "C0",
+    "recommender, all codes": "C1",
 }
 for number, (name, colour) in enumerate(bars.items()):
     places = torch.arange(1, 4) + 0.2 * (number - 1.5)
@@ -417,25 +427,25 @@ print(f"at the first code {first_ahead:.2f}, so behind at the others")
 assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 
 # %% [markdown]
-# Here is the answer to the riddle of the opening, in the table and in {numref}`fig-08-levels`. At the second and
-# third level the decoder chooses among 256 codes, and most of them lead nowhere. For 84 % of the movies, the first
-# two codes name no other. So after two codes there is hardly anything left to guess, for anyone who has the catalogue
-# at hand. The decoder does not have it. It must keep all pairs, and the third code of each, in its weights. It does
+# Here is the answer to the riddle of the opening, in the table and in {numref}`fig-08-levels`. At the second and third
+# level the recommender chooses among 256 codes, and most of them lead nowhere. For 84 % of the movies, the first two
+# codes name no other. So after two codes there is hardly anything left to guess, for anyone who has the catalogue at
+# hand. The recommender does not have it. It must keep all pairs, and the third code of each, in its weights. It does
 # so badly: it pays 2 nats at the third level for what the catalogue knows for 0.1. The blind guesser of the opening
 # was handed the catalogue for nothing.
 #
-# When it *recommends*, the decoder is handed it too, since the search follows only codes that lead to a movie. Among
-# existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie counts.
-# (The search takes its probabilities from the softmax over all codes, so a ranking does not rest on exactly those
-# probabilities that 7.56 measures. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
+# When it *recommends*, the recommender is handed it too, since the search follows only codes that lead to a movie.
+# Among existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie
+# counts. (The search takes its probabilities from the softmax over all codes, so a ranking does not rest on exactly
+# those probabilities that 7.56 measures. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
 # softmaxes make.)
 #
-# The table shows a weakness as well. All of the decoder's lead over movie counts comes from the *first* code. At the
-# second it is slightly worse than counting, even when only existing codes compete.
+# The table shows a weakness as well. All of the recommender's lead over movie counts comes from the *first* code. At
+# the second it is slightly worse than counting, even when only existing codes compete.
 #
 # ## A short training, watched
 #
-# What is learned first? We train a new decoder for 100 steps. A step takes 32 pieces of histories, of at most 50
+# What is learned first? We train a new recommender for 100 steps. A step takes 32 pieces of histories, of at most 50
 # movies, computes the loss and its gradient, and lets AdamW {cite}`loshchilov2019adamw` move the weights, as in
 # [chapter 05](05_training_the_rqvae.ipynb).
 #
@@ -491,9 +501,9 @@ plt.show()
 
 # %% [markdown]
 # The loss starts near the line of blind about codes and drops below code counts. A model that does not look at what
-# stands before a code can hardly do better than these. So the decoder makes use of it already. Of which part of it? The
-# next table splits the validation loss by level, and asks for each target a second time, with a *stranger's* history in
-# the place of the person's own: that of the next person in the data.
+# stands before a code can hardly do better than these. So the recommender makes use of it already. Of which part of
+# it? The next table splits the validation loss by level, and asks for each target a second time, with a *stranger's*
+# history in the place of the person's own: that of the next person in the data.
 
 # %%
 strangers = histories[1:] + histories[:1]
@@ -519,7 +529,7 @@ assert (with_strangers - short_every)[1:].max() < 0.05
 #     OMP_NUM_THREADS=1 python book/studies/decoder_study.py
 #
 # It wrote `results/08_decoders.csv`, the validation loss by level at eight moments of each training.
-# {numref}`fig-08-progress` shows the decoder's, for 500 steps and three seeds.
+# {numref}`fig-08-progress` shows the recommender's, for 500 steps and three seeds.
 
 # %%
 study = pd.read_csv("results/08_decoders.csv")
@@ -575,8 +585,8 @@ print(f"{batches.steps_per_epoch} batches go through all windows once")
 
 # %% [markdown]
 # Padding must change nothing. It stands at the end, and no token looks ahead, so no real token ever sees it. What
-# remains is to leave it out of the mean. To check it by hand, the next cell reads four windows of the batch one by one,
-# without any padding, and averages over movies, not over windows.
+# remains is to leave it out of the mean. To check it by hand, the next cell reads four windows of the batch one by
+# one, without any padding, and averages over movies, not over windows.
 
 # %%
 with torch.no_grad():
@@ -589,8 +599,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # For each pass through the data, the places of the cuts are drawn anew. Otherwise the same movies would come first
-# after a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history is
-# the numbers 0 to 119, and print the first and the last number of each window.
+# after a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history
+# is the numbers 0 to 119, and print the first and the last number of each window.
 
 # %%
 one = Histories(torch.arange(120), torch.tensor([0, 120]))
@@ -602,8 +612,8 @@ for step in range(4):
 
 # %% [markdown]
 # Three things, then, decide what a movie is predicted from: the causal mask, the padding and the cuts.
-# {numref}`fig-08-masks` draws them. The middle panel is asked of the decoder itself: a cell is dark where the gradient
-# of the row's loss with respect to the column's vector is not zero.
+# {numref}`fig-08-masks` draws them. The middle panel is asked of the recommender itself: a cell is dark where the
+# gradient of the row's loss with respect to the column's vector is not zero.
 
 # %% mystnb={"image": {"alt": "Three panels. Left, a batch of 32 rows and 50 places: most rows are filled, some end early, the rest is white. Middle, a table of tokens for a start and three movies of which the last is padding: dark below and on the diagonal, white above it, and the last four rows empty. Right, a table of 120 by 120 places of one history: dark triangles along the diagonal, one for each window, and nothing between them."}, "figure": {"caption": "What the loss is taken over and what it can see. Left, the batch: white is padding, which no mean counts. Middle, one short window with one movie of padding: a code is predicted from the tokens before it. Right, a history of 120 movies cut into windows: a movie is predicted from those of its own window only.", "name": "fig-08-masks"}} tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
@@ -644,9 +654,9 @@ axes[2].set_ylabel("movie that is asked for")
 plt.show()
 
 # %% [markdown]
-# What does the cut cost? The predicted movie is one of the window's 50, so the decoder never sees more than 49 before
-# it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`). And to see whether it reads
-# them at all, we give it a stranger's history, and the person's own in random order.
+# What does the cut cost? The predicted movie is one of the window's 50, so the recommender never sees more than 49
+# before it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`). And to see whether
+# it reads them at all, we give it a stranger's history, and the person's own in random order.
 
 # %%
 kept = {}
@@ -676,7 +686,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Most of the gain comes from the last five movies. Without any history the decoder is worse than movie counts, and
+# Most of the gain comes from the last five movies. Without any history the recommender is worse than movie counts, and
 # with a stranger's it is worse than without any. And the last 49 movies in random order are worth less than the last
 # five in order. Much of that may be the way in which people rate: they go through lists, as [chapter
 # 01](01_data_splits_leakage.ipynb) suggests, and what they rate next was often on the same list.
@@ -696,8 +706,8 @@ torch.testing.assert_close(dropped, sentence / (1 - p) * survives)
 print(f"dropout {p}: {survives.float().mean():.0%} of the numbers survive")
 
 # %% [markdown]
-# What does it do to the loss? The next cell asks the shipped decoder about the batch of training windows from above,
-# with dropout on (`train()`) and off (`eval()`), and holds the second loss against the validation loss.
+# What does it do to the loss? The next cell asks the shipped recommender about the batch of training windows from
+# above, with dropout on (`train()`) and off (`eval()`), and holds the second loss against the validation loss.
 
 # %%
 with torch.no_grad():
@@ -706,26 +716,79 @@ with torch.no_grad():
     with_dropout = float(shipped.train().loss(batch))
 shipped.eval()
 print(f"a training batch: {with_dropout:.2f} with, {without:.2f} without")
-in_batch = float(nats_by_counts(popular, batch[real]).sum())
-for name, here, there in [
-    ("decoder", without, float(every.sum())),
-    ("movie counts", in_batch, float(levels["movie counts"].sum())),
-]:
-    print(f"{name}: {here:.2f} here, validation {there - here:+.2f}")
+print(f"validation movies, without: {every.sum() - without:+.2f}")
 assert with_dropout > without
 
 # %% [markdown]
 # So the loss that a training logs is higher than that of the same model on the same movies with dropout off. With
-# dropout off the loss is 0.44 lower on this batch than on the validation movies. Some of this is owed to the movies:
-# for movie counts, too, the validation movies are harder, but only by 0.11. The excess suggests *overfitting*: the
-# decoder has read all training histories about 13 times (1,000 steps, 76 a pass), and may know some by heart. Two rules
-# follow. Call `model.eval()` before measuring, since it turns dropout off. And compare a loss only with another model's
-# on the same movies. How much dropout helps, this page has not measured.
+# dropout off, the loss on this batch is 0.44 lower than on the validation movies. The recommender has read all
+# training histories about 13 times (1,000 steps, 76 a pass). Does it know some by heart, which is called
+# *overfitting*? The two numbers cannot say. In the batch, somebody who has rated much counts for many movies, and a
+# movie may stand anywhere in a history; of the validation movies everybody has one, near the end. So we match them:
+# for each person, the last movie of the training, the validation movie, which comes right after it, and the test
+# movie, which comes after that. Each is predicted from all movies before it. The numbers in brackets come from a
+# *bootstrap*: 671 people are drawn anew from ours, with repetition, a thousand times, and the interval holds the
+# middle 95 % of the means.
+
+
+# %%
+def with_interval(values):
+    """A mean over people, and the ends of its 95 % interval."""
+    generator = torch.Generator().manual_seed(0)
+    low, high = bootstrap_interval(values, generator=generator)
+    return float(values.mean()), low, high
+
+
+test_histories, test_targets = split.histories_and_targets(split.test)
+fitted = torch.stack([history[-1] for history in histories])
+before = [history[:-1] for history in histories]
+nats_of = {
+    "last of the training": nats_of_each(shipped, before, fitted)[0],
+    "validation": nats_of_each(shipped, histories, targets)[0],
+    "test": nats_of_each(shipped, test_histories, test_targets)[0],
+}
+last_three = torch.stack([nats.sum(1) for nats in nats_of.values()])
+for name, nats in zip(nats_of, last_three, strict=True):
+    print(f"{name:<20} {nats.mean():5.2f}")
+gap = last_three.diff(dim=0)  # (2, 671): each movie, less the one before
+for name, values in [
+    ("validation − training", gap[0]),
+    ("test − validation", gap[1]),
+    ("the first difference − the second", gap[0] - gap[1]),
+]:
+    mean, low, high = with_interval(values)
+    print(f"{name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+assert low < 0 < high
+
+# %% [markdown]
+# From the movie that was fitted to the one that was not, the loss rises by half a nat. But from there to the test
+# movie it rises by as much again, and neither of these two was fitted. So the later movies of these histories are the
+# harder ones, learned by heart or not. What the first difference has beyond the second is about zero. Its interval is
+# wide: this does not show that there is no overfitting. It shows that a gap between the losses in training and on
+# held-out movies is no proof of it. Two rules follow. Call `model.eval()` before measuring, since it turns dropout
+# off. And compare two models on the same movies, not one model on two sets of movies.
+#
+# And how much dropout is best? The trials of [chapter 11](11_honest_evaluation.ipynb) say something about it: each
+# model was trained with the same twelve settings, drawn at random, and here is the best of them for each amount of
+# dropout, with the mean over the trials. (NDCG@10, which chapter 11 explains, counts the place in the list as well.)
+
+# %%
+trials = pd.read_csv("results/11_tuning.csv")
+trials = trials[trials["model"] == "decoder-only"]
+by_dropout = trials.groupby(["split", "embedding_dropout"])["ndcg"]
+print(by_dropout.agg(["count", "max", "mean"]).round(3))
+best_of = by_dropout.max().unstack()
+assert (best_of[0.4] < best_of[[0.1, 0.2]].min(axis=1)).all()
+
+# %% [markdown]
+# On both splits the best trial has a dropout of 0.1 or 0.2, and the best one with 0.4 is behind both. That is a hint
+# and not a measurement: the trials differ in learning rate, weight decay and length as well, and none goes without
+# dropout.
 #
 # ## From loss to recommendations
 #
 # A loss is a mean over all targets; a recommendation is a list of ten. **Recall@10** is the share of people whose
-# hidden movie is among ten recommendations. The decoder finds its ten by *beam search*, which keeps the fifty most
+# hidden movie is among ten recommendations. The recommender finds its ten by *beam search*, which keeps the fifty most
 # probable beginnings at each level; [the quickstart](00_quickstart.ipynb) shows it, and the next chapter builds it.
 # Does that search find the ten best? For four people, we compute the probability of *all* 9,066 movies and compare.
 
@@ -750,26 +813,23 @@ ranks = {
 hit = {name: recall_at(places, 10) for name, places in ranks.items()}
 hit["lead"] = hit["shipped"] - hit["popularity"]  # −1, 0 or 1 a person
 for name, values in hit.items():
-    generator = torch.Generator().manual_seed(0)
-    low, high = bootstrap_interval(values, generator=generator)
-    print(f"{name:<10} {values.mean():.3f} [{low:.3f}, {high:.3f}]")
+    mean, low, high = with_interval(values)
+    print(f"{name:<10} {mean:.3f} [{low:.3f}, {high:.3f}]")
 claimed = card["metrics"]["Validation Recall@10"]
 assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
 
 # %% [markdown]
-# Fifty beams are close to the exact ranking for these four people, so we use them for all 671. The numbers in brackets
-# come from a *bootstrap*: 671 people are drawn anew from ours, with repetition, a thousand times, and the interval
-# holds the middle 95 % of the means. The decoder's lead over popularity is taken person by person, and its interval
-# does not include zero. In this sense the model of the opening, worse than a blind guess, recommends better than
-# popularity.
+# Fifty beams are close to the exact ranking for these four people, so we use them for all 671. The recommender's lead
+# over popularity is taken person by person, and its interval does not include zero. In this sense the model of the
+# opening, worse than a blind guess, recommends better than popularity.
 #
 # ## Only codes that exist, in training too
 #
 # If the search never leaves the existing IDs, why should the model learn which they are? It could leave this to the
 # catalogue from the start: in training, too, let only the *existing* codes compete, those that lead to a movie, given
 # the true codes before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped
-# decoder fit into such a model. Asked without any history, its loss is the one that {numref}`fig-08-history` shows for
-# no movie:
+# recommender fit into such a model. Asked without any history, its loss is the one that {numref}`fig-08-history` shows
+# for no movie:
 
 # %%
 strict = DecoderOnly(DecoderOnlyConfig(valid_only=True), ids).eval()
@@ -780,126 +840,91 @@ assert math.isclose(loss, kept[0], rel_tol=1e-4)
 print(f"{loss:.2f} nats")
 
 # %% [markdown]
-# ## One transformer or two
+# ### What it brings
 #
-# TIGER {cite}`rajput2023tiger` used two transformers. An *encoder* reads the history, without the causal mask: each
-# token sees those before it and those after it. A *decoder* then writes the next movie's codes, looking at all that the
-# encoder said. This is the *encoder–decoder*; a model such as ours, which has the second transformer only and reads the
-# history with it, is called *decoder-only*. The library has TIGER's as `EncoderDecoder`, and [chapter
-# 10](10_three_architectures.ipynb) builds it.
-#
-# For training, one difference matters at once. Since the encoder sees the whole history, nothing within the history can
-# be predicted any more. Only one movie of each window is the target, drawn at random anew each time, and those after it
-# go unread. In our trainings of the encoder–decoder a step has 128 windows.
+# The script from above also trained the recommender with `valid_only`. All else is the same, with 500 steps and three
+# seeds. In the table, `all` is the validation loss, summed over the levels, and `existing` the one among existing IDs
+# (with `valid_only`, the two are the same); `first` and `second` are the parts of `existing` at the first two codes.
 
 # %%
-of_decoder = len(split.train.items) / batches.steps_per_epoch
-for name, count in [("decoder-only", of_decoder), ("encoder-decoder", 128)]:
-    print(f"{name}: {count:,.0f} targets a step, {500 * count:,.0f} in 500")
-
-# %% [markdown]
-# The script from above trained four variants, decoder-only and encoder–decoder, each with and without `valid_only`,
-# three seeds each. All have the same 500 steps and learning-rate schedule. The decoder-only model's settings are the
-# library's own. The encoder–decoder's 128 windows of 11 movies are about as many tokens as the other's 32 windows of
-# 50; we chose them for it after a trial of both sizes with one seed on the validation movies, which is not shown here.
-# Each transformer has two blocks, so the encoder–decoder has four.
-#
-# In the table, `all` is the validation loss, summed over the levels, and `existing` the one among existing IDs (with
-# `valid_only`, the two are the same); `first` and `second` are the parts of `existing` at the first two codes. The
-# *test* movies are each person's last.
-
-# %%
+VARIANTS = {
+    "decoder-only": "as it is",
+    "decoder-only, valid": "valid_only",
+}
 last = study[study["step"] == study["step"].max()].copy()
+last = last[last["variant"].isin(VARIANTS)].replace({"variant": VARIANTS})
 four = (1, 2, 3, 4)
 last["all"] = last[[f"loss_{i}" for i in four]].sum(axis=1)
 last["existing"] = last[[f"valid_{i}" for i in four]].sum(axis=1)
 last["first"], last["second"] = last["valid_1"], last["valid_2"]
 by_variant = last.groupby("variant", sort=False)
-print("seeds:", by_variant.size().tolist())
-print("parameters:", by_variant["parameters"].first().tolist())
+NUM_SEEDS = 3
+assert (by_variant["seed"].nunique() == NUM_SEEDS).all()
 print(by_variant[["all", "existing", "first", "second"]].mean().round(2))
-print(by_variant[["validation_recall", "test_recall"]].mean().round(3))
 seeds = last.pivot(index="seed", columns="variant", values="existing")
-for name in ("decoder-only", "encoder-decoder"):
-    assert (seeds[f"{name}, valid"] < seeds[name]).all()
-
-test_histories, test_targets = split.histories_and_targets(split.test)
-scores = popular.expand(len(test_targets), -1)
-test_ranks = ranks_in_scores(scores, test_targets, test_histories)
-by_popularity = float(recall_at(test_ranks, 10).mean())
-print(f"popularity, test_recall: {by_popularity:.3f}")
+assert (seeds["valid_only"] < seeds["as it is"]).all()
 
 # %% [markdown]
-# By its 500th step the encoder–decoder has had about as many targets as the decoder by its 50th. The next cell sets the
-# two moments side by side, at the first three levels.
+# How well do they recommend? `08_hits.csv` names the people whose hidden movie each training found, so that two
+# variants can be compared person by person. The *test* movies, each person's last, are held out as well, so we ask
+# about both. {numref}`fig-08-variants` shows all seeds.
 
 # %%
-early = study[(study["variant"] == "decoder-only") & (study["step"] == 50)]
-late = last[last["variant"] == "encoder-decoder"]
-for name, rows in [("decoder, 50", early), ("encoder-decoder, 500", late)]:
-    nats = rows[[f"loss_{i}" for i in (1, 2, 3)]].mean()
-    print(f"{name} steps:", "  ".join(f"{value:.2f}" for value in nats))
-print(f"the warm-up takes {RECOMMENDER_TRAINING.warmup_steps} steps")
-
-# %% [markdown]
-# `08_hits.csv` names the people whose hidden movie each training found, so that two variants can be compared person by
-# person. {numref}`fig-08-variants` shows all seeds.
-
-# %%
-hits = pd.read_csv("results/08_hits.csv")
+hits = pd.read_csv("results/08_hits.csv").replace({"variant": VARIANTS})
 
 
 def found_by(variant, part):
     """For each person, the share of the seeds that found the movie: (671,)."""
     of = hits[(hits["variant"] == variant) & (hits["part"] == part)]
     count = torch.bincount(torch.tensor(of["person"].values), minlength=671)
-    return count.double() / last["seed"].nunique()
+    return count.double() / NUM_SEEDS
 
 
-for one, other in [
-    ("decoder-only, valid", "decoder-only"),
-    ("encoder-decoder, valid", "encoder-decoder"),
-    ("decoder-only", "encoder-decoder"),
-    ("decoder-only, valid", "encoder-decoder, valid"),
-]:
-    lead = found_by(one, "test") - found_by(other, "test")
-    generator = torch.Generator().manual_seed(0)
-    low, high = bootstrap_interval(lead, generator=generator)
-    print(f"{one} − {other}: {lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+print("Recall@10, and less that of the recommender as it is")
+for part in ("validation", "test"):
+    plain = found_by("as it is", part)
+    print(f"as it is    {part:<10} {plain.mean():.3f}")
+    for variant in list(VARIANTS.values())[1:]:
+        found = found_by(variant, part)
+        mean, low, high = with_interval(found - plain)
+        print(f"{variant:<11} {part:<10} {found.mean():.3f}", end="  ")
+        print(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        assert low < 0 < high
 
-# %% mystnb={"image": {"alt": "Two panels with a row for each of four variants, three points each. Left, the validation loss among existing IDs: decoder-only 7.8, with valid 7.5, both below the dashed line of movie counts at 8.1; encoder-decoder 8.6, with valid 8.3, above it. Right, test Recall at 10 with intervals: both decoders lie right of the dashed line of popularity at 0.043, both encoder-decoders slightly left of it, and their intervals contain it."}, "figure": {"caption": "Training among existing codes only lowers the loss of both architectures on every seed, but what it does to Recall is too small to see here; within 500 steps the encoder–decoder does not beat popularity. Points are seeds, bars 95 % intervals over people of the seeds' mean, dashed lines movie counts and popularity.", "name": "fig-08-variants"}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
-order = list(last["variant"].unique())[::-1]
+test_ranks = ranks_in_scores(
+    popular.expand(len(test_targets), -1), test_targets, test_histories
+)
+by_popularity = float(recall_at(test_ranks, 10).mean())
+print(f"popularity  test       {by_popularity:.3f}")
+
+# %% mystnb={"image": {"alt": "Two panels with a row for each of two variants, three points each. Left, the validation loss among existing IDs: 7.8 as it is, 7.5 with valid_only, both below the dashed line of movie counts at 8.1. Right, test Recall at 10, between 0.06 and 0.08 for both, with intervals that overlap and lie right of the dashed line of popularity at 0.043."}, "figure": {"caption": "Training among existing codes only lowers the loss on every seed; what it does to Recall is too small to see here. Points are seeds, bars 95 % intervals over people of the seeds' mean, dashed lines movie counts and popularity.", "name": "fig-08-variants"}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.2), sharey=True)
+order = list(VARIANTS.values())[::-1]
 place = last["variant"].map(order.index)
 left.plot(last["existing"], place, "o", ms=5, alpha=0.6)
 right.plot(last["test_recall"], place, "o", ms=5, alpha=0.6)
 for height, variant in enumerate(order):
-    values = found_by(variant, "test")
-    generator = torch.Generator().manual_seed(0)
-    low, high = bootstrap_interval(values, generator=generator)
+    _, low, high = with_interval(found_by(variant, "test"))
     right.plot([low, high], [height - 0.2] * 2, c="0.5")
 left.axvline(counting, ls="--", c="gray")  # movie counts
 right.axvline(by_popularity, ls="--", c="gray")
 left.set(xlabel="validation loss, existing IDs")
 right.set(xlabel="test Recall@10", xlim=(0, None))
 left.set_yticks(range(len(order)), order)
-left.margins(y=0.15)
+left.margins(y=0.4)
 fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# **Leave it to the catalogue which IDs exist.** With `valid_only` the loss among existing IDs is lower on every seed,
-# for both architectures. The decoder's, after 500 steps, is even lower than that of the shipped one after 1,000. Most
-# of its gain is at the second code, where it is now slightly better than movie counts, 2.73 against 2.77. Its Recall is
-# a little higher in the mean, but the interval of the paired difference includes zero: a better loss among existing IDs
-# has not been shown to make better lists.
+# **Leave it to the catalogue which IDs exist.** With `valid_only` the loss among existing IDs is lower on every seed.
+# After 500 steps it is even lower than that of the shipped recommender after 1,000. Most of the gain is at the second
+# code, where it is now slightly better than movie counts, 2.73 against 2.77. Its Recall is a little higher in the
+# mean, but the intervals of the paired differences include zero: a better loss among existing IDs has not been shown
+# to make better lists.
 #
-# **The encoder–decoder has hardly begun.** Its loss at the first code is about that of counting: it makes little use of
-# the history, and its Recall is not above popularity's. This does not show that two transformers are worse than one. It
-# had a tenth of the targets, and after as many the decoder stood no better at any of the three levels. (The decoder's
-# warm-up had only just ended by then.) So the number of targets is a likely reason for the difference, though the two
-# also differ in their windows and their parameters. [Chapter 10](10_three_architectures.ipynb) compares architectures
-# that were trained for longer.
+# TIGER {cite}`rajput2023tiger` has a second transformer, an *encoder*, which reads the history; its decoder writes
+# only the codes of the next movie. [Chapter 10](10_three_architectures.ipynb) builds both, and compares three
+# architectures that were trained for longer.
 #
 # ## Exercises
 #
@@ -991,8 +1016,8 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
 # and why.
 #
-# **Question 1.** On the same catalogue with the same IDs, a colleague's decoder has a validation loss of 9.0 nats, and
-# yours has 9.7. Whose recommends better?
+# **Question 1.** On the same catalogue with the same IDs, a colleague's recommender has a validation loss of 9.0 nats,
+# and yours has 9.7. Whose recommends better?
 #
 # - **A.** The colleague's, since a lower loss means that the true movies are more probable.
 # - **B.** It cannot be told: the difference may lie in what the search makes unimportant.
@@ -1002,10 +1027,10 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # <details>
 # <summary>Answer to question 1</summary>
 #
-# **B.** The loss over all codes mixes two things: how well the model guesses the movie, and how well it knows which IDs
-# exist. The search makes the second unimportant, and it may be all of the difference. So A does not follow; ask for the
-# loss among existing IDs, or better for the Recall of both on the same people. C would show in the distance between
-# training and validation loss. D forgets that the blind guesser was handed the catalogue for nothing: our decoder
+# **B.** The loss over all codes mixes two things: how well the model guesses the movie, and how well it knows which
+# IDs exist. The search makes the second unimportant, and it may be all of the difference. So A does not follow; ask
+# for the loss among existing IDs, or better for the Recall of both on the same people. C would have to show on movies
+# that the model was trained on. D forgets that the blind guesser was handed the catalogue for nothing: our recommender
 # stands at 9.68, and recommends better than popularity.
 #
 # </details>
@@ -1021,46 +1046,48 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # <summary>Answer to question 2</summary>
 #
 # **A.** Each code that is to be predicted could be read one place further on, so the model learns to copy it from
-# there. In use there is nothing to be copied. A training loss that is far too good is a reason to test the mask: change
-# a later token, and see whether an earlier output moves. B takes the mask for a saving of work. C holds for a model
-# that is asked about a movie outside of what it reads. D overlooks how useful it is to know the answer.
+# there. In use there is nothing to be copied. A training loss that is far too good is a reason to test the mask:
+# change a later token, and see whether an earlier output moves. B takes the mask for a saving of work. C holds for a
+# model that is asked about a movie outside of what it reads. D overlooks how useful it is to know the answer.
 #
 # </details>
 #
-# **Question 3.** Both architectures read the same 32 windows of fifty movies. Why does the decoder-only model get so
-# many more targets out of them than the encoder–decoder?
+# **Question 3.** A model's loss is 9.2 on movies that it was trained on, and 9.7 on movies that the same people rated
+# afterwards. What does this say about overfitting?
 #
-# - **A.** It writes four codes a movie, and each of them is a target.
-# - **B.** It has half of the blocks, so that it takes more steps in the same time.
-# - **C.** The encoder–decoder reads shorter windows.
-# - **D.** In it, no place knows what comes after, so that each movie is still a question.
+# - **A.** The model has learned half a nat by heart.
+# - **B.** There is none, since dropout prevents it.
+# - **C.** There is some if the first number was still falling when the training ended.
+# - **D.** Nothing yet: later movies may be harder for any model.
 #
 # <details>
 # <summary>Answer to question 3</summary>
 #
-# **D.** A movie can be asked for only where it has not been read. The causal mask hides from each place all that
-# follows, so each movie of the window is asked for from those before it. An encoder looks in both directions, so what
-# it has read is known, and one movie a window is left to be asked for. A is true of both. B and C are about the
-# trainings that were made, and here the windows are the same.
+# **D.** The two sets of movies differ in more than one thing. On this page the test movie was harder than the
+# validation movie by as much as that was harder than the last one of the training, and only in the second pair had one
+# been fitted. A takes the whole of a difference for one of its causes. B takes what makes overfitting less likely for
+# a guarantee. C describes learning: the loss in training falls with overfitting and without.
 #
 # </details>
 #
 # ## What to take away
 #
 # Yes, a model can be worse than a blind guess and still recommend well, since the loss also asks for something that
-# recommending does not need. Of the decoder's 9.68 nats, against 9.11 of the blind guess, 2.12 are lost to codes that
-# lead to no movie, and the search never follows these. Among existing IDs the decoder is better than counting, 7.56
-# against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for 8.0 % of the people,
-# the most popular ten for 4.5 %.
+# recommending does not need. Of the recommender's 9.68 nats, against 9.11 of the blind guess, 2.12 are lost to codes
+# that lead to no movie, and the search never follows these. Among existing IDs the recommender is better than
+# counting, 7.56 against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for
+# 8.0 % of the people, the most popular ten for 4.5 %.
 #
-# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own.
-# The decoder learned to spell first and to read the history later, and all of its lead over movie counts was at the
-# first code. Training among existing codes only removes the need to learn which IDs there are, and brings a lower loss
-# among them in the same number of steps. Whether it brings better lists, these 671 people cannot tell.
+# A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own. A
+# loss that is lower in training than on later movies is no proof of overfitting: here, of two movies that were both
+# held out, the later one was as much harder. The recommender learned to spell first and to read the history later, and
+# all of its lead over movie counts was at the first code. Training among existing codes only removes the need to learn
+# which IDs there are, and brings a lower loss among them in the same number of steps. Whether it brings better lists,
+# these 671 people cannot tell.
 #
 # ## What's next
 #
-# The decoder gives probabilities to codes. To turn them into ten movies, and only into movies that exist, takes a
+# The recommender gives probabilities to codes. To turn them into ten movies, and only into movies that exist, takes a
 # search. [The next chapter](09_constrained_generation.ipynb) builds the tree of IDs, the beam search and the memory
 # that makes it fast. [How the library is laid out](../book/library_layout.md) shows where each part of this chapter
 # lives.
@@ -1069,6 +1096,7 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 #
 # - Rajput et al. (2023), *Recommender Systems with Generative Retrieval* {cite}`rajput2023tiger`: TIGER, an
 #   encoder–decoder over semantic IDs.
+# - Press and Wolf (2017), *Using the Output Embedding to Improve Language Models* {cite}`press2017tying`: weight tying.
 # - Vaswani et al. (2017), *Attention Is All You Need* {cite}`vaswani2017attention`: attention, the transformer, warm-up.
 # - Xiong et al. (2020), *On Layer Normalization in the Transformer Architecture* {cite}`xiong2020prenorm`: normalising
 #   before each part.

@@ -1,8 +1,8 @@
 """cornac's TIGER, as `peers_study.py` calls it, in an environment of cornac's own.
 
-    PYTHON book/studies/peer_cornac.py DATA.npz ANSWERS.npz '{"seed": 0, "checkpoints": [100]}'
+    runs/cornac/bin/python book/studies/peer_cornac.py DATA.npz ANSWERS.npz '{"seed": 0, …}'
 
-where PYTHON is that of an environment with `torch==2.13.0 cornac==3.0.1 transformers==5.24.0`. Of
+The Python is that of an environment with `torch==2.13.0 cornac==3.0.1 transformers==5.24.0`. Of
 the settings, `shuffled` draws each step's targets from all people; cornac shuffles people only, and
 takes all targets of one after another. The others are TIGER's own. Whatever they say, training ends
 after a number of steps and not of epochs.

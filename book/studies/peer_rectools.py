@@ -1,8 +1,8 @@
 """RecTools' SASRec, as `peers_study.py` calls it, in an environment of RecTools' own.
 
-    PYTHON book/studies/peer_rectools.py DATA.npz ANSWERS.npz '{"seed": 0, "checkpoints": [18]}'
+    runs/rectools/bin/python book/studies/peer_rectools.py DATA.npz ANSWERS.npz '{"seed": 0, …}'
 
-where PYTHON is that of an environment with `torch==2.13.0 "rectools[torch]==0.19.0"`. Of the
+The Python is that of an environment with `torch==2.13.0 "rectools[torch]==0.19.0"`. Of the
 settings, `windows` cuts each history into pieces of that many items, half of which the next piece
 has too, since RecTools trains on the end of a history only; the others are SASRecModel's own.
 """

@@ -83,7 +83,6 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     RECTOOLS: (
         {"lr": 0.001, "dropout_rate": 0.2},
         {"lr": 0.003, "dropout_rate": 0.2},
-        {"lr": 0.003, "dropout_rate": 0.4},
     ),
     CORNAC: (
         {"learning_rate": 0.001, "dropout": 0.1},

@@ -132,7 +132,7 @@ def test_a_study_is_written_and_not_done_again(
     monkeypatch.setattr(sys, "argv", ["", *folders, "--splits", "leave-one-out"])
     peers_study.main()
     trials = read_rows(tmp_path / "11_peers_tuning.csv", peers_study.TUNING_COLUMNS)
-    assert len(trials) == 3 * 3 + 2 * 2
+    assert len(trials) == 2 * 3 + 2 * 2
     rows = read_rows(tmp_path / "11_peers.csv", peers_study.COLUMNS)
     assert [(row["peer"], row["settings"], row["seed"]) for row in rows] == [
         *((RECTOOLS, settings, seed) for settings in ("default", "tuned") for seed in "012"),

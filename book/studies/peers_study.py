@@ -20,7 +20,7 @@ The default of cornac's TIGER is not trained, since it takes many hours of a pro
 how long a few steps take.
 
 Rows are written as they come, so a run that was interrupted goes on where it stopped; `--peers`,
-`--splits`, `--seeds` and `--minutes` name a part of the work. All of it takes about an hour of one
+`--splits`, `--seeds`, `--trials` and `--minutes` name a part of the work. All of it takes about an hour of one
 core.
 """
 
@@ -53,7 +53,7 @@ PEERS = (RECTOOLS, CORNAC)
 SCRIPTS = {RECTOOLS: "peer_rectools.py", CORNAC: "peer_cornac.py"}
 SEEDS = (0, 1, 2)
 DEFAULT, TUNED = "default", "tuned"
-STEPS = {RECTOOLS: (500, 1000, 1500, 2000), CORNAC: (1000, 2000)}
+STEPS = {RECTOOLS: (1000, 2000, 3000), CORNAC: (1000, 2000)}
 
 # The size of our models, and windows as long as theirs.
 SIZE: dict[str, dict[str, Any]] = {
@@ -81,8 +81,8 @@ SIZE: dict[str, dict[str, Any]] = {
 }
 TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     RECTOOLS: (
-        {"lr": 0.001, "dropout_rate": 0.2},
         {"lr": 0.003, "dropout_rate": 0.2},
+        {"lr": 0.001, "dropout_rate": 0.2},
     ),
     CORNAC: (
         {"learning_rate": 0.001, "dropout": 0.1},
@@ -224,7 +224,7 @@ class Study(NamedTuple):
     def has(self, key: Row) -> bool:
         return any(key.items() <= row.items() for row in self.rows("11_peers.csv", COLUMNS))
 
-    def work(self, seeds: list[int]) -> Iterator[str]:
+    def work(self, seeds: list[int], num_trials: int) -> Iterator[str]:
         """Do one training after another, those of the tables left out."""
         steps = DEFAULT_STEPS[self.peer.name]
         for seed in seeds:
@@ -248,12 +248,12 @@ class Study(NamedTuple):
             else:
                 continue
             yield f"{DEFAULT}, seed {seed}"
-        yield from self.tuned(seeds)
+        yield from self.tuned(seeds, num_trials)
 
-    def tuned(self, seeds: list[int]) -> Iterator[str]:
+    def tuned(self, seeds: list[int], num_trials: int) -> Iterator[str]:
         """Try settings on validation targets, and answer the test targets with the best."""
         name, all_steps = self.peer.name, STEPS[self.peer.name]
-        for number, varied in enumerate(TRIALS[name]):
+        for number, varied in enumerate(TRIALS[name][:num_trials]):
             tried = [
                 row
                 for row in self.rows("11_peers_tuning.csv", TUNING_COLUMNS)
@@ -287,7 +287,7 @@ class Study(NamedTuple):
         varied, steps = TRIALS[name][number], int(best["steps"])
         for seed in seeds:
             key = {"settings": TUNED, "seed": str(seed)}
-            if self.has(key):
+            if self.has(key | about(varied) | {"steps": str(steps)}):  # not of an older best
                 continue
             settings = self.settings(number, seed, (steps,), "test")
             settings["own"] = seed == 0 and self.split_name == SPLITS[0]
@@ -333,6 +333,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
+    parser.add_argument("--trials", type=int, default=2, help="the first so many settings only")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
@@ -347,7 +348,9 @@ def main() -> None:
         for name in options.peers:
             python = options.rectools if name == RECTOOLS else options.cornac
             peer = Peer(name, python.absolute(), data, options.runs)
-            for done in Study(peer, split_name, split, options.output).work(options.seeds):
+            for done in Study(peer, split_name, split, options.output).work(
+                options.seeds, options.trials
+            ):
                 minutes = (time.monotonic() - started) / 60
                 print(f"{split_name}, {name}: {done} ({minutes:.1f} min)", file=sys.stderr)
                 if options.minutes and minutes > options.minutes:

@@ -20,8 +20,8 @@ The default of cornac's TIGER is not trained, since it takes many hours of a pro
 how long a few steps take.
 
 Rows are written as they come, so a run that was interrupted goes on where it stopped; `--peers`,
-`--splits`, `--seeds`, `--trials` and `--minutes` name a part of the work. All of it takes about an hour of one
-core.
+`--splits`, `--seeds`, `--trials` and `--minutes` name a part of the work. All of it takes more than
+an hour of one core.
 """
 
 import argparse

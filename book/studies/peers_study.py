@@ -280,6 +280,8 @@ class Study(NamedTuple):
             self.write("11_peers_tuning.csv", TUNING_COLUMNS, about(varied), rows)
             yield f"trial {number}"
         trials = self.rows("11_peers_tuning.csv", TUNING_COLUMNS)
+        if not trials:
+            return
         best = max(trials, key=lambda row: float(row["ndcg"]))
         [number] = [
             n for n, varied in enumerate(TRIALS[name]) if about(varied).items() <= best.items()

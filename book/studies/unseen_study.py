@@ -170,7 +170,7 @@ def decoder_rows(
     unseen: Tensor,
     *,
     seed: int,
-    steps: int = REFIT_STEPS,
+    steps: int,
 ) -> list[Row]:
     """Return the rows of one tokenizer: its decoder as it was trained, and refitted.
 
@@ -300,7 +300,7 @@ def main() -> None:
             rows, model, (fitted, unseen) = unseen_rows(vectors, held_out, seed, steps)
             if (held_out, steps) == (0.1, REFITTED_ON):
                 name = f"nine tenths, {steps:,} steps"
-                new = decoder_rows(name, model, fitted, unseen, seed=seed)
+                new = decoder_rows(name, model, fitted, unseen, seed=seed, steps=REFIT_STEPS)
                 add(decoder_path, DECODER_COLUMNS, new)
             add(unseen_path, UNSEEN_COLUMNS, rows)
         elif kind == "shipped":
@@ -308,7 +308,7 @@ def main() -> None:
             if any(key.items() <= row.items() for row in read_rows(decoder_path, DECODER_COLUMNS)):
                 continue
             model, _ = load_rqvae("movielens-small-2016")
-            new = decoder_rows("shipped", model, vectors, vectors[:0], seed=seed)
+            new = decoder_rows("shipped", model, vectors, vectors[:0], seed=seed, steps=REFIT_STEPS)
             add(decoder_path, DECODER_COLUMNS, new)
         else:
             for lengths, looks in RISES.items():

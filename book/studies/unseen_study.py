@@ -50,7 +50,7 @@ TRAININGS = {0.1: (500, 1000, 2000, 6000), 0.5: (2000, 6000)}  # steps, by the s
 UNSEEN_COLUMNS = (
     *("tokenizer", "held_out", "seed", "steps", "at"),
     *("lost_fitted", "lost_unseen", "lost_a", "lost_b"),
-    *("shared_fitted", "shared_unseen"),  # share of movies whose codes another movie has
+    *("shared_fitted", "shared_unseen"),  # in the end: share whose codes another movie has
 )
 DECODER_COLUMNS = ("tokenizer", "seed", "reads", "decoder", "lost_fitted", "lost_unseen")
 RISE_COLUMNS = (
@@ -90,7 +90,7 @@ def losses(model: RQVAE, fitted: Tensor, unseen: Tensor) -> list[float]:
         model.variance_lost(vectors, model.assign(vectors))
         for vectors in (fitted, unseen, unseen[:half], unseen[half:])
     ]
-    _, which, sizes = codes.unique(dim=0, return_inverse=True, return_counts=True)
+    _, which, sizes = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
     shared = (sizes[which] > 1).double()
     rates = [float(part.mean()) for part in shared.split([len(fitted), len(unseen)])]
     return lost + rates
@@ -117,6 +117,8 @@ def unseen_rows(
     def look(step: int, model: RQVAE) -> None:
         name = "RQ-VAE" if steps else "residual k-means"
         numbers = [f"{number:.4f}" for number in losses(model, fitted, unseen)]
+        if step < steps:
+            numbers[4:] = "", ""
         values = [name, f"{held_out:g}", str(seed), str(steps), str(step), *numbers]
         rows.append(dict(zip(UNSEEN_COLUMNS, values, strict=True)))
 

@@ -1047,9 +1047,10 @@ for name, positions in [("validation", split.validation), ("test", split.test)]:
 # A vector knows what it was made from. Text gives every item a vector, the newest included, and a trained encoder keeps
 # genre and period much better than counting words does; but it takes *Heat* for *The Heat*, and at guessing the next
 # movie it was not seen to beat popularity. Histories give vectors that know what is rated together, and these guessed
-# better in both tests (0.076 and 0.070, against 0.025 and 0.040). With shuffled histories that lead is gone: much of what
-# they know is the order of rating. They are empty for a new item and unreliable for a rare one. To put one after the other does not make them equal partners. The RQ-VAE removes the common
-# mean before it quantizes; the next chapters measure what that is worth.
+# better in both tests (0.076 and 0.070, against 0.025 and 0.040). With shuffled histories that lead is gone: much of
+# what they know is the order of rating. They are empty for a new item and unreliable for a rare one. To put one after
+# the other does not make them equal partners. The RQ-VAE removes the common mean before it quantizes; the next chapters
+# measure what that is worth.
 #
 # Whatever is not in the vector will not be in the codes. A recommender that writes these codes may still learn it from
 # the ratings of an item, but of an item without ratings it knows the codes alone. So the choice of vectors is the first

@@ -631,17 +631,16 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-05-unseen` shows two different stories. Of the movies that were fitted, more steps always keep more. Of the
-# others, they do so at first only: the loss is lowest at 500 to 1,000 steps, and with 6,000 it is higher than with 500.
-# From there on the training learns its own movies by heart. With half of the catalogue it happens sooner and goes
-# further.
+# {numref}`fig-05-unseen` shows two different stories. A longer training always keeps more of the movies that it was
+# fitted to. Of the others it keeps more at first only: 500 to 1,000 steps lose the least, and 6,000 lose more than 500.
+# By then the training learns its own movies by heart. With half of the catalogue this begins sooner and goes further.
 #
-# R-KMeans overfits too: it loses ten points more of unseen movies than of its own. Still no RQ-VAE comes near to it on
-# unseen movies, at any step. What the RQ-VAE keeps is its other advantage: its unseen movies share their codes with
-# another movie less often.
+# R-KMeans overfits too: it loses ten points more of unseen movies than of its own. Still it loses less of unseen movies
+# than any RQ-VAE here, at any step. The RQ-VAE keeps its other advantage: unseen movies share their codes with another
+# movie less often.
 #
-# The 500,000 steps of the shipped tokenizer have not been repeated with movies held out. Its 0.40 is true of the movies
-# that it was trained on. Of a new movie expect no better than the figure's right end.
+# The 500,000 steps of the shipped tokenizer were not repeated with movies held out. Its 0.40 is true of the movies that
+# it was trained on. For a new movie the figure gives no reason to hope for less than 0.68.
 #
 # ### When should one stop, then?
 #

@@ -807,8 +807,8 @@ assert max(a[1] for a in agreements) < agreement("taste", known)[1] - 0.2
 # Both are true, then. Who rated what does tell the period: shuffled, the neighbours share the decade half of the time,
 # and chance alone would give a fifth. But of what is above chance, the order gave nearly half in the decade and more than
 # half in the genre. At guessing the next movie the shuffled vectors lose clearly against the ordered ones, and cannot be
-# told from popularity. People rate movies of one kind and period one after another, and that is most of what taste knows
-# about the next one.
+# told from popularity: what taste had over popularity is gone. People rate movies of one kind and period one after
+# another, and taste has learned it.
 #
 # Do they seek such movies out, or does the site list them so? These ratings do not say. But nine targets in ten were
 # rated in the same sitting as the movie before them, as [chapter 01](01_data_splits_leakage.ipynb) counts, which speaks

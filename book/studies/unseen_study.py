@@ -4,7 +4,7 @@
 
 holds out a part of the movies, fits tokenizers to the others, and writes three tables into
 notebooks/results. Rows are written as they come, and those that are there are kept, so a run that
-was interrupted goes on where it stopped. All take about half an hour on one free core.
+was interrupted goes on where it stopped. All take about a quarter of an hour on one free core.
 
 05_unseen.csv, of chapter 05: the variance lost on movies that were fitted and on those held out, a
 tenth or half of the catalogue. `steps` is the length of a training and `at` the step at which it
@@ -46,6 +46,7 @@ RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 SEEDS = (0, 1, 2)  # of what is held out, and of the training
 LOOK_EVERY = 250  # steps; and at 100
 TRAININGS = {0.1: (500, 1000, 2000, 6000), 0.5: (2000, 6000)}  # steps, by the share held out
+SEEDS_OF_HALF = (0,)  # half of the movies held out is one look beside, and no basis for claims
 
 UNSEEN_COLUMNS = (
     *("tokenizer", "held_out", "seed", "steps", "at"),
@@ -274,7 +275,7 @@ def jobs(seeds: tuple[int, ...]) -> Iterator[tuple[str, int, float, int]]:
             yield "unseen", seed, 0.1, steps
         yield "rise", seed, 0.0, 0
         yield "shipped", seed, 0.0, 0
-    for seed in seeds:
+    for seed in sorted({*seeds} & {*SEEDS_OF_HALF}):
         for steps in (0, *TRAININGS[0.5]):
             yield "unseen", seed, 0.5, steps
 

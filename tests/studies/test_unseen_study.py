@@ -23,6 +23,7 @@ from unseen_study import (
     RISE_COLUMNS,
     RISES,
     SEEDS,
+    SEEDS_OF_HALF,
     TRAININGS,
     UNSEEN_COLUMNS,
     cut,
@@ -142,6 +143,7 @@ def test_an_interrupted_run_goes_on(
     monkeypatch.setattr(unseen_study, "load_embeddings", lambda: vectors)
     monkeypatch.setattr(unseen_study, "TRAININGS", {0.1: (2, 3), 0.5: (2,)})
     monkeypatch.setattr(unseen_study, "RISES", {(2, 3): (0, 3)})
+    monkeypatch.setattr(unseen_study, "SEEDS_OF_HALF", (1,))
     monkeypatch.setattr(unseen_study, "REFITTED_ON", 2)
     monkeypatch.setattr(unseen_study, "REFIT_STEPS", 2)
     shipped = new_rqvae(vectors, RQVAEConfig(12), seed=0), {}
@@ -158,8 +160,12 @@ def test_the_tables_have_all_rows_and_columns() -> None:
     unseen = pd.read_csv(RESULTS / "05_unseen.csv")
     assert tuple(unseen) == UNSEEN_COLUMNS
     ends = unseen[unseen["at"] == unseen["steps"]]
+    seeds = {0.1: SEEDS, 0.5: SEEDS_OF_HALF}
     expected = {
-        (share, seed, n) for share in TRAININGS for seed in SEEDS for n in (0, *TRAININGS[share])
+        (share, seed, n)
+        for share in TRAININGS
+        for seed in seeds[share]
+        for n in (0, *TRAININGS[share])
     }
     assert set(ends[["held_out", "seed", "steps"]].itertuples(index=False, name=None)) == expected
     assert len(ends) == len(expected)

@@ -853,16 +853,16 @@ assert cost.loc[(shipped, "as trained"), "lost_fitted"] < 0.002
 assert 0.015 < cost.loc[(shipped, "refitted"), "lost_fitted"] < 0.025
 assert 0.045 < cost.loc[short, "lost_fitted"].max() < 0.06
 assert 0.06 < cost.loc[(short, "as trained"), "lost_unseen"] < 0.08
-assert 0.1 < cost.loc[(short, "refitted"), "lost_unseen"] < 0.12
+assert 0.09 < cost.loc[(short, "refitted"), "lost_unseen"] < 0.12
 
 # %% [markdown]
 # Refitted, the shipped decoder loses 0.34 from latents and 0.36 from codes, so on the movies that it was trained on the
 # quantizer costs two points. (Both lose less than before because the decoder alone was trained for longer.) In the model
 # with 2,000 steps it costs about five points on these movies. On unseen ones it costs about seven as the decoder was
-# trained, and about eleven after refitting, which helps the movies it is done on and harms the others.
+# trained, and about ten after refitting, which helps the movies it is done on and harms the others.
 #
 # Residual k-means alone loses 0.49 of the fitted movies, better placed than here, as [the next
-# chapter](05_training_the_rqvae.ipynb) places it, and 0.58 of unseen ones. So the long training of the shipped model pays
+# chapter](05_training_the_rqvae.ipynb) places it, and 0.60 of unseen ones. So the long training of the shipped model pays
 # for the movies that it was trained on. Whether it pays for others is the next chapter's question.
 #
 # ## Greedy is not optimal

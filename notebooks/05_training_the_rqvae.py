@@ -292,7 +292,7 @@ plt.show()
 # does so on three seeds, for the recipe above and for the library's default, 300 steps of the autoencoder alone and
 # 2,000 together. {numref}`fig-05-rise` shows both from their first step.
 
-# %% mystnb={"image": {"alt": "Two panels of the quantization loss over the steps of a training, three seeds each, with the training's own codebooks and with fresh ones. Left, 300 steps: both begin at about 7.5; the fresh ones dip to 6.5 at step 50 and rise to about 7.8, the own ones stay level, rise to 8.4 at step 200 and come down towards the fresh ones. Right, 2,000 steps: both rise from about 16 to 24; the own ones lie a little above in the first half and meet the fresh ones at the end."}, "figure": {"caption": "The quantization loss rises even with codebooks that k-means places anew in the same latents. What the training's own codebooks leave beyond that is lag, and it goes as the learning rate falls.", "name": "fig-05-rise"}}
+# %% mystnb={"image": {"alt": "Two panels of the quantization loss over the steps of a training, three seeds each, with the training's own codebooks and with fresh ones. Left, 300 steps: for each seed both begin together; the fresh ones dip at step 50 and rise again, the own ones stay level, rise until step 200 and come down towards the fresh ones. Right, 2,000 steps: both rise by nearly a half; the own ones lie a little above in the first half and meet the fresh ones at the end."}, "figure": {"caption": "The quantization loss rises even with codebooks that k-means places anew in the same latents. What the training's own codebooks leave beyond that is lag, and it goes as the learning rate falls.", "name": "fig-05-rise"}}
 rise = pd.read_csv("results/05_rise.csv")
 fig, axes = plt.subplots(1, 2, figsize=(6, 3.2))
 for ax, (steps, part) in zip(axes, rise.groupby("steps"), strict=True):
@@ -316,7 +316,7 @@ plt.show()
 
 # %%
 # NBVAL_CHECK_OUTPUT
-rise, found = rise.set_index(["steps", "at", "seed"]), {}
+rise, found = rise.set_index(["steps", "at", "seed"]).sort_index(), {}
 for steps, at in [(300, 50), (300, 300), (2000, 300), (2000, 2000)]:
     start, now = rise.loc[steps, 0], rise.loc[steps, at]  # a row for each seed
     first = start["quantization"]
@@ -334,19 +334,18 @@ means = {
 }
 print(pd.DataFrame(means).T.round(2).to_string())
 short, long = found["300 of 300 steps"], found["2000 of 2,000 steps"]
-assert short["spread"].max() < 0.1 * short["rise"].min()
-assert short["lag"].min() > 0.3 * short["rise"].max()
+assert short["spread"].max() < 0 < short["lag"].min()
 assert (long["spread"] > long["shape"]).all()
 assert long["lag"].abs().max() < 0.1 * long["rise"].min()
 
 # %% [markdown]
-# In the short training the loss rises by a tenth. Half of that is lag, and the other half is shape. Spread adds nothing:
-# the latents draw together in the first 50 steps, and at the end they still spread a little less than at the beginning.
-# At step 50 all of it is lag. Fresh codebooks would leave less than at the start, and the training's own leave as much as
-# before. In the long training the loss rises by half of its first value, most of that because the latents spread, the
-# rest because of their shape. After 300 of these steps a good third of the rise is lag, and at the end nothing is: as
-# the learning rate falls, the latents come to rest and the codewords catch up. (They even leave a little less than the
-# fresh ones, for which k-means has ten rounds.)
+# In the short training the loss rises little, by 5 % on average, and by 10 % on the page's seed. Spread adds nothing: the
+# latents draw together in the first 50 steps, and at the end they still spread less than at the beginning. What rises is
+# shape and lag, about equally. At step 50 it is all lag: fresh codebooks would leave a seventh less than at the start, and
+# the training's own leave nearly as much as before. In the long training the loss rises by more than 40 %, most of that
+# because the latents spread, the rest because of their shape. After 300 of these steps nearly half of the rise is lag, and
+# at the end nothing is: as the learning rate falls, the latents come to rest and the codewords catch up. (They even leave
+# a little less than the fresh ones, for which k-means has ten rounds.)
 #
 # Nothing is wrong in either. Encoder and decoder are paid for telling movies apart, and reconstruction improves by
 # four times or more what quantization costs. So a rise is no alarm while reconstruction falls by much more. Nor is a fall a
@@ -608,7 +607,7 @@ least = (
 assert (least["residual k-means"] < least["RQ-VAE"]).all()  # at any step
 
 
-# %% mystnb={"image": {"alt": "Two panels of the variance lost over steps on a logarithmic axis, with a tenth and with half of the movies held out. Fitted movies: a line that falls from 0.64 to 0.51 on the left, to 0.44 on the right. Unseen movies: a line that falls a little until about 500 steps and then rises, from 0.65 to 0.68 on the left, from 0.68 to 0.77 on the right. Dots of shorter trainings lie near the lines. Dashed, R-KMeans: 0.48 on fitted movies, and on unseen ones 0.58 on the left and 0.67 on the right, below all points of the RQ-VAE."}, "figure": {"caption": "More steps help the movies that are fitted; for others the best is near 500 to 1,000 steps, and residual k-means is better at any number of steps. Lines are the looks at one training of 6,000 steps, for three seeds on the left and one on the right; dots are trainings that ended there.", "name": "fig-05-unseen"}}
+# %% mystnb={"image": {"alt": "Two panels of the variance lost over steps on a logarithmic axis, with a tenth and with half of the movies held out. Fitted movies: a line that falls from 0.64 to 0.51 on the left, to 0.44 on the right. Unseen movies: a line that falls a little until about 500 steps and then rises, from 0.65 to 0.68 on the left, from 0.68 to 0.77 on the right. Dots of shorter trainings lie near the lines. Dashed, R-KMeans: about 0.49 on fitted movies, and on unseen ones 0.60 on the left and 0.67 on the right, below all points of the RQ-VAE on unseen movies."}, "figure": {"caption": "More steps help the movies that are fitted; for others the best is near 1,000 steps, and residual k-means is better at any number of steps. Lines are the looks at one training of 6,000 steps, for three seeds on the left and one on the right; dots are trainings that ended there.", "name": "fig-05-unseen"}}
 fig, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
 for ax, (share, part) in zip(axes, unseen.groupby("held_out"), strict=True):
     longest = part[part["steps"] == part["steps"].max()]
@@ -633,7 +632,7 @@ plt.show()
 
 # %% [markdown]
 # {numref}`fig-05-unseen` shows two different stories. A longer training always keeps more of the movies that it was
-# fitted to. Of the others it keeps more at first only: 500 to 1,000 steps lose the least, and 6,000 lose more than 500.
+# fitted to. Of the others it keeps more at first only: 1,000 and 2,000 steps lose the least, and 6,000 lose more than 500.
 # By then the training learns its own movies by heart. With half of the catalogue held out, tried with one seed, this
 # begins sooner and goes further.
 #
@@ -847,8 +846,8 @@ assert checks.stop_early(stop_early_solution)
 # and a start from an autoencoder that had trained alone, with codewords placed in its latents by k-means. Of the start,
 # the training alone mattered much more than k-means, which the reset of dead codewords could replace.
 #
-# All this is about the movies that were trained on. Movies that were held out are described best after 500 to 1,000 steps
-# and worse after more; at every length residual k-means describes them better. How long to train is a question for items
+# All this is about the movies that were trained on. Movies that were held out are described best after about 1,000 steps
+# and worse after 6,000; at every length residual k-means describes them better. How long to train is a question for items
 # that the training has not seen.
 #
 # ## What's next

@@ -339,8 +339,8 @@ assert (long["spread"] > long["shape"]).all()
 assert long["lag"].abs().max() < 0.1 * long["rise"].min()
 
 # %% [markdown]
-# In the short training the loss rises little, by 5 % on average, and by 10 % on the page's seed. Spread adds nothing: the
-# latents draw together in the first 50 steps, and at the end they still spread less than at the beginning. What rises is
+# In the short training the loss rises little, by 5 % on average and 10 % on this page's seed; on one of the three it even
+# ends below its first value. Spread adds nothing: the latents draw together in the first 50 steps, and at the end they still spread less than at the beginning. What rises is
 # shape and lag, about equally. At step 50 it is all lag: fresh codebooks would leave a seventh less than at the start, and
 # the training's own leave nearly as much as before. In the long training the loss rises by more than 40 %, most of that
 # because the latents spread, the rest because of their shape. After 300 of these steps nearly half of the rise is lag, and

@@ -5,18 +5,17 @@
 writes notebooks/results/11_ties.csv and 11_ties_people.csv beside it, which chapter 11 shows. In
 the embedded data a third of the ratings share their second with another one of the same person. The
 file has these ties in the order of the movies' ids, which a model can learn. So the models of the
-chapter are counted or trained, and asked, three times: with ties as in the file, shuffled, and
-reversed. The order decides which movie of a tie is the target, what stands last in a history, and
-what is learned. Nothing else differs: a model has the settings that did best with ties as in the
-file (11_counting.csv, 11_tuning.csv).
+chapter are asked again with ties shuffled, those that count also with ties reversed. The order
+decides which movie of a tie is the target, what stands last in a history, and what is learned.
+Nothing else differs: a model has the settings that did best with ties as in the file
+(11_counting.csv, 11_tuning.csv).
 
-A seed stands for a shuffle and for a training. Models that count draw nothing but the shuffle. They
-answer the targets of both splits, and the trained ones those of leave-one-out. With ties as in the
-file these were trained by comparison_study.py: their people are in 11_people.csv, with
-five seeds. 11_ties.csv has a row for each answer, with means over people; "tied" are the targets
-that share their second with the item before them. 11_ties_people.csv has each person who has any
-Recall@10. Rows are written as they come, so a run that was interrupted goes on where it stopped. It
-takes about twenty minutes of one core.
+A seed stands for a shuffle and, where a model is trained, for the training. The models that count
+answer the targets of both splits, the trained ones those of leave-one-out; with ties as in the file
+comparison_study.py has trained them. 11_ties.csv has a row for each answer, with means over people;
+"tied" are the targets that share their second with the item before them. 11_ties_people.csv has
+each person who has any Recall@10. Rows are written as they come, so a run that was interrupted goes
+on where it stopped. It takes about ten minutes of one core.
 """
 
 import argparse
@@ -48,8 +47,8 @@ AS_FILED, SHUFFLED, REVERSED = "as filed", "shuffled", "reversed"
 ORDERS = (AS_FILED, SHUFFLED, REVERSED)
 TRAINED = (SASREC, RQ)
 ALL_MODELS = (*COUNTED, *TRAINED)
-SEEDS = (0, 1, 2)
-SHUFFLES = (0, 1, 2, 3, 4)  # of the models that count
+SEEDS = (0, 1)  # of the models that are trained
+SHUFFLES = (0, 1, 2, 3, 4)  # of those that count
 COLUMNS = ("split", "model", "order", "seed", "recall_10", "ndcg_10", "tied", "untied")
 PEOPLE_COLUMNS = ("split", "model", "order", "seed", "person", "recall_10", "ndcg_10")
 
@@ -142,7 +141,7 @@ def seeds_of(split: str, model: str, order: str) -> tuple[int, ...]:
     """Return the seeds with which a model answers; none if `comparison_study.py` does it."""
     if model in COUNTED:
         return SHUFFLES if order == SHUFFLED else SHUFFLES[:1]
-    return () if split != SPLITS[0] or order == AS_FILED else SEEDS
+    return SEEDS if split == SPLITS[0] and order == SHUFFLED else ()
 
 
 def place_of(row: Row) -> tuple[tuple[int, int, int, int], int]:

@@ -193,9 +193,10 @@ print(f"of a later movie in the catalogue: {int(rising.sum()):,}")
 # therefore sorts by person, then time, and leaves ties in the order of the source. In this source, all ties stand in the
 # order of the catalogue, so the last of a tie is the movie with the highest item index. That says nothing of which was
 # clicked last, and it is a leak: a model can learn that indices rise, and then it knows something about these 127
-# targets that it could not know in use. [Chapter 11](11_honest_evaluation.ipynb) shuffles the ties and measures what
-# that changes, and [chapter 13](13_your_own_catalogue.ipynb) has a file in which it changes everything. This book keeps
-# the order of the source, so that others can test the same movies.
+# targets that it could not know in use. [Chapter 11](11_honest_evaluation.ipynb) shuffles the ties and finds no
+# effect on the models that this book trains, but one on a model that counts; [chapter
+# 13](13_your_own_catalogue.ipynb) has a file in which such an order doubles a result. This book keeps the order of the
+# source, so that others can test the same movies.
 #
 # ## One flat array
 #

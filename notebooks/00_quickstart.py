@@ -140,6 +140,10 @@ assert by_hand == codes[toy_story].tolist()  # the text and the library agree
 # codes. The first did not happen, as {numref}`fig-00-usage` shows. The second is rare. Every movie therefore gets a
 # fourth code, which counts 0, 1, 2, … among the movies that share the first three: nearly always 0. With it, each ID
 # names exactly one movie.
+#
+# An ID belongs to one training. Another seed or more steps give other codebooks, and so other codes for the same movie:
+# *Toy Story* has an ID here and another one in the next chapters. What is written with the IDs of one tokenizer can be
+# read with that tokenizer only.
 
 # %%
 ids = rqvae.tokenize(embeddings)  # these codes, and the fourth
@@ -281,8 +285,8 @@ plt.show()
 # features, which the RQ-VAE first scales to a spread of 1 each, and what it costs to keep the encoder near its codewords.
 #
 # The transformer's loss ends above the dashed line. Has it learned nothing of what people like? It may have, but it also
-# gives probability to combinations that name no movie, and pays for that. How much? Let it write freely, one ID for each
-# person, code by code. (The model can continue several beginnings of an ID at once. Here each person has one, number 0.)
+# gives probability to combinations that name no movie, and pays for that. Let it write freely, one ID for each person,
+# code by code. (The model can continue several beginnings of an ID at once. Here each person has one, number 0.)
 
 # %%
 histories, _ = split.histories_and_targets(split.validation)
@@ -303,6 +307,22 @@ print(f"{sum(exists)} of the {len(exists)} IDs name a movie")
 assert sum(exists) < len(exists)
 
 # %% [markdown]
+# What do the others cost? The probability of a movie is that of writing *some* movie, times that of this one among them,
+# so the loss is a sum of two parts. The first is −log of the share that we have just measured:
+
+# %%
+waste = -math.log(sum(exists) / len(exists))
+loss = decoder_log[-1].loss
+print(f"loss {loss:.2f} = {waste:.2f} for IDs that name no movie", end=" ")
+print(f"+ {loss - waste:.2f}; blind among movies: {math.log(9066):.2f}")
+assert waste > 1
+assert abs(loss - waste - math.log(9066)) < 1
+
+# %% [markdown]
+# So that is the whole distance to the dashed line: about two nats for IDs that do not exist. (At least; the logarithm of
+# a mean is not the mean of the logarithms.) What is left is hardly less than a blind guess among the movies would pay. But it
+# is a mean over all targets, and a list of ten needs only the likely ones.
+#
 # ## Ten recommendations
 #
 # To recommend, the transformer writes. It keeps the fifty most probable first codes, extends each by every second code,
@@ -348,6 +368,7 @@ assert abs(measured - claimed) < 0.005
 watched = torch.from_numpy(data.item_index([1, 3114]))
 for movie in watched.tolist():
     print("rated:", data.titles[movie])
+assert shipped.ids.id_of(toy_story) != ids.id_of(toy_story)
 found = recommend(shipped, [watched], k=5, beams=50)
 for movie in found.items[0].tolist():
     print("   next?", data.titles[movie])
@@ -424,13 +445,20 @@ plt.show()
 
 # %% [markdown]
 # In {numref}`fig-00-quality` some of the bars overlap or touch. That does not mean a tie. All models were asked about
-# the same people, and some of these are easy for every model. That shared luck widens each interval, but it cancels in
-# the *difference*, taken person by person:
+# the same people, so we can take the *difference* person by person. Where two models find the same people's movies, that
+# luck is in both and drops out. Is there much of it here? The last line compares the half-width of the shipped model's
+# lead with what it would be if the two had been asked about different people:
 
 # %%
 hit = {
     model: recall_at(model_ranks, 10) for model, model_ranks in ranks.items()
 }
+
+
+def half_width(interval):
+    return (interval[1] - interval[0]) / 2
+
+
 for model in ("trained here", "shipped"):
     lead = hit[model] - hit["popularity"]  # −1, 0 or 1 for each person
     generator = torch.Generator().manual_seed(0)
@@ -438,9 +466,21 @@ for model in ("trained here", "shipped"):
     print(f"{model:<12} leads by {lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
 assert low > 0  # the shipped model's lead is hardly luck
+paired = half_width((low, high))
+widths = [
+    half_width(quality[model, "Recall@10"][1:])
+    for model in ("shipped", "popularity")
+]
+apart = math.hypot(*widths)  # independent variances add
+both = int((hit["shipped"] * hit["popularity"]).sum())
+print(f"half-width {paired:.3f}, for different people {apart:.3f};", end=" ")
+print(f"both find {both} of the movies")
+assert 0.8 < paired / apart < 1.05
 
 # %% [markdown]
-# Where the interval includes zero, nothing was shown. The shipped model's does not.
+# Where the interval includes zero, nothing was shown. The shipped model's does not. Pairing has gained little, since the
+# two models hardly ever find the same person's movie. Two good models agree more often, and then it gains much:
+# [chapter 11](11_honest_evaluation.ipynb) has such a pair.
 #
 # Popularity is a floor and not the aim. The opponents to fear are a sequence model that gives each movie an arbitrary
 # number, such as SASRec {cite}`kang2018sasrec`, and plain counting of which movies the same people rated. Those

@@ -192,7 +192,11 @@ print(f"of a later movie in the catalogue: {int(rising.sum()):,}")
 # does not keep the order of equal rows (one that is not *stable*) may test other movies than we do. The library
 # therefore sorts by person, then time, and leaves ties in the order of the source. In this source, all ties stand in the
 # order of the catalogue, so the last of a tie is the movie with the highest item index. That says nothing of which was
-# clicked last, but it is the same for everybody.
+# clicked last, and it is a leak: a model can learn that indices rise, and then it knows something about these 127
+# targets that it could not know in use. [Chapter 11](11_honest_evaluation.ipynb) shuffles the ties and finds no
+# effect on the models that this book trains, but one on a model that counts; [chapter
+# 13](13_your_own_catalogue.ipynb) has a file in which such an order doubles a result. This book keeps the order of the
+# source, so that others can test the same movies.
 #
 # ## One flat array
 #
@@ -661,9 +665,10 @@ for name, values in [("target", hit_each), ("person", recall_of)]:
     print(f"one vote a {name}: {mean:.3f} [{low:.3f}, {high:.3f}]")
 
 # %% [markdown]
-# One vote a target gives 0.033, one vote a person 0.050. The first interval is narrow because it takes 10,000 targets
-# for 10,000 witnesses; the second counts the 82 that there are. Neither number can be set beside the 0.043 of
-# leave-one-out, which asked other people about other years. Why do the two votes disagree?
+# One vote a target, the *micro average*, gives 0.033; one vote a person, the *macro average*, 0.050. The first interval
+# is narrow because it takes 10,000 targets for 10,000 witnesses; the second counts the 82 that there are. Neither
+# number can be set beside the 0.043 of leave-one-out, which asked other people about other years. Why do the two votes
+# disagree?
 
 # %%
 # NBVAL_CHECK_OUTPUT

@@ -10,7 +10,20 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from groceries_study import COLUMNS, RESULTS, SHORT, load
+import groceries_study
+from groceries_study import (
+    CHAPTER_11,
+    COLUMNS,
+    COUNTED,
+    GENERATIVE,
+    LIBRARY,
+    MEASURED,
+    RESULTS,
+    SASREC,
+    SHORT,
+    best_trial,
+    load,
+)
 from notebooks import read_source
 from prepare_groceries import FOLDER, HOUSEHOLDS_A_PRODUCT, PRODUCTS_A_HOUSEHOLD, core, texts_of
 from rqvae_lib.cli.main import app
@@ -21,6 +34,7 @@ from rqvae_lib.evaluation.evaluator import evaluate
 from rqvae_lib.models.item_knn import ItemKNN
 from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.semantic_ids.files import read_ids
+from tables import read_rows
 from tests.helpers import ROOT
 
 PAGE = ROOT / "notebooks" / "13_your_own_catalogue.py"
@@ -80,7 +94,9 @@ def test_the_page_and_the_study_make_the_same_texts() -> None:
 
 def test_the_results_are_of_this_data() -> None:
     """What needs no training is measured again; the rest was measured on the same split."""
-    results = pd.read_csv(RESULTS).set_index(["model", "steps", "part"])
+    table = pd.read_csv(RESULTS)
+    results = table[table["settings"] == COUNTED].set_index(["model", "part"])
+    people = pd.read_csv(RESULTS.with_name("13_groceries_people.csv"))
     data, _ = load()
     split = leave_one_out(data)
     models = {
@@ -91,11 +107,40 @@ def test_the_results_are_of_this_data() -> None:
         for part, positions in (("validation", split.validation), ("test", split.test)):
             found = evaluate(model, split, positions)
             for column, metric in (("recall_10", "Recall"), ("ndcg_10", "NDCG")):
-                assert results.loc[(name, 0, part), column] == pytest.approx(
+                assert results.loc[(name, part), column] == pytest.approx(
                     found.mean(metric, 10).mean, abs=1e-4
                 )
-    kinds = {name for name, steps, _ in results.index if steps == SHORT}
-    assert len(kinds) == 6
+    key = ["model", "settings", "steps", "seed"]
+    on_test = table[table["part"] == "test"].set_index(key)["recall_10"]
+    hits = people.groupby(key)["recall_10"].sum() / 2294
+    pd.testing.assert_series_equal(hits, on_test.sort_index(), atol=1e-4)
+    seeds = table.groupby(key[:3])["seed"].nunique()
+    of_short = seeds[seeds.index.get_level_values("steps") == SHORT]
+    assert of_short.tolist() == [3] * 6
+    for model in (SASREC, GENERATIVE):
+        best = best_trial(model, read_rows(RESULTS, MEASURED))
+        assert seeds[model, *best] == 3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_study_writes_its_tables_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one step or two, and no RQ-VAE."""
+    table = tmp_path / "13_groceries.csv"
+    monkeypatch.setattr(groceries_study, "RESULTS", table)
+    monkeypatch.setattr(groceries_study, "KINDS", ("text", "text, RQ-VAE", "random IDs"))
+    monkeypatch.setattr(groceries_study, "rqvae", groceries_study.residual_kmeans)
+    monkeypatch.setattr(groceries_study, "SHORT", 1)
+    monkeypatch.setattr(groceries_study, "SEEDS", (0, 1))
+    monkeypatch.setattr(groceries_study, "TRIALS", [(LIBRARY, 1), (CHAPTER_11, 2)])
+    groceries_study.main()
+    written = table.read_bytes()
+    rows = read_rows(table, MEASURED)
+    assert {row["seed"] for row in rows if row["model"] == SASREC} == {"0", "1"}
+    monkeypatch.setattr(groceries_study, "trained", lambda *_: pytest.fail("it is done"))
+    groceries_study.main()
+    assert table.read_bytes() == written
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -607,11 +607,11 @@ print(f"people in the test: {len(asked_later)}, in training: {from_before}")
 is_first = torch.isin(in_time.test, offsets[:-1])
 print(f"test targets without any history: {int(is_first.sum())}")
 
-# %% mystnb={"image": {"alt": "Two step charts over the years 1995 to 2016. Above, leave-one-out: training data and test targets both spread over all years, the test targets most of all in 1996. Below, the cut in time: training ends in 2012, validation lies between 2012 and 2015, the test after."}, "figure": {"caption": "Leave-one-out tests in the very years that it learns from; one moment for everybody puts the test after the training.", "name": "fig-01-years"}}
+# %% mystnb={"image": {"alt": "Two step charts over the years 1995 to 2016. Above, leave-one-out: training data and test targets both spread over all years, the test targets most of all in 1996. Below, the timestamp split: training ends in 2012, validation lies between 2012 and 2015, the test after."}, "figure": {"caption": "Leave-one-out tests in the very years that it learns from; one moment for everybody puts the test after the training.", "name": "fig-01-years"}}
 fig, axes = plt.subplots(2, figsize=(6, 4.2), sharex=True, layout="constrained")
 edges = torch.arange(1995, 2018).double()
 year_of = 1970 + times.double() / (365.2425 * 86400)
-parts_of = {"leave-one-out": split, "one moment for everybody": in_time}
+parts_of = {"leave-one-out": split, "timestamp": in_time}
 for ax, (title, chosen) in zip(axes, parts_of.items(), strict=True):
     rest = torch.ones(events, dtype=torch.bool)
     rest[chosen.validation] = rest[chosen.test] = False
@@ -684,7 +684,7 @@ for low, high in [(0, 20), (20, 100), (100, 1000), (1000, 3000)]:
 # Popularity is good at the beginning of a history. Whoever has rated hundreds of movies has used up the famous ones,
 # and it is these people who have hundreds of targets.
 #
-# A cut in time also shows what leave-one-out nearly hides:
+# The timestamp split also shows what leave-one-out nearly hides:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -816,9 +816,9 @@ print(f"  5-core: {int((core_counts[core_targets] == 0).sum())}")
 # The models that come with the library are trained and tested with leave-one-out, and the chapters that look at them
 # use it. There are two reasons. The papers that the book follows report it, among them that of TIGER
 # {cite}`rajput2023tiger`, the recommender with semantic IDs that it rebuilds. And it asks each of the 671 people once,
-# where the cut in time asks 82. Side by side, with the numbers of the cells above:
+# where the timestamp split asks 82. Side by side, with the numbers of the cells above:
 #
-# | What | leave-one-out | one moment for everybody |
+# | What | leave-one-out | timestamp |
 # | --- | --- | --- |
 # | a target is | a person's last movie | whatever is rated after the second cut |
 # | ratings to learn from | 98,662 | 80,003 |
@@ -943,7 +943,7 @@ assert checks.core_mask(core_mask_solution)
 #
 # </details>
 #
-# **Question 2.** A colleague tests on a cut in time and reports a narrow interval, computed over 10,000 targets. Which
+# **Question 2.** A colleague tests on the timestamp split and reports a narrow interval, computed over 10,000 targets. Which
 # question goes to the heart of it?
 #
 # - **A.** How many movies were ranked, since Recall falls as a catalogue grows?

@@ -29,7 +29,7 @@
 # | You need | Why | Where |
 # | --- | --- | --- |
 # | the two splits | a result is about one of them | [Chapter 01](01_data_splits_leakage.ipynb) |
-# | a decoder over semantic IDs | it is one of the models that are judged | [Chapter 08](08_training_a_decoder.ipynb) |
+# | a recommender over semantic IDs | it is one of the models that are judged | [Chapter 08](08_training_a_decoder.ipynb) |
 # | the RQ-Transformer, and a vector for each prefix | the strongest generative model here | [Chapter 10](10_three_architectures.ipynb) |
 # | means and standard deviations | an interval is made of them | any introduction to statistics |
 #

@@ -301,7 +301,7 @@ print(f"begins on {begins:%d %B}.")
 
 # %% [markdown]
 # The hidden purchases are not all from one time, and that is a flaw: other households' Christmas shopping is in the
-# training part, though it came after some of the purchases that are to be guessed. The split by one moment,
+# training part, though it came after some of the purchases that are to be guessed. The timestamp split,
 # `global_timestamp`, has no such flaw {cite}`ji2023leakage`. It has more than ten times as many targets, too many for
 # this page; the commands at the end take `--split timestamp`. All models below learn from the same training part, but
 # the flaw need not help them alike: in [chapter 11](11_honest_evaluation.ipynb), the two splits put the best models in

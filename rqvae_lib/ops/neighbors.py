@@ -63,11 +63,12 @@ def nearest_neighbors(x: Array, k: int) -> Neighbors:
 @own_settings
 @torch.no_grad()
 def trustworthiness(x: Array, points: Array, k: int = 15) -> float:
-    """Measure how many of the neighbors on a map are true neighbors.
+    """Measure how far down the true order of neighbors those on a map stand.
 
     A neighbor on the map that is not among the true k nearest is an intruder. Its cost is the
     number of ranks between it and the k-th neighbor. The sum is scaled so that the worst map gets
-    about 0.
+    about 0. Intruders from nearby cost little: a map whose clusters are right, with the items of
+    each dealt out at random within it, can be close to 1.
 
     Args:
         x: the vectors, shape (N, D), as `nearest_neighbors`.

@@ -34,7 +34,7 @@
 #
 # **Time:** about 12 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -65,11 +65,10 @@ from rqvae_lib.tokenizer.metrics import code_usage
 #
 # The library carries a small edition of MovieLens {cite}`harper2015movielens`. It holds who rated which movie and when,
 # and the title, year and genres of each movie. A person's *next* movie is the one rated next: people often rate on one
-# evening what they saw over years, so this is not quite the one watched next. (In this cell and others, the comment
-# `NBVAL_CHECK_OUTPUT` tells the book's tests to run the cell again and to compare what it prints.)
+# evening what they saw over years, so this is not quite the one watched next. (This cell and others have a tag,
+# `nbval-check-output`, which tells the book's tests to run the cell again and to compare what it prints.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 print(
     f"{data.num_items:,} movies, {data.num_users} people, {len(data.interactions):,} ratings"
@@ -87,8 +86,7 @@ print(data.texts[toy_story])
 # so that texts with similar meanings point in similar directions. The embeddings are stored with the library, so nothing
 # needs to be downloaded. Which movies point in nearly the same direction as *Toy Story*?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 # The cosine, since each vector has length 1:
 similarity = embeddings @ embeddings[toy_story]  # (9066,)
@@ -231,8 +229,7 @@ assert share["first code"] > 1.2 * share["at random"]
 # learns. This is called *leave-one-out*, since each test leaves out one movie. It has a flaw, to which [chapter
 # 01](01_data_splits_leakage.ipynb) returns: other people's ratings from after the hidden one may be learned from.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 split = leave_one_out(data)
 print(f"{len(split.train.items):,} ratings to learn from")
 print(f"{len(split.test)} movies to guess")
@@ -346,8 +343,7 @@ assert not torch.isin(written, history).any()  # the person has seen none
 # ten recommendations. We take nobody's word for it and measure again. (`train-decoder` is the former name of the command
 # `train-recommender`, and still works.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 shipped, card = load_recommender("movielens-small-2016")
 claimed = card["metrics"]["Validation Recall@10"]
 print(card["command"], "on seed", card["seed"])
@@ -406,8 +402,7 @@ ranks = {
 by_hand = (lists == hidden[:, None]).any(1)  # (671,), is the movie in the list?
 assert by_hand.double().equal(recall_at(ranks["trained here"], 10))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(f"popularity: Recall@10 {recall_at(ranks['popularity'], 10).mean():.2f}")
 print(f"blind guess: Recall@10 {10 / data.num_items:.3f}")
 

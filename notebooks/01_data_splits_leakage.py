@@ -30,7 +30,7 @@
 #
 # **Time:** about 25 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 from datetime import UTC, datetime
 
 import matplotlib.pyplot as plt
@@ -60,8 +60,7 @@ from rqvae_lib.teaching.widgets import widget
 # movie: its title, year and genres. The other has a row for each *interaction*, here a rating: who rated which movie,
 # how, and at which second.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 people, movies = data.num_users, data.num_items
 events = len(data.interactions)
@@ -71,8 +70,7 @@ first, *_, last = sorted(data.interactions["timestamp"])
 for moment in (first, last):  # microseconds since 1970
     print(datetime.fromtimestamp(moment / 1_000_000, UTC).date())
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 no_title = data.items["title"].isna()
 no_genre = data.items["genres"] == ""
 print(
@@ -90,8 +88,7 @@ for row in data.items.index[no_title]:
 # once, and number the people from 0 as well. The comments name the shapes: *E* interactions, *U* users, *N* items.
 # {numref}`fig-01-long-tail` draws how unevenly the ratings are spread.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 item = torch.tensor(data.interactions["item"].to_numpy())  # (E,)
 times = torch.tensor(data.interactions["timestamp"].to_numpy())  # (E,)
 times = times // 1_000_000  # in seconds: this data has nothing finer
@@ -136,8 +133,7 @@ plt.show()
 # in neighbouring rows, and `diff`, which subtracts from each row the one before, gives the gaps. {numref}`fig-01-gaps`
 # draws them.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 same_person = user[1:] == user[:-1]  # (E - 1,)
 gap = times.diff()[same_person]  # seconds between two ratings of a person
 print(f"median gap: {int(gap.median())} seconds")
@@ -173,8 +169,7 @@ plt.show()
 # Ten seconds still give an order; zero seconds give none. When two ratings of a person share a second, a *tie*, only
 # their order in the source file remains.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ties_before = torch.zeros(events, dtype=torch.bool)
 ties_before[1:] = same_person & (times.diff() == 0)
 tied = ties_before.clone()
@@ -205,8 +200,7 @@ print(f"of a later movie in the catalogue: {int(rising.sum()):,}")
 # from `offsets[u]` up to, but not including, `offsets[u + 1]`. The rows are sorted by person, so the column of movies
 # is already that array.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 lengths = torch.bincount(user)  # (671,)
 offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
 third = item[offsets[2] : offsets[3]]  # the third person's history
@@ -233,8 +227,7 @@ assert torch.equal(everything.before(position), third[:5])
 # settings are chosen {cite}`kang2018sasrec`. All earlier movies are the *training* part. In the test, the history
 # includes the validation movie: by then it is known.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 train_parts, hidden = [], []
 for person in range(people):
     *start, for_validation, for_test = everything[person].tolist()
@@ -253,8 +246,7 @@ print(f"{len(split.train.items):,} to learn from, {len(targets)} in the test")
 # By hand and by the library it is the same split. The library makes one more decision: a person with fewer than three
 # movies stays in training and is not tested. How far ahead must the recommender look?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 same_sitting = ~begins[split.test]
 print(f"targets rated within the hour: {same_sitting.double().mean():.0%}")
 
@@ -268,8 +260,7 @@ print(f"targets rated within the hour: {same_sitting.double().mean():.0%}")
 # what everyone else did until 2016. {numref}`fig-01-later` draws, for each target, the share of the training data that
 # is younger.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 learned = torch.ones(events, dtype=torch.bool)  # (E,)
 learned[split.validation] = learned[split.test] = False
 assert torch.equal(item[learned], split.train.items)
@@ -298,8 +289,7 @@ plt.show()
 # target, half of the training data comes from its future. It even happens that training knows the target's movie from
 # the future only:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 never = torch.iinfo(torch.int64).max
 first_learned = torch.full((movies,), never)
 first_learned = first_learned.scatter_reduce(
@@ -319,8 +309,7 @@ print(f"{int(not_learned.sum())} targets: training never rates the movie")
 # The simplest recommender counts ratings and recommends the most popular movies that the person has not rated yet.
 # Which movies had been rated by *nobody*, training or not, when they were recommended?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 counts = split.popularity  # (N,)
 open_to = counts.repeat(people, 1)  # (671, N)
 for row, history in enumerate(histories):
@@ -557,8 +546,7 @@ for part in ("validation", "test"):
 # target, also after the cut. A service works like this: its model was trained some time ago (here more than three years
 # before the first test target), and it still reads what its users did this morning.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ordered = times.sort().values
 validation_from = ordered[round(0.8 * events)]
 test_from = ordered[round(0.9 * events)]
@@ -573,8 +561,7 @@ for person in range(people):
     for place in (when >= test_from).nonzero()[:, 0].tolist():
         rolling.append((mine[:place], mine[place]))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 in_time = global_timestamp(data, train_share=0.8, validation_share=0.1)
 assert torch.equal(in_time.train.items, torch.cat(train_parts))
 histories, targets = in_time.histories_and_targets(in_time.test)
@@ -595,8 +582,7 @@ for name, positions in [
 # over the years. Why must this one be rolling? The alternative would be to test only people with a history from before
 # the cut:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 held_out = times >= validation_from
 before, after = user[~held_out].unique(), user[held_out].unique()
 print(f"people with a rating after the cut: {len(after)}")
@@ -632,8 +618,7 @@ plt.show()
 #
 # The price is a new unit. Leave-one-out has one target a person; here some have hundreds.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 tested = user[in_time.test]  # (10000,), whose target it is
 per_person = torch.bincount(tested, minlength=people)  # (671,)
 busiest = per_person.sort(descending=True).values
@@ -670,8 +655,7 @@ for name, values in [("target", hit_each), ("person", recall_of)]:
 # number can be set beside the 0.043 of leave-one-out, which asked other people about other years. Why do the two votes
 # disagree?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 length = torch.tensor([len(history) for history in histories])  # (10000,)
 for low, high in [(0, 20), (20, 100), (100, 1000), (1000, 3000)]:
     some = (length >= low) & (length < high)
@@ -686,8 +670,7 @@ for low, high in [(0, 20), (20, 100), (100, 1000), (1000, 3000)]:
 #
 # The timestamp split also shows what leave-one-out nearly hides:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 unknown = scores[targets] == 0
 print(f"targets that training never saw: {unknown.double().mean():.0%}")
 before_test = torch.bincount(item[times < test_from], minlength=movies)
@@ -744,8 +727,7 @@ widget(
 # steps, so it goes sooner or later, in any order.
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def core_by_hand(k):
     kept = torch.ones(events, dtype=torch.bool)
     while True:
@@ -776,8 +758,7 @@ for k in (5, 20):
 # kept rows of the old table as well. With them, *embeddings*, the vectors that stand for the movies' texts (the next
 # chapter's subject), follow their movies.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 core, rows = k_core(data, 5)
 vectors = load_embeddings("movielens-small-2016")[rows]
 print(tuple(vectors.shape))
@@ -795,8 +776,7 @@ print(
 # come after the training part of the split in time. To know that a movie will be rated five times is to know something
 # of its future. And the hardest targets are gone:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 core_split = leave_one_out(core)
 core_counts = core_split.popularity
 _, core_targets = core_split.histories_and_targets(core_split.test)

@@ -32,7 +32,7 @@
 #
 # **Time:** about 20 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import math
 import re
 import tempfile
@@ -70,8 +70,7 @@ from rqvae_lib.teaching.exercises import chapter_02 as checks
 # The first kind of vector is made from a sentence, and the sentence from three columns of the items table: title, year
 # and genres. Nothing else is known here: no plot, no director, no actor.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 titles, num_movies = data.titles, data.num_items
 
@@ -84,8 +83,7 @@ assert data.texts[heat] == item_text("Heat", 1995, "Action|Crime|Thriller")
 # Whatever two texts share, their vectors must share too. In the extreme, two movies with the same text get the same
 # vector, and no model that sees only the vector can tell them apart. Does that happen?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 how_often = Counter(data.texts)
 for movie, text in enumerate(data.texts):
     if how_often[text] > 1:
@@ -175,8 +173,7 @@ print(pooled, pooled / pooled.norm())
 # number, so the checks below allow for rounding. All have length 1, so the cosine of two of them is just their dot
 # product.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 print(tuple(embeddings.shape), embeddings.dtype)
 lengths = embeddings.norm(dim=1)
@@ -353,8 +350,7 @@ plt.show()
 # that, no feature counts more because its numbers are larger. A feature that never varies has no spread to divide by,
 # and there are such features:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 constant = spread < 1e-6
 print(
     f"{int(constant.sum())} constant features:",
@@ -588,8 +584,7 @@ for title in ["The Matrix (1999)", "Toy Story (1995)"]:
 # meetings is tiny: the vector describes what one person rated at one time. Text fails where words deceive, and taste
 # fails where people are few. How few are they?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 unknown = taste.abs().sum(1) == 0
 assert torch.equal(unknown, popularity == 0)
 print(f"never rated in training: {int(unknown.sum())} movies, zero vectors")
@@ -866,8 +861,7 @@ for kind in ["text", "taste"]:
 # of the texts. This matters more than it seems: row *i* must belong to item *i*, and if a catalogue is sorted anew,
 # every vector silently describes another item. With the fingerprint the mistake is found:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 texts = ["A red chair.", "A green chair.", "An oak table."]
 vectors = torch.randn(3, 384, generator=generator)  # for encode_texts(texts)
 with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,7 @@
 #
 # **Time:** about 35 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 from copy import deepcopy
 from itertools import permutations
 
@@ -72,8 +72,7 @@ def seeded(seed):
 # chapter](05_training_the_rqvae.ipynb) trains such a model; here it is a given. With it come three codebooks of 256
 # **codewords**.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 embeddings = load_embeddings("movielens-small-2016")  # (9066, 384)
 model, _ = load_rqvae("movielens-small-2016")
@@ -120,8 +119,7 @@ codes, residual = residual_encode(z, codebooks)
 # The library's `ResidualQuantizer` gives the same codes and the same sums. And nothing has been lost on the way: the
 # latent is exactly, up to rounding, the sum of its codewords and the last residual.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 vectors = residual_decode(codes, codebooks)
 assert torch.equal(codes, quantizer.encode(z))
 assert torch.equal(vectors, quantizer.decode(codes))
@@ -348,8 +346,7 @@ widget(
 # Now count with autograd. To count how often the reconstruction's gradient arrives at $z$, send back ones: the gradient
 # of the sum of all the outputs is then the number of arrivals, in each number of $z$.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 four = torch.cat([codebooks, codebooks[2:] / 2])  # a fourth level, made up
 batch = z[:256].clone().requires_grad_()
 arrivals = {}
@@ -373,8 +370,7 @@ for way in "abc":
 # first level. The next cell counts the levels that are heard, by asking at each whether it has changed the gradient,
 # and compares the gradients with those on paper ({numref}`fig-04-gradients`).
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 residuals = [batch.detach()]
 for codebook in four:
     words = codebook[nearest(residuals[-1], codebook)]
@@ -556,8 +552,7 @@ torch.testing.assert_close(mine, theirs)
 # chose it, $n$, and of their sum, $s$; the codeword is $s / n$. After a start by k-means the library counts each
 # codeword as chosen once, by itself. One training step, with decay γ = 0.99:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 follower = ResidualQuantizer(3, 256, 32, ema_decay=0.99, dead_after=0)
 follower.init_codebooks(z, generator=seeded(0))
 books = follower.codebooks.clone()
@@ -606,8 +601,7 @@ torch.testing.assert_close(rotated[toy_story], wanted)
 # The library does the same without any 32 × 32 matrix. What is kept by it? The angle between the gradient and the
 # vector: what was "further out" at $q$ is "further out" at $z$. And the length, up to the stretch.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 angle_at_q = F.cosine_similarity(gradient_at_q, q)
 assert torch.allclose(F.cosine_similarity(rotated, z), angle_at_q, atol=1e-4)
 stretches = q.norm(dim=1) / z.norm(dim=1)
@@ -699,8 +693,7 @@ print(f"the nearest codeword has the largest weight in {agree:.0%}")
 #
 # Whichever of the first two one takes, (c) applies it once, so that the gradient arrives once:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for estimator in ("straight-through", "rotation"):
     found = []
     for num_levels in (1, 2, 3, 4):
@@ -841,8 +834,7 @@ for name, x in [("features", standardised), ("latents", centred)]:
 # encoder and the codebooks held still. It does the same with a model that was trained for 2,000 steps on nine tenths of
 # the movies, so that the other tenth is *unseen*: neither its encoder nor its codebooks nor its decoder was trained on it.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 table = pd.read_csv("results/04_decoders.csv")
 by = ["tokenizer", "reads", "decoder"]
 means = table.groupby(by, sort=False)[["lost_fitted", "lost_unseen"]].mean()

@@ -36,7 +36,7 @@
 #
 # **Time:** about 25 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import copy
 
 import matplotlib.pyplot as plt
@@ -314,8 +314,7 @@ plt.show()
 # the same spread may lie in clusters, which codewords serve well, or evenly. The three parts add up to the rise. The
 # numbers are means of the seeds.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 rise, found = rise.set_index(["steps", "at", "seed"]).sort_index(), {}
 for steps, at in [(300, 50), (300, 300), (2000, 300), (2000, 2000)]:
     start, now = rise.loc[steps, 0], rise.loc[steps, at]  # a row for each seed
@@ -408,8 +407,7 @@ assert bare_usage.utilization.max() < 0.1 < 0.9 < full_usage.utilization.min()
 # means over the seeds (`collide` is the collision rate, `lost` the variance lost) with the lowest and the highest
 # variance lost, and {numref}`fig-05-collapse` shows each seed.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 table = pd.read_csv("results/05_collapse.csv")
 levels = [1, 2, 3]
 table["used"] = table[[f"used_{i}" for i in levels]].min(axis=1)
@@ -474,8 +472,7 @@ plt.show()
 # they were trained on. The `lengths` are
 # means: of what enters the quantizer, and of what is left after each level.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 longer = {}
 for steps, name in [
     (1_000, "-1k"),
@@ -553,8 +550,7 @@ print(f"mean length of the residuals: {residual.norm(dim=1).mean():.1f}")
 print(f"of rare codewords: {lengths[rare].mean():.1f},", end=" ")
 print(f"of the fullest: {lengths[served.argmax()]:.1f}")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 count = sum(p.numel() for p in kmeans.quantizer.parameters())
 print(f"R-KMeans: {count:,} numbers in codebooks")
 for name, part in [
@@ -594,8 +590,7 @@ print(five[["variance_lost", "collision_rate", "perplexity_3"]].round(4))
 # is a training of its own, whose learning rate falls to zero. The longest was also looked at on its way. A *shared*
 # movie is one whose three codes another movie has.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 unseen = pd.read_csv("results/05_unseen.csv")
 ends = unseen[unseen["at"] == unseen["steps"]]
 by = ["held_out", "tokenizer", "steps"]
@@ -648,8 +643,7 @@ plt.show()
 # *Early stopping* looks at held-out movies during the training, and keeps the weights that were best for them. For a
 # fair test, the held-out movies are cut in two: the first half chooses the step, the second half judges.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 tenth = unseen[(unseen["held_out"] == 0.1) & (unseen["steps"] > 0)]
 judged = {}
 for seed, part in tenth.groupby("seed"):

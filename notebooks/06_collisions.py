@@ -41,7 +41,7 @@
 #
 # **Time:** about 25 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -103,8 +103,7 @@ print(f"the largest group has {max(map(len, shared))}")
 # has: those that would vanish if each triple could keep only one. Wherever this chapter says what percentage of the
 # movies collide, it means this rate.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ids = SemanticIDs(codes, 256)
 groups = [group.tolist() for group in ids.collision_groups()]
 assert sorted(groups) == sorted(shared)
@@ -139,8 +138,7 @@ for group in same_year:
 #
 # The untitled movies are a case of their own. Their texts are equal, letter by letter, and so are their embeddings:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 same_text = [g for g in groups if len({data.texts[movie] for movie in g}) == 1]
 for first, second in same_text:
     assert torch.equal(embeddings[first], embeddings[second])
@@ -487,8 +485,7 @@ print(f"with 16 beams: {wider.added_error.sum():.1f}")
 # After the first, each of the *K* columns adds up to its fair share, $1/K$. After the second, each of the *N* rows adds
 # up to $1/N$, one whole movie, and the columns are spoilt a little.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 C = torch.tensor([[1, 2], [1, 3], [1, 5]]).double()  # (3, 2)
 epsilon = 0.1 * (C.max() - C.min())
 A = torch.exp(-C / epsilon)
@@ -622,8 +619,7 @@ print(by_remedy.round(4).to_string())
 # person's last movie and last ten, the usual test targets (see [Data, splits and
 # leakage](01_data_splits_leakage.ipynb)), and among all that a recommender learns from.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 collides = torch.zeros(N, dtype=torch.bool)
 collides[crowd] = True
 for name in ("leave-one-out", "last-ten"):
@@ -648,8 +644,7 @@ for name in ("leave-one-out", "last-ten"):
 # renamed. Pretend that the last 900 movies of the catalogue arrive later, apply each remedy before and after, and count
 # the older movies whose ID has changed.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 old = N - 900
 for name, remedy in REMEDIES.items():
     before = resolve(latents[:old], codes[:old], codebooks, remedy).ids.ids

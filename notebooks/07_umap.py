@@ -37,7 +37,7 @@
 #
 # **Time:** about 25 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import math
 import warnings
 
@@ -300,8 +300,7 @@ assert 0.08 < kept(in_truth, by_library) < 0.2
 # the settings above, seed 0 where nothing else is said. Run it on another machine, and the maps will differ in the
 # details, because the smallest difference in rounding grows from epoch to epoch.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 table = pd.read_parquet("results/07_maps.parquet")
 
 
@@ -750,8 +749,7 @@ widget(
 # first: *Toy Story* shares its first code with 28 movies and two codes with none, and its sequel, four years younger,
 # is on another island.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ids = rqvae.tokenize(embeddings)
 for movie in (toy_story, data.titles.index("Toy Story 2 (1999)")):
     print(data.titles[movie], ids.id_of(movie))

@@ -39,7 +39,7 @@
 #
 # **Time:** about 30 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import matplotlib.pyplot as plt
@@ -69,8 +69,7 @@ from rqvae_lib.evaluation.metrics import (
 from rqvae_lib.models.decoder_only import DecoderOnly
 from rqvae_lib.teaching.exercises import chapter_08 as checks
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
 shipped, card = load_recommender("movielens-small-2016")
@@ -384,8 +383,7 @@ axes[3].set_xlabel("code")
 fig.supylabel("probability", fontsize=10)
 plt.show()
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("nats at level:             1     2     3     4    sum")
 for name, values in levels.items():
     row = "".join(f"{value:6.2f}" for value in [*values, values.sum()])
@@ -572,8 +570,7 @@ plt.show()
 # at most 50 movies. Shorter windows are filled up at the end with *padding*, the number −1, so that the batch is a
 # rectangle.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 lengths = split.train.offsets.diff()  # (671,)
 print(f"shortest {lengths.min()}, median {lengths.median()}, ", end="")
 print(f"longest {lengths.max()}; {int((lengths > 50).sum())} do not fit")

@@ -37,7 +37,7 @@
 #
 # **Time:** about 40 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import heapq
 import math
 from dataclasses import replace
@@ -79,8 +79,7 @@ def seeded(seed):
 # The model comes with the library, the people from a small edition of MovieLens {cite}`harper2015movielens`. Each
 # person's history ends before the movie that is held out for validation, which the model did not learn from.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 model, _ = load_recommender("movielens-small-2016")
 ids = model.ids
@@ -207,8 +206,7 @@ tree = tree_of(torch.arange(len(ids)))
 trie = Trie(ids)
 assert nodes_by_depth(tree) == [len(level.code) for level in trie.levels]
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 counts = nodes_by_depth(tree)
 print("nodes by depth:", counts)
 for depth in range(4):
@@ -224,8 +222,7 @@ print(f"{(movies == 1).double().mean():.0%} of the pairs lead to one movie")
 # with 32 of 256 second codes on average, and after two codes there is a choice for few movies only.
 # {numref}`fig-09-trie` shows the pair with the most movies.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 assert pairs[movies.argmax()].tolist() == [128, 76]
 for movie in ids.with_prefix([128, 76]).tolist():
     print(ids.id_of(movie), data.titles[movie])
@@ -286,8 +283,7 @@ for depth in (1, 2, 3):
 # and returns their children, one row a node. All rows are as long as the node with the most children needs, and `valid`
 # says which entries are real.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 by_hand = torch.zeros(256, dtype=torch.bool)
 by_hand[list(tree[128])] = True
 
@@ -642,8 +638,7 @@ for mine, kept in zip(cache, state.memory.history, strict=True):
 # history, so a cache for each beam would hold that history once per beam. The library keeps the history once and, for
 # each beam, only the few tokens that the beam itself has written:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 parents = torch.zeros(1, 50, dtype=torch.int64)
 further = model.extend(state, parents, torch.arange(50)[None])
 shared, own = further.memory.history[0].keys, further.memory.own[0].keys
@@ -715,8 +710,7 @@ recommend(counting, [history], k=10, beams=50)
 assert tokens_uncached == uncached(len(tokens), 50)
 assert counting.tokens == len(tokens) + 3 * 50
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(f"{len(history)} movies are {len(tokens)} tokens")
 print(f"without a cache: {tokens_uncached:,} tokens read for ten movies")
 print(f"with the cache: {counting.tokens:,}")
@@ -782,8 +776,7 @@ widget(
 # random IDs, of a thousand to a hundred thousand items, and counts again. (What it writes there means nothing.) The
 # last column has the tokens that exact scoring of the whole catalogue would read: the history, and one for each prefix.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("   items   tokens  scores  exact scoring")
 for items in (1_000, 10_000, 100_000):
     random_codes = torch.randint(256, (items, 3), generator=seeded(0))
@@ -862,8 +855,7 @@ for depth in (1, 2, 3):
     assert int((below > 0).sum()) == by_dict
     print(f"depth {depth}: {by_dict} of {len(below):,} nodes are open")
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for genre in ("Film-Noir", "Animation", "Horror", "Comedy"):
     inside = recommend(model, few, k=10, beams=50, allowed=rows_of[genre]).items
     assert torch.isin(inside, rows_of[genre]).all()

@@ -38,7 +38,7 @@
 #
 # **Time:** about 35 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -87,8 +87,7 @@ torch.set_num_threads(1)  # one core, so that costs can be compared
 # before it, so every movie of a *window*, a stretch of a history that is read in training, is a question of its own. A
 # code's score is the dot product of the last output and that code's vector.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
 decoder_only, _ = load_recommender("movielens-small-2016-recommender")
@@ -272,8 +271,7 @@ assert ids.sizes[0] == 256
 # What follows holds for any weights, so random ones will do. First the two ways of reading. A start and three movies
 # make 13 tokens. We exchange the last movie, the tokens 9 to 12, for another one and see which outputs change.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 torch.manual_seed(0)
 tiger = EncoderDecoder(EncoderDecoderConfig(), ids).eval()
 movies = split.train[0][:4]  # three to read, one to write
@@ -394,8 +392,7 @@ for level, choices in enumerate(levels):
     assert len(choices.item) == (size > 1).sum()
     assert len(choices.first) - 1 == len(set_of[size > 1].unique())
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("level  prefixes  with siblings  sets  largest set")
 for level, choices in enumerate(levels):
     _, size = siblings(level)
@@ -612,8 +609,7 @@ for extra in (of_parent, of_chance):
 # wherever it stands, although it does not mean the same everywhere: it refines what the first code left open. How often
 # does this happen?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 pairs = ids.ids[:, :2].unique(dim=0)
 above = torch.bincount(pairs[:, 1], minlength=256)  # first codes, a second
 print(f"a second code follows {above.double().mean():.0f} first codes")

@@ -35,7 +35,7 @@
 #
 # **Time:** about 40 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 from math import comb, log2
 
 import matplotlib.pyplot as plt
@@ -63,8 +63,7 @@ from rqvae_lib.evaluation.metrics import (
 from rqvae_lib.evaluation.validation import tuned_item_knn
 from rqvae_lib.teaching.exercises import chapter_11 as checks
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 data = load_dataset("movielens-small-2016")
 split = leave_one_out(data)
 histories, targets = split.histories_and_targets(split.test)
@@ -80,8 +79,7 @@ print(f"{len(targets)} people, {data.num_items:,} movies")
 # same people rated both: the number of people who rated both, divided by the square root of the product of how many
 # rated each. This is the cosine of their columns in the table of people and movies. By hand, on three movies:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 three = data.item_index([260, 1196, 1210]).tolist()
 people_of = [
     {person for person in range(671) if movie in split.train[person]}
@@ -172,8 +170,7 @@ with torch.no_grad():
 # tenth, and **MRR@10** (mean reciprocal rank) is 1 / rank, within the first ten too. For three people whose targets
 # have the ranks 1, 3 and 12:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 ranks = torch.tensor([1, 3, 12])
 by_hand = {
     "Recall": [1, 1, 0],
@@ -190,8 +187,7 @@ for name, metric in metrics.items():
 # Some programs compute a rank by counting the movies that score higher than the target. What if a model has diverged,
 # and its scores are *NaN*, not a number? Every comparison with a NaN is false. So nothing scores higher:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 broken = torch.full((671, data.num_items), torch.nan)
 target_score = broken[torch.arange(671), targets][:, None]
 ranks = 1 + (broken > target_score).sum(1)
@@ -306,8 +302,7 @@ print(f"found by both: {both:.0f} people")
 # and each person has one vote: the *macro average*. (The *micro average*, the mean over all targets, would give most
 # votes to the busiest.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 in_time = global_timestamp(data)
 splits = {
     "leave-one-out": split,
@@ -347,8 +342,7 @@ def with_interval(values):
     return float(values.mean()), low, high
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 summary = {}
 for (split_name, model), rows in of_models:
     mean, low, high = with_interval(of_people(split_name, model, "recall_10"))
@@ -416,8 +410,7 @@ plt.show()
 # may be better than they look. What that can cost is seen in the decoder-only model, which is there twice: with
 # settings of its own, and *borrowed*. {numref}`fig-11-tuning` shows all trials. Popularity has nothing to tune.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 counting = pd.read_csv("results/11_counting.csv")
 counting = counting[counting["model"] == "item-kNN"]
 tuning = pd.concat([pd.read_csv("results/11_tuning.csv"), counting])
@@ -448,8 +441,7 @@ axes[0].set_yticks(range(len(models)), models, fontsize=8)
 axes[0].margins(y=0.15)
 plt.show()
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for split_name in tuned_splits:
     of_split = tuning[tuning["split"] == split_name]
     of_sasrec = of_split[of_split["model"] == "SASRec"]["ndcg"].to_numpy()
@@ -471,8 +463,7 @@ for split_name in tuned_splits:
 # And the best of twelve trials is the highest for being good *and* for having been lucky. How much of it was luck shows
 # when five new seeds answer the test movies.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for (split_name, model), best_ndcg in table["max"].items():
     rows = study[(study["split"] == split_name) & (study["model"] == model)]
     print(
@@ -611,8 +602,7 @@ assert evenly[chosen] < evenly["popularity"]
 # movies together.
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def four_ways(log_p, bucket, target, k=10):
     """Whether one person's target is a hit, four times; log_p is (N,)."""
     num_buckets = int(bucket.max()) + 1
@@ -655,8 +645,7 @@ for length in (3, 2, 1):
 # Other definitions differ as quietly. Somebody gets the list A, B, C, B, D and hides the movies B and E; A is in the
 # history. What is the NDCG@5 of this list?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 listed, wanted, had = ["A", "B", "C", "B", "D"], {"B", "E"}, {"A"}
 
 
@@ -691,8 +680,7 @@ for name, value in {
 # share of the catalogue in anybody's ten; the *popularity* of a list is how often its movies were rated in training, on
 # average.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for name, chosen in splits.items():
     counts = chosen.popularity
     unseen = counts[chosen.everything.items[chosen.test]] == 0
@@ -737,8 +725,7 @@ for (split_name, model), row in about.iterrows():
 # than the one before it. By hand, for three:
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def holm(p):
     """Adjusted p-values of a family of comparisons: (M,)."""
     order = p.argsort()
@@ -832,8 +819,7 @@ fig.supxlabel("paired difference", fontsize=9)
 plt.show()
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def show(rows):
     for (one, other), lines in rows.groupby(["one", "other"], sort=False):
         print(f"{one} − {other}")
@@ -942,8 +928,7 @@ plt.show()
 # %% [markdown]
 # The rows that the verdict rests on, in numbers, and what the margin is worth:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for rival in RIVALS:
     rows = verdicts[verdicts["other"] == rival]
     show(rows[(rows["one"] == champion)])
@@ -995,8 +980,7 @@ for split_name in splits:
 # many comparisons needs more still.)
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def people_needed(spread, delta=0.01):
     return ((1.96 + 0.84) * spread / delta) ** 2
 
@@ -1031,8 +1015,7 @@ assert 0.7 < power < 0.9
 # far smaller. Timestamp and last-ten have people enough to see a hundredth against SASRec, and too few against
 # item-kNN. (The σ of timestamp is that of people with so many targets; others may have fewer.)
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 one, two = (
     of_people("leave-one-out", m, "recall_10") for m in (champion, "SASRec")
 )
@@ -1062,8 +1045,7 @@ assert halves[2] < apart
 # the one that came second. Both had eight settings on the validation movies, as item-kNN had; for both, five places and
 # the last five movies of a history were best on both splits.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 lead = of_people("timestamp", champion, "recall_10")
 lead = lead - of_people("timestamp", "item-kNN", "recall_10")
 known = torch.tensor([len(in_time.train[u]) > 0 for u in tested["timestamp"]])
@@ -1124,8 +1106,7 @@ plt.show()
 # [Chapter 13](13_your_own_catalogue.ipynb) shows how such an order can give the answers away. Does it here? A rule that
 # knows nothing but this order puts the popular movies with a higher number than the last one first:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 times = torch.tensor(data.interactions["timestamp"].to_numpy())
 tied = times[split.test] == times[split.test - 1]  # (671,)
 last = torch.stack([history[-1] for history in histories])  # (671,)
@@ -1175,8 +1156,7 @@ def in_order(model, order):
     )
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print("targets      tied, filed → shuffled   others, filed → shuffled")
 for model in compared:
     filed, mixed = (in_order(model, o) for o in ("as filed", "shuffled"))
@@ -1310,8 +1290,7 @@ plt.show()
 # Each line is a choice that one can find in the code, and together they mean that two printed numbers are seldom of the
 # same thing. Here are the same lists of RecTools' SASRec, as its defaults make them, measured twice:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 peers = pd.read_csv("results/11_peers.csv")
 peers["model"] = peers["peer"] + ", " + peers["settings"]
 untuned = peers[
@@ -1338,8 +1317,7 @@ assert abs(untuned["ndcg_10"] - own["NDCG@10"] * ten_hits) < 2e-4
 # Now on our terms: our size (64 numbers, two blocks), histories cut by hand into windows of 50 that overlap by half,
 # 16 windows a step, and a number of steps chosen on validation targets.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 tried = pd.read_csv("results/11_peers_tuning.csv")
 for (split_name, peer), rows in tried.groupby(["split", "peer"], sort=False):
     print(

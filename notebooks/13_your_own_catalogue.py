@@ -38,7 +38,7 @@
 #
 # **Time:** about 30 minutes to read.
 
-# %%
+# %% tags=["hide-input"]
 import tempfile
 import textwrap
 from dataclasses import replace
@@ -95,8 +95,7 @@ from rqvae_lib.tokenizer.analysis import prefix_groups, purity
 # those that a hundred households or more have bought. [Data and licences](../book/data_and_licences.md) says what else
 # was left out.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 bought = pd.read_parquet("groceries/interactions.parquet")
 products = pd.read_csv("groceries/items.csv")
 print(bought.head(3).to_string(), "\n")
@@ -158,8 +157,7 @@ assert as_filed.interactions["user_id"].equals(
 # ways to be wrong, and what comes back:
 
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 def attempt(purchases, **how):
     try:
         Dataset.from_tables(purchases, items, **how)
@@ -185,8 +183,7 @@ attempt(pd.concat([some, some.tail(1)]), columns=columns, repeats="refuse")
 # first? The sort of `from_tables` is *stable*: rows of the same household and time keep the order of the file. Let us
 # look at pairs of neighbouring rows that share household and second:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 same = (bought[["household_id", "bought_at"]].shift(-1)).eq(
     bought[["household_id", "bought_at"]]
 )
@@ -269,8 +266,7 @@ plt.show()
 # The library looks for such an order whenever it reads a table. What it found, and what it took for what, is in the
 # `notes` of a dataset, which the commands print:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for note in as_filed.notes:
     print(textwrap.fill(note, 78), "\n")
 assert not any("in the order of" in note for note in data.notes)
@@ -286,8 +282,7 @@ assert not any("in the order of" in note for note in data.notes)
 # Leave-one-out hides the last of each household's first purchases for the test, and the one before it for validation,
 # by which settings are chosen. When were those of the test made?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 split = leave_one_out(data)
 when = pd.to_datetime(data.interactions["timestamp"], unit="us")
 last = when.iloc[split.test.numpy()]
@@ -324,8 +319,7 @@ print(f"begins on {begins:%d %B}.")
 # The more texts there are, the longer this takes, so keep the file. For the groceries it comes with this notebook, with
 # one vector for each different text. `read_embeddings` wants the texts, too, and refuses the file with any others:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 arrivals = pd.read_csv("groceries/new_items.csv")  # used further below
 texts = pd.concat([items["text"], texts_of(arrivals)], ignore_index=True)
 of_text, distinct = pd.factorize(texts)
@@ -438,8 +432,7 @@ assert ids.collision_rate >= again.mean()
 # ones are *random IDs*, a control: those of `text`, dealt out to the products by chance. On the validation purchases,
 # the mean of the seeds, the lowest and the highest:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 study = pd.read_csv("results/13_groceries.csv")
 short = study[study["steps"] == 300]
 on_validation = short[short["part"] == "validation"]
@@ -564,8 +557,7 @@ assert by_id > 1.2 * by_product
 # best for both on the movies in [chapter 11](11_honest_evaluation.ipynb). (Item-kNN had four: how much of the history it
 # hears.) NDCG@10 on the validation purchases, one seed each:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 TUNED = {
     "SASRec": "SASRec",
     "semantic IDs": "RQ-Transformer, text, RQ-VAE",
@@ -589,8 +581,7 @@ for label, model in TUNED.items():
 # With these settings the script trained both on three seeds, and the control with random IDs as well. On the test
 # purchases, household by household, *tuned* being the chosen trial:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 with_hit = pd.read_csv("results/13_groceries_people.csv")
 
 
@@ -792,8 +783,7 @@ print(f"the family finds more buyers than activity for {better} of 10")
 # and holds the hash of each file, so a version is there as a whole or not at all, even if the computer fails in
 # between. New products make a new version.
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 table = pd.DataFrame(
     {
         "item_id": arrivals["product_id"],

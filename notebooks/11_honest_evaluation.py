@@ -640,7 +640,7 @@ for length in (3, 2, 1):
 # or 0.125. With one code there are 256 IDs for all movies, and equal IDs are "found" for more than a third of the
 # people: twenty times as often as the movie is in a list that is spread out. A tokenizer whose codes collide can win
 # by the second count and lose by the third. (In [chapter 13](13_your_own_catalogue.ipynb) more than half of the
-# products collide, and its four counts differ.) So say which count it is, and print the collision rate beside it.
+# products collide, and equal IDs find more than a fifth more.) So say which count it is, and print the collision rate beside it.
 #
 # Other definitions differ as quietly. Somebody gets the list A, B, C, B, D and hides the movies B and E; A is in the
 # history. What is the NDCG@5 of this list?

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Can a model write the name of your next movie?
+# # Quickstart: can a model write the name of your next movie?
 #
 # A language model writes the next word. Could a recommender write the next movie in the same way? For that, a movie
 # needs a name made of a few letters from a small alphabet, and similar movies should have names that start alike. This
@@ -32,7 +32,7 @@
 # | Python and a little PyTorch | every step is a few lines of code | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 # | vectors and distances | a code is the index of the nearest vector in a list | any course in linear algebra |
 #
-# **Time:** about 12 minutes to read.
+# **Time:** about 20 minutes to read.
 
 # %% tags=["hide-input"]
 import math

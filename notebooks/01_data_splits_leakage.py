@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Does the test know the future?
+# # Data splits and leakage: does the test know the future?
 #
 # On 12 April 1996 somebody rated a movie, and we ask a recommender which one it was. Its first five suggestions include
 # *The Matrix*, which came out in 1999. The program does what it should. What let it see the future is the *split* of
@@ -28,7 +28,7 @@
 # | tensors and Boolean masks | histories and splits are index arithmetic | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 # | what a recommender is asked to do | a test must ask the same | [the quickstart](00_quickstart.ipynb) |
 #
-# **Time:** about 25 minutes to read.
+# **Time:** about 35 minutes to read.
 
 # %% tags=["hide-input"]
 from datetime import UTC, datetime

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What does a vector know about a movie?
+# # Item embeddings: what does a vector know about a movie?
 #
 # Somebody has just seen *Heat*, the thriller of 1995. Which movie is most like it? A program that reads titles, years
 # and genres answers *The Heat*, an action comedy of 2013. A program that has never read a title, but knows which movies
@@ -30,7 +30,7 @@
 # | the singular value decomposition, by name | it shortens a large matrix | any course in linear algebra |
 # | the leave-one-out split | it says which ratings may be learned from | [Data, splits and leakage](01_data_splits_leakage.ipynb); one line below repeats it |
 #
-# **Time:** about 20 minutes to read.
+# **Time:** about 40 minutes to read.
 
 # %% tags=["hide-input"]
 import math

@@ -30,7 +30,7 @@
 # | an embedding: a vector of 384 numbers made from a movie's title, year and genres | it is what gets a code | [Item embeddings](02_item_embeddings.ipynb) |
 # | mean and variance | a codebook is judged by the variance that it loses | any course in statistics |
 #
-# **Time:** about 20 minutes to read.
+# **Time:** about 35 minutes to read.
 
 # %% tags=["hide-input"]
 import math

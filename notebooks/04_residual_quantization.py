@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What should be subtracted, and what should be learned from it?
+# # Residual quantization: what should be subtracted?
 #
 # One list of 256 vectors can tell 256 kinds of movies apart. Three such lists, used one after the other, can tell apart
 # 16.8 million. The method behind this is five lines long, and it leaves two questions open that look like details. The
@@ -34,7 +34,7 @@
 # | embeddings: vectors made from a movie's title, year and genres | they are what gets codes | [Item embeddings](02_item_embeddings.ipynb) |
 # | autograd and `detach` | the first half counts gradients | [PyTorch's autograd tutorial](https://pytorch.org/tutorials/beginner/basics/autogradqs_tutorial.html) |
 #
-# **Time:** about 35 minutes to read.
+# **Time:** about 45 minutes to read.
 
 # %% tags=["hide-input"]
 from copy import deepcopy

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # When the loss falls, are the codes any good?
+# # Training the RQ-VAE: are the codes any good?
 #
 # An RQ-VAE can fail in silence: its loss falls, step after step, and in the end every movie has the same three codes.
 # That is called *collapse*. How does one see it coming, and what prevents it? This chapter takes the loss apart by
@@ -34,7 +34,7 @@
 # | residuals, straight-through gradients | they are what is trained here | [Residual quantization](04_residual_quantization.ipynb) |
 # | a training loop in PyTorch | we write one step of it | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
-# **Time:** about 25 minutes to read.
+# **Time:** about 35 minutes to read.
 
 # %% tags=["hide-input"]
 import copy

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Two movies, one ID: is that a mistake?
+# # Collisions: two movies, one ID
 #
 # A semantic ID is meant to be a movie's name, and a name that two movies share is not a name. With the tokenizer that
 # comes with this book, some movies do share all their codes with another. Are these accidents, like two people in a
@@ -39,7 +39,7 @@
 # | variance lost, R-KMeans | what a remedy costs, and the opponent of the RQ-VAE | [Training the RQ-VAE](05_training_the_rqvae.ipynb) |
 # | probability, entropy | chance is what everything is held against | any course in statistics |
 #
-# **Time:** about 25 minutes to read.
+# **Time:** about 45 minutes to read.
 
 # %% tags=["hide-input"]
 import math

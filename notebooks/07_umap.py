@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Can one see what a code means?
+# # Maps with UMAP: can one see what a code means?
 #
 # *Toy Story* has the ID 129-107-67-0. To a person these numbers say nothing. Is there a picture of the catalogue in
 # which one can see what they mean? UMAP {cite}`mcinnes2018umap` is the method that many reach for: it lays out vectors
@@ -35,7 +35,7 @@
 # | codebooks, codes and residuals | they are what we want to see | [Residual quantization](04_residual_quantization.ipynb) |
 # | gradient descent in PyTorch | it draws the map by hand | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
-# **Time:** about 25 minutes to read.
+# **Time:** about 35 minutes to read.
 
 # %% tags=["hide-input"]
 import math

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Can a model be worse than a blind guess and still recommend well?
+# # Training a decoder over semantic IDs
 #
 # The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
 # people rated next, it has a loss of 9.68. The loss is minus the logarithm of the probability that it gave to the
@@ -37,7 +37,7 @@
 # | the leave-one-out split | each person's last movie but one is what we predict | [Data, splits and leakage](01_data_splits_leakage.ipynb) |
 # | softmax, cross-entropy, embeddings in PyTorch | the model is made of them | [PyTorch's tutorials](https://pytorch.org/tutorials/) |
 #
-# **Time:** about 30 minutes to read.
+# **Time:** about 40 minutes to read.
 
 # %% tags=["hide-input"]
 import math

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Can a model recommend a movie that does not exist?
+# # Constrained generation: only movies that exist
 #
 # A generative recommender {cite}`rajput2023tiger` writes the next movie's name, code by code, as a language model
 # writes the next word. Most combinations of codes name no movie. What does the model write when nobody stops it, and
@@ -35,7 +35,7 @@
 # | an ID's probability: a product over its codes, a sum of logarithms | it is a movie's score | [Chapter 08](08_training_a_decoder.ipynb) |
 # | causal attention | the cache is made of its keys and values | [Chapter 08](08_training_a_decoder.ipynb) |
 #
-# **Time:** about 40 minutes to read.
+# **Time:** about 45 minutes to read.
 
 # %% tags=["hide-input"]
 import heapq

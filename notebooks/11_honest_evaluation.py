@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Is it any good, and how would one know?
+# # Honest evaluation: is it any good, and how would one know?
 #
 # A recommender that knows nothing about anybody, and names the most popular movies to all, finds the hidden movie among
 # its ten in 44 % of the cases. It also finds it in 4 %. Both numbers stand in one [public
@@ -33,7 +33,7 @@
 # | the RQ-Transformer, and a vector for each prefix | the strongest generative model here | [Chapter 10](10_three_architectures.ipynb) |
 # | means and standard deviations | an interval is made of them | any introduction to statistics |
 #
-# **Time:** about 40 minutes to read.
+# **Time:** about 60 minutes to read.
 
 # %% tags=["hide-input"]
 from math import comb, log2

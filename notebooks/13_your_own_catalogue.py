@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What if it is not about movies?
+# # Your own catalogue: what if it is not about movies?
 #
 # Everything so far was tried on one catalogue, of movies. You have another: books, songs, spare parts. What does it
 # take to get from two files of your own to recommendations, what can go wrong on the way, and do semantic IDs help
@@ -36,7 +36,7 @@
 # | RQ-VAE and RQ-Transformer | they are trained here, and not explained again | [Chapter 05](05_training_the_rqvae.ipynb), [Chapter 10](10_three_architectures.ipynb) |
 # | Recall, NDCG, paired differences | to tell models apart | [Chapter 11](11_honest_evaluation.ipynb) |
 #
-# **Time:** about 30 minutes to read.
+# **Time:** about 40 minutes to read.
 
 # %% tags=["hide-input"]
 import tempfile

@@ -722,11 +722,15 @@ fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained")
 axes[0].loglog(beams["beams"], beams["seconds"], "o-")
 axes[0].loglog([10, 200], [0.03, 0.6], lw=0.7, c="gray")
 axes[0].set(xlabel="beams", ylabel="processor seconds, 64 users")
+axes[0].set_xticks(beams["beams"], [f"{number}" for number in beams["beams"]])
+axes[0].set_yticks([0.05, 0.1, 0.2, 0.5], ["0.05", "0.1", "0.2", "0.5"])
 for number, marker in ((1, "o"), (2, "s")):
     label = "one process" if number == 1 else "each of two"
     axes[1].loglog(steps.index, steps[number], f"{marker}-", label=label)
 axes[1].set_xticks(steps.index, [f"{size}" for size in steps.index])
-axes[1].minorticks_off()
+axes[1].set_yticks([0.03, 0.1, 0.2], ["0.03", "0.1", "0.2"])
+for ax in axes:
+    ax.minorticks_off()
 axes[1].set(xlabel="windows a step", ylabel="processor seconds a step")
 axes[1].legend()
 plt.show()

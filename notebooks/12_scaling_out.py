@@ -711,7 +711,7 @@ processes = pd.read_csv("results/12_processes.csv")
 steps = processes.pivot(index="batch", columns="processes", values="seconds")
 of_ten = beams["seconds"] / beams["seconds"].iloc[0]
 for number, times in zip(beams["beams"], of_ten, strict=True):
-    print(f"{number:3} beams: {times:4.1f} times the seconds of 10")
+    print(f"{number:3.0f} beams: {times:4.1f} times the seconds of 10")
 for size, (one, two) in steps.iterrows():
     print(f"{size:3} windows a step: {one / two:.2f} times as fast with two")
 assert 10 < of_ten.iloc[-1] < 20
@@ -722,7 +722,9 @@ fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained")
 axes[0].loglog(beams["beams"], beams["seconds"], "o-")
 axes[0].loglog([10, 200], [0.03, 0.6], lw=0.7, c="gray")
 axes[0].set(xlabel="beams", ylabel="processor seconds, 64 users")
-axes[0].set_xticks(beams["beams"], [f"{number}" for number in beams["beams"]])
+axes[0].set_xticks(
+    beams["beams"], [f"{number:.0f}" for number in beams["beams"]]
+)
 axes[0].set_yticks([0.05, 0.1, 0.2, 0.5], ["0.05", "0.1", "0.2", "0.5"])
 for number, marker in ((1, "o"), (2, "s")):
     label = "one process" if number == 1 else "each of two"

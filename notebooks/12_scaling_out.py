@@ -717,7 +717,7 @@ for size, (one, two) in steps.iterrows():
 assert 10 < of_ten.iloc[-1] < 20
 assert (steps[1] / steps[2]).is_monotonic_increasing
 
-# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Left: processor seconds of a search for 64 users against the number of beams, from 10 to 200; the points lie on a straight line a little less steep than growth in proportion. Right: processor seconds of each process for a training step against the windows of a batch, 16, 64 and 256, for one process and for two; the second line is only just below the first at 16 windows and well below it at 256."}, "figure": {"caption": "Left: a search costs nearly in proportion to its beams (thin line: in proportion). Right: a second process takes little of the work of a small batch, and nearly half of a large one.", "name": "fig-12-beams"}}
+# %% mystnb={"image": {"alt": "Two panels on logarithmic axes. Left: processor seconds of a search for 64 users against the number of beams, from 10 to 200; the points rise by less than in proportion up to 50 beams, and in proportion from there. Right: processor seconds of each process for a training step against the windows of a batch, 16, 64 and 256, for one process and for two; the second line is only just below the first at 16 windows and well below it at 256."}, "figure": {"caption": "Left: from fifty beams on, a search costs in proportion to them (thin line). Right: a second process takes little of the work of a small batch, and nearly half of a large one.", "name": "fig-12-beams"}}
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained")
 axes[0].loglog(beams["beams"], beams["seconds"], "o-")
 axes[0].loglog([10, 200], [0.03, 0.6], lw=0.7, c="gray")
@@ -738,8 +738,8 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# Beams are nearly all of a search, so twenty times as many cost thirteen times as much. The second process is another
-# matter. Two processes share the windows of a batch, but not everything: each of them computes the vectors of the
+# With few beams, reading the history is a part of the cost; from fifty on, twice as many cost twice as much. The second
+# process is another matter. Two processes share the windows of a batch, but not everything: each of them computes the vectors of the
 # prefixes and the optimizer's step for all weights, and they must talk. With few windows, what is not shared is most of
 # the step ({numref}`fig-12-beams`). The more windows there are, the nearer the speed-up comes to two; waiting takes no
 # processor time, so this is what is possible where each process has a core of its own. A larger batch is no remedy in

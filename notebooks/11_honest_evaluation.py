@@ -33,7 +33,7 @@
 # | the RQ-Transformer, and a vector for each prefix | the strongest generative model here | [Chapter 10](10_three_architectures.ipynb) |
 # | means and standard deviations | an interval is made of them | any introduction to statistics |
 #
-# **Time:** about 60 minutes to read.
+# **Time:** about 65 minutes to read.
 
 # %% tags=["hide-input"]
 from math import comb, log2

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.book.site import NARROW, WIDE, Watched
 
 PAGE = "notebooks/03_codebook_kmeans.html"
-ASKS_NUMBER, CHOICE = "question-03-gaussian-perplexity", "question-03-a-row-too-good"
+ASKS_NUMBER, CHOICE = "question-03-gaussian-perplexity", "question-03-a-wrong-row"
 KEPT = "Object.keys(localStorage).filter(key => key.startsWith('semantic-ids-book:')).sort()"
 
 
@@ -88,7 +88,7 @@ def test_an_option_is_chosen_by_keyboard(page: Page) -> None:
     expect(asked.locator("details")).not_to_have_attribute("open", "")  # an arrow answers nothing
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(asked.get_by_role("status")).to_have_text("✗ You chose C; B is right.")
+    expect(asked.get_by_role("status")).to_have_text("✗ You chose C; D is right.")
     expect(asked.locator("li.is-wrong")).to_contain_text("✗ yours")
     expect(asked.locator("li.is-right")).to_contain_text("✓ right")
     expect(asked.locator("details")).to_contain_text("0.97 is right.")
@@ -96,9 +96,9 @@ def test_an_option_is_chosen_by_keyboard(page: Page) -> None:
     page.reload()
     expect(asked.get_by_role("radio").nth(2)).to_be_checked()
     asked.get_by_role("button", name="Answer again").press("Enter")
-    asked.get_by_role("radio").nth(1).check()
+    asked.get_by_role("radio").nth(3).check()
     asked.get_by_role("button", name="Check").click()
-    expect(asked.get_by_role("status")).to_have_text("✓ B is right.")
+    expect(asked.get_by_role("status")).to_have_text("✓ D is right.")
 
 
 def test_a_question_has_a_name_for_those_who_hear_it(page: Page) -> None:
@@ -127,7 +127,7 @@ def test_where_nothing_is_kept_the_page_works(watched: Watched, built_book: Path
     asked = question(page, CHOICE)
     asked.get_by_role("radio").first.check()
     asked.get_by_role("button", name="Check").click()
-    expect(asked.get_by_role("status")).to_have_text("✗ You chose A; B is right.")
+    expect(asked.get_by_role("status")).to_have_text("✗ You chose A; D is right.")
     assert [error for error in watched.errors if "self_check" in error] == []
 
 
@@ -137,7 +137,7 @@ def test_without_a_script_everything_can_be_read(browser: Browser, built_book: P
     page.goto((built_book / PAGE).as_uri())
     expect(page.locator(".cell_output", has_text="perplexity  lost").first).to_be_visible()
     expect(page.get_by_text("Write down a number before you go on.")).to_be_visible()
-    expect(page.get_by_text("Row 2: k-means++ should lose about 1.2")).to_be_visible()
+    expect(page.get_by_text("Row 2: k-means++ should lose about 1.0")).to_be_visible()
     reason = page.get_by_text("What k-means++ draws are movies, too")
     expect(reason).to_be_hidden()
     page.locator(f"#{CHOICE} summary").click()

@@ -19,9 +19,11 @@ import pytest
 import torch
 
 from notebooks import code_cells, read_source, source_names
+from rqvae_lib.teaching.exercises import chapter_03, chapter_12
 from rqvae_lib.teaching.exercises.chapter_09 import Unopened
 from tests.book.test_chapter_template import EXERCISE
 from tests.helpers import ROOT
+from tests.teaching.changed_lines import CHANGES_OF_RECIPE, CHANGES_OF_STEP, RECIPE, STEP
 
 RIGHT_SAID = "✓ Right on every case.\n"
 STUB_SAID = "Not solved yet: replace the line that raises NotImplementedError.\n"
@@ -212,20 +214,47 @@ def test_chapter_04_says_what_was_looked_at(check: str, answer: str, call: str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe"), [("03_codebook_kmeans", "RECIPE"), ("12_scaling_out", "STEP")]
+    ("name", "lines", "changes"),
+    [
+        ("03_codebook_kmeans", RECIPE, CHANGES_OF_RECIPE),
+        ("12_scaling_out", STEP, CHANGES_OF_STEP),
+    ],
 )
-def test_a_chapter_prints_the_lines_that_its_check_runs(name: str, recipe: str) -> None:
-    checks = import_module(f"rqvae_lib.teaching.exercises.chapter_{name[:2]}")
+def test_a_chapter_prints_the_lines_and_their_changes(name: str, lines: str, changes: Any) -> None:
     cells = read_source(ROOT / "notebooks" / f"{name}.py").cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    lines = getattr(checks, recipe)
     assert f"```python\n{lines}```" in text
-    for letter, replaced in checks.CHANGES.items():
-        pairs = [replaced] if isinstance(replaced, tuple) else replaced
+    for letter, pairs in changes.items():
         assert all(lines.count(old) == 1 for old, _ in pairs)
         added = set(pairs[-1][1].splitlines()) - set(lines.splitlines())
         (row,) = re.findall(rf"^\| {letter} \| .*$", text, re.MULTILINE)
         assert any(f"`{line.strip()}`" in row for line in added), letter
+
+
+def changed(lines: str, pairs: list[tuple[str, str]]) -> str:
+    for old, new in pairs:
+        lines = lines.replace(old, new)
+    return lines
+
+
+@pytest.mark.parametrize("letter", "abcdef")
+def test_the_check_of_chapter_03_runs_the_printed_lines(letter: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = {"torch": torch, "x": chapter_03._movies(), "generator": generator}
+    exec(changed(RECIPE, CHANGES_OF_RECIPE[letter]), names)
+    x, codebook = chapter_03._changed_recipe(letter)
+    torch.testing.assert_close(x, names["x"], rtol=0, atol=0)
+    torch.testing.assert_close(codebook, names["codebook"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("letter", "abcdef")
+def test_the_check_of_chapter_12_takes_the_printed_step(letter: str) -> None:
+    draw = torch.Generator().manual_seed(1)
+    x, y, w = (torch.randn(n, generator=draw, dtype=torch.float64) for n in ((60, 8), 60, 8))
+    shares = list(zip(x.split([10, 20, 30]), y.split([10, 20, 30]), strict=True))
+    names = {"shares": shares, "w": w, "drop": chapter_12._dropped}
+    exec(changed(STEP, CHANGES_OF_STEP[letter]), names)
+    torch.testing.assert_close(chapter_12._changed_step(letter, shares, w), names["w"])
 
 
 def test_chapter_08_asks_for_the_gradient_that_torch_computes() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, tensor
@@ -11,24 +10,6 @@ from rqvae_lib.embeddings.text import load_embeddings
 from rqvae_lib.ops.kmeans import nearest
 from rqvae_lib.teaching.checks import Case, passes
 
-# The recipe as the chapter prints it, and for each change the line that it replaces.
-RECIPE = """\
-codebook = x[torch.randperm(len(x), generator=generator)[:64]]
-for _ in range(10):
-    codes = (codebook.square().sum(1) / 2 - x @ codebook.T).argmin(1)
-    counts = torch.bincount(codes, minlength=64)[:, None]
-    sums = torch.zeros_like(codebook).index_add_(0, codes, x)
-    codebook = torch.where(counts > 0, sums / counts.clamp(min=1), codebook)
-"""
-_START, _, _ASSIGN, _, _, _AVERAGE = RECIPE.splitlines()
-CHANGES = {
-    "a": (_START, "codebook = torch.randn(64, 384, generator=generator) / 384**0.5"),
-    "b": (_START, "codebook = torch.randn(64, 384, generator=generator) / 384**0.5 * 100"),
-    "c": (_ASSIGN, "    codes = (-x @ codebook.T).argmin(1)"),
-    "d": (_ASSIGN, "    codes = (codebook.square().sum(1) - x @ codebook.T).argmin(1)"),
-    "e": (_AVERAGE, "    codebook = torch.where(counts > 0, sums, codebook)"),
-    "f": (_START, f"x = x + 100\n{_START}"),
-}
 _WHY = {
     "a": "the codewords are short, but about equally so, and each of them is the nearest in some "
     "direction; from there on, they are means",
@@ -84,7 +65,7 @@ def worth(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
 
 def collapses(function: Callable[[str], bool]) -> bool:
     """Check which changes of the recipe leave more than half of the codewords dead, by a run."""
-    return passes(function, [_case(change) for change in CHANGES])
+    return passes(function, [_case(change) for change in _WHY])
 
 
 def _case(change: str) -> Case:
@@ -99,16 +80,35 @@ def _case(change: str) -> Case:
 @cache
 def _measured(change: str) -> tuple[int, int, float]:
     """Run the recipe with a change: dead codewords, movies of the largest, variance lost."""
-    generator = torch.Generator().manual_seed(0)
-    x = _movies()
-    names: dict[str, Any] = {"torch": torch, "x": x, "generator": generator}
-    exec(RECIPE.replace(*CHANGES[change]), names)
-    x = names["x"]
-    codebook: Tensor = names["codebook"]
+    x, codebook = _changed_recipe(change)
     codes = nearest(x, codebook)
     counts = codes.bincount(minlength=64)
     lost = (x - codebook[codes]).square().sum() / (x - x.mean(0)).square().sum()
     return int((counts == 0).sum()), int(counts.max()), float(lost)
+
+
+def _changed_recipe(change: str) -> tuple[Tensor, Tensor]:
+    """Run the recipe that the chapter prints with one of its changes, "a" to "f".
+
+    Returns:
+        The movies (2000, 384) and the codebook (64, 384).
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = _movies() + (100 if change == "f" else 0)
+    if change in ("a", "b"):
+        codebook = torch.randn(64, 384, generator=generator) / 384**0.5
+        codebook = codebook * (100 if change == "b" else 1)
+    else:
+        codebook = x[torch.randperm(len(x), generator=generator)[:64]]
+    for _ in range(10):
+        dots, squares = x @ codebook.T, codebook.square().sum(1)
+        costs = {"c": -dots, "d": squares - dots}.get(change, squares / 2 - dots)
+        codes = costs.argmin(1)
+        counts = torch.bincount(codes, minlength=64)[:, None]
+        sums = torch.zeros_like(codebook).index_add_(0, codes, x)
+        means = sums if change == "e" else sums / counts.clamp(min=1)
+        codebook = torch.where(counts > 0, means, codebook)
+    return x, codebook
 
 
 def _movies() -> Tensor:

@@ -12,26 +12,6 @@ from rqvae_lib.teaching.checks import REFUSED, Case, passes
 Statistics = tuple[int, float, float]  # rows, mean, variance
 IDs = dict[str, tuple[int, ...]]
 
-# The step as the chapter prints it, and for each change the lines that it replaces.
-STEP = """\
-rows = sum(len(y) for x, y in shares)
-gradients = [x.T @ (x @ w - y) / len(y) for x, y in shares]
-gradient = sum(len(y) / rows * g for (x, y), g in zip(shares, gradients))
-gradient = gradient / max(1, gradient.norm())
-w = w - 0.1 * gradient
-"""
-_ROWS, _EACH, _ADDED, _CUT, _ = STEP.splitlines()
-CHANGES = {
-    "a": [(_ADDED, "gradient = sum(gradients) / len(shares)")],
-    "b": [(_CUT, "gradient = gradient.clamp(-0.3, 0.3)")],
-    "c": [(_EACH, f"{_EACH}\ngradients = [g / max(1, g.norm()) for g in gradients]")],
-    "d": [(_EACH, f"{_EACH}\ngradients = [g + 0.5 * w for g in gradients]")],
-    "e": [
-        (_EACH, _EACH.replace(" / len(y)", "")),
-        (_ADDED, "gradient = sum(g for g in gradients) / rows"),
-    ],
-    "f": [(_ROWS, f"shares = [(drop(x), y) for x, y in shares]\n{_ROWS}")],
-}
 _WHY = {
     "a": "the shares have 10, 20 and 30 rows, and a plain mean gives a row of a short share more "
     "weight",
@@ -48,7 +28,7 @@ _WHY = {
 
 def depends(function: Callable[[str], bool]) -> bool:
     """Check which changes make a step depend on the number of shares, by running it with both."""
-    return passes(function, [_case(change) for change in CHANGES])
+    return passes(function, [_case(change) for change in _WHY])
 
 
 def _case(change: str) -> Case:
@@ -66,22 +46,50 @@ def _apart(change: str) -> float:
         torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((60, 8), 60, 8)
     )
     x, y = x * torch.linspace(0.5, 1.5, 8), y + x @ w.flip(0)
-    code = STEP
-    for old, new in CHANGES[change]:
-        code = code.replace(old, new)
 
     def after(sizes: list[int]) -> Tensor:
-        shares = list(zip(torch.split(x, sizes), torch.split(y, sizes), strict=True))
-        names: dict[str, Any] = {"shares": shares, "w": w, "drop": _drop}
-        exec(code, names)
-        moved: Tensor = names["w"]
-        return moved
+        shares = zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)
+        return _changed_step(change, list(shares), w)
 
     alone = after([60])
     return float((after([10, 20, 30]) - alone).norm() / (alone - w).norm())
 
 
-def _drop(x: Tensor) -> Tensor:
+def _changed_step(change: str, shares: list[tuple[Tensor, Tensor]], w: Tensor) -> Tensor:
+    """Take the step that the chapter prints with one of its changes, "a" to "f".
+
+    Args:
+        change: the letter.
+        shares: rows (B, D) and targets (B,) of each share.
+        w: the weights before, (D,).
+
+    Returns:
+        The weights after, (D,).
+    """
+    if change == "f":
+        shares = [(_dropped(x), y) for x, y in shares]
+    rows = sum(len(y) for _, y in shares)
+    sums = [x.T @ (x @ w - y) for x, y in shares]
+    means = [g / len(y) for g, (_, y) in zip(sums, shares, strict=True)]
+    if change == "c":
+        means = [g / max(1, float(g.norm())) for g in means]
+    if change == "d":
+        means = [g + 0.5 * w for g in means]
+    if change == "a":
+        gradient = torch.stack(means).sum(0) / len(shares)
+    elif change == "e":
+        gradient = torch.stack(sums).sum(0) / rows
+    else:
+        weighted = [len(y) / rows * g for g, (_, y) in zip(means, shares, strict=True)]
+        gradient = torch.stack(weighted).sum(0)
+    if change == "b":
+        gradient = gradient.clamp(-0.3, 0.3)
+    else:
+        gradient = gradient / max(1, float(gradient.norm()))
+    return w - 0.1 * gradient
+
+
+def _dropped(x: Tensor) -> Tensor:
     """Dropout with the seed of the step: half of the numbers of `x` are 0."""
     return x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(7)) < 0.5)
 

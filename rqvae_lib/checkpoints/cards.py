@@ -107,12 +107,12 @@ def check_sizes(dataset: Identified | None, **sizes: int | None) -> None:
 
 def said_by(card: Card, name: str, file: object) -> str:
     """Return what a checkpoint's card says of itself; refuse a card that does not say it."""
-    if name not in card and "vector_folder" in card:
-        raise ValueError(
-            f"{file} was trained on a folder of vectors, and not on a dataset: "
-            "use it with `rqvae-lib assign`, or train another on the dataset"
-        )
     if name not in card:
+        if "vector_folder" in card:
+            raise ValueError(
+                f"{file} was trained on a folder of vectors, and not on a dataset: use it with "
+                "`rqvae-lib assign`, or train another on the dataset"
+            )
         raise ValueError(
             f"{file} has no {name!r} on its card, so no command can tell whether it fits: save it "
             "again with what it was trained on, as in save_rqvae(path, model, dataset, vectors) or "

@@ -141,11 +141,10 @@ def _times(dataset: "Dataset") -> list[Line]:
 
 
 def _repeats(dataset: "Dataset") -> list[Line]:
-    from rqvae_lib.data.repeats import find_repeats
+    from rqvae_lib.data.repeats import repeats_in
 
-    table, total = dataset.interactions, len(dataset.interactions)
-    item, time, rating = (table[name].to_numpy() for name in ("item", "timestamp", "rating"))
-    found = find_repeats(item, dataset.user_offsets, time, rating)
+    total = len(dataset.interactions)
+    found = repeats_in(dataset.interactions, dataset.user_offsets)
     return [
         ("a user meets an item again", f"{_share(found.total, total)} of interactions"),
         ("of these, with the same time and rating", f"{found.exact:,}"),

@@ -6,7 +6,7 @@ Seen at work in: chapter 05.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,6 +47,13 @@ from rqvae_lib.cli.outputs import (
     writes,
 )
 from rqvae_lib.cli.processes import shared_by_processes
+from rqvae_lib.cli.tokenizer_vectors import (
+    ROWS_PER_CODEWORD,
+    load_start,
+    of_dataset,
+    of_folder,
+    origin,
+)
 from rqvae_lib.cli.training_state import check_state, state_file, state_path
 from rqvae_lib.data.names import DEFAULT_CONTENT, DEFAULT_SPLIT
 from rqvae_lib.tokenizer.config import RQVAEConfig
@@ -57,13 +64,8 @@ if TYPE_CHECKING:
 
     from rqvae_lib.data.dataset import Dataset
     from rqvae_lib.embeddings.item_vectors import ItemVectors
-    from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.tokenizer.metrics import TokenizerMetrics
     from rqvae_lib.tokenizer.rqvae import RQVAE
-
-ROWS_PER_CODEWORD = (
-    256  # enough for an inertia within .4 % of that of a fit to all rows: chapter 12
-)
 
 # What residual k-means does not have: it is fitted, and not trained.
 OF_A_TRAINING = (
@@ -150,9 +152,9 @@ def train_rqvae_command(
     """Train an RQ-VAE on the items' vectors: the tokenizer.
 
     The items are those of a dataset, or a sample of a folder of vectors (--vectors), such as
-    `assign` then reads whole. Writes rqvae.safetensors, and rqvae-state.safetensors to resume
-    from. The progress bar shows the
-    utilization and perplexity of the worst level: what falls when a codebook collapses.
+    `assign` then reads whole. Writes rqvae.safetensors, and rqvae-state.safetensors to resume from.
+    The progress bar shows the utilization and perplexity of the worst level: what falls when a
+    codebook collapses.
     """
     from rqvae_lib.ops.world import current_world
     from rqvae_lib.training.recipes import train_rqvae
@@ -193,13 +195,6 @@ def train_rqvae_command(
         overwrite=force and not resume,
     )
     world.in_first(save_and_report)
-
-
-class _Start(NamedTuple):
-    """A trained RQ-VAE to continue from."""
-
-    model: "RQVAE"
-    card: "Card"
 
 
 @dataclass(frozen=True)
@@ -299,70 +294,18 @@ def _prepare(context: typer.Context, data: DataOptions) -> _Run:
             num_levels=given["levels"],
             **{name: given[name] for name in ("codebook_size", "estimator", "learning")},
         )
-    started = _load_start(start_from, content, split, context) if start_from else None
+    started = load_start(start_from, content, split, context) if start_from else None
     context.with_resource(only_process_in(output))
-    origin = _origin(start_from, embeddings)
+    made_from = origin(start_from, embeddings)
     dataset = None
     if given["vectors"] is None:
-        dataset, vectors = _of_dataset(given, data, started)
+        dataset, vectors = of_dataset(given, data, started)
     else:
-        vectors, origin["vector_folder"] = _of_folder(given)
+        vectors, made_from["vector_folder"] = of_folder(given)
     _check_snapshots(training, vectors.tensor)
     config = config and replace(config, input_dim=vectors.tensor.shape[1])
     start = started.model if started else None
-    return _Run(output, dataset, vectors, config, training, start, given["force"], origin)
-
-
-def _of_dataset(
-    given: Mapping[str, Any], data: DataOptions, started: "_Start | None"
-) -> "tuple[Dataset, ItemVectors]":
-    """Load a dataset, and return it with the vectors of its items."""
-    from rqvae_lib.cli import common
-    from rqvae_lib.data.splits import split_by_name
-    from rqvae_lib.embeddings.item_vectors import item_vectors
-
-    content, embeddings = given["content"], given["embeddings"]
-    dataset = data.load()
-    if not started:
-        common.check_codebook_size(given["codebook_size"], dataset.name, dataset.num_items)
-    chosen = None if content == "text" else split_by_name(dataset, given["split"])
-    if content != "collaborative":
-        common.say_vectors(dataset, embeddings)
-    vectors = item_vectors(dataset, content, embeddings, chosen)
-    if started:
-        _check_start(started.card, dataset, vectors, embeddings)
-    return dataset, vectors
-
-
-def _of_folder(given: Mapping[str, Any]) -> "tuple[ItemVectors, dict[str, Any]]":
-    """Draw items of a folder, and return their vectors and what the card says of them."""
-    from rqvae_lib.cli import common
-    from rqvae_lib.embeddings.item_vectors import ItemVectors
-    from rqvae_lib.embeddings.vector_folders import sample_vectors
-
-    folder, size = given["vectors"], given["codebook_size"]
-    wanted = given["sample"] or ROWS_PER_CODEWORD * size
-    found = sample_vectors(folder, wanted, seed=given["seed"])
-    vectors = ItemVectors(found.tensor)
-    drawn = len(vectors.tensor)
-    common.check_codebook_size(size, f"the sample of {folder}", drawn)
-    every = "" if drawn == wanted else ", which are all"
-    typer.echo(f"Training on {drawn:,} items of {folder}{every}.", err=True)
-    return vectors, {"file": common.printable(folder), "items": drawn, "sha256": vectors.sha256}
-
-
-def _origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:
-    """Return what the card says of the files that the model is made from."""
-    from rqvae_lib.checkpoints.shipped import find_checkpoint
-    from rqvae_lib.cli.common import origin_of, shipped
-
-    origin: dict[str, Any] = {}
-    if embeddings is not None:
-        origin["embeddings"] = origin_of(embeddings)
-    if start_from:
-        path = find_checkpoint(shipped(start_from), "rqvae")
-        origin["start_from"] = origin_of(path) | {"file": start_from}
-    return origin
+    return _Run(output, dataset, vectors, config, training, start, given["force"], made_from)
 
 
 def _training_config(steps: int | None, epochs: float | None, **settings: Any) -> TrainingConfig:
@@ -394,51 +337,3 @@ def _check_snapshots(training: TrainingConfig, vectors: "Tensor | None" = None) 
         batches = RowBatches(vectors, batch_size=training.batch_size, seed=training.seed)
         steps_per_epoch = batches.steps_per_epoch
     training.check_snapshots(steps_per_epoch)
-
-
-def _load_start(given: str, content: str, split: str, context: typer.Context) -> _Start:
-    """Load the RQ-VAE to continue from; refuse one that other options contradict."""
-    from rqvae_lib.checkpoints.cards import said_by
-    from rqvae_lib.checkpoints.models import load_rqvae
-    from rqvae_lib.cli.common import shipped, typed
-
-    model, card = load_rqvae(shipped(given))
-    said_by(card, "dataset", given)
-    if model.config.hidden_dims is None:
-        raise ValueError(
-            f"the RQ-VAE to start from, {given}, is residual k-means, which has no weights to "
-            "train: start from another, or leave --start-from out"
-        )
-    was = said_by(card, "content", given)
-    if was != content:
-        raise ValueError(
-            f"the RQ-VAE to start from was trained on {was!r} vectors, not {content!r}: pass "
-            f"--content {was}"
-        )
-    if content != "text" and said_by(card, "split", given) != split:
-        raise ValueError(
-            f"the RQ-VAE to start from learned from the training part of the {card['split']} "
-            f"split, which may hold what the {split} split holds out: pass --split {card['split']}"
-        )
-    for option in ("levels", "codebook_size", "estimator", "learning"):
-        has = getattr(model.config, "num_levels" if option == "levels" else option)
-        asked = context.params[option]
-        for name in typed(context, option):
-            if asked != has:
-                raise ValueError(
-                    f"{name} is {asked}, but the RQ-VAE to start from, {given}, has {has}: leave "
-                    "the option out, or start without it"
-                )
-    return _Start(model, card)
-
-
-def _check_start(
-    card: "Card", dataset: "Dataset", vectors: "ItemVectors", embeddings: Path | None
-) -> None:
-    """Refuse to continue from an RQ-VAE whose items were described otherwise."""
-    from rqvae_lib.checkpoints.cards import check_text
-
-    if card["dataset"] == dataset.name:
-        check_text(card, vectors, embeddings)
-    else:  # other items: other vectors, and that is what is wanted
-        typer.echo(f"Starting from an RQ-VAE of {card['dataset']}.", err=True)

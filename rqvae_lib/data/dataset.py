@@ -28,9 +28,9 @@ from rqvae_lib.data.own_tables import called, check_options, read_interactions, 
 from rqvae_lib.data.plain_ids import plain_id
 from rqvae_lib.data.repeats import (
     check_repeats,
-    find_repeats,
     kept_rows,
     refusal,
+    repeats_in,
     sentences,
 )
 from rqvae_lib.data.row_order import Numbered, numbered, time_order
@@ -326,8 +326,7 @@ class Dataset:
         del keys
         table = _sorted(users, rows, met, order)
         del order
-        columns_of_repeats = (table[column].to_numpy() for column in ("timestamp", "rating"))
-        found = find_repeats(table["item"].to_numpy(), users.offsets, *columns_of_repeats)
+        found = repeats_in(table, users.offsets)
         if repeats == "refuse" and found.total:
             raise refusal(where, users, rows, listed["item_id"])
         notes += sentences(found.total, found.exact, repeats)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rqvae_lib.data.dataset import Counts, Dataset
 from rqvae_lib.data.k_core import k_core as core_of
 from rqvae_lib.data.names import Repeats
-from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, sentences, without_kept
+from rqvae_lib.data.repeats import check_repeats, kept_rows, repeats_in, sentences, without_kept
 from rqvae_lib.ops.arrays import as_row
 
 
@@ -137,9 +137,7 @@ def _active(dataset: Dataset, min_interactions: int) -> Dataset:
 
 
 def _without_repeats(dataset: Dataset, repeats: Repeats) -> Dataset:
-    table = dataset.interactions
-    item, time, rating = (table[name].to_numpy() for name in ("item", "timestamp", "rating"))
-    found = find_repeats(item, dataset.user_offsets, time, rating)
+    found = repeats_in(dataset.interactions, dataset.user_offsets)
     if repeats == "refuse" and found.total:
         row = int(found.again.argmax())
         (item,) = dataset.items["item_id"].iloc[[dataset.interactions["item"][row]]].tolist()

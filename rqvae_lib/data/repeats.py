@@ -67,6 +67,17 @@ def find_repeats(
     return Repeated(again, still, exact)
 
 
+def repeats_in(interactions: pd.DataFrame, offsets: NDArray[np.int64]) -> Repeated:
+    """Find the repeats in the table of a dataset, with its exact duplicates.
+
+    Args:
+        interactions: sorted by user, then time.
+        offsets: as `find_repeats`.
+    """
+    time, rating = (interactions[name].to_numpy() for name in ("timestamp", "rating"))
+    return find_repeats(interactions["item"].to_numpy(), offsets, time, rating)
+
+
 def met_before(item: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return for each row whether its user met its item in an earlier row: (E,) bool.
 

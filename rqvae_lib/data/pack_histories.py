@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,13 @@ from rqvae_lib.data.repeats import check_repeats, find_repeats, kept_rows, refus
 from rqvae_lib.data.row_order import numbered, time_order
 from rqvae_lib.data.table_files import Source
 from rqvae_lib.data.tables import items_checksum
-from rqvae_lib.data.time_columns import check_has_times, notes_with_times, times_or_order
-from rqvae_lib.data.times import Reading, Times, check_time_unit
+from rqvae_lib.data.time_columns import (
+    check_has_times,
+    notes_with_times,
+    sort_keys,
+    times_or_order,
+)
+from rqvae_lib.data.times import Reading, check_time_unit
 from rqvae_lib.io.atomic import scratch_folder
 from rqvae_lib.io.mapped_tensors import TensorWriter, write_in_pieces
 from rqvae_lib.io.progress import progress_of
@@ -276,7 +281,7 @@ def _deal_out(
             rows = rows_of(codes, met, known, where, of_items, start)
             numbers = range(start, start + len(rows))
             times = times_or_order(columns.get("timestamp"), numbers, where, table.time_unit)
-            keys = _sortable(times)
+            keys = sort_keys(times)
             kind = kind or keys.kind
             if keys.kind != kind:
                 raise _other_times(table, start)
@@ -296,32 +301,6 @@ def _deal_out(
 
 def _kind(looked: _Looked) -> pa.DataType:
     return pa.large_string() if looked.text_users else pa.int64()
-
-
-class _Keys(NamedTuple):
-    """What sorts rows in time. Only keys of one kind may be compared."""
-
-    kind: tuple[str, Literal["none", "whole", "bits"]]  # the unit, and what the numbers are
-    numbers: NDArray[np.int64] | None  # None where the microseconds sort
-
-
-def _sortable(times: Times) -> _Keys:
-    """Return numbers that sort rows as the keys of their times do.
-
-    Keys of several pieces must be comparable: those of dates are nanoseconds, whether or not a
-    piece has any.
-    """
-    unit = "order" if times.reading is None else times.reading.unit
-    if unit == "date":
-        fine = times.keys is not times.microseconds
-        whole = times.keys.astype(np.int64) if fine else times.microseconds * 1000
-        return _Keys((unit, "whole"), whole)
-    if times.keys.dtype.kind == "f":
-        # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
-        return _Keys((unit, "bits"), (times.keys.astype(np.float64) + 0.0).view(np.int64))
-    if unit == "ns":
-        return _Keys((unit, "whole"), times.keys.astype(np.int64))
-    return _Keys((unit, "none"), None)
 
 
 def _other_times(table: _Table, start: int) -> ValueError:

@@ -4,9 +4,11 @@ Used by: own tables, histories larger than memory. Derived in: chapter 13.
 """
 
 from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rqvae_lib.data.times import MICROSECONDS, Reading, Times, read_times
 
@@ -39,6 +41,31 @@ def times_or_order(
         return read_times(column, where, time_unit)
     order = np.arange(rows.start, rows.stop, dtype=np.int64) * MICROSECONDS
     return Times(order, order, None)
+
+
+class SortKeys(NamedTuple):
+    """What sorts rows in time. Only keys of one kind may be compared."""
+
+    kind: tuple[str, Literal["none", "whole", "bits"]]  # the unit, and what the numbers are
+    numbers: NDArray[np.int64] | None  # None where the microseconds sort
+
+
+def sort_keys(times: Times) -> SortKeys:
+    """Return numbers that sort rows of several pieces of a column as the keys of their times do.
+
+    Those of dates are nanoseconds, whether or not a piece has any.
+    """
+    unit = "order" if times.reading is None else times.reading.unit
+    if unit == "date":
+        fine = times.keys is not times.microseconds
+        whole = times.keys.astype(np.int64) if fine else times.microseconds * 1000
+        return SortKeys((unit, "whole"), whole)
+    if times.keys.dtype.kind == "f":
+        # From 0 on, floats are in the order of their bits. Adding 0 makes 0 of −0.
+        return SortKeys((unit, "bits"), (times.keys.astype(np.float64) + 0.0).view(np.int64))
+    if unit == "ns":
+        return SortKeys((unit, "whole"), times.keys.astype(np.int64))
+    return SortKeys((unit, "none"), None)
 
 
 def notes_with_times(

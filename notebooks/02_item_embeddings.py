@@ -722,7 +722,7 @@ for name in ["validation", "test"]:
 # Two doubts remain. The same 671 people were asked in both tests, so these are not two independent samples. And in the
 # leave-one-out split the taste vectors know ratings that other people gave after the hidden one.
 #
-# Does it matter how *S* is shared out? The square of a column of *U* √*S* sums up to its value in *S*, so the other two
+# Does it matter how *S* is shared out? The squares in a column of *U* √*S* add up to its value in *S*, so the other two
 # weightings can be made from the vectors that we have:
 
 
@@ -755,8 +755,8 @@ for weighting, matrix in [
         print(f"{lead.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
 # %% [markdown]
-# *U* alone is behind, in one of the two tests by more than chance. *U S* is ahead by about as little. The root is a
-# sensible middle, no more.
+# *U* alone is behind and *U S* ahead, by a hundredth at most; on the test movies both differences are beyond chance,
+# that of *U S* barely. The root is a sensible middle, no more.
 #
 # ### The order of a history
 #
@@ -799,15 +799,15 @@ for name in ["validation", "test"]:
 assert max(a[1] for a in agreements) < agreement("taste", known)[1] - 0.2
 
 # %% [markdown]
-# Both are true, then. Who rated what does tell the period: shuffled, the neighbours share the decade half of the time,
-# and chance alone would give a fifth. But of what is above chance, the order gave nearly half in the decade and more than
-# half in the genre. At guessing the next movie the shuffled vectors lose clearly against the ordered ones, and cannot be
-# told from popularity: what taste had over popularity is gone. People rate movies of one kind and period one after
-# another, and taste has learned it.
+# People choose by genre and by period, and the order adds to it. Who rated what does tell the period: shuffled, the
+# neighbours share the decade half of the time, and chance alone would give a fifth. But of what is above chance, the
+# order gave nearly half in the decade and more than half in the genre. At guessing the next movie the shuffled vectors
+# lose clearly against the ordered ones, and cannot be told from popularity: what taste had over popularity is gone.
+# People rate movies of one kind and period one after another, and taste has learned it.
 #
-# Do they seek such movies out, or does the site list them so? These ratings do not say. But nine targets in ten were
-# rated in the same sitting as the movie before them, as [chapter 01](01_data_splits_leakage.ipynb) counts, which speaks
-# for the site's lists. A recommender that is trained on such data learns both.
+# Do they seek such movies out, or does the site list them so? These ratings do not say. Nine targets in ten were rated
+# in the same sitting as the movie before them ([chapter 01](01_data_splits_leakage.ipynb)), which fits either. A
+# recommender that is trained on such data learns both.
 #
 # ### Cold movies
 #
@@ -1041,10 +1041,10 @@ for name, positions in [("validation", split.validation), ("test", split.test)]:
 # A vector knows what it was made from. Text gives every item a vector, the newest included, and a trained encoder keeps
 # genre and period much better than counting words does; but it takes *Heat* for *The Heat*, and at guessing the next
 # movie it was not seen to beat popularity. Histories give vectors that know what is rated together, and these guessed
-# better in both tests (0.076 and 0.070, against 0.025 and 0.040). With shuffled histories that lead is gone: much of
-# what they know is the order of rating. They are empty for a new item and unreliable for a rare one. To put one after
-# the other does not make them equal partners. The RQ-VAE removes the common mean before it quantizes; the next chapters
-# measure what that is worth.
+# better in both tests (0.076 and 0.070, against 0.025 and 0.040). With shuffled histories the lead over popularity is
+# gone, and on the test movies the one over text as well: much of what they know is the order of rating. They are empty
+# for a new item and unreliable for a rare one. To put one after the other does not make them equal partners. The RQ-VAE
+# removes the common mean before it quantizes; the next chapters measure what that is worth.
 #
 # Whatever is not in the vector will not be in the codes. A recommender that writes these codes may still learn it from
 # the ratings of an item, but of an item without ratings it knows the codes alone. So the choice of vectors is the first

@@ -173,9 +173,10 @@ for level in (1, 2, 3):
     print(f"{level} code(s): no. 1 for {first:.0%} of the movies")
 
 # %% [markdown]
-# **An ID belongs to one trained tokenizer.** Even the same training had other codes for *Toy Story* after 1,000 steps,
-# and in [the quickstart](00_quickstart.ipynb), which trains a tokenizer of its own, they are others again. So never mix or
-# compare the IDs of two tokenizers. Where nothing else is said, the IDs in this book are the shipped tokenizer's.
+# **An ID belongs to one trained tokenizer.** Even the same training had two other codes for *Toy Story* after 1,000
+# steps, and in [the quickstart](00_quickstart.ipynb), which trains a tokenizer of its own, they are others again. So
+# never mix or compare the IDs of two tokenizers. Where nothing else is said, the IDs in this book are the shipped
+# tokenizer's.
 #
 # The first codeword is the centre of a neighbourhood of family films in which *Toy Story* itself is only the eighth
 # nearest. With the second code no other latent is nearer to the decoded point, and the third brings it closer still.
@@ -389,7 +390,7 @@ for way in "abc":
         before = pull
     print(f"({way})", [heard[way, level] for level in (1, 2, 3, 4)])
 
-# %% mystnb={"image": {"alt": "Two panels of lines over one to four levels. Left, copies of the reconstruction gradient that arrive: (a) and (c) stay at 1, (b) rises to 4. Right, levels whose commitment arrives: (a) stays at 1, (b) and (c) rise to 4."}, "figure": {"caption": "How much the encoder hears of each loss depends on what the loop subtracts: only (c) hears the reconstruction once and the commitment of every level. Counted by autograd.", "name": "fig-04-gradients"}}
+# %% mystnb={"image": {"alt": "Two panels of lines over one to four levels. Left, copies of the reconstruction gradient that arrive: (a) and (c) stay at 1, (b) rises to 4. Right, levels whose commitment arrives: (a) stays at 1, (b) and (c) rise to 4."}, "figure": {"caption": "How much the encoder hears of each loss depends on what the loop subtracts and on where the estimator stands: only (c) hears the reconstruction once and the commitment of every level. Counted by autograd.", "name": "fig-04-gradients"}}
 levels = (1, 2, 3, 4)
 fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
 for way, style, size in [("a", "o-", 11), ("b", "s--", 8), ("c", "^:", 5)]:
@@ -403,8 +404,9 @@ left.legend()
 plt.show()
 
 # %% [markdown]
-# So only (c) trains the encoder on the loss that is on paper, the reconstruction once and the commitment of every level.
-# That is the answer to the question of the title, and what the library does.
+# So only (c) trains the encoder on the loss that is on paper, the reconstruction once and the commitment of every
+# level. So subtract the detached codeword, as (b) and (c) do, and apply the estimator once, as only (c) does. The
+# library does (c).
 #
 # ### What it changes
 #
@@ -824,9 +826,9 @@ for name, x in [("features", standardised), ("latents", centred)]:
 #
 # ### What the quantizer costs
 #
-# With latents the shipped decoder loses 0.40 of the features' variance, and with codes it loses 0.40 as well, as the table
-# below shows. So does the quantizer cost nothing? The comparison is not fair: this decoder was trained on codes, and has
-# never read a latent. The script
+# With latents the shipped decoder loses 0.40 of the features' variance, and with codes it loses 0.40 as well, as the
+# table below shows. So does the quantizer cost nothing? The comparison is not fair: this decoder has read latents only
+# in the first 300 steps, those of the autoencoder alone, and codes in the 500,000 after that. The script
 #
 #     OMP_NUM_THREADS=1 python book/studies/unseen_study.py
 #
@@ -934,8 +936,7 @@ for level in range(3):
     )
 
 # %% [markdown]
-# Two things happen with depth. The vectors get shorter, and they spread over more of the 32 directions, which makes them
-# harder to code with 256 codewords.
+# Two things happen with depth. The vectors get shorter, and they spread over more of the 32 directions.
 #
 # The codewords get shorter in step with the residuals. And yet all levels *share a scale*: they live in the same
 # space and are measured in the same units, those of the latent, because they are going to be added up. This has a
@@ -1126,10 +1127,9 @@ assert checks.commitment_loss(commitment_loss_solution)
 # down. The choice itself has no gradient; an estimator invents one, by copying, by rotating or by mixing.
 #
 # Residual quantization reaches $K^L$ sums with $L \cdot K$ vectors, coarse before fine. Its codewords add up, so its
-# levels share one scale, and whoever divides must multiply again. Its choice is greedy, and with codebooks made for
-# it that costs little. What it costs depends
-# on where one looks: two points of the variance for the shipped model's own movies, several more after a short training,
-# and most for movies that were not trained on.
+# levels share one scale, and whoever divides must multiply again. Its choice is greedy, and with codebooks made for it
+# that costs little. What the quantizer as a whole costs depends on where one looks: two points of the variance for the
+# shipped model's own movies, about five after a short training, and seven to ten for movies that were not trained on.
 #
 # ## What's next
 #

@@ -338,13 +338,14 @@ assert (long["spread"] > long["shape"]).all()
 assert long["lag"].abs().max() < 0.1 * long["rise"].min()
 
 # %% [markdown]
-# In the short training the loss rises little, by 5 % on average and 10 % on this page's seed; on one of the three it even
-# ends below its first value. Spread adds nothing: the latents draw together in the first 50 steps, and at the end they still spread less than at the beginning. What rises is
-# shape and lag, about equally. At step 50 it is all lag: fresh codebooks would leave a seventh less than at the start, and
-# the training's own leave nearly as much as before. In the long training the loss rises by more than 40 %, most of that
-# because the latents spread, the rest because of their shape. After 300 of these steps nearly half of the rise is lag, and
-# at the end nothing is: as the learning rate falls, the latents come to rest and the codewords catch up. (They even leave
-# a little less than the fresh ones, for which k-means has ten rounds.)
+# In the short training the loss rises little, by 5 % on average and 10 % on this page's seed; on one of the three it
+# even ends below its first value. Spread adds nothing: the latents draw together in the first 50 steps, and at the end
+# they still spread less than at the beginning. What rises is shape and lag, about equally. At step 50 the loss is about
+# where it began, and only lag keeps it there: fresh codebooks would leave a seventh less than at the start, and the
+# training's own leave nearly as much as before. In the long training the loss rises by more than 40 %, most of that
+# because the latents spread, the rest because of their shape. After 300 of these steps nearly half of the rise is lag,
+# and at the end nothing is: as the learning rate falls, the latents come to rest and the codewords catch up. (They even
+# leave a little less than the fresh ones, for which k-means has ten rounds.)
 #
 # Nothing is wrong in either. Encoder and decoder are paid for telling movies apart, and reconstruction improves by
 # four times or more what quantization costs. So a rise is no alarm while reconstruction falls by much more. Nor is a fall a
@@ -602,7 +603,7 @@ least = (
 assert (least["residual k-means"] < least["RQ-VAE"]).all()  # at any step
 
 
-# %% mystnb={"image": {"alt": "Two panels of the variance lost over steps on a logarithmic axis, with a tenth and with half of the movies held out. Fitted movies: a line that falls from 0.64 to 0.51 on the left, to 0.44 on the right. Unseen movies: a line that falls a little until about 500 steps and then rises, from 0.65 to 0.68 on the left, from 0.68 to 0.77 on the right. Dots of shorter trainings lie near the lines. Dashed, R-KMeans: about 0.49 on fitted movies, and on unseen ones 0.60 on the left and 0.67 on the right, below all points of the RQ-VAE on unseen movies."}, "figure": {"caption": "More steps help the movies that are fitted; for others the best is near 1,000 steps, and residual k-means is better at any number of steps. Lines are the looks at one training of 6,000 steps, for three seeds on the left and one on the right; dots are trainings that ended there.", "name": "fig-05-unseen"}}
+# %% mystnb={"image": {"alt": "Two panels of the variance lost over steps on a logarithmic axis, with a tenth and with half of the movies held out. Fitted movies: a line that falls from 0.64 to 0.51 on the left, to 0.44 on the right. Unseen movies: a line that falls a little until about 500 steps and then rises, from 0.67 to 0.65 and up to 0.68 on the left, from 0.68 to 0.77 on the right. Dots of shorter trainings lie near the lines. Dashed, R-KMeans: about 0.49 on fitted movies, and on unseen ones 0.60 on the left and 0.67 on the right, below all points of the RQ-VAE on unseen movies."}, "figure": {"caption": "More steps help the movies that are fitted; for others the best is near 1,000 steps with a tenth held out, and before 500 with half; residual k-means is better at any number of steps. Lines are the looks at one training of 6,000 steps, for three seeds on the left and one on the right; dots are trainings that ended there.", "name": "fig-05-unseen"}}
 fig, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
 for ax, (share, part) in zip(axes, unseen.groupby("held_out"), strict=True):
     longest = part[part["steps"] == part["steps"].max()]

@@ -615,9 +615,9 @@ print(by_remedy.round(4).to_string())
 # share R-KMeans loses 0.502 of the variance instead of 0.489.
 #
 # Which remedy recommends best? With the shipped tokenizer nobody can tell on these data, and no training is needed to
-# see it. A remedy can help or harm where a movie that collides is asked for. How often is one? Count among each
-# person's last movie and last ten, the usual test targets (see [Data, splits and
-# leakage](01_data_splits_leakage.ipynb)), and among all that a recommender learns from.
+# see it. Apart from the length of the IDs, a remedy can help or harm where a movie that collides is asked for, or
+# stands in a history. How often is one? Count among each person's last movie and last ten, the usual test targets (see
+# [Data, splits and leakage](01_data_splits_leakage.ipynb)), and among all that a recommender learns from.
 
 # %% tags=["nbval-check-output"]
 collides = torch.zeros(N, dtype=torch.bool)
@@ -633,9 +633,10 @@ for name in ("leave-one-out", "last-ten"):
 
 # %% [markdown]
 # Not one of the 671 last movies collides, and 11 of the last ten of everybody. So even a remedy that found every one of
-# these could not raise Recall by more than 0.002, while the interval around a Recall of 0.10 is 0.02 wide to either
-# side. Choose a remedy for what it does to old IDs and to their length; a difference in recommendations would have to
-# come from a catalogue in which many more movies collide.
+# these could not raise Recall by more than 0.002 in last-ten, and not at all in leave-one-out, where an interval
+# reaches about 0.02 to either side ([chapter 11](11_honest_evaluation.ipynb)). Choose a remedy for what it does to old
+# IDs and to their length; a difference in recommendations would have to come from a catalogue in which many more movies
+# collide.
 #
 # ## When the catalogue grows
 #
@@ -912,11 +913,13 @@ print(report.round(4).to_string())
 # an untrained encoder little. (The variance lost can be above 1: the mean of all movies would be a better guess than a
 # wrong movie. And the untrained tokenizer's decoder is untrained, too, which is why the last column is there.)
 #
-# Now the recommendations. For [Honest evaluation](11_honest_evaluation.ipynb) a decoder was trained on each of the
-# three, with the same settings and five seeds, by `python book/studies/comparison_study.py`, and asked for each
-# person's last movie. `Recall@10` is the share of people for whom it was among ten recommendations. An RQ-Transformer
-# was trained with shipped and with dealt-out codes, once without and once with a vector for each prefix. The intervals
-# are of the difference, person by person.
+# Now the recommendations. For [Honest evaluation](11_honest_evaluation.ipynb) a *decoder-only* recommender, a
+# transformer that writes IDs, was trained on each of the three, with the same settings (*borrowed*: those that suit
+# another model) and five seeds, by `python book/studies/comparison_study.py`, and asked for each person's last movie.
+# `Recall@10` is the share of people for whom it was among ten recommendations. Another model of [chapter
+# 10](10_three_architectures.ipynb), the RQ-Transformer, was trained with shipped and with dealt-out codes (*random
+# IDs*), once without (*codes only*) and once with a vector for each prefix. The intervals are of the difference, person
+# by person.
 
 # %%
 people = pd.read_csv("results/11_people.csv")
@@ -943,13 +946,14 @@ assert leads["RQ-Transformer", "random IDs"] > 0
 assert leads["RQ-Transformer, codes only", "random IDs"] < 0
 
 # %% [markdown]
-# The decoder finds less with the IDs of the untrained tokenizer, which collide least, and less with dealt-out IDs,
-# whose collisions and perplexity are those of the shipped ones. So a low collision rate and a high perplexity promise
-# nothing: IDs that say next to nothing of the movies have them as well. They are alarms, good for noticing a collapse.
-# The variance lost does tell the three apart, in two steps: worthless and useful. Whether it can also rank two useful
-# tokenizers cannot be said from three. And the stakes are small here: dealing out the codes loses all that they say,
-# and costs 0.01 to 0.03 of Recall, with one of three intervals reaching below 0. What decides between two tokenizers is
-# the recommendation itself, on validation targets.
+# The decoder-only recommender finds less with the IDs of the untrained tokenizer, which collide least, and less with
+# dealt-out IDs, whose collisions and perplexity are those of the shipped ones. (For the untrained tokenizer this is one
+# interval of many: after the correction of chapter 11 it is open, and in its split by time nothing is seen.) So a low
+# collision rate and a high perplexity promise nothing: IDs that say next to nothing of the movies have them as well.
+# They are alarms, good for noticing a collapse. The variance lost does tell the three apart, in two steps: worthless
+# and useful. Whether it can also rank two useful tokenizers cannot be said from three. And the stakes are small here:
+# dealing out the codes loses all that they say, and costs 0.01 to 0.03 of Recall, with one of three intervals reaching
+# below 0. What decides between two tokenizers is the recommendation itself, on validation targets.
 #
 # ## So, is it a mistake?
 #
@@ -1112,8 +1116,9 @@ for length in range(4):
 # nearest free codes leave old IDs alone when movies are appended; the fair share of the last codebook does not.
 #
 # Neither a low collision rate nor a high perplexity promises good recommendations: an RQ-VAE that was never trained has
-# both, and recommends worse. The variance lost sees that much; whether it ranks good tokenizers is not shown here. And
-# which remedy you take cannot be seen in Recall where hardly any target collides.
+# both, and so have IDs dealt out at random, which recommend worse. The variance lost sees that much; whether it ranks
+# good tokenizers is not shown here. And which remedy you take cannot be seen in Recall where hardly any target
+# collides.
 #
 # What codes know must be held against shuffled labels. Purity and mutual information flatter long prefixes, and pairs
 # do not. Here the codes know the decade best of all, because the text holds the year; without it, they know more of the

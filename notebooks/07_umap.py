@@ -289,10 +289,10 @@ print(f"at random  {15 / (len(x) - 1):.3f}")
 assert 0.08 < kept(in_truth, by_library) < 0.2
 
 # %% [markdown]
-# The two layouts keep one true neighbour in six or seven. That is 80 times what chance keeps, and the shadow keeps far
-# fewer. Still, most of the movies that stand around a movie on such a map are not the ones nearest to it. Taken
-# together the two measures say: the map puts a movie into the right region, and does not say who its neighbours are.
-# There is no room in two dimensions for everybody's neighbours.
+# The two layouts keep one true neighbour in six and in eight. That is 80 times what chance keeps or more, and the
+# shadow keeps far fewer. Still, most of the movies that stand around a movie on such a map are not the ones nearest to
+# it. Taken together the two measures say: the map puts a movie into the right region, and does not say who its
+# neighbours are. There is no room in two dimensions for everybody's neighbours.
 #
 # ## The country of the embeddings
 #
@@ -439,11 +439,11 @@ assert min(shares["untrained RQ-VAE"]) > 0.7
 # this is no fault. A second code describes what the first has left over, and need not mean the same after code 129 as
 # after code 4. A number in an ID is like a house number: it needs the street.
 #
-# How much is the first code's share worth? The map can tell it from codes that know nothing of the embeddings: shuffled
-# ones, or those of an untrained encoder. Among codes that do know them it is a poor judge. Movies drawn at random, used
-# as codewords among the latents, come within 0.07 of the trained first code, and plain k-means on the embeddings is
-# ahead of it. So patches on such a map show that a code was made from these vectors with some care. They do not show
-# that the tokenizer is a good one, and the same goes for every picture of this kind in a paper.
+# How much is the first code's share worth? The map can tell it from shuffled codes, which know nothing of the
+# embeddings, from those of an untrained encoder, which know little, and from movies drawn at random as codewords among
+# the embeddings, with twice its share. Among better codes it is a poor judge. Random movies among the *latents* come
+# within 0.07 of the trained first code, and plain k-means on the embeddings is ahead of it. So patches on such a map
+# show that a code was made from these vectors with some care. They do not show that the tokenizer is a good one.
 #
 # ## The archipelago of the latents
 #
@@ -668,10 +668,10 @@ for seed in range(3):
 # %% [markdown]
 # By their trustworthiness all five maps are nearly perfect, and so is the control, on which hardly a movie stands where
 # it belongs. The score cannot see it: there are 9,066 movies, and the largest island has 79. A neighbour from one's own
-# island is at most a few dozen places too far, which costs next to nothing. The share of true neighbours kept does see
-# it, and is sobering: less than half of them, and 0.39 when the islands are dealt out. So the high trustworthiness says
-# that nearly everybody is on the right island. Where on the island is told little better than by chance: knowing who
-# shares the island already gives 0.39, and the map adds less than a tenth to it.
+# island is in most cases no more than a few dozen places too far, which costs next to nothing. The share of true
+# neighbours kept does see it, and is sobering: less than half of them, and 0.39 when the islands are dealt out. So the
+# high trustworthiness says that nearly everybody is on the right island. Where on the island is told little better than
+# by chance: knowing who shares the island already gives 0.39, and the map adds about 0.1 at most.
 #
 # The distances between islands are no better. The first two maps have them partly in order, and agree with each other
 # more than with the truth: both started from the same spectral layout. With 5 neighbours, or with the codewords along,
@@ -908,25 +908,25 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 # <summary>Answer to question 3</summary>
 #
 # **D.** A code is the codeword nearest to the latent, so movies of one code lie together among the latents by
-# construction. A map of the embeddings is little better, since the codes were made from these: random movies as
-# codewords had patches there, too. A count beside such opponents says more than either map. A is true of the shadow on
-# two principal directions, which tries to keep distances; UMAP keeps neighbourhoods. B does not happen: the islands
-# stayed with every seed. C is a matter of drawing, and six codes would do.
+# construction. A map of the embeddings is little better, since the codes were made from these: k-means on them, with no
+# RQ-VAE at all, gathers its movies even better there. A count beside such opponents says more than either map. A is
+# true of the shadow on two principal directions, which tries to keep distances; UMAP keeps neighbourhoods. B does not
+# happen: the islands stayed with every seed. C is a matter of drawing, and six codes would do.
 #
 # </details>
 #
 # ## What to take away
 #
 # One can see what a *first* code means: on a map that was made without codes, its movies fill a patch, of much the same
-# decade and genre. So would those of any code that was made from the same embeddings with a little care: random movies
-# as codewords come near it, and k-means does better. The later codes mean something only after the ones before them;
-# what they describe is hardly decade any more, and little genre. In this training the latents gathered into islands,
-# one for each first code.
+# decade and genre. So would those of other codes that were made from the same embeddings with a little care: random
+# movies among the latents as codewords come near it, and k-means on the embeddings does better. The later codes mean
+# something only after the ones before them; what they describe is hardly decade any more, and little genre. In this
+# training the latents gathered into islands, one for each first code.
 #
 # UMAP keeps neighbourhoods, not neighbours. A trustworthiness of 0.998 came with half of the true neighbours lost, and
 # survived when the movies of each island were dealt out. Give both measures, and a control. Believe which island a
-# movie is on; believe no neighbour, no gap, no size and no direction before you have counted in the full space or seen
-# it on a second map.
+# movie is on; believe no neighbour, no gap, no size and no direction before you have counted in the full space. A
+# second map can refute a gap; it cannot confirm one.
 #
 # ## What's next
 #
@@ -941,5 +941,4 @@ assert checks.tsne_probabilities(tsne_probabilities_solution)
 #   trustworthiness.
 # - van der Maaten and Hinton (2008), *Visualizing Data using t-SNE* {cite}`vandermaaten2008tsne`.
 # - Okabe and Ito (2008), *Color Universal Design* {cite}`okabe2008color`: the colours of groups, which people who see
-#   red
-#   and green alike can tell apart.
+#   red and green alike can tell apart.

@@ -405,8 +405,8 @@ plt.show()
 
 # %% [markdown]
 # So only (c) trains the encoder on the loss that is on paper, the reconstruction once and the commitment of every
-# level. So subtract the detached codeword, as (b) and (c) do, and apply the estimator once, as only (c) does. The
-# library does (c).
+# level. To get there, subtract the detached codeword, as (b) and (c) do, and apply the estimator once, as only (c)
+# does. The library does (c).
 #
 # ### What it changes
 #

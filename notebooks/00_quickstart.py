@@ -304,8 +304,8 @@ print(f"{sum(exists)} of the {len(exists)} IDs name a movie")
 assert sum(exists) < len(exists)
 
 # %% [markdown]
-# What do the others cost? The probability of a movie is that of writing *some* movie, times that of this one among them,
-# so the loss is a sum of two parts. The first is −log of the share that we have just measured:
+# What do the others cost? The probability of a movie is that of writing *some* movie, times that of this one among
+# them, so the loss is a sum of two parts. The first is about −log of the share that we have just measured:
 
 # %%
 waste = -math.log(sum(exists) / len(exists))
@@ -316,9 +316,10 @@ assert waste > 1
 assert abs(loss - waste - math.log(9066)) < 1
 
 # %% [markdown]
-# So that is the whole distance to the dashed line: about two nats for IDs that do not exist. (At least; the logarithm of
-# a mean is not the mean of the logarithms.) What is left is hardly less than a blind guess among the movies would pay. But it
-# is a mean over all targets, and a list of ten needs only the likely ones.
+# So about two nats, roughly the distance to the dashed line, go to IDs that do not exist. (Roughly: the share and the
+# loss are of different histories, the loss was taken in training, where a part of the input is dropped, and the
+# logarithm of a mean is not the mean of the logarithms.) What is left is hardly less than a blind guess among the
+# movies would pay. But it is a mean over all targets, and a list of ten needs only the likely ones.
 #
 # ## Ten recommendations
 #

@@ -773,8 +773,8 @@ print(
 # %% [markdown]
 # The 5-core keeps nine ratings in ten and loses six movies in ten. What is reported on it holds for the 39 % of the
 # movies that have at least five ratings. It even leaks: 548 of them, about a sixth, owe their place to ratings that
-# come after the training part of the split in time. To know that a movie will be rated five times is to know something
-# of its future. And the hardest targets are gone:
+# come after the training part of the timestamp split. To know that a movie will be rated five times is to know
+# something of its future. And the hardest targets are gone:
 
 # %% tags=["nbval-check-output"]
 core_split = leave_one_out(core)
@@ -812,7 +812,8 @@ print(f"  5-core: {int((core_counts[core_targets] == 0).sum())}")
 # The choice has a price. A leave-one-out number is not a forecast of what a service would reach: the neighbours who
 # look at ten movies reached 0.076 on the test, and 0.058 with what came before. It compares models on equal terms only
 # if the leak helps them equally, which nobody can promise. And on this data, with either split, it says how well a
-# model continues a list of remembered movies. A claim about the future needs the split in time, with one vote a person.
+# model continues a list of remembered movies. A claim about the future needs the timestamp split, with one vote a
+# person.
 #
 # ## Exercises
 #

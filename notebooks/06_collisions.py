@@ -948,7 +948,7 @@ assert leads["RQ-Transformer, codes only", "random IDs"] < 0
 # %% [markdown]
 # The decoder-only recommender finds less with the IDs of the untrained tokenizer, which collide least, and less with
 # dealt-out IDs, whose collisions and perplexity are those of the shipped ones. (For the untrained tokenizer this is one
-# interval of many: after the correction of chapter 11 it is open, and in its split by time nothing is seen.) So a low
+# interval of many: after the correction of chapter 11 it is open, and on the timestamp split nothing is seen.) So a low
 # collision rate and a high perplexity promise nothing: IDs that say next to nothing of the movies have them as well.
 # They are alarms, good for noticing a collapse. The variance lost does tell the three apart, in two steps: worthless
 # and useful. Whether it can also rank two useful tokenizers cannot be said from three. And the stakes are small here:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rqvae_lib.io.tensor_files import Card
     from rqvae_lib.tokenizer.rqvae import RQVAE
 
-# Enough for an inertia on all rows within .4 % of that of a fit to all: see `sample_vectors`.
-ROWS_PER_CODEWORD = 256
+ROWS_PER_CODEWORD = 256  # as faiss draws; what a sample costs: chapter 12
 
 
 class Start(NamedTuple):

@@ -26,8 +26,7 @@ from rqvae_lib.ops.compiler import COMPILERS, has_cpp_compiler
 
 def command_line() -> str:
     """Return the command as it was typed: what a card says of how its model was made."""
-    typed = shlex.join(["rqvae-lib", *sys.argv[1:]])
-    return typed.encode("utf-8", "backslashreplace").decode()  # a card is UTF-8
+    return shlex.join(["rqvae-lib", *sys.argv[1:]])
 
 
 def found_in(file: str, folder: Path | None) -> list[Path]:
@@ -76,14 +75,9 @@ def origin_of(path: str | Path) -> dict[str, str]:
     """Return what a card says of a file that a model was made from: its path and its hash."""
     with Path(path).open("rb") as file:
         return {
-            "file": printable(path),
+            "file": str(path),
             "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
         }
-
-
-def printable(path: str | Path) -> str:
-    """Return a path as text that JSON can hold, whatever its bytes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def shipped(chosen: str) -> str:
@@ -120,7 +114,8 @@ def check_codebook_size(size: int, source: str, num_items: int) -> None:
     """Refuse more codewords than a source has items to start them from."""
     if size > num_items:
         raise ValueError(
-            f"--codebook-size is {size}, but {source} has {num_items} items, which cannot fill "
+            f"--codebook-size is {size}, but {source} has {num_items} item"
+            f"{'' if num_items == 1 else 's'}, which cannot fill "
             f"codebooks of {size} codewords: pass --codebook-size {num_items} or less"
         )
 

@@ -73,13 +73,16 @@ def joined_for(
             f"of the {count} has ended: look above for its error, then start all of them again"
         )
 
-    before = signal.signal(signal.SIGTERM, end)
+    before, inside = signal.signal(signal.SIGTERM, end), False
     try:
         with joined(device=given.get("device", "cpu")):
+            inside = True
             yield
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it says what is wrong, and nothing more
-        if isinstance(error, WorldError) or not (own_number() == 0 or first_reports(error)):
+        # What `joined` refuses, it refuses in all processes, and the first one says it.
+        alone = inside and own_number() > 0 and not first_reports(error)
+        if alone or isinstance(error, WorldError):
             error.add_note(HERE_ALONE)
         raise
     signal.signal(signal.SIGTERM, before)

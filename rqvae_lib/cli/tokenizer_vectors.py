@@ -55,14 +55,19 @@ def of_folder(given: Mapping[str, Any]) -> "tuple[ItemVectors, dict[str, Any]]":
     from rqvae_lib.embeddings.vector_folders import sample_vectors
 
     folder, size = given["vectors"], given["codebook_size"]
+    if given["sample"] is not None and given["sample"] < size:
+        raise ValueError(
+            f"--sample is {given['sample']}, but --codebook-size is {size}, which needs as many "
+            f"items: pass --sample {size} or more, or a smaller --codebook-size"
+        )
     wanted = given["sample"] or ROWS_PER_CODEWORD * size
     found = sample_vectors(folder, wanted, seed=given["seed"])
     vectors = ItemVectors(found.tensor)
     drawn = len(vectors.tensor)
-    common.check_codebook_size(size, f"the sample of {folder}", drawn)
-    every = "" if drawn == wanted else ", which are all"
-    typer.echo(f"Training on {drawn:,} items of {folder}{every}.", err=True)
-    return vectors, {"file": common.printable(folder), "items": drawn, "sha256": vectors.sha256}
+    common.check_codebook_size(size, str(folder), drawn)
+    many = f"all {drawn:,}" if drawn < wanted else f"{drawn:,}"
+    typer.echo(f"Training on {many} items of {folder}.", err=True)
+    return vectors, {"file": str(folder), "items": drawn, "sha256": vectors.sha256}
 
 
 def origin(start_from: str | None, embeddings: Path | None) -> dict[str, Any]:

@@ -20,14 +20,13 @@ from rqvae_lib.data.names import NUM_TARGETS, SplitName
 from rqvae_lib.data.split_rules import (
     SHARES,
     check_split_name,
-    counted_before,
     interactions_needed,
     rank_of_cut,
 )
 from rqvae_lib.data.splits import Histories, Split
 from rqvae_lib.io.mapped_tensors import MappedTensors
 from rqvae_lib.ops.arrays import as_count
-from rqvae_lib.ops.ranges import flat_ranges
+from rqvae_lib.ops.ranges import counted_before, flat_ranges
 
 _BLOCK = 2**22  # interactions that are looked at at a time
 _BINS = 2**16
@@ -53,11 +52,12 @@ class Cuts(NamedTuple):
     test_begins: Tensor  # (U,) int64 positions where the test part begins
 
 
-def cuts_of(tensors: MappedTensors, split: SplitName) -> Cuts:
+def cuts_of(tensors: MappedTensors, histories: MappedHistories, split: SplitName) -> Cuts:
     """Return where a split cuts each user's history.
 
     Args:
         tensors: the vectors of a file of histories.
+        histories: all interactions of the file.
         split: the split's name.
 
     Raises:
@@ -65,10 +65,10 @@ def cuts_of(tensors: MappedTensors, split: SplitName) -> Cuts:
     """
     check_split_name(split)
     if split == "timestamp":
-        return _cuts_in_time(tensors)
-    begins, ends = _begins_and_ends(tensors)
-    num_targets = NUM_TARGETS[split]
-    held_out = num_targets * (ends - begins >= interactions_needed(num_targets))  # (U,)
+        return _cuts_in_time(tensors, histories)
+    ends, num_targets = histories.ends, NUM_TARGETS[split]
+    lengths = ends - histories.begins  # (U,)
+    held_out = num_targets * (lengths >= interactions_needed(num_targets))  # (U,)
     return Cuts(ends - 2 * held_out, ends - held_out)
 
 
@@ -77,22 +77,25 @@ def sample_of(
 ) -> SampleSplit:
     """Return a split of some users, in memory.
 
-    They are every second or third user of whom something is held out, and so on.
+    They are every second or third user of whom something is held out, and so on: counted apart for
+    users with targets for validation, for testing, and for both, so that neither part is lost.
 
     Args:
         tensors: the vectors of a file of histories.
         histories: all interactions of the file.
         split: the split's name.
-        at_most: about how many targets there are for validation, and as many for testing.
+        at_most: about half of the number of targets, for validation and testing together.
 
     Raises:
         ValueError: as `split_by_name`, or if `at_most` is below 1.
     """
     at_most = as_count(at_most, "at_most")
-    cuts = cuts_of(tensors, split)
+    cuts = cuts_of(tensors, histories, split)
     held_out = histories.ends - cuts.train_ends  # (U,)
     every = max(1, -(-int(held_out.sum()) // (2 * at_most)))
-    users = held_out.nonzero()[::every, 0].contiguous()  # (n,)
+    validated, tested = cuts.test_begins > cuts.train_ends, histories.ends > cuts.test_begins
+    groups = (validated & tested, validated & ~tested, tested & ~validated)  # (U,) each
+    users = torch.cat([group.nonzero()[::every, 0] for group in groups]).sort().values  # (n,)
     everything = histories.of_users(users)
     begins, ends = everything.begins, everything.ends
     in_file = histories.begins[users]
@@ -111,19 +114,13 @@ def sample_of(
     )
 
 
-def _begins_and_ends(tensors: MappedTensors) -> tuple[Tensor, Tensor]:
-    offsets = tensors["offsets"]
-    return offsets[:-1], offsets[1:]
-
-
-def _cuts_in_time(tensors: MappedTensors) -> Cuts:
-    num_interactions = len(tensors["times"])
+def _cuts_in_time(tensors: MappedTensors, histories: MappedHistories) -> Cuts:
+    ranks = [rank_of_cut(share, len(tensors["times"])) for share in (SHARES[0], sum(SHARES))]
     train_ends, test_begins = (
-        _positions_of(tensors, _time_of_rank(tensors, rank_of_cut(share, num_interactions)))
-        for share in (SHARES[0], sum(SHARES))
+        _positions_of(tensors, histories, _time_of_rank(tensors, rank)) for rank in ranks
     )
     for part, begins, ends in (
-        ("training", _begins_and_ends(tensors)[0], train_ends),
+        ("training", histories.begins, train_ends),
         ("validation", train_ends, test_begins),
     ):
         if bool((begins == ends).all()):
@@ -157,9 +154,9 @@ def _time_of_rank(tensors: MappedTensors, rank: int) -> int:
     return low
 
 
-def _positions_of(tensors: MappedTensors, time: int) -> Tensor:
+def _positions_of(tensors: MappedTensors, histories: MappedHistories, time: int) -> Tensor:
     """Return the position of each user's first interaction at or after a time, (U,) int64."""
-    found = _begins_and_ends(tensors)[0].clone()
+    found = histories.begins.clone()
     times = tensors["times"]
     for start, stop, first, places in _blocks(tensors):
         earlier = counted_before(times[start:stop] < time)

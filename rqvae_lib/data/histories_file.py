@@ -110,18 +110,20 @@ class HistoriesFile:
         Raises:
             ValueError: as `split_by_name`.
         """
-        return self.histories.until(cuts_of(self._tensors, split).train_ends, split)
+        return self.histories.until(cuts_of(self._tensors, self.histories, split).train_ends, split)
 
     @own_settings
     def sample(self, split: SplitName, at_most: int = SAMPLE) -> SampleSplit:
         """Return a split of some users, in memory, to measure a model on.
 
-        They are every second or third user of whom something is held out, and so on. With one
-        target per user, the validation targets are those that `validation_targets` takes.
+        They are every second or third user of whom something is held out, and so on: counted apart
+        for users with targets for validation, for testing, and for both, so that neither part is
+        lost. With one target per user, the validation targets are those that `validation_targets`
+        takes.
 
         Args:
             split: as `train`.
-            at_most: about how many targets there are for validation, and as many for testing.
+            at_most: about half of the number of targets, for validation and testing together.
 
         Raises:
             ValueError: as `split_by_name`.

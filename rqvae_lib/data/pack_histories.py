@@ -6,7 +6,8 @@ size, and each row is written to the bucket of its user. A bucket fits in memory
 as a `Dataset` sorts all rows. The buckets are in the order of the ids, so their results, one after
 another, are the whole. No user is cut in two, so a bucket holds at least all rows of a user.
 
-The table is read twice: for its items and the sample, and to deal out the rows.
+The table is read twice: for its items and the sample, and to deal out the rows. A column of
+decimals is read once more each time.
 
 Derived in: chapter 12.
 """

@@ -55,14 +55,14 @@ def description(format: str, about: Mapping[str, Any]) -> dict[bytes, str]:
     return {_KEY: json.dumps({"format": format, **about})}
 
 
-class Described(NamedTuple):
-    """What a file says of itself."""
+class ParquetDescription(NamedTuple):
+    """What a file of a format of ours says of itself."""
 
     about: dict[str, Any]
-    columns: list[str]
+    schema: pa.Schema
 
 
-def described(path: Path, format: str) -> Described | None:
+def described(path: Path, format: str) -> ParquetDescription | None:
     """Return what a file of a format of ours says of itself, or None for any other file.
 
     Args:
@@ -80,7 +80,7 @@ def described(path: Path, format: str) -> Described | None:
         return None
     if not isinstance(about, dict) or about.pop("format", None) != format:
         return None
-    return Described(about, schema.names)
+    return ParquetDescription(about, schema)
 
 
 def parquet_parts(folder: Path) -> list[Path]:

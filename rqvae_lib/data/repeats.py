@@ -130,14 +130,14 @@ def refusal(
     item_ids: pd.Series,
     numbers: NDArray[np.int64] | None = None,
 ) -> ValueError:
-    """Return what to raise for the first row of a table that repeats a user and an item.
+    """Return what to raise for the first of some rows that repeats a user and an item.
 
     Args:
-        where: the table.
+        where: the table that they are of.
         users: the user of each row, in the order of the table.
         items: (E,) the item index of each row.
         item_ids: the ids of the catalogue.
-        numbers: (E,) what number each row has in the table; by default, 0 … E − 1.
+        numbers: (E,) what number each row has in the table; by default, they are all of its rows.
     """
     pairs = users.codes * np.int64(len(item_ids)) + items
     row = int(pd.Series(pairs).duplicated().to_numpy().argmax())

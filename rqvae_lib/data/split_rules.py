@@ -5,9 +5,6 @@ Used by: splits, splits of a file. Derived in: chapter 01.
 
 from typing import get_args
 
-import torch
-from torch import Tensor
-
 from rqvae_lib.data.names import SplitName
 
 SHARES = (0.8, 0.1)  # of `global_timestamp`: of the interactions, for training and validation
@@ -38,14 +35,3 @@ def rank_of_cut(share: float, num_interactions: int) -> int:
         num_interactions: E.
     """
     return min(round(share * num_interactions), num_interactions - 1)
-
-
-def counted_before(mask: Tensor) -> Tensor:
-    """Return how often a mask is true before each position, and in all: (E + 1,) int64.
-
-    Args:
-        mask: (E,) bool.
-    """
-    counts = torch.zeros(len(mask) + 1, dtype=torch.int64)
-    torch.cumsum(mask, 0, out=counts[1:])
-    return counts

@@ -26,12 +26,12 @@ from rqvae_lib.data.repeats import met_before
 from rqvae_lib.data.split_rules import (
     SHARES,
     check_split_name,
-    counted_before,
     interactions_needed,
     rank_of_cut,
 )
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.ops.arrays import Array, as_count, as_row, as_rows
+from rqvae_lib.ops.ranges import counted_before
 from rqvae_lib.ops.torch_settings import own_settings
 
 

@@ -91,12 +91,12 @@ class VectorFolder:
                     row + bad,
                     VECTOR,
                     column[bad].as_py(),
-                    f"{expected}, not of {lengths[bad]}",
+                    f"{expected}, but it has {lengths[bad]}",
                 )
         values = column.flatten()  # of these rows only, wherever the batch begins in its memory
         if values.null_count:
             bad = row + int(np.asarray(values.is_null()).argmax()) // self.width
-            raise wrong_row(str(path), bad, VECTOR, None, f"each number in {expected}")
+            raise wrong_row(str(path), bad, VECTOR, None, f"{expected}, none of them missing")
         vectors = from_dlpack(values).view(-1, self.width).to(torch.float32, copy=True)
         if not vectors.sum().isfinite():  # a finite sum has finite terms, and is quickly found
             broken = ~vectors.isfinite()
@@ -186,8 +186,8 @@ def sample_vectors(folder: str | Path, rows: int, *, seed: int) -> Vectors:
         The sample, in the order of item ids.
 
     Raises:
-        ValueError, OSError: as `read_vectors`; also ValueError if `rows` is below 1, or `seed`
-            below 0.
+        ValueError, OSError: as `open_vectors` and `VectorFolder.batches`; also ValueError if an
+            item of the sample is there twice, if `rows` is below 1, or if `seed` is below 0.
     """
     rows, seed = as_count(rows, "rows"), as_count(seed, "seed", least=0)
     found = open_vectors(folder)

@@ -3,7 +3,7 @@
 A padded table costs as many places as it has rows, times its longest row. If one row is much longer
 than the others, nearly all of these places are empty. One flat list costs what is in it.
 
-Used by: the trie, the sibling sets and the models that choose among siblings.
+Used by: the trie, the sibling sets, the models that choose among siblings, and the splits.
 """
 
 import torch
@@ -24,6 +24,17 @@ def flat_ranges(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     starts = pad((end - first).cumsum(0), (1, 0))  # (P + 1,)
     shift = torch.repeat_interleave(first - starts[:-1], end - first)  # (E,)
     return torch.arange(len(shift), device=first.device) + shift, starts
+
+
+def counted_before(mask: Tensor) -> Tensor:
+    """Return how often a mask is true before each position, and in all: (E + 1,) int64.
+
+    Args:
+        mask: (E,) bool.
+    """
+    counts = torch.zeros(len(mask) + 1, dtype=torch.int64)
+    torch.cumsum(mask, 0, out=counts[1:])
+    return counts
 
 
 def segment_logsumexp(x: Tensor, segment: Tensor, num_segments: int) -> Tensor:

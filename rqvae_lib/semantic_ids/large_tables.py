@@ -32,6 +32,7 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 _FORMAT = "rqvae-lib large table 1"
 _DIGIT = "disambiguation"
 _GROUP_ROWS = 2**20
+_ID_TYPES = (pa.int64(), pa.string(), pa.large_string())
 
 
 class LargeTable(NamedTuple):
@@ -164,6 +165,8 @@ def find_large_table(path: str | Path) -> LargeTable | None:
     with opened(path) as file:
         table = file.read(columns=[ITEM_ID, *names, _DIGIT])
         table.validate(full=True)
+    if not len(table):
+        raise ValueError(f"{path} has no rows, expected at least one: check where it comes from")
     where = str(path)
     for name in table.column_names:
         column = table.column(name)
@@ -201,11 +204,14 @@ def sizes_in(path: str | Path) -> tuple[int, ...] | None:
     if found is None:
         return None
     sizes = found.about.get("codebook_sizes")
-    if not isinstance(sizes, list) or any(type(one) is not int for one in sizes):
+    if not isinstance(sizes, list) or not sizes or any(type(one) is not int for one in sizes):
         return None
     if not all(0 < one <= 2**31 for one in sizes):
         return None
-    if found.columns != [ITEM_ID, *code_names(len(sizes)), _DIGIT]:
+    schema, numbers = found.schema, [*code_names(len(sizes)), _DIGIT]
+    if schema.names != [ITEM_ID, *numbers] or schema.field(ITEM_ID).type not in _ID_TYPES:
+        return None
+    if any(schema.field(name).type != pa.int32() for name in numbers):
         return None
     return tuple(sizes)
 

@@ -11,7 +11,7 @@ import torch
 
 from rqvae_lib.checkpoints.models import load_recommender
 from rqvae_lib.cli import processes
-from rqvae_lib.cli.processes import number_of_processes, own_number
+from rqvae_lib.cli.processes import HERE_ALONE, number_of_processes, own_number
 from tests.cli.running import Done, fails, succeeds
 from tests.helpers import ROOT
 
@@ -65,6 +65,15 @@ def test_what_cannot_work_is_said_once(tmp_path: Path) -> None:
     assert done.stderr.count("exitcode  : 2 ") == 2
     assert not done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there may be a GPU for each process")
+def test_what_keeps_processes_from_joining_is_said_once(tmp_path: Path) -> None:
+    done = torchrun(["train-sasrec", "--device", "cuda"], tmp_path)
+    said = [line for line in done.stderr.splitlines() if line.startswith("rqvae-lib: ")]
+    assert len(said) == 1
+    assert "there are 2 processes and 0 GPUs" in said[0]
+    assert HERE_ALONE not in done.stderr
 
 
 def test_what_works_in_one_process_is_refused(

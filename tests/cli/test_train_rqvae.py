@@ -317,7 +317,7 @@ def test_a_folder_is_trained_on_by_a_sample(folder_of_vectors: Path) -> None:
 def test_a_folder_of_few_items_is_trained_on_whole(folder_of_vectors: Path) -> None:
     words = "--vectors vectors --codebook-size 8 --levels 2 --residual-kmeans --output made"
     said = run("train-rqvae", *words.split(), folder=folder_of_vectors.parent)
-    assert "Training on 900 items of vectors, which are all.\n" in said.stderr
+    assert "Training on all 900 items of vectors.\n" in said.stderr
     model, _ = load_rqvae(folder_of_vectors.parent / "made/rqvae.safetensors")
     config = RQVAEConfig.residual_kmeans(6, num_levels=2, codebook_size=8)
     assert_same(model, new_rqvae(read_vectors(folder_of_vectors).tensor, config, seed=0))
@@ -333,7 +333,12 @@ def test_a_folder_of_few_items_is_trained_on_whole(folder_of_vectors: Path) -> N
         ("--vectors nowhere", "nowhere does not exist; expected a folder"),
         (
             "--vectors vectors --sample 100",
-            "--codebook-size is 256, but the sample of vectors has 100 items",
+            "--sample is 100, but --codebook-size is 256, which needs as many items: pass --sample "
+            "256 or more",
+        ),
+        (
+            "--vectors vectors --codebook-size 1000",
+            "--codebook-size is 1000, but vectors has 900 items",
         ),
     ],
 )

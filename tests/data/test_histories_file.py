@@ -125,6 +125,25 @@ def test_a_sample_has_at_least_one_target(packed: Path) -> None:
         HistoriesFile(packed).sample("leave-one-out", 0)
 
 
+@pytest.mark.parametrize("busy", ["validation", "test"])
+@pytest.mark.parametrize("at_most", [1, 3, 20])
+def test_a_sample_by_time_has_both_parts(busy: str, at_most: int, tmp_path: Path) -> None:
+    """One of a hundred users has all targets of a part, and may not be missed."""
+    moments = np.arange(1000)
+    users = moments % 100
+    users[slice(800, 900) if busy == "validation" else slice(900, 1000)] = 7
+    table = pd.DataFrame({"user": users, "item": moments % 40, "time": 1_500_000_000 + moments})
+    table.to_parquet(tmp_path / "met.parquet")
+    file = pack_histories(tmp_path / "met.parquet", tmp_path / "h.safetensors")
+    sample = file.sample("timestamp", at_most)
+    assert len(sample.validation)
+    assert len(sample.test)
+    whole = split_by_name(Dataset.from_tables(tmp_path / "met.parquet"), "timestamp")
+    everybody = file.sample("timestamp", 1000)
+    for part in ("validation", "test"):
+        assert torch.equal(getattr(everybody, part), getattr(whole, part))
+
+
 def test_what_needs_all_histories_in_memory_says_so(packed: Path) -> None:
     train = HistoriesFile(packed).train("leave-one-out")
     with pytest.raises(ValueError, match=r"train is in a file.*pass those of some users"):

@@ -148,19 +148,19 @@ def ids_with(row: int, value: Any, ids: Any = NUMBERS) -> pa.Array:
         (
             NUMBERS,
             with_null(130, True),
-            "row 130, column 'vector': found nothing, expected each number in a vector",
+            "row 130, column 'vector': found nothing, expected a vector of 6 finite numbers, none",
         ),
         (
             NUMBERS,
             plain(77, WIDTH - 1),
             "row 77, column 'vector': found [0.5, 0.5, 0.5, 0.5, 0.5], expected a vector of 6 "
-            "finite numbers, not of 5: fix",
+            "finite numbers, but it has 5: fix",
         ),
         (
             NUMBERS,
             plain(64, WIDTH + 1),
             "row 64, column 'vector': found [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], expected a vector "
-            "of 6 finite numbers, not of 7: fix",
+            "of 6 finite numbers, but it has 7: fix",
         ),
         (
             ids_with(303, int(NUMBERS[8])),

@@ -110,6 +110,39 @@ def test_a_wrong_row_is_named(
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("code_2", pa.array([0.5] * 12)),
+        ("code_2", pa.array(["a"] * 12)),
+        ("disambiguation", pa.array([[0]] * 12)),
+        ("item_id", pa.array([b"a"] * 12)),
+        ("item_id", pa.array([0.5] * 12)),
+    ],
+)
+def test_columns_of_other_types_are_none_of_these(
+    column: str, values: pa.Array, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "ids.parquet")
+    table = pq.read_table(path)
+    values = values.take(pa.array([0] * len(table)))
+    pq.write_table(table.set_column(table.column_names.index(column), column, values), path)
+    assert sizes_in(path) is None
+    with pytest.raises(ValueError, match=r"ids\.parquet is not a table of IDs of"):
+        read_large_table(path)
+    if column != "disambiguation":  # without it, the codes are those of any other table
+        with pytest.raises(ValueError, match=r"ids\.parquet"):
+            import_ids(path)
+
+
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "ids.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    for read in (read_large_table, import_ids):
+        with pytest.raises(ValueError, match=r"ids\.parquet has no rows, expected at least one"):
+            read(path)
+
+
 def test_another_table_is_none_of_these(tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
     pq.write_table(pq.read_table(written(path)).replace_schema_metadata(None), path)

@@ -49,7 +49,7 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RQVAE_TRAINING
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
 from studied_models import DATASET, RQ, Settings, train_model
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from tuning import COLUMNS as TRIED
 from tuning import TABLE as TUNING
 
@@ -164,7 +164,7 @@ def measures_of(model: RQVAE, vectors: Tensor, codes: Tensor) -> Row:
 def settings() -> Settings:
     """Return the best settings of the trials with as many steps, on leave-one-out."""
     key = {"model": RQ, "split": "leave-one-out", "num_steps": str(STEPS)}
-    rows = [row for row in read_rows(TUNING, TRIED) if key.items() <= row.items()]
+    rows = rows_of(read_rows(TUNING, TRIED), key)
     best = max(rows, key=lambda row: float(row["ndcg"]))
     return Settings(**{field.name: field.type(best[field.name]) for field in fields(Settings)})
 
@@ -202,7 +202,7 @@ def run(folder: Path, seeds: Sequence[int] = SEEDS) -> None:
     done = read_rows(table, COLUMNS)
     for seed, name in product(seeds, TOKENIZERS):
         key = {"tokenizer": name, "seed": str(seed)}
-        if any(key.items() <= row.items() for row in done):
+        if rows_of(done, key):
             continue
         row, hits = train_and_evaluate(name, seed)
         # The people first: a training counts as done once its row stands in the table.

@@ -46,7 +46,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.evaluation.evaluator import Evaluation
 from studied_models import DATASET, RUNS, SPLITS
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "notebooks" / "results"
@@ -204,8 +204,7 @@ class Study(NamedTuple):
 
     def rows(self, name: str, columns: tuple[str, ...]) -> list[Row]:
         """Return the rows of this peer and split."""
-        rows = read_rows(self.output / name, columns)
-        return [row for row in rows if self.key.items() <= row.items()]
+        return rows_of(read_rows(self.output / name, columns), self.key)
 
     def write(self, name: str, columns: tuple[str, ...], key: Row, rows: list[Row]) -> None:
         replace_rows(self.output / name, columns, self.key | key, rows, place_of)
@@ -224,7 +223,7 @@ class Study(NamedTuple):
         print(f"{', '.join((self.key | key).values())}: {said}", file=sys.stderr, flush=True)
 
     def has(self, key: Row) -> bool:
-        return any(key.items() <= row.items() for row in self.rows("11_peers.csv", COLUMNS))
+        return bool(rows_of(self.rows("11_peers.csv", COLUMNS), key))
 
     def work(self, seeds: list[int], num_trials: int) -> Iterator[str]:
         """Do one training after another, those of the tables left out."""
@@ -256,11 +255,7 @@ class Study(NamedTuple):
         """Try settings on validation targets, and answer the test targets with the best."""
         name, all_steps = self.peer.name, STEPS[self.peer.name]
         for number, varied in enumerate(TRIALS[name][:num_trials]):
-            tried = [
-                row
-                for row in self.rows("11_peers_tuning.csv", TUNING_COLUMNS)
-                if about(varied).items() <= row.items()
-            ]
+            tried = rows_of(self.rows("11_peers_tuning.csv", TUNING_COLUMNS), about(varied))
             if len(tried) == len(all_steps):
                 continue
             rows = []

@@ -38,7 +38,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import Evaluation, evaluate
 from rqvae_lib.evaluation.metrics import mean_of_each_user, recall_at
 from studied_models import DATASET, MODELS, RQ, SASREC, SPLITS, train_model
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from tuning import TABLE as TUNING_TABLE
 from tuning import best_settings
 
@@ -170,7 +170,7 @@ def main() -> None:
     done = read_rows(table, COLUMNS)
     dataset = load_dataset(DATASET)
     for one in asked:
-        if any(one.key.items() <= row.items() for row in done):
+        if rows_of(done, one.key):
             continue
         row, hits = answer(one, dataset)
         # The people first: an answer counts as done once its row stands in the table.

@@ -30,7 +30,7 @@ from studied_models import (
     drawn_settings,
     train_model,
 )
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from workers import in_processes
 
 TABLE = Path(__file__).parents[2] / "notebooks" / "results" / "11_tuning.csv"
@@ -79,7 +79,7 @@ def try_settings(trial: Trial) -> Row:
 def best_settings(model: str, split: str, table: Path = TABLE) -> Settings:
     """Return the settings with which a model did best on the validation targets of a split."""
     key = {"model": model, "split": split}
-    rows = [row for row in read_rows(table, COLUMNS) if key.items() <= row.items()]
+    rows = rows_of(read_rows(table, COLUMNS), key)
     if not rows:
         raise ValueError(
             f"{table} holds no trial of {model!r} on {split}: run tuning.py --models {model!r}"
@@ -108,7 +108,7 @@ def main() -> None:
         for model in options.models
         for split in options.splits
     ]
-    todo = [t for t in trials if not any(t.key.items() <= row.items() for row in done)]
+    todo = [t for t in trials if not rows_of(done, t.key)]
     for trial, row in in_processes(try_settings, todo, options.processes):
         replace_rows(options.output, COLUMNS, trial.key, [row], place_of)
         print(", ".join((trial.key | row).values()), file=sys.stderr, flush=True)

@@ -40,7 +40,7 @@ from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.loop import train
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
-from tables import Row, read_rows, write_rows
+from tables import Row, read_rows, rows_of, write_rows
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 SEEDS = (0, 1, 2)  # of what is held out, and of the training
@@ -298,7 +298,7 @@ def main() -> None:
     for kind, seed, held_out, steps in jobs(tuple(options.seeds)):
         if kind == "unseen":
             key = {"held_out": f"{held_out:g}", "seed": str(seed), "steps": str(steps)}
-            if any(key.items() <= row.items() for row in read_rows(unseen_path, UNSEEN_COLUMNS)):
+            if rows_of(read_rows(unseen_path, UNSEEN_COLUMNS), key):
                 continue
             rows, model, (fitted, unseen) = unseen_rows(vectors, held_out, seed, steps)
             if (held_out, steps) == (0.1, REFITTED_ON):
@@ -308,7 +308,7 @@ def main() -> None:
             add(unseen_path, UNSEEN_COLUMNS, rows)
         elif kind == "shipped":
             key = {"tokenizer": "shipped", "seed": str(seed)}
-            if any(key.items() <= row.items() for row in read_rows(decoder_path, DECODER_COLUMNS)):
+            if rows_of(read_rows(decoder_path, DECODER_COLUMNS), key):
                 continue
             model, _ = load_rqvae("movielens-small-2016")
             new = decoder_rows("shipped", model, vectors, vectors[:0], seed=seed, steps=REFIT_STEPS)
@@ -316,7 +316,7 @@ def main() -> None:
         else:
             for lengths, looks in RISES.items():
                 key = {"seed": str(seed), "steps": str(lengths[1])}
-                if any(key.items() <= row.items() for row in read_rows(rise_path, RISE_COLUMNS)):
+                if rows_of(read_rows(rise_path, RISE_COLUMNS), key):
                     continue
                 add(rise_path, RISE_COLUMNS, rise_rows(vectors, lengths, looks, seed))
 

@@ -100,7 +100,7 @@ def replace_rows(
         path: the table.
         columns: all of them, in order.
         key: the columns that name the measurement, and what they say.
-        rows: without those columns.
+        rows: with or without those columns.
         order: how the rows of the table are sorted.
     """
     columns = tuple(columns)

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from comparison_study import people_of
 from counted_models import COUNTED, counted_model
 from counting import TABLE as COUNTING_TABLE
 from counting import best_counted
@@ -89,17 +90,6 @@ def row_of(found: Evaluation, tied: Tensor) -> Row:
         hits = mean_of_each_user(recall_at(found.ranks[part], 10), found.users[part])
         row[name] = f"{float(hits.mean()):.5f}"
     return row
-
-
-def people_of(found: Evaluation) -> list[Row]:
-    """Return a row for each person with a hit; persons are numbered as the split numbers users."""
-    people = found.users.unique().tolist()
-    recalls, ndcgs = (found.of_people(metric, 10).tolist() for metric in ("Recall", "NDCG"))
-    return [
-        {"person": str(person), "recall_10": f"{recall:.5f}", "ndcg_10": f"{ndcg:.5f}"}
-        for person, recall, ndcg in zip(people, recalls, ndcgs, strict=True)
-        if recall
-    ]
 
 
 class Answer(NamedTuple):

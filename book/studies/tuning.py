@@ -76,13 +76,29 @@ def try_settings(trial: Trial) -> Row:
     }
 
 
-def best_settings(model: str, split: str, table: Path = TABLE) -> Settings:
-    """Return the settings with which a model did best on the validation targets of a split."""
+def best_settings(
+    model: str, split: str, table: Path = TABLE, *, num_steps: int | None = None
+) -> Settings:
+    """Return the settings with which a model did best on the validation targets of a split.
+
+    Args:
+        model: one of `TUNED`.
+        split: one of `SPLITS`.
+        table: the trials.
+        num_steps: of a training; None: the best of any number.
+
+    Raises:
+        ValueError: if the table holds no such trial.
+    """
     key = {"model": model, "split": split}
+    if num_steps is not None:
+        key["num_steps"] = str(num_steps)
     rows = rows_of(read_rows(table, COLUMNS), key)
     if not rows:
+        steps = "" if num_steps is None else f" with {num_steps} steps"
         raise ValueError(
-            f"{table} holds no trial of {model!r} on {split}: run tuning.py --models {model!r}"
+            f"{table} holds no trial of {model!r} on {split}{steps}: "
+            f"run tuning.py --models {model!r}"
         )
     best = max(rows, key=lambda row: float(row["ndcg"]))
     return Settings(**{field.name: field.type(best[field.name]) for field in fields(Settings)})

@@ -127,8 +127,8 @@ def fitted(how: Tokenizer, seed: int) -> RQVAE:
     if how.shipped:
         return load_rqvae(how.shipped)[0]
     if how.kind == "RQ-VAE" and not how.steps:
-        sizes = {"num_levels": how.levels, "codebook_size": how.size}
-        return new_rqvae(vectors, RQVAEConfig(vectors.shape[1], **sizes), seed=seed)
+        config = RQVAEConfig(vectors.shape[1], num_levels=how.levels, codebook_size=how.size)
+        return new_rqvae(vectors, config, seed=seed)
     return tokenizer(how.kind, vectors, seed, how.steps, levels=how.levels, size=how.size)
 
 

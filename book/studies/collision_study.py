@@ -52,7 +52,7 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RQVAE_TRAINING
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
-from tables import Row, read_rows, write_rows
+from tables import Row, read_rows, rows_of, write_rows
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "notebooks" / "results"
@@ -351,7 +351,7 @@ def run(name: str, folder: Path = RESULTS) -> None:
     rows = read_rows(path)
     for cell in study.cells:
         known = dict(zip(study.keys, cell, strict=False))
-        if any(known.items() <= row.items() for row in rows):
+        if rows_of(rows, known):
             continue
         rows.extend(study.measure(*cell))
         write_rows(path, rows[0], rows)

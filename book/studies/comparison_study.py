@@ -33,7 +33,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.config import CUTOFFS
 from rqvae_lib.evaluation.evaluator import METRICS, Evaluation, evaluate
 from studied_models import DATASET, MODELS, RQ, SASREC, SPLITS, train_model
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from tuning import TABLE, best_settings
 from workers import in_processes
 
@@ -166,7 +166,7 @@ def main() -> None:
         if split != LAST_TEN or model in OF_LAST_TEN
         if model not in COUNTED or seed == SEEDS[0]  # no chance in what is counted
     ]
-    todo = [t for t in trainings if not any(t.key.items() <= row.items() for row in done)]
+    todo = [t for t in trainings if not rows_of(done, t.key)]
     for training, (row, hits) in in_processes(train_and_evaluate, todo, options.processes):
         # The people first: a training counts as done once its row stands in the table.
         replace_rows(people, PEOPLE_COLUMNS, training.key, hits, place_of)

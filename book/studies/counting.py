@@ -17,7 +17,7 @@ from rqvae_lib.data.splits import split_by_name
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import evaluate
 from studied_models import DATASET, SPLITS
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 
 TABLE = Path(__file__).parents[2] / "notebooks" / "results" / "11_counting.csv"
 COLUMNS = ("split", "model", *CountedSettings._fields, "recall", "ndcg")
@@ -45,7 +45,7 @@ def best_counted(model: str, split: str, table: Path = TABLE) -> CountedSettings
     if model not in COUNTED_TUNED:
         return counted_settings(model)[0]
     key = {"model": model, "split": split}
-    rows = [row for row in read_rows(table, COLUMNS) if key.items() <= row.items()]
+    rows = rows_of(read_rows(table, COLUMNS), key)
     if not rows:
         raise ValueError(f"{table} holds no trial of {model!r} on {split}: run counting.py")
     best = max(rows, key=lambda row: float(row["ndcg"]))

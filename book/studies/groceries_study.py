@@ -43,7 +43,7 @@ from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.training.config import RECOMMENDER_TRAINING, RQVAE_TRAINING, TrainingConfig
 from rqvae_lib.training.recipes import new_rqvae, train_recommender, train_rqvae, train_sasrec
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 
 RESULTS = FOLDER.parent / "results" / "13_groceries.csv"
 LEVELS, CODEWORDS = 3, 64
@@ -205,7 +205,7 @@ def main() -> None:
         )
 
     def do(run: Run) -> None:
-        if any(run.key.items() <= row.items() for row in read_rows(RESULTS, MEASURED)):
+        if rows_of(read_rows(RESULTS, MEASURED), run.key):
             return
         model, rate = (counts[run.model], "") if run.model in counts else trained(run, groceries)
         rows, people = measured(model, groceries.split, rate)

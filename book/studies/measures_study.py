@@ -4,17 +4,16 @@
 
 writes notebooks/results/06_measures.csv and 06_measures_people.csv beside it. Tokenizers of very
 different quality, three seeds each: residual k-means and RQ-VAE, from a sixteenth of the usual
-codebook to one level more than usual, trained hardly or for long, on texts, on who chose what or on
-both, and one whose codes are dealt out to the movies at random. Of each, the three measures that a
-tokenizer is judged by before anything recommends (variance lost, collision rate, perplexity), and
-then Recall@10 and NDCG@10 of a small recommender that was trained on its IDs, on each person's last
-ten movies (`last-ten`, which has ten times the targets of leave-one-out).
+codebook to one level more than usual, hardly trained at all or trained for long, on texts, on who
+chose what or on both, and one whose codes are dealt out to the movies at random. Of each, the three
+measures that a tokenizer is judged by before anything recommends (variance lost, collision rate,
+perplexity), and then Recall@10 and NDCG@10 of a small recommender that was trained on its IDs, on
+each person's last ten movies (`last-ten`, which has ten times the targets of leave-one-out).
 
 The recommender is an RQ-Transformer without vectors for prefixes: of a movie it knows nothing but
 its codes, so the IDs matter as much as they can. All get the same budget: 1,000 steps, with the
-settings that did best of those with as many steps in 11_tuning.csv. (500 are too few: in a first
-trial no tokenizer was clearly ahead of popularity after them.) What 3,000 steps make of some of
-these IDs, with five seeds, is in 11_comparison.csv, and chapter 06 shows that.
+settings that did best of those with as many steps in 11_tuning.csv. What 3,000 steps make of some
+of these IDs, with five seeds, is in 11_comparison.csv, and chapter 06 shows that.
 
 Rows are written as they come, so a run that was interrupted goes on where it stopped; `--seeds`
 names a part of the work. All of it takes half an hour of one idle core.
@@ -24,7 +23,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -32,7 +31,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from collision_study import held_out_movies
+from collision_study import held_out_movies, tokenizer
 from comparison_study import people_of
 from rqvae_lib.checkpoints.models import load_rqvae
 from rqvae_lib.data.names import Content
@@ -46,12 +45,11 @@ from rqvae_lib.tokenizer.collisions import balance_last_level, keep_codes, take_
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.metrics import code_usage
 from rqvae_lib.tokenizer.rqvae import RQVAE
-from rqvae_lib.training.config import RQVAE_TRAINING
-from rqvae_lib.training.recipes import new_rqvae, train_rqvae
+from rqvae_lib.training.recipes import new_rqvae
 from studied_models import DATASET, RQ, Settings, train_model
-from tables import Row, read_rows, replace_rows
-from tuning import COLUMNS as TRIED
+from tables import Row, read_rows, replace_rows, rows_of
 from tuning import TABLE as TUNING
+from tuning import best_settings
 
 RESULTS = TUNING.parent
 SPLIT = "last-ten"
@@ -126,16 +124,12 @@ def fitted(how: Tokenizer, seed: int) -> RQVAE:
     vectors = vectors_of(how.content)
     if how.unseen:
         vectors = vectors[held_out_movies("newest", seed)[0]]
-    sizes = {"num_levels": how.levels, "codebook_size": how.size}
     if how.shipped:
         return load_rqvae(how.shipped)[0]
-    if how.kind == "R-KMeans":
-        return new_rqvae(vectors, RQVAEConfig.residual_kmeans(vectors.shape[1], **sizes), seed=seed)
-    config = RQVAEConfig(vectors.shape[1], **sizes)
-    if not how.steps:
+    if how.kind == "RQ-VAE" and not how.steps:
+        config = RQVAEConfig(vectors.shape[1], num_levels=how.levels, codebook_size=how.size)
         return new_rqvae(vectors, config, seed=seed)
-    training = replace(RQVAE_TRAINING, num_steps=how.steps, seed=seed)
-    return train_rqvae(vectors, config, training, progress=False)[0]
+    return tokenizer(how.kind, vectors, seed, how.steps, levels=how.levels, size=how.size)
 
 
 def codes_of(how: Tokenizer, seed: int) -> tuple[RQVAE, Tensor]:
@@ -163,18 +157,15 @@ def measures_of(model: RQVAE, vectors: Tensor, codes: Tensor) -> Row:
 @cache
 def settings() -> Settings:
     """Return the best settings of the trials with as many steps, on leave-one-out."""
-    key = {"model": RQ, "split": "leave-one-out", "num_steps": str(STEPS)}
-    rows = [row for row in read_rows(TUNING, TRIED) if key.items() <= row.items()]
-    best = max(rows, key=lambda row: float(row["ndcg"]))
-    return Settings(**{field.name: field.type(best[field.name]) for field in fields(Settings)})
+    return best_settings(RQ, "leave-one-out", num_steps=STEPS)
 
 
 def train_and_evaluate(name: str, seed: int) -> tuple[Row, list[Row]]:
     """Make a tokenizer, train a recommender on its IDs, and answer the test targets."""
     how, split = TOKENIZERS[name], the_split()
-    tokenizer, codes = codes_of(how, seed)
-    row = {"content": how.content} | measures_of(tokenizer, vectors_of(how.content), codes)
-    ids = SemanticIDs(codes, tokenizer.config.codebook_size)
+    model, codes = codes_of(how, seed)
+    row = {"content": how.content} | measures_of(model, vectors_of(how.content), codes)
+    ids = SemanticIDs(codes, model.config.codebook_size)
     started = time.perf_counter()
     recommender = train_model(CODES_ONLY, settings(), ids, split.train, seed)
     row["seconds"] = f"{time.perf_counter() - started:.0f}"
@@ -202,7 +193,7 @@ def run(folder: Path, seeds: Sequence[int] = SEEDS) -> None:
     done = read_rows(table, COLUMNS)
     for seed, name in product(seeds, TOKENIZERS):
         key = {"tokenizer": name, "seed": str(seed)}
-        if any(key.items() <= row.items() for row in done):
+        if rows_of(done, key):
             continue
         row, hits = train_and_evaluate(name, seed)
         # The people first: a training counts as done once its row stands in the table.

@@ -8,9 +8,7 @@ takes all targets of one after another. The others are TIGER's own. Whatever the
 after a number of steps and not of epochs.
 """
 
-import json
 import pickle
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from peer_files import PARTS, PeerAnswers, PeerData, Rows, lists_of, read_data, write_answers
+from peer_files import NUM_LISTED, PARTS, PeerAnswers, PeerData, Rows, lists_of, run_peer, whole
 
 
 def sessions_of(histories: list[Rows], persons: list[int]) -> list[tuple[int, int, int, int]]:
@@ -89,11 +87,13 @@ def answer(model: Any, item_of: Rows, index_of: Rows, history: Rows) -> Rows:
         return history  # cornac scores all items alike: no list
     scores = model.score(0, index_of[history].tolist())
     scores[index_of[history]] = -np.inf
-    order = np.argsort(-scores, kind="stable")[:50]
+    order = np.argsort(-scores, kind="stable")[:NUM_LISTED]
     return item_of[order[scores[order] > -1e9]]  # the others were not found by the beams
 
 
-def train(train_set: Any, settings: dict[str, Any], checkpoints: list[int], stem: str) -> Any:
+def train(
+    train_set: Any, settings: dict[str, Any], checkpoints: list[int], stem: str
+) -> dict[int, Path]:
     """Train TIGER, and return a file for each number of steps: the model, and the seconds."""
     from cornac.models import TIGER
     from cornac.models.tiger import recom_tiger
@@ -111,7 +111,8 @@ def train(train_set: Any, settings: dict[str, Any], checkpoints: list[int], stem
         seconds = time.perf_counter() - started[0]
         files[step] = Path(f"{stem}-{step}.pt")
         model.train_set = None  # what answers does not need it
-        files[step].write_bytes(pickle.dumps((model, seconds)))
+        with whole(files[step]) as part:
+            part.write_bytes(pickle.dumps((model, seconds)))
         model.train_set = train_set
 
     recom_tiger.session_seq_iter = counted(batches, [0, *checkpoints], keep)
@@ -131,12 +132,14 @@ def answers(data: PeerData, settings: dict[str, Any]) -> list[PeerAnswers]:
     number = evaluation.global_iid_map
     index_of = np.array([number[item] for item in range(data.num_items)])
     item_of = np.argsort(index_of)
-    files = {step: Path(f"{stem}-{step}.pt") for step in checkpoints} if stem else {}
-    if not files or not all(file.exists() for file in files.values()):
-        files = train(evaluation.train_set, settings, checkpoints, stem or tempfile.mkdtemp())
+    with tempfile.TemporaryDirectory() as folder:
+        stem = stem or f"{folder}/weights"
+        files = {step: Path(f"{stem}-{step}.pt") for step in checkpoints}
+        if not all(file.exists() for file in files.values()):
+            files = train(evaluation.train_set, settings, checkpoints, stem)
+        trained = {step: pickle.loads(file.read_bytes()) for step, file in files.items()}
     found = []
-    for step, file in files.items():
-        model, seconds = pickle.loads(file.read_bytes())
+    for step, (model, seconds) in trained.items():
         lists, own_values = {}, {}
         for part in parts:
             before = data.histories(part)[::every]
@@ -156,5 +159,4 @@ def answers(data: PeerData, settings: dict[str, Any]) -> list[PeerAnswers]:
 
 
 if __name__ == "__main__":
-    source, target, said = sys.argv[1:]
-    write_answers(Path(target), answers(read_data(Path(source)), json.loads(said)))
+    run_peer(answers)

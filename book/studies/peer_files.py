@@ -3,7 +3,10 @@
 This file is read on both sides, so it needs NumPy only.
 """
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,18 +44,27 @@ class PeerData(NamedTuple):
         return self.items[self.targets[part]]
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to: what is there under its own name is never a part."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    yield part
+    part.replace(path)
+
+
 def write_data(path: Path, data: PeerData) -> None:
     """Write a split for the peers."""
     lengths = [len(history) for history in data.train]
-    np.savez(
-        path,
-        train_items=np.concatenate(data.train),
-        train_offsets=np.cumsum([0, *lengths]),
-        items=data.items,
-        offsets=data.offsets,
-        vectors=data.vectors,
-        **{f"{part}_targets": data.targets[part] for part in PARTS},
-    )
+    with whole(path) as part:
+        np.savez(
+            part,
+            train_items=np.concatenate(data.train),
+            train_offsets=np.cumsum([0, *lengths]),
+            items=data.items,
+            offsets=data.offsets,
+            vectors=data.vectors,
+            **{f"{name}_targets": data.targets[name] for name in PARTS},
+        )
 
 
 def read_data(path: Path) -> PeerData:
@@ -95,7 +107,8 @@ def write_answers(path: Path, answers: Sequence[PeerAnswers]) -> None:
         arrays[f"seconds {about}"] = answer.seconds
         arrays |= {f"lists {about} {part}": lists for part, lists in answer.lists.items()}
         arrays |= {f"own {about} {name}": value for name, value in answer.own.items()}
-    np.savez(path, **arrays)
+    with whole(path) as part:
+        np.savez(part, **arrays)
 
 
 def read_answers(path: Path) -> list[PeerAnswers]:
@@ -116,3 +129,9 @@ def read_answers(path: Path) -> list[PeerAnswers]:
             )
             for steps in file["steps"]
         ]
+
+
+def run_peer(answers: Callable[[PeerData, dict[str, Any]], list[PeerAnswers]]) -> None:
+    """Answer what the command line names: a file of data, one to write, and settings as JSON."""
+    source, target, said = sys.argv[1:]
+    write_answers(Path(target), answers(read_data(Path(source)), json.loads(said)))

@@ -7,15 +7,13 @@ settings, `windows` cuts each history into pieces of that many items, half of wh
 has too, since RecTools trains on the end of a history only; the others are SASRecModel's own.
 """
 
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from peer_files import PARTS, PeerAnswers, PeerData, Rows, lists_of, read_data, write_answers
+from peer_files import NUM_LISTED, PARTS, PeerAnswers, PeerData, Rows, lists_of, run_peer, whole
 
 AT_A_TIME = 500  # histories in one table of interactions
 
@@ -60,7 +58,7 @@ def recommended(model: Any, histories: list[Rows]) -> Any:
         users = [row for row, history in enumerate(some) if len(history)]
         dataset = table_of(some)
         found = model.recommend(
-            users, dataset, k=50, filter_viewed=True, on_unsupported_targets="ignore"
+            users, dataset, k=NUM_LISTED, filter_viewed=True, on_unsupported_targets="ignore"
         )
         found[Columns.User] += start
         tables.append(found)
@@ -68,7 +66,7 @@ def recommended(model: Any, histories: list[Rows]) -> Any:
 
 
 def lists_for(found: Any, num_targets: int) -> Rows:
-    """Return a table of recommendations as lists, (M, 50)."""
+    """Return a table of recommendations as lists, (M, NUM_LISTED)."""
     from rectools import Columns
 
     of_user = dict(iter(found.sort_values(Columns.Rank).groupby(Columns.User)[Columns.Item]))
@@ -171,7 +169,8 @@ def answers(data: PeerData, settings: dict[str, Any]) -> list[PeerAnswers]:
     else:
         model.fit(table)
         for step, file in files.items():
-            torch.save(KEPT[step], file)
+            with whole(file) as part:
+                torch.save(KEPT[step], part)
     found = []
     for step, (seconds, weights) in KEPT.items():
         model.torch_model.load_state_dict(weights)
@@ -188,5 +187,4 @@ def answers(data: PeerData, settings: dict[str, Any]) -> list[PeerAnswers]:
 
 
 if __name__ == "__main__":
-    source, target, said = sys.argv[1:]
-    write_answers(Path(target), answers(read_data(Path(source)), json.loads(said)))
+    run_peer(answers)

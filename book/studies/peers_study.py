@@ -1,4 +1,4 @@
-"""Two libraries of others, RecTools and cornac, on our splits: how do their models do beside ours?
+"""Two other libraries, RecTools and cornac, on our splits: how do their models compare with ours?
 
     python3 -m venv runs/rectools
     runs/rectools/bin/pip install torch==2.13.0 "rectools[torch]==0.19.0"
@@ -27,32 +27,33 @@ an hour of one core. The shipped tables hold its beginning, made with
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from comparison_study import PEOPLE_COLUMNS, people_of
-from peer_files import PeerAnswers, PeerData, Rows, read_answers, write_data
+from peer_files import NUM_LISTED, PeerAnswers, PeerData, Rows, read_answers, write_data
 from rqvae_lib.data.names import SplitName
 from rqvae_lib.data.splits import Split, split_by_name
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.item_vectors import item_vectors
 from rqvae_lib.evaluation.evaluator import Evaluation
 from studied_models import DATASET, RUNS, SPLITS
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "notebooks" / "results"
 RECTOOLS, CORNAC = "RecTools SASRec", "cornac TIGER"
 PEERS = (RECTOOLS, CORNAC)
-SCRIPTS = {RECTOOLS: "peer_rectools.py", CORNAC: "peer_cornac.py"}
+SCRIPTS = {RECTOOLS: "peer_rectools", CORNAC: "peer_cornac"}
 SEEDS = (0, 1, 2)
 DEFAULT, TUNED = "default", "tuned"
 STEPS = {RECTOOLS: (1000, 2000, 3000), CORNAC: (1000, 2000)}
@@ -78,7 +79,7 @@ SIZE: dict[str, dict[str, Any]] = {
         "d_model": 64,
         "d_kv": 16,
         "d_ff": 256,
-        "n_beams": 50,
+        "n_beams": NUM_LISTED,
     },
 }
 TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -91,7 +92,11 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": 0.003, "dropout": 0.1},
     ),
 }
-DEFAULT_STEPS = {RECTOOLS: 18, CORNAC: 5}  # three epochs of 671 people, 128 at a time
+# What does not train weights; their steps are in the names of their files. The beams only search,
+# but cornac keeps them with its weights.
+ASKED_ONLY = ("checkpoints", "parts", "every", "own", "weights")
+# RecTools: three epochs, six steps each; cornac: enough to time a step
+DEFAULT_STEPS = {RECTOOLS: 18, CORNAC: 5}
 
 COLUMNS = (
     "split",
@@ -126,7 +131,7 @@ def measured(lists: Rows, split: Split, part: str, every: int = 1) -> Evaluation
     """Return our evaluation of a peer's lists.
 
     Args:
-        lists: (M, 50) int64, one list for each target that was asked, best first.
+        lists: (M, NUM_LISTED) int64, one list for each target that was asked, best first.
         split: whose targets they are.
         part: "validation" or "test".
         every: 1 if all targets of the part were asked, n if each n-th, from the first on.
@@ -153,6 +158,12 @@ def measured(lists: Rows, split: Split, part: str, every: int = 1) -> Evaluation
     )
 
 
+def mark_of(settings: dict[str, Any], without: Container[str]) -> str:
+    """Return a few characters for names of files: those of other settings are others."""
+    said = {name: value for name, value in settings.items() if name not in without}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:10]
+
+
 class Peer(NamedTuple):
     """One of the two, its Python, and the data that it gets."""
 
@@ -163,9 +174,10 @@ class Peer(NamedTuple):
 
     def answers(self, label: str, settings: dict[str, Any]) -> list[PeerAnswers]:
         """Train the peer, in its own environment."""
-        target = self.folder / f"{self.data.stem}-{SCRIPTS[self.name][:-3]}-{label}.npz"
+        mark = mark_of(settings, without=("weights",))  # where they lie changes no answer
+        target = self.folder / f"{self.data.stem}-{SCRIPTS[self.name]}-{label}-{mark}.npz"
         if not target.exists():
-            script = str(HERE / SCRIPTS[self.name])
+            script = str(HERE / f"{SCRIPTS[self.name]}.py")
             asked = [str(self.python), script, str(self.data), str(target), json.dumps(settings)]
             subprocess.run(asked, check=True, env=os.environ | {"PYTHONPATH": str(HERE)})
         return read_answers(target)
@@ -204,8 +216,7 @@ class Study(NamedTuple):
 
     def rows(self, name: str, columns: tuple[str, ...]) -> list[Row]:
         """Return the rows of this peer and split."""
-        rows = read_rows(self.output / name, columns)
-        return [row for row in rows if self.key.items() <= row.items()]
+        return rows_of(read_rows(self.output / name, columns), self.key)
 
     def write(self, name: str, columns: tuple[str, ...], key: Row, rows: list[Row]) -> None:
         replace_rows(self.output / name, columns, self.key | key, rows, place_of)
@@ -224,7 +235,7 @@ class Study(NamedTuple):
         print(f"{', '.join((self.key | key).values())}: {said}", file=sys.stderr, flush=True)
 
     def has(self, key: Row) -> bool:
-        return any(key.items() <= row.items() for row in self.rows("11_peers.csv", COLUMNS))
+        return bool(rows_of(self.rows("11_peers.csv", COLUMNS), key))
 
     def work(self, seeds: list[int], num_trials: int) -> Iterator[str]:
         """Do one training after another, those of the tables left out."""
@@ -256,11 +267,7 @@ class Study(NamedTuple):
         """Try settings on validation targets, and answer the test targets with the best."""
         name, all_steps = self.peer.name, STEPS[self.peer.name]
         for number, varied in enumerate(TRIALS[name][:num_trials]):
-            tried = [
-                row
-                for row in self.rows("11_peers_tuning.csv", TUNING_COLUMNS)
-                if about(varied).items() <= row.items()
-            ]
+            tried = rows_of(self.rows("11_peers_tuning.csv", TUNING_COLUMNS), about(varied))
             if len(tried) == len(all_steps):
                 continue
             rows = []
@@ -306,11 +313,12 @@ class Study(NamedTuple):
 
     def settings(self, number: int, seed: int, steps: tuple[int, ...], part: str) -> dict[str, Any]:
         """Return what the peer is asked for; weights that it kept it does not train again."""
-        weights = self.peer.folder / f"{self.peer.data.stem}-{number}-{seed}"
         asked = SIZE[self.peer.name] | TRIALS[self.peer.name][number]
         asked |= {"seed": seed, "checkpoints": list(steps), "parts": [part]}
         asked |= {"every": self.every(part)}
-        return asked | {"weights": f"{weights}-{SCRIPTS[self.peer.name][:-3]}"}
+        mark = mark_of(asked, without=ASKED_ONLY)
+        name = f"{self.peer.data.stem}-{number}-{seed}-{SCRIPTS[self.peer.name]}-{mark}"
+        return asked | {"weights": str(self.peer.folder / name)}
 
 
 def place_of(row: Row) -> tuple[Any, ...]:
@@ -340,6 +348,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2, help="the first so many settings only")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
     options = parser.parse_args()
+    pythons = {RECTOOLS: options.rectools.absolute(), CORNAC: options.cornac.absolute()}
+    for name in options.peers:
+        if not pythons[name].exists():
+            parser.error(
+                f"{pythons[name]}, the Python of {name}, does not exist: make its environment as "
+                f"the first lines of {Path(__file__).name} say, name another Python with "
+                f"--{name.split()[0].lower()}, or leave this one out with --peers"
+            )
     options.runs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     dataset = load_dataset(DATASET)
@@ -350,8 +366,7 @@ def main() -> None:
         if not data.exists():
             write_data(data, data_of(split, vectors))
         for name in options.peers:
-            python = options.rectools if name == RECTOOLS else options.cornac
-            peer = Peer(name, python.absolute(), data, options.runs)
+            peer = Peer(name, pythons[name], data, options.runs)
             for done in Study(peer, split_name, split, options.output).work(
                 options.seeds, options.trials
             ):

@@ -35,6 +35,11 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> list[Row]:
     return [row for row in rows if columns is None or tuple(row) == tuple(columns)]
 
 
+def rows_of(rows: Iterable[Row], key: Row) -> list[Row]:
+    """Return the rows that say what a key says, in the columns that it names."""
+    return [row for row in rows if key.items() <= row.items()]
+
+
 def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
     """Write a table, and beside it where and when; an interruption leaves the old one whole."""
     columns, rows = list(columns), list(rows)
@@ -95,7 +100,7 @@ def replace_rows(
         path: the table.
         columns: all of them, in order.
         key: the columns that name the measurement, and what they say.
-        rows: without those columns.
+        rows: with or without those columns.
         order: how the rows of the table are sorted.
     """
     columns = tuple(columns)

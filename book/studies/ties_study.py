@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from comparison_study import people_of
 from counted_models import COUNTED, counted_model
 from counting import TABLE as COUNTING_TABLE
 from counting import best_counted
@@ -38,7 +39,7 @@ from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import Evaluation, evaluate
 from rqvae_lib.evaluation.metrics import mean_of_each_user, recall_at
 from studied_models import DATASET, MODELS, RQ, SASREC, SPLITS, train_model
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from tuning import TABLE as TUNING_TABLE
 from tuning import best_settings
 
@@ -89,17 +90,6 @@ def row_of(found: Evaluation, tied: Tensor) -> Row:
         hits = mean_of_each_user(recall_at(found.ranks[part], 10), found.users[part])
         row[name] = f"{float(hits.mean()):.5f}"
     return row
-
-
-def people_of(found: Evaluation) -> list[Row]:
-    """Return a row for each person with a hit; persons are numbered as the split numbers users."""
-    people = found.users.unique().tolist()
-    recalls, ndcgs = (found.of_people(metric, 10).tolist() for metric in ("Recall", "NDCG"))
-    return [
-        {"person": str(person), "recall_10": f"{recall:.5f}", "ndcg_10": f"{ndcg:.5f}"}
-        for person, recall, ndcg in zip(people, recalls, ndcgs, strict=True)
-        if recall
-    ]
 
 
 class Answer(NamedTuple):
@@ -170,7 +160,7 @@ def main() -> None:
     done = read_rows(table, COLUMNS)
     dataset = load_dataset(DATASET)
     for one in asked:
-        if any(one.key.items() <= row.items() for row in done):
+        if rows_of(done, one.key):
             continue
         row, hits = answer(one, dataset)
         # The people first: an answer counts as done once its row stands in the table.

@@ -30,7 +30,7 @@ from studied_models import (
     drawn_settings,
     train_model,
 )
-from tables import Row, read_rows, replace_rows
+from tables import Row, read_rows, replace_rows, rows_of
 from workers import in_processes
 
 TABLE = Path(__file__).parents[2] / "notebooks" / "results" / "11_tuning.csv"
@@ -76,13 +76,29 @@ def try_settings(trial: Trial) -> Row:
     }
 
 
-def best_settings(model: str, split: str, table: Path = TABLE) -> Settings:
-    """Return the settings with which a model did best on the validation targets of a split."""
+def best_settings(
+    model: str, split: str, table: Path = TABLE, *, num_steps: int | None = None
+) -> Settings:
+    """Return the settings with which a model did best on the validation targets of a split.
+
+    Args:
+        model: one of `TUNED`.
+        split: one of `SPLITS`.
+        table: the trials.
+        num_steps: of a training; None: the best of any number.
+
+    Raises:
+        ValueError: if the table holds no such trial.
+    """
     key = {"model": model, "split": split}
-    rows = [row for row in read_rows(table, COLUMNS) if key.items() <= row.items()]
+    if num_steps is not None:
+        key["num_steps"] = str(num_steps)
+    rows = rows_of(read_rows(table, COLUMNS), key)
     if not rows:
+        steps = "" if num_steps is None else f" with {num_steps} steps"
         raise ValueError(
-            f"{table} holds no trial of {model!r} on {split}: run tuning.py --models {model!r}"
+            f"{table} holds no trial of {model!r} on {split}{steps}: "
+            f"run tuning.py --models {model!r}"
         )
     best = max(rows, key=lambda row: float(row["ndcg"]))
     return Settings(**{field.name: field.type(best[field.name]) for field in fields(Settings)})
@@ -108,7 +124,7 @@ def main() -> None:
         for model in options.models
         for split in options.splits
     ]
-    todo = [t for t in trials if not any(t.key.items() <= row.items() for row in done)]
+    todo = [t for t in trials if not rows_of(done, t.key)]
     for trial, row in in_processes(try_settings, todo, options.processes):
         replace_rows(options.output, COLUMNS, trial.key, [row], place_of)
         print(", ".join((trial.key | row).values()), file=sys.stderr, flush=True)

@@ -23,9 +23,10 @@ training's codebooks and with fresh ones, which k-means places in the same laten
 import argparse
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,16 +38,16 @@ from rqvae_lib.embeddings.text import load_embeddings
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.quantizer import ResidualQuantizer
 from rqvae_lib.tokenizer.rqvae import RQVAE
-from rqvae_lib.training.config import RQVAE_TRAINING, TrainingConfig
+from rqvae_lib.training.config import RQVAE_TRAINING
 from rqvae_lib.training.loop import train
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
-from tables import Row, read_rows, write_rows
+from tables import Row, read_rows, replace_rows, rows_of
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 SEEDS = (0, 1, 2)  # of what is held out, and of the training
 LOOK_EVERY = 250  # steps; and at 100
 TRAININGS = {0.1: (500, 1000, 2000, 6000), 0.5: (2000, 6000)}  # steps, by the share held out
-SEEDS_OF_HALF = (0,)  # half of the movies held out is one look beside, and no basis for claims
+SEEDS_OF_HALF = (0,)  # half of the movies held out: one seed, too little for a claim
 
 UNSEEN_COLUMNS = (
     *("tokenizer", "held_out", "seed", "steps", "at"),
@@ -58,6 +59,7 @@ RISE_COLUMNS = (
     *("seed", "steps", "at", "reconstruction", "spread"),
     *("quantization", "fresh"),  # the commitment loss of all movies, times its weight
 )
+SHIPPED = "shipped"  # the name of the shipped tokenizer in 04_decoders.csv
 REFITTED_ON = 2000  # the training whose decoder is refitted
 REFIT_STEPS = 4000
 RISES = {(120, 300): (0, 50, 100, 150, 200, 250, 300), (300, 2000): (0, 100, 300, 1000, 1500, 2000)}
@@ -229,12 +231,7 @@ def rise_rows(
     """
     rows: list[Row] = []
     alone, together = lengths
-    settings = TrainingConfig(
-        num_steps=together,
-        batch_size=RQVAE_TRAINING.batch_size,
-        seed=seed,
-        snapshot_steps=looks[1:],
-    )
+    settings = replace(RQVAE_TRAINING, num_steps=together, seed=seed, snapshot_steps=looks[1:])
 
     def look(step: int, model: RQVAE) -> None:
         model.eval()
@@ -280,45 +277,71 @@ def jobs(seeds: tuple[int, ...]) -> Iterator[tuple[str, int, float, int]]:
             yield "unseen", seed, 0.5, steps
 
 
+def place_of_unseen(row: Row) -> tuple[float, int, int, int]:
+    """Return where a row of 05_unseen.csv stands."""
+    return float(row["held_out"]), int(row["seed"]), int(row["steps"]), int(row["at"])
+
+
+def place_of_decoder(row: Row) -> tuple[int, bool]:
+    """Return where a row of 04_decoders.csv stands; those of one tokenizer stay in their order."""
+    return int(row["seed"]), row["tokenizer"] == SHIPPED
+
+
+def place_of_rise(row: Row) -> tuple[int, int, int]:
+    """Return where a row of 05_rise.csv stands."""
+    return int(row["seed"]), int(row["steps"]), int(row["at"])
+
+
+class Table(NamedTuple):
+    """One of the three tables."""
+
+    path: Path
+    columns: tuple[str, ...]
+    place_of: Callable[[Row], Any]
+
+    def has(self, key: Row) -> bool:
+        return bool(rows_of(read_rows(self.path, self.columns), key))
+
+    def put(self, key: Row, rows: list[Row]) -> None:
+        """Write the rows that a key names in the place of older ones."""
+        replace_rows(self.path, self.columns, key, rows, self.place_of)
+        for row in rows:
+            print(*row.values(), file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of the tables")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     options = parser.parse_args()
     vectors = load_embeddings()
-    unseen_path = options.output / "05_unseen.csv"
-    decoder_path = options.output / "04_decoders.csv"
-    rise_path = options.output / "05_rise.csv"
-
-    def add(path: Path, columns: tuple[str, ...], new: list[Row]) -> None:
-        write_rows(path, columns, [*read_rows(path, columns), *new])
-        for row in new:
-            print(*row.values(), file=sys.stderr, flush=True)
-
+    unseen_table = Table(options.output / "05_unseen.csv", UNSEEN_COLUMNS, place_of_unseen)
+    decoders = Table(options.output / "04_decoders.csv", DECODER_COLUMNS, place_of_decoder)
+    rises = Table(options.output / "05_rise.csv", RISE_COLUMNS, place_of_rise)
     for kind, seed, held_out, steps in jobs(tuple(options.seeds)):
         if kind == "unseen":
             key = {"held_out": f"{held_out:g}", "seed": str(seed), "steps": str(steps)}
-            if any(key.items() <= row.items() for row in read_rows(unseen_path, UNSEEN_COLUMNS)):
+            if unseen_table.has(key):
                 continue
             rows, model, (fitted, unseen) = unseen_rows(vectors, held_out, seed, steps)
             if (held_out, steps) == (0.1, REFITTED_ON):
                 name = f"nine tenths, {steps:,} steps"
                 new = decoder_rows(name, model, fitted, unseen, seed=seed, steps=REFIT_STEPS)
-                add(decoder_path, DECODER_COLUMNS, new)
-            add(unseen_path, UNSEEN_COLUMNS, rows)
+                # The decoders first: a training counts as done once its rows stand in 05_unseen.
+                decoders.put({"tokenizer": name, "seed": str(seed)}, new)
+            unseen_table.put(key, rows)
         elif kind == "shipped":
-            key = {"tokenizer": "shipped", "seed": str(seed)}
-            if any(key.items() <= row.items() for row in read_rows(decoder_path, DECODER_COLUMNS)):
+            key = {"tokenizer": SHIPPED, "seed": str(seed)}
+            if decoders.has(key):
                 continue
             model, _ = load_rqvae("movielens-small-2016")
-            new = decoder_rows("shipped", model, vectors, vectors[:0], seed=seed, steps=REFIT_STEPS)
-            add(decoder_path, DECODER_COLUMNS, new)
+            new = decoder_rows(SHIPPED, model, vectors, vectors[:0], seed=seed, steps=REFIT_STEPS)
+            decoders.put(key, new)
         else:
             for lengths, looks in RISES.items():
                 key = {"seed": str(seed), "steps": str(lengths[1])}
-                if any(key.items() <= row.items() for row in read_rows(rise_path, RISE_COLUMNS)):
-                    continue
-                add(rise_path, RISE_COLUMNS, rise_rows(vectors, lengths, looks, seed))
+                if not rises.has(key):
+                    rises.put(key, rise_rows(vectors, lengths, looks, seed))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from collision_study import (
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.embeddings.text import save_embeddings
 from rqvae_lib.training.recipes import train_rqvae
-from tables import read_rows
+from tables import read_rows, rows_of
 
 N = 600
 
@@ -210,7 +210,7 @@ def test_the_tables_are_complete(name: str) -> None:
     assert len(keys) == len(set(keys))
     for cell in study.cells:
         known = dict(zip(study.keys, cell, strict=False))
-        assert any(known.items() <= row.items() for row in rows), cell
+        assert rows_of(rows, known), cell
     for row in rows:
         for column in row:
             if "rate" in column or "purity" in column or "nmi" in column or "pairs" in column:

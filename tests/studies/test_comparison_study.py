@@ -57,15 +57,20 @@ def test_the_best_trial_of_a_model_on_a_split(tmp_path: Path) -> None:
     table = tmp_path / "11_tuning.csv"
     for split, found in (("leave-one-out", (1, 3, 2)), ("timestamp", (3, 1, 2))):
         for trial, ndcg in enumerate(found):
-            tried = asdict(Settings(0.001 * (trial + 1), 0.1, 0.0, 0.2, 1000))
+            steps = 1000 if trial < 2 else 3000
+            tried = asdict(Settings(0.001 * (trial + 1), 0.1, 0.0, 0.2, steps))
             key = {"split": split, "model": "RQ-Transformer", "trial": str(trial)}
             row = {name: str(value) for name, value in tried.items()} | {"ndcg": f"0.0{ndcg}"}
             replace_rows(table, tuning.COLUMNS, key, [row], tuning.place_of)
     best = tuning.best_settings("RQ-Transformer", "leave-one-out", table)
     assert best == Settings(0.002, 0.1, 0.0, 0.2, 1000)
     assert tuning.best_settings("RQ-Transformer", "timestamp", table).learning_rate == 0.001
+    longer = tuning.best_settings("RQ-Transformer", "leave-one-out", table, num_steps=3000)
+    assert longer == Settings(0.003, 0.1, 0.0, 0.2, 3000)
     with pytest.raises(ValueError, match="holds no trial of 'SASRec' on timestamp"):
         tuning.best_settings("SASRec", "timestamp", table)
+    with pytest.raises(ValueError, match="on timestamp with 2000 steps: run tuning"):
+        tuning.best_settings("RQ-Transformer", "timestamp", table, num_steps=2000)
 
 
 def test_a_study_is_written_and_not_done_again(

@@ -23,7 +23,7 @@ from measures_study import (
 )
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.tokenizer.collisions import take_nearest_free
-from tables import read_rows
+from tables import read_rows, rows_of
 
 N = len(load_dataset().items)
 
@@ -106,5 +106,5 @@ def test_the_tables_are_complete() -> None:
     people = read_rows(RESULTS / "06_measures_people.csv")
     for row in rows:
         key = {name: row[name] for name in ("tokenizer", "seed")}
-        sums = sum(float(hit["recall_10"]) for hit in people if key.items() <= hit.items())
+        sums = sum(float(hit["recall_10"]) for hit in rows_of(people, key))
         assert sums / 671 == pytest.approx(float(row["recall_10"]), abs=2e-4), key

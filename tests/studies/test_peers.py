@@ -128,8 +128,9 @@ def test_a_study_is_written_and_not_done_again(
 
     monkeypatch.setattr(peers_study.subprocess, "run", fake)
     monkeypatch.setattr(peers_study, "STEPS", {RECTOOLS: (500, 1000, 1500), CORNAC: (1000, 2000)})
-    folders = ["--output", str(tmp_path), "--runs", str(tmp_path / "runs")]
-    monkeypatch.setattr(sys, "argv", ["", *folders, "--splits", "leave-one-out"])
+    options = ["--output", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    options += ["--rectools", sys.executable, "--cornac", sys.executable]
+    monkeypatch.setattr(sys, "argv", ["", *options, "--splits", "leave-one-out"])
     peers_study.main()
     trials = read_rows(tmp_path / "11_peers_tuning.csv", peers_study.TUNING_COLUMNS)
     assert len(trials) == 2 * 3 + 2 * 2
@@ -154,3 +155,75 @@ def test_a_study_is_written_and_not_done_again(
     calls = len(asked)
     peers_study.main()
     assert len(asked) == calls
+
+
+def a_study(folder: Path) -> peers_study.Study:
+    peer = peers_study.Peer(RECTOOLS, Path(sys.executable), folder / "split.npz", folder)
+    return peers_study.Study(peer, "leave-one-out", leave_one_out(load_dataset()), folder)
+
+
+def test_weights_are_of_what_trains_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = a_study(tmp_path)
+    first = study.settings(0, 0, (1000, 2000), "validation")["weights"]
+    assert study.settings(0, 0, (2000,), "test")["weights"] == first
+    assert study.settings(0, 1, (2000,), "test")["weights"] != first
+    changed = {RECTOOLS: ({"lr": 0.003, "dropout_rate": 0.3},)}
+    monkeypatch.setattr(peers_study, "TRIALS", changed)
+    assert study.settings(0, 0, (1000, 2000), "validation")["weights"] != first
+
+
+def test_an_answer_is_of_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fake(command: list[str], **_: Any) -> None:
+        asked.append(json.loads(command[-1]))
+        lists = {"test": lists_of([[len(asked)]])}
+        write_answers(Path(command[3]), [PeerAnswers(1, 1, 1.0, lists, {})])
+
+    monkeypatch.setattr(peers_study.subprocess, "run", fake)
+    peer = a_study(tmp_path).peer
+    for lr, expected in ((0.1, 1), (0.2, 2), (0.1, 1), (0.2, 2)):
+        [found] = peer.answers("trial-0", {"lr": lr, "weights": f"somewhere {len(asked)}"})
+        assert found.lists["test"][0, 0] == expected
+    assert len(asked) == 2
+
+
+def test_a_part_of_a_file_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it writes leaves no answers that count as done."""
+
+    def killed(path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peer_files.np, "savez", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_answers(tmp_path / "answers.npz", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.part.npz"]
+
+
+def test_a_missing_environment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--rectools", sys.executable, "--cornac", str(tmp_path / "python")]
+    monkeypatch.setattr(sys, "argv", ["", *options])
+    with pytest.raises(SystemExit):
+        peers_study.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path / 'python'}, the Python of cornac TIGER, does not exist" in said
+    assert "--cornac" in said
+
+
+def test_a_peer_answers_what_the_command_line_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "split.npz", tmp_path / "answers.npz"
+    peer_files.write_data(source, data())
+    monkeypatch.setattr(sys, "argv", ["", str(source), str(target), '{"seed": 3}'])
+    peer_files.run_peer(
+        lambda data, settings: [
+            PeerAnswers(settings["seed"], data.num_items, 1.0, {"test": lists_of([[1]])}, {})
+        ]
+    )
+    [answer] = read_answers(target)
+    assert answer[:2] == (3, 9066)
+    assert {path.name for path in tmp_path.iterdir()} == {"split.npz", "answers.npz"}

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
 from rqvae_lib.training.config import RQVAE_TRAINING
 from rqvae_lib.training.recipes import new_rqvae, train_rqvae
+from tables import read_rows, write_rows
 from unseen_study import (
     DECODER_COLUMNS,
     FRESH,
@@ -30,6 +32,9 @@ from unseen_study import (
     decoder_rows,
     fresh_loss,
     losses,
+    place_of_decoder,
+    place_of_rise,
+    place_of_unseen,
     quantization_loss,
     refit_decoder,
     rise_rows,
@@ -81,7 +86,7 @@ def test_a_training_is_the_library_s(vectors: Tensor, monkeypatch: pytest.Monkey
     rows, model, (fitted, unseen) = unseen_rows(vectors, 0.1, 3, 4)
     assert [row["at"] for row in rows] == ["4"]
     assert (len(fitted), len(unseen)) == (630, 70)
-    training = RQVAE_TRAINING.__class__(num_steps=4, batch_size=256, seed=3)
+    training = replace(RQVAE_TRAINING, num_steps=4, seed=3)
     theirs, _ = train_rqvae(fitted, training=training, progress=False)
     torch.testing.assert_close(model.state_dict(), theirs.state_dict())
     rows, _, _ = unseen_rows(vectors, 0.1, 3, 7)
@@ -130,7 +135,7 @@ def test_a_rise_is_a_training_of_the_library(
 ) -> None:
     rows = rise_rows(vectors, (300, 5), (0, 3, 5), seed=2)
     assert [row["at"] for row in rows] == ["0", "3", "5"]
-    training = RQVAE_TRAINING.__class__(num_steps=5, batch_size=256, seed=2)
+    training = replace(RQVAE_TRAINING, num_steps=5, seed=2)
     theirs, _ = train_rqvae(vectors, training=training, progress=False)
     expected = quantization_loss(theirs.quantizer, theirs.encode(vectors))
     assert float(rows[-1]["quantization"]) == pytest.approx(expected, abs=2e-4)
@@ -154,9 +159,21 @@ def test_an_interrupted_run_goes_on(
     assert [table.count("\n") for table in tables] == [6, 9, 3]
     unseen_study.main()
     assert [(tmp_path / name).read_text() for name in names] == tables
+    # Killed after the decoders of a training, and before its rows of unseen movies.
+    kept = read_rows(tmp_path / names[0])
+    write_rows(tmp_path / names[0], UNSEEN_COLUMNS, [row for row in kept if row["steps"] != "2"])
+    unseen_study.main()
+    assert [(tmp_path / name).read_text() for name in names] == tables
 
 
 def test_the_tables_have_all_rows_and_columns() -> None:
+    for name, place_of in (
+        ("05_unseen", place_of_unseen),
+        ("04_decoders", place_of_decoder),
+        ("05_rise", place_of_rise),
+    ):
+        rows = read_rows(RESULTS / f"{name}.csv")
+        assert sorted(rows, key=place_of) == rows
     unseen = pd.read_csv(RESULTS / "05_unseen.csv")
     assert tuple(unseen) == UNSEEN_COLUMNS
     ends = unseen[unseen["at"] == unseen["steps"]]

@@ -4,10 +4,11 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
 from bs4 import BeautifulSoup
 
 import reading_times
-from book_map import HEIGHT, LOOK_UP, PLACES, arrows, draw, in_hours, in_words, needs
+from book_map import HEIGHT, LOOK_UP, PLACES, arrows, draw, in_hours, in_words, needs, three_parts
 from tests.book.site import toc_pages
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -68,6 +69,15 @@ def test_colors_are_the_themes() -> None:
     colors = re.findall(r"(?:fill|stroke):([^;\"]+)", text)
     assert colors
     assert all(color.startswith("var(--pst-color-") for color in colors)
+
+
+@pytest.mark.parametrize("line", ["book/preface", "book/preface | why", "a | b | c | d"])
+def test_a_line_of_a_way_has_three_parts(line: str) -> None:
+    assert three_parts("book/preface || why", "book/map") == ["book/preface", "", "why"]
+    with pytest.raises(ValueError, match=r"^book/map, a line of \{reading-way\}: found ") as error:
+        three_parts(line, "book/map")
+    assert repr(line) in str(error.value)
+    assert "expected `page | section; section | what for`" in str(error.value)
 
 
 def test_hours_are_said_to_five_minutes() -> None:

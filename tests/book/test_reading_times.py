@@ -32,7 +32,7 @@ def test_words_are_those_that_are_read(text: str, words: int) -> None:
 
 
 def test_code_counts_names_numbers_and_strings_and_comments_as_prose() -> None:
-    source = 'total = sum(row[0], 12)  # over all rows\nprint("two words")\n\n# NBVAL_CHECK_OUTPUT'
+    source = 'total = sum(row[0], 12)  # over all rows\nprint("two words")\n'
     assert code_of(source) == (4 + 1 + 1 + 2, 3)  # total sum row 0 12; print; two words
     assert code_of("") == (0, 0)
 

@@ -29,12 +29,6 @@ def published(name: str) -> NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def output_text(output: NotebookNode) -> str:
-    return output.get("text", "") + "".join(
-        value for kind, value in output.get("data", {}).items() if kind.startswith("text/")
-    )
-
-
 # --- What is published ----------------------------------------------------------------------------
 
 
@@ -88,9 +82,10 @@ def test_no_output_is_an_error_or_differs_from_run_to_run(name: str) -> None:
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
             assert output.get("name") != "stderr", cell.source
-            assert not re.search(r" at 0x[0-9a-f]{6}", output_text(output)), cell.source
+            said = notebooks.output_text(output, "text/")
+            assert not re.search(r" at 0x[0-9a-f]{6}", said), cell.source
             machine_path = r"(?<![\w/])/(home|root|tmp|Users)/|[A-Z]:\\Users"
-            assert not re.search(machine_path, output_text(output)), cell.source
+            assert not re.search(machine_path, said), cell.source
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -440,7 +435,8 @@ def test_making_twice_changes_no_byte_and_prose_needs_no_run(
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert notebook.cells[0].source == "# Small"
     assert notebooks.is_first_cell(notebook.cells[1])
-    assert [output_text(cell.outputs[0]) for cell in notebook.cells[2:]] == ["4\n", "a\nb\n"]
+    said = [notebooks.output_text(cell.outputs[0], "text/") for cell in notebook.cells[2:]]
+    assert said == ["4\n", "a\nb\n"]
     assert notebook.cells[3].metadata == {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
 
 

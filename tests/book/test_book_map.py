@@ -9,7 +9,8 @@ from bs4 import BeautifulSoup
 
 import reading_times
 from book_map import HEIGHT, LOOK_UP, PLACES, arrows, draw, in_hours, in_words, needs, three_parts
-from tests.book.site import toc_pages
+from print_book import toc_pages
+from tests.helpers import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAGES = [*reading_times.chapters(), *(f"book/{name}" for name, _ in LOOK_UP)]
@@ -91,7 +92,7 @@ def test_the_page_links_to_every_chapter_and_adds_up_its_ways(built_book: Path) 
     links = {link["href"] for link in html.select("svg.book-map a")}
     assert {f"../{page}.html" for page in PAGES if page.startswith("notebooks/")} <= links
     assert len(links) == len(PAGES)
-    assert {page for page in toc_pages() if page.startswith("notebooks/")} == set(
+    assert {page for page in toc_pages(ROOT) if page.startswith("notebooks/")} == set(
         reading_times.chapters()
     )
     tables = html.select("article table")

@@ -9,11 +9,10 @@ import pytest
 
 from notebooks import code_cells, read_source, source_names
 from questions import KINDS, WITHOUT_THE_CHAPTER, Question, load, markdown, path_of, put_questions
-from tests.book.question_lint import complaints, given_away, place_complaints, runs
+from tests.book.question_lint import COPIED, complaints, given_away, place_complaints, runs
 from tests.helpers import ROOT
 
 NAMES = [name for name in source_names(ROOT) if path_of(ROOT, name).is_file()]
-COPIED = 8  # words in a row that a right option and the chapter's text may not share
 
 
 def test_there_are_questions() -> None:

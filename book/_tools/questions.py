@@ -130,7 +130,10 @@ def _question(path: Path, place: int, entry: dict[str, Any]) -> Question:
             f"{where}: found {sorted(answers)}; expected either `options` alone, or `number`, "
             "`within` and `why`"
         )
-    options = [_option(where, option) for option in entry.get("options", [])]
+    options = entry.get("options", [])
+    if not isinstance(options, list):
+        raise ValueError(f"{where}: options is {options!r}; expected a list")
+    options = [_option(where, option) for option in options]
     right = sum(option.right for option in options)
     if "options" in entry and not (3 <= len(options) <= 6 and right == 1):
         raise ValueError(

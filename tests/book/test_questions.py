@@ -232,7 +232,11 @@ def test_longest_in_every_question(tmp_path: Path) -> None:
             "(second): 3 options, 0 of them with `right: true`; expected three to six, and one",
         ),
         ('much."}', 'much.", right: true}', "(second): 3 options, 2 of them with `right: true`"),
-        ("  order: written\n  options:\n", "  options: none\n  x:\n", "it has ['x']"),
+        (
+            GOOD[GOOD.index("  options:") : GOOD.index("- id: third")],
+            "  options: 3\n",
+            "is 3; expected",
+        ),
         ("order: written", "order: random", "expected drawn or written"),
         ("id: second", "id: first", "same id"),
         ("  stem: ", "  stm: ", "it has ['stm']"),

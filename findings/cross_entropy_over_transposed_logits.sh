@@ -5,8 +5,9 @@
 # ways to give it what it wants: transpose the last two dimensions, or flatten the first two. RecTools 0.19.0 does the
 # first in its softmax loss (`TransformerLightningModule._calc_softmax_loss`), as many do.
 # Common wrong guess: it is the same sum over the same memory, so it takes the same time.
-# What happens: value and gradient are the same to rounding, and the transposed form takes several times as long, since the sums
-# go over a dimension that is not the last. In a small SASRec over 9,000 items this was half of a training step.
+# What happens: value and gradient are the same to rounding, and the transposed form takes several times as long, since
+# the sums go over a dimension that is not the last. In a small SASRec over 9,000 items this was half of a step of
+# training.
 #
 # Seen with torch 2.13.0 on Python 3.11, one thread, logits of (16, 49, 9067), forward and backward:
 #   transposed 72 ms, flattened 12 ms

@@ -6,9 +6,12 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
@@ -70,4 +73,26 @@ def small_dataset(change: Callable[[list[int]], list[int]] = list) -> Dataset:
         "small",
         pd.DataFrame(items, index=range(90)).astype(ITEM_DTYPES),
         pd.DataFrame(rows, columns=list(INTERACTION_DTYPES)).astype(INTERACTION_DTYPES),
+    )
+
+
+def write_vectors(path: Path, ids: Any, vectors: Any, *, other: Any = None, **options: Any) -> None:
+    """Write a file of a folder of vectors, and the folder.
+
+    Args:
+        path: the file, a Parquet table.
+        ids: the items, a value each.
+        vectors: a row for each of them, or their column as pyarrow has it.
+        other: a column that stands between the two, if there is to be one.
+        options: of `pyarrow.parquet.write_table`.
+    """
+    if not isinstance(vectors, pa.Array):
+        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+        vectors = pa.FixedSizeListArray.from_arrays(flat, np.shape(vectors)[1])
+    columns = {"item_id": ids, "other": other, "vector": vectors}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table({name: column for name, column in columns.items() if column is not None}),
+        path,
+        **options,
     )

@@ -240,7 +240,7 @@ class ReadingWay(Table):
         rows = ["| Read | What for | Minutes |", "| --- | --- | ---: |"]
         read = practised = 0.0
         for line in self.content:
-            page, sections, reason = (part.strip() for part in line.split("|"))
+            page, sections, reason = three_parts(line, self.env.docname)
             every = page == "notebooks/*"
             names = [name.strip() for name in sections.split(";") if name.strip()]
             pages = reading_times.chapters()[1:] if every else [page]
@@ -262,6 +262,21 @@ class ReadingWay(Table):
         for table in (table for node in found for table in node.findall(nodes.table)):
             table["classes"].append("reading-way")
         return found
+
+
+def three_parts(line: str, where: str) -> list[str]:
+    """The page, its sections and the reason of a line of `{reading-way}`.
+
+    Raises:
+        ValueError: for a line of another form; `where` is the page that it stands on.
+    """
+    parts = [part.strip() for part in line.split("|")]
+    if len(parts) != 3:
+        raise ValueError(
+            f"{where}, a line of {{reading-way}}: found {line!r}, which has {len(parts)} parts; "
+            "expected `page | section; section | what for`"
+        )
+    return parts
 
 
 def in_hours(minutes: float) -> str:

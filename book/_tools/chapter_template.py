@@ -41,8 +41,11 @@ codebook = torch.randn(4, 2, generator=generator)
 # %%
 by_hand = (points[:, None] - codebook).square().sum(-1).argmin(1)
 
+# %% [markdown]
+# {question} largest-cell
+
 # %% tags=["nbval-check-output"]
-print(tuple(by_hand.shape))
+print(by_hand.bincount().tolist())
 
 # %% [markdown]
 # ## The library's version
@@ -83,53 +86,50 @@ def squared_distance(a, b):
 assert checks.squared_distance(squared_distance)
 
 # %% [markdown]
+# ### Exercise 2 · Predict the codes (difficulty ★★☆, 10 minutes)
+#
+# What the function foretells, of a handful of changes, each made alone. The check runs every one of them.
+
+
+# %%
+def changes_a_code(change):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.changes_a_code(changes_a_code)
+
+
+# %% tags=["hide-cell"]
+def changes_a_code(change):
+    return change in {"a", "c"}
+
+
+assert checks.changes_a_code(changes_a_code)
+
+# %% [markdown]
+# ### Exercise 3 · How many codewords? (open task, 30 minutes)
+#
+# A task without a single right answer, on data of the reader's own. No check can grade it, so the rubric does.
+#
+# | | not yet | a good answer |
+# | --- | --- | --- |
+# | seeds | one | three or more, and their spread |
+# | cost | left out | memory and time beside what was gained |
+# | verdict | a table alone | a sentence that says what to do |
+#
+# <details>
+# <summary>One way to do it</summary>
+#
+# What somebody did, what came of it, and what is still open.
+#
+# </details>
+#
 # ## Self-check
 #
-# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
-# and why.
+# Question 1 stands where it belongs, before the cell that answers it; here are the others. On the web page, choose an
+# answer, and the page checks and keeps it. In JupyterLab, choose one in your head, and click the line below the options.
 #
-# **Question 1.** One vector is added to all points and to all codewords. What happens to the codes?
-#
-# - **A.** They change, because the codewords have other lengths.
-# - **B.** They stay as they were.
-# - **C.** They stay only if the vector is short.
-#
-# <details>
-# <summary>Answer to question 1</summary>
-#
-# **B.** A distance depends on the difference of two vectors, and no difference changes. A looks at lengths, and these
-# do not decide by themselves. C would be right if the vector were added to the points alone.
-#
-# </details>
-#
-# **Question 2.** A codebook gets twice as many codewords, and its vectors twice as many numbers. How much more memory
-# does it take?
-#
-# - **A.** Twice as much
-# - **B.** Three times as much
-# - **C.** Four times as much
-#
-# <details>
-# <summary>Answer to question 2</summary>
-#
-# **C.** It holds the number of codewords times their width, and both have doubled. A doubles one of them only, and B
-# adds the two.
-#
-# </details>
-#
-# **Question 3.** Two codewords are equally near to a movie. Why must it be said which of them wins?
-#
-# - **A.** Otherwise the same movie might get another ID tomorrow.
-# - **B.** Otherwise the movie would get both codes.
-# - **C.** Otherwise the distance could not be computed.
-#
-# <details>
-# <summary>Answer to question 3</summary>
-#
-# **A.** An ID is a name, and a name must be reproducible; the library takes the lower code. B cannot happen, since a
-# code is one number. C confuses the distance, which is known, with the choice.
-#
-# </details>
+# {questions}
 #
 # ## What to take away
 #

@@ -130,6 +130,12 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def output_text(output: NotebookNode, kinds: str = "text/plain") -> str:
+    """What an output says in words; `kinds` is how the media types begin that are looked at."""
+    data = output.get("data", {})
+    return output.get("text", "") + "".join(data[kind] for kind in data if kind.startswith(kinds))
+
+
 # --- The key --------------------------------------------------------------------------------------
 
 

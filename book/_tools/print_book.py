@@ -29,7 +29,14 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "_build" / "html"
 OUTPUT = ROOT / "_build" / "pdf" / "semantic-ids-from-scratch.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 SHEET = {"width": 680, "height": 1000}  # what book.css leaves of A4, in CSS pixels
 
 DRAWN = """() => [...document.querySelectorAll(".math")].every(
@@ -82,7 +89,12 @@ def toc_pages(root: Path) -> list[str]:
         own = [node["file"]] if "file" in node else []
         return own + [file for value in node.values() for file in files(value)]
 
-    return [toc["root"], *files(toc["parts"])]
+    return [toc["root"], *files(toc)]
+
+
+def browser_program() -> str | None:
+    """The first of the browsers that is on the PATH."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def anchor(page: str, fragment: str = "") -> str:
@@ -188,7 +200,7 @@ def print_book(built: Path, pages: list[str], output: Path) -> None:
     Raises:
         PrintError: without a browser, or if a page was not built.
     """
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = browser_program()
     if program is None:
         raise PrintError(
             f"found none of {', '.join(BROWSERS)} on the PATH: install Chromium or Chrome"

@@ -76,13 +76,29 @@ def path_of(root: Path, name: str) -> Path:
     return root / "notebooks" / "questions" / f"{name[:2]}.yml"
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key which a mapping has twice, where PyYAML takes the last of them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                mark = key.start_mark
+                raise ValueError(
+                    f"{mark.name}, line {mark.line + 1} has the key {key.value!r} twice"
+                )
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path) -> list[Question]:
     """Read a chapter's questions.
 
     Raises:
         ValueError: for a file that is no list of questions; says which one, and what is missing.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with path.open(encoding="utf-8") as file:
+        entries = yaml.load(file, UniqueKeys)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path}: expected a list of questions, each with {sorted(FIELDS)}")
     found = [_question(path, place, entry) for place, entry in enumerate(entries, 1)]
@@ -93,7 +109,7 @@ def load(path: Path) -> list[Question]:
 
 
 def _question(path: Path, place: int, entry: dict[str, Any]) -> Question:
-    where = f"{path}, question {place}"
+    where = f"{path}, question {place} ({entry.get('id', 'no id')})"
     given = set(entry)
     if unknown := given - FIELDS:
         raise ValueError(f"{where}: it has {sorted(unknown)}; a question has {sorted(FIELDS)}")
@@ -108,14 +124,22 @@ def _question(path: Path, place: int, entry: dict[str, Any]) -> Question:
             f"{where}: `rests_on` says `cell: text of it` or `figure: its name`, for every kind "
             f"but {', '.join(WITHOUT_THE_CHAPTER)}; found {rests_on}"
         )
-    asks_number = "number" in entry
-    if asks_number == ("options" in entry) or asks_number != ({"within", "why"} <= given):
-        raise ValueError(f"{where}: it has either options, or `number`, `within` and `why`")
-    options = [_option(where, option) for option in entry.get("options", [])]
-    if not asks_number and (
-        not 3 <= len(options) <= 6 or sum(option.right for option in options) != 1
-    ):
-        raise ValueError(f"{where}: three to six options, one of them with `right: true`")
+    answers = given & {"options", "number", "within", "why"}
+    if answers not in ({"options"}, {"number", "within", "why"}):
+        raise ValueError(
+            f"{where}: found {sorted(answers)}; expected either `options` alone, or `number`, "
+            "`within` and `why`"
+        )
+    options = entry.get("options", [])
+    if not isinstance(options, list):
+        raise ValueError(f"{where}: options is {options!r}; expected a list")
+    options = [_option(where, option) for option in options]
+    right = sum(option.right for option in options)
+    if "options" in entry and not (3 <= len(options) <= 6 and right == 1):
+        raise ValueError(
+            f"{where}: {len(options)} options, {right} of them with `right: true`; expected three "
+            "to six, and one"
+        )
     chapter = path.stem
     if entry.get("order", "drawn") not in ("drawn", "written"):
         raise ValueError(f"{where}: order is {entry['order']!r}; expected drawn or written")
@@ -138,7 +162,10 @@ def _question(path: Path, place: int, entry: dict[str, Any]) -> Question:
 
 def _option(where: str, option: Any) -> Option:
     if not isinstance(option, dict) or set(option) | {"right"} != OPTION_FIELDS:
-        raise ValueError(f"{where}: an option has text, why, and `right: true` if it is right")
+        found = f"has {sorted(option)}" if isinstance(option, dict) else f"is {option!r}"
+        raise ValueError(
+            f"{where}: an option {found}; expected text, why, and `right: true` if it is right"
+        )
     return Option(_line(option["text"]), _line(option["why"]), option.get("right", False))
 
 

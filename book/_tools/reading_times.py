@@ -84,7 +84,7 @@ def code_of(source: str) -> tuple[int, int]:
     code = comments = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            comments += 0 if "NBVAL" in token.string else words_of(token.string)
+            comments += words_of(token.string)
         elif token.type in (tokenize.NAME, tokenize.NUMBER):
             code += 1
         elif token.type == tokenize.STRING or token.string[:1].isalpha():  # or a piece of an f""

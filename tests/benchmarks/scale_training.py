@@ -77,7 +77,7 @@ def in_turns(rounds: int, steps: int, batch_size: int) -> list[dict[str, list[fl
         if world.is_first:
             with alone():
                 one = milliseconds(histories, steps, batch_size)
-        world.sum(torch.zeros(1))
+        world.sum(torch.zeros(1))  # all wait here for the first
         found.append({"one": one, "two": milliseconds(histories, steps, batch_size)})
     return found
 

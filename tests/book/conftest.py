@@ -5,14 +5,14 @@ that into a failure.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.book.site import BROWSERS, QUIET, WIDE, Watched, build_book
+from print_book import BROWSERS, QUIET, browser_program
+from tests.book.site import WIDE, Watched, build_book
 from tests.helpers import ROOT, made_once
 
 
@@ -34,7 +34,7 @@ def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")  # not longer: its event loop would be in the way of nbval's kernels
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    executable = browser_program()
     if executable is None:
         reason = f"no browser: none of {', '.join(BROWSERS)} is on the PATH"
         if os.environ.get("REQUIRE_BROWSER") == "1":

@@ -14,6 +14,7 @@ from questions import WITHOUT_THE_CHAPTER, Question
 QUESTIONS, FROM_THE_CHAPTER, KINDS = 4, 2, 2  # of a chapter, at least
 LONGER = 1.5  # how much longer the longest option may be than the shortest
 ROW = 5  # words in a row that an option and another text may not share
+COPIED = 8  # words in a row that a right option and the chapter's text may not share
 ABSOLUTE = re.compile(
     r"\b(always|never|nothing|none|nobody|no one|all|every|everything|everybody|only|completely|"
     r"entirely|wholly|impossible|cannot|must|any|exactly|no)\b",
@@ -155,8 +156,8 @@ def place_complaints(chapters: list[list[Question]]) -> list[str]:
 
 
 def runs(text: str, count: int) -> set[tuple[str, ...]]:
-    """All rows of so many words in a text."""
-    words = re.findall(r"[\w'-]+(?:\.\d+)?", text.lower())
+    """All rows of so many words in a text; a hyphen and a decimal point stand between two."""
+    words = re.findall(r"\w+", text.lower())
     return {tuple(words[start : start + count]) for start in range(len(words) - count + 1)}
 
 

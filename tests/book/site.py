@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
 from playwright.sync_api import Browser, Page, Request
 
+from print_book import toc_pages
 from tests.helpers import ROOT
 
 
@@ -26,42 +26,15 @@ def build_book(source: Path, output: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def toc_pages() -> list[str]:
-    """Every page of the table of contents, as "book/preface" or "notebooks/00_quickstart"."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [toc["root"]]
-
-    def collect(node: object) -> None:
-        if isinstance(node, list):
-            for entry in node:
-                collect(entry)
-        elif isinstance(node, dict):
-            pages.extend([node["file"]] if "file" in node else [])
-            for value in node.values():
-                collect(value)
-
-    collect({key: value for key, value in toc.items() if key != "root"})
-    return pages
-
-
 # The pages that Sphinx adds; tests/book/test_book.py says if one is missing.
 GENERATED = ("genindex", "search")
 
 
 def site_pages() -> list[str]:
     """Every page that the built book shows, those of no table of contents last."""
-    return [*toc_pages(), *GENERATED]
+    return [*toc_pages(ROOT), *GENERATED]
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = [  # no sandbox, since a CI may be root; no calls of the browser's own
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 

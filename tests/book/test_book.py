@@ -10,7 +10,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.book.site import build_book, site_pages, toc_pages
+from print_book import toc_pages
+from tests.book.site import build_book, site_pages
 from tests.helpers import ROOT
 
 REMOTE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
@@ -81,7 +82,7 @@ def test_chapters_and_figures_have_the_number_of_their_file(built_book: Path, pa
 
 
 def test_index_leads_to_the_first_page(built_book: Path) -> None:
-    assert f"{toc_pages()[0]}.html" in (built_book / "index.html").read_text(encoding="utf-8")
+    assert f"{toc_pages(ROOT)[0]}.html" in (built_book / "index.html").read_text(encoding="utf-8")
 
 
 def test_page_shows_no_error(built_book: Path, page: str) -> None:
@@ -232,7 +233,7 @@ def test_notebook_page_shows_its_measured_time(built_book: Path, page: str) -> N
 
 def test_status_page_lists_every_notebook(built_book: Path) -> None:
     status = html_of(built_book, "book/status").get_text()
-    for name in (name for name in toc_pages() if name.startswith("notebooks/")):
+    for name in (name for name in toc_pages(ROOT) if name.startswith("notebooks/")):
         assert html_of(built_book, name).find("h1").get_text().rstrip("#") in status
 
 

@@ -4,11 +4,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
 from bs4 import BeautifulSoup
 
 import reading_times
-from book_map import HEIGHT, LOOK_UP, PLACES, arrows, draw, in_hours, in_words, needs
-from tests.book.site import toc_pages
+from book_map import HEIGHT, LOOK_UP, PLACES, arrows, draw, in_hours, in_words, needs, three_parts
+from print_book import toc_pages
+from tests.helpers import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAGES = [*reading_times.chapters(), *(f"book/{name}" for name, _ in LOOK_UP)]
@@ -70,6 +72,15 @@ def test_colors_are_the_themes() -> None:
     assert all(color.startswith("var(--pst-color-") for color in colors)
 
 
+@pytest.mark.parametrize("line", ["book/preface", "book/preface | why", "a | b | c | d"])
+def test_a_line_of_a_way_has_three_parts(line: str) -> None:
+    assert three_parts("book/preface || why", "book/map") == ["book/preface", "", "why"]
+    with pytest.raises(ValueError, match=r"^book/map, a line of \{reading-way\}: found ") as error:
+        three_parts(line, "book/map")
+    assert repr(line) in str(error.value)
+    assert "expected `page | section; section | what for`" in str(error.value)
+
+
 def test_hours_are_said_to_five_minutes() -> None:
     assert in_hours(58) == "1 h"
     assert in_hours(62.6) == "1 h 5 min"
@@ -81,7 +92,7 @@ def test_the_page_links_to_every_chapter_and_adds_up_its_ways(built_book: Path) 
     links = {link["href"] for link in html.select("svg.book-map a")}
     assert {f"../{page}.html" for page in PAGES if page.startswith("notebooks/")} <= links
     assert len(links) == len(PAGES)
-    assert {page for page in toc_pages() if page.startswith("notebooks/")} == set(
+    assert {page for page in toc_pages(ROOT) if page.startswith("notebooks/")} == set(
         reading_times.chapters()
     )
     tables = html.select("article table")

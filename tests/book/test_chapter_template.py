@@ -5,16 +5,17 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import jupytext
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
 from notebooks import code_cells, is_first_cell, read_source, source_names
-from questions import load, path_of
+from questions import Question, load, path_of
+from tests.book.question_lint import COPIED, complaints, runs
 from tests.helpers import ROOT
 
 TEMPLATE = ROOT / "book" / "_tools" / "chapter_template.py"
+ITS_QUESTIONS = TEMPLATE.with_suffix(".yml")
 TAIL = ["Exercises", "Self-check", "What to take away", "What's next", "References"]
 EXERCISE = re.compile(
     r"^### Exercise (\d+) · \S.* \(difficulty (★☆☆|★★☆|★★★), \d+ minutes\)$", re.MULTILINE
@@ -34,18 +35,19 @@ QUESTION = re.compile(
     r"\*\*(?P<right>[A-D])\.\*\* (?P<reason>(?:.+\n)+)\n</details>$",
     re.MULTILINE,
 )
-COPIED = 8  # words in a row that a right option and the chapter's text may not share
 
 
-def problems(notebook: NotebookNode, name: str) -> list[str]:
+def problems(source: Path) -> list[str]:
     """What a chapter lacks, in words; empty for a chapter that follows the template."""
+    notebook, questions = read_source(source), path_of(source.parents[1], source.name)
     text = markdown(notebook)
     return [
         *head_problems(notebook, text),
-        *exercise_problems(notebook, text, at_least=1 if name.startswith("00_") else 3),
+        *exercise_problems(notebook, text, at_least=1 if source.name.startswith("00_") else 3),
+        *self_check_problems(text),
         *(
-            [*kinds_of_exercises(text), *questions_are_placed(text, name)]
-            if has_questions(name)
+            [*kinds_of_exercises(text), *questions_are_placed(text, load(questions))]
+            if questions.is_file()
             else quiz_problems(text)
         ),
         *figure_problems(notebook, text),
@@ -145,55 +147,56 @@ def kinds_of_exercises(text: str) -> list[str]:
     return found
 
 
-def has_questions(name: str) -> bool:
-    """Whether a chapter's self-check comes from a file; test_questions.py looks at what it asks."""
-    return path_of(ROOT, name).is_file()
+def self_check(text: str) -> str:
+    """What stands below the heading of the self-check."""
+    found = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
 
 
-def questions_are_placed(text: str, name: str) -> list[str]:
-    found = []
-    quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    if quiz and "click the line below the options" not in quiz[1].replace("\n", " "):
-        found.append("the self-check says to click the line: JupyterLab draws no triangle")
+def self_check_problems(text: str) -> list[str]:
+    if "click the line below the options" in " ".join(self_check(text).split()):
+        return []
+    return ["the self-check says to click the line: JupyterLab draws no triangle"]
+
+
+def questions_are_placed(text: str, questions: list[Question]) -> list[str]:
+    """Of a self-check that comes from a file; test_questions.py looks at what it asks."""
     places = [int(place) for place in re.findall(r"^\*\*Question (\d) · ", text, re.MULTILINE)]
-    if places != [question.place for question in load(path_of(ROOT, name))]:
-        found.append(f"the questions stand in the order of their file, and not as {places}")
-    return found
+    if places != [question.place for question in questions]:
+        return [f"the questions stand in the order of their file, and not as {places}"]
+    return []
 
 
-class Question(NamedTuple):
+class WrittenQuestion(NamedTuple):
+    """A question of a chapter that has no file of them."""
+
     number: str
     options: dict[str, str]  # letter → words
     right: str
     reason: str
 
 
-def questions_of(text: str) -> list[Question]:
-    quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+def questions_of(text: str) -> list[WrittenQuestion]:
     return [
-        Question(
+        WrittenQuestion(
             found[1],
             {letter: " ".join(words.split()) for letter, words in OPTION.findall(found["options"])},
             found["right"],
             found["reason"],
         )
-        for found in QUESTION.finditer(quiz[1] if quiz else "")
+        for found in QUESTION.finditer(self_check(text))
     ]
 
 
 def quiz_problems(text: str) -> list[str]:
-    quiz = re.search(r"^## Self-check$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     questions, found = questions_of(text), []
-    if [question.number for question in questions] != ["1", "2", "3"] or (
-        quiz and quiz[1].count("<details>") != 3
-    ):
+    numbers, answers = [question.number for question in questions], self_check(text)
+    if numbers != ["1", "2", "3"] or answers.count("<details>") != 3:
         found.append(
-            "the self-check has three questions, each with options and a <details> block, as in "
-            "book/_tools/chapter_template.py"
+            "the self-check has three questions, each with options and a <details> block; that of "
+            "a new chapter comes from notebooks/questions, as book/_tools/chapter_template.yml says"
         )
-    if quiz and "click the line below the options" not in quiz[1]:
-        found.append("the self-check says to click the line: JupyterLab draws no triangle")
-    prose = words_in_a_row(text.split("## Self-check")[0], COPIED)
+    prose = runs(text.split("## Self-check")[0], COPIED)
     for number, options, right, reason in questions:
         if "".join(options) not in ("ABC", "ABCD"):
             found.append(f"question {number}: three or four options begin with **A.**, **B.** …")
@@ -201,7 +204,7 @@ def quiz_problems(text: str) -> list[str]:
             found.append(f"question {number}: two options say the same")
         if right not in options:
             found.append(f"question {number}: {right} is not among its options")
-        elif words_in_a_row(options[right], COPIED) & prose:
+        elif runs(options[right], COPIED) & prose:
             found.append(f"question {number}: the right option is copied from the chapter")
         unnamed = [letter for letter in options if not re.search(rf"\b{letter}\b", reason)]
         if set(unnamed) - {right}:
@@ -209,11 +212,6 @@ def quiz_problems(text: str) -> list[str]:
         if "$" in reason:
             found.append(f"question {number}: JupyterLab typesets no formulas inside <details>")
     return found
-
-
-def words_in_a_row(text: str, count: int) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[start : start + count]) for start in range(len(words) - count + 1)}
 
 
 def figure_problems(notebook: NotebookNode, text: str) -> list[str]:
@@ -241,8 +239,7 @@ def figure_problems(notebook: NotebookNode, text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", source_names(ROOT))
 def test_chapter_follows_the_template(name: str) -> None:
-    notebook = read_source(ROOT / "notebooks" / f"{name}.py")
-    assert problems(notebook, name) == []
+    assert problems(ROOT / "notebooks" / f"{name}.py") == []
 
 
 @pytest.mark.parametrize("name", source_names(ROOT))
@@ -254,7 +251,7 @@ def test_executed_figures_have_words(name: str) -> None:
 def test_the_right_options_cannot_be_told_by_their_letter_or_length() -> None:
     told: list[tuple[str, dict[str, str]]] = []  # the right letter, and the options
     for name in source_names(ROOT):
-        if has_questions(name):
+        if path_of(ROOT, name).is_file():
             told += [
                 (question.right, {letter: o.text for letter, o in question.letters.items()})
                 for question in load(path_of(ROOT, name))
@@ -282,9 +279,35 @@ def test_figure_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
-    notebook = jupytext.reads(TEMPLATE.read_text(encoding="utf-8"), fmt="py:percent")
-    assert problems(notebook, "00_template") == []
+def template(root: Path, name: str = "05_template", old: str = "", new: str = "") -> Path:
+    """The template as a chapter with its file of questions, `old` replaced by `new` in both."""
+    (root / "notebooks" / "questions").mkdir(parents=True)
+    paths = (root / "notebooks" / f"{name}.py", path_of(root, name))
+    texts = [path.read_text(encoding="utf-8") for path in (TEMPLATE, ITS_QUESTIONS)]
+    assert any(old in text for text in texts)
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text.replace(old, new) if old else text, encoding="utf-8")
+    return paths[0]
+
+
+@pytest.mark.parametrize("name", ["00_template", "05_template"])
+def test_the_template_itself_is_a_good_chapter(name: str, tmp_path: Path) -> None:
+    source = template(tmp_path, name)
+    assert problems(source) == []
+    questions = load(path_of(tmp_path, name))
+    assert complaints(questions) == []
+    cells = code_cells(read_source(source))
+    figures = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells}
+    for question in questions:
+        assert not question.cell or sum(question.cell in cell.source for cell in cells) == 1
+        assert not question.figure or question.figure in figures
+
+
+def test_a_new_chapter_has_a_file_of_questions(tmp_path: Path) -> None:
+    source = template(tmp_path)
+    path_of(tmp_path, source.name).unlink()
+    (problem,) = problems(source)
+    assert "comes from notebooks/questions, as book/_tools/chapter_template.yml says" in problem
 
 
 @pytest.mark.parametrize(
@@ -303,20 +326,10 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ('raise NotImplementedError("your turn")', "return 0", "a stub raises"),
         (' tags=["hide-cell"]', "", "tagged hide-cell"),
         ("assert checks.squared_distance", "checks.squared_distance", "asserts its check"),
-        ("<summary>Answer to question 3</summary>", "", "three questions"),
-        ("**Question 2.**", "**Question 5.**", "three questions"),
-        ("- **C.** They stay only", "- They stay only", "three or four options"),
-        ("# - **C.** They stay only if the vector is short.\n", "", "three or four options"),
-        (
-            "They change, because the codewords have other lengths.",
-            "They stay as they were.",
-            "same",
-        ),
-        ("**C.** It holds", "**D.** It holds", "not among its options"),
-        ("B cannot happen", "It cannot happen", "what is wrong with ['A', 'B']"),
-        ("Four times as much", "Why the nearest codewords of a whole catalogue are one", "copied"),
         ("click the line below the options", "look", "says to click"),
-        ("A distance depends on", "$d$ depends on", "no formulas"),
+        ("{question} largest-cell", "{question} twice-as-large", "the order of their file"),
+        ("Predict the codes", "The codes", "begins with Break or Predict"),
+        ("| cost | left out |", "| | left out |", "a rubric"),
         ('"alt": "Scatter plot', '"alt": "", "x": "', "alt text"),
         ("the points around it.", "the points", "states the finding"),
         ("fig-template-cells", "cells", "starts with fig-"),
@@ -324,16 +337,105 @@ def test_the_template_itself_is_a_good_chapter(tmp_path: Path) -> None:
         ("# Say it first, then", "# Its length is\n# 1. Say it first, then", "makes a list"),
     ],
 )
-def test_a_missing_part_is_found(old: str, new: str, complaint: str) -> None:
-    text = TEMPLATE.read_text(encoding="utf-8")
-    assert old in text
-    notebook = jupytext.reads(text.replace(old, new), fmt="py:percent")
-    assert any(complaint in problem for problem in problems(notebook, "00_template"))
+def test_a_missing_part_is_found(old: str, new: str, complaint: str, tmp_path: Path) -> None:
+    source = template(tmp_path, "00_template", old, new)
+    assert any(complaint in problem for problem in problems(source))
 
 
-def test_later_chapters_have_three_exercises() -> None:
-    notebook = jupytext.reads(TEMPLATE.read_text(encoding="utf-8"), fmt="py:percent")
-    assert any("3 exercises" in problem for problem in problems(notebook, "05_later"))
+def test_later_chapters_have_three_exercises(tmp_path: Path) -> None:
+    source = template(tmp_path, "05_later", "### Exercise 3 · ", "**One more:** ")
+    assert any("3 exercises" in problem for problem in problems(source))
+
+
+def test_the_line_to_click_may_be_named_across_a_line_break() -> None:
+    assert self_check_problems(QUIZ) == self_check_problems(QUIZ.replace("the line", "the\nline"))
+    assert self_check_problems(QUIZ) == []
+    assert self_check_problems(QUIZ.replace("click the line", "look at the line")) != []
+
+
+QUIZ = """\
+Why the nearest codewords of a whole catalogue are one matrix product.
+
+## Self-check
+
+Choose one answer to each question in your head. Then click the line below the options: it says
+which one is right, and why.
+
+**Question 1.** One vector is added to all points and to all codewords. What happens to the
+codes?
+
+- **A.** They change, because the codewords have other lengths.
+- **B.** They stay as they were.
+- **C.** They stay only if the vector is short.
+
+<details>
+<summary>Answer to question 1</summary>
+
+**B.** A distance depends on the difference of two vectors, and no difference changes. A looks
+at lengths, and these do not decide by themselves. C would be right if the vector were added to
+the points alone.
+
+</details>
+
+**Question 2.** A codebook gets twice as many codewords, and its vectors twice as many numbers.
+How much more memory does it take?
+
+- **A.** Twice as much
+- **B.** Three times as much
+- **C.** Four times as much
+
+<details>
+<summary>Answer to question 2</summary>
+
+**C.** It holds the number of codewords times their width, and both have doubled. A doubles one
+of them only, and B adds the two.
+
+</details>
+
+**Question 3.** Two codewords are equally near to a movie. Why must it be said which of them
+wins?
+
+- **A.** Otherwise the same movie might get another ID tomorrow.
+- **B.** Otherwise the movie would get both codes.
+- **C.** Otherwise the distance could not be computed.
+
+<details>
+<summary>Answer to question 3</summary>
+
+**A.** An ID is a name, and a name must be reproducible; the library takes the lower code. B
+cannot happen, since a code is one number. C confuses the distance, which is known, with the
+choice.
+
+</details>
+
+## What to take away
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("<summary>Answer to question 3</summary>", "", "three questions"),
+        ("**Question 2.**", "**Question 5.**", "three questions"),
+        ("- **C.** They stay only", "- They stay only", "three or four options"),
+        ("- **C.** They stay only if the vector is short.\n", "", "three or four options"),
+        (
+            "They change, because the codewords have other lengths.",
+            "They stay as they were.",
+            "same",
+        ),
+        ("**C.** It holds", "**D.** It holds", "not among its options"),
+        ("B\ncannot happen", "It\ncannot happen", "what is wrong with ['A', 'B']"),
+        ("Four times as much", "Why the nearest codewords of a whole catalogue are one", "copied"),
+        ("A distance depends on", "$d$ depends on", "no formulas"),
+    ],
+)
+def test_what_a_self_check_without_a_file_lacks_is_found(
+    old: str, new: str, complaint: str
+) -> None:
+    assert quiz_problems(QUIZ) == []
+    assert old in QUIZ
+    assert any(complaint in problem for problem in quiz_problems(QUIZ.replace(old, new)))
 
 
 OPEN = """\

@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from notebooks import code_cells, output_text
 from speed_figures import read
 from tests.book.test_pages import CHOOSING, PAPERS
 from tests.helpers import ROOT
@@ -30,9 +31,8 @@ def table(name: str) -> pd.DataFrame:
 def printed(chapter: str) -> str:
     """Everything that a chapter's cells print, as it is committed."""
     (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
-    cells = nbformat.read(path, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    texts = [o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs]
+    cells = code_cells(nbformat.read(path, as_version=4))
+    texts = [output_text(output) for cell in cells for output in cell.outputs]
     return " ".join(" ".join(texts).split())
 
 

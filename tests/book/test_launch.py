@@ -139,15 +139,8 @@ def test_elsewhere_the_cell_fetches_the_book_and_goes_there(
 
 def test_the_chapters_need_no_more_than_the_cell_installs() -> None:
     """Imports of all chapters, against the names that the library and the extra bring."""
-    brought = {
-        "rqvae_lib",
-        "IPython",
-        "numpy",
-        "pandas",
-        "pyarrow",
-        "scipy",
-        "torch",
-    }  # IPython: the kernel
+    brought = {"rqvae_lib", "numpy", "pandas", "pyarrow", "scipy", "torch"}
+    brought |= {"IPython"}  # the kernel
     brought |= {"matplotlib", "umap", "sklearn"}  # scikit-learn: what umap-learn stands on
     found = set()
     for name in NAMES:

@@ -21,19 +21,12 @@ from tests.helpers import ROOT
 FOLDER = ROOT / "notebooks"
 NAMES = notebooks.source_names(ROOT)
 COMPARED = "nbval-check-output"  # the tag of a cell whose output nbval compares
-COMMENT = re.compile(r"^# NBVAL_\w+$", re.MULTILINE)  # the other way to say it, which pages show
 
 
 def published(name: str) -> NotebookNode:
     path = FOLDER / f"{name}.ipynb"
     assert path.is_file(), f"there is no notebooks/{path.name}: run `make notebooks`"
     return nbformat.read(path, as_version=4)
-
-
-def output_text(output: NotebookNode) -> str:
-    return output.get("text", "") + "".join(
-        value for kind, value in output.get("data", {}).items() if kind.startswith("text/")
-    )
 
 
 # --- What is published ----------------------------------------------------------------------------
@@ -89,9 +82,10 @@ def test_no_output_is_an_error_or_differs_from_run_to_run(name: str) -> None:
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
             assert output.get("name") != "stderr", cell.source
-            assert not re.search(r" at 0x[0-9a-f]{6}", output_text(output)), cell.source
+            said = notebooks.output_text(output, "text/")
+            assert not re.search(r" at 0x[0-9a-f]{6}", said), cell.source
             machine_path = r"(?<![\w/])/(home|root|tmp|Users)/|[A-Z]:\\Users"
-            assert not re.search(machine_path, output_text(output)), cell.source
+            assert not re.search(machine_path, said), cell.source
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,30 +99,33 @@ def test_cells_were_run_in_order_and_tagged_ones_have_outputs(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_chapter_tells_nbval_in_one_way_and_one_that_nbval_knows(name: str) -> None:
+def test_a_chapter_tells_nbval_by_tags_that_nbval_knows(name: str) -> None:
     assert nbval_problems(notebooks.code_cells(published(name))) == []
 
 
 def is_compared(cell: NotebookNode) -> bool:
-    comment = COMPARED.upper().replace("-", "_")
-    return COMPARED in cell.metadata.get("tags", []) or f"# {comment}" in cell.source
+    return COMPARED in cell.metadata.get("tags", [])
 
 
 def nbval_problems(cells: list[NotebookNode]) -> list[str]:
     """What is wrong with how a chapter tells nbval which outputs to compare."""
     tags = {tag for cell in cells for tag in cell.metadata.get("tags", []) if "nbval" in tag}
     found = [f"nbval knows no tag {tag}" for tag in sorted(tags - set(metadata_tags))]
-    if tags and any(COMMENT.search(cell.source) for cell in cells):
-        found.append(f"a chapter has the tags or the comments of nbval, not both: {sorted(tags)}")
+    if any("# NBVAL_" in cell.source for cell in cells):
+        found.append(f"a comment of nbval would be printed on the page: use the tag {COMPARED}")
     return found
 
 
-def test_two_ways_to_tell_nbval_are_not_mixed() -> None:
+def test_a_comment_and_an_unknown_tag_of_nbval_are_found() -> None:
     tagged = nbformat.v4.new_code_cell("print(1)", metadata={"tags": [COMPARED]})
     commented = nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1)")
     misspelt = nbformat.v4.new_code_cell("print(1)", metadata={"tags": ["nbval-check-outputs"]})
-    assert nbval_problems([tagged]) == nbval_problems([commented]) == []
-    assert "not both" in nbval_problems([tagged, commented])[0]
+    assert is_compared(tagged)
+    assert not is_compared(commented)
+    assert nbval_problems([tagged]) == []
+    assert nbval_problems([tagged, commented]) == [
+        "a comment of nbval would be printed on the page: use the tag nbval-check-output"
+    ]
     assert nbval_problems([misspelt]) == ["nbval knows no tag nbval-check-outputs"]
 
 
@@ -144,8 +141,7 @@ TINY = """\
 # %% [markdown]
 # # Tiny
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 print(2 + 2)
 
 # %% tags=["hide-cell"]
@@ -439,7 +435,8 @@ def test_making_twice_changes_no_byte_and_prose_needs_no_run(
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert notebook.cells[0].source == "# Small"
     assert notebooks.is_first_cell(notebook.cells[1])
-    assert [output_text(cell.outputs[0]) for cell in notebook.cells[2:]] == ["4\n", "a\nb\n"]
+    said = [notebooks.output_text(cell.outputs[0], "text/") for cell in notebook.cells[2:]]
+    assert said == ["4\n", "a\nb\n"]
     assert notebook.cells[3].metadata == {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
 
 
@@ -469,13 +466,8 @@ def corrupt(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-@pytest.mark.parametrize("way", ["comment", "tag"])
-def test_nbval_compares_tagged_outputs(tiny: Path, way: str) -> None:
+def test_nbval_compares_tagged_outputs(tiny: Path) -> None:
     """The guard is awake: the same notebook passes, and fails with one tagged output changed."""
-    if way == "tag":
-        text = TINY.replace("# %%\n# NBVAL_CHECK_OUTPUT", f'# %% tags=["{COMPARED}"]')
-        assert text != TINY
-        (tiny / "notebooks" / "00_tiny.py").write_text(text)
     notebooks.make(tiny, "00_tiny")
     path = tiny / "notebooks" / "00_tiny.ipynb"
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", str(path)]

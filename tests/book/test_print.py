@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.book.site import site_pages, toc_pages
+from print_book import toc_pages
+from tests.book.site import site_pages
+from tests.helpers import ROOT
 
 A4 = {"width": 680, "height": 1000}  # what book.css leaves of A4 between the margins, in CSS pixels
 SHEET = re.compile(rb"/Type\s*/Page\b")
@@ -92,7 +94,7 @@ def test_the_style_for_paper_is_needed(paper: Page, built_book: Path) -> None:
 def test_chromium_prints_a_chapter(paper: Page, built_book: Path) -> None:
     """To a PDF, by the very way of the browser's print command; a chapter is no endless scroll."""
     paper.emulate_media(media="screen")
-    paper.goto((built_book / f"{toc_pages()[1]}.html").resolve().as_uri(), wait_until="load")
+    paper.goto((built_book / f"{toc_pages(ROOT)[1]}.html").resolve().as_uri(), wait_until="load")
     paper.evaluate("addEventListener('beforeprint', () => { window.printed = true; })")
     printed = paper.pdf(prefer_css_page_size=True, print_background=False)
     assert printed.startswith(b"%PDF")

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser
 import print_book
 from library_api import PAGES
 from print_book import anchor, document, pages_of_the_book, printable, toc_pages
-from tests.book.site import toc_pages as pages_of_the_tests
 from tests.helpers import ROOT
 
 PRINTED = ["book/one", "notebooks/02_two"]
@@ -59,8 +58,19 @@ def test_the_document_has_contents_and_no_script() -> None:
     assert not html.select("script")
 
 
+def test_pages_come_in_the_order_of_the_table_of_contents(tmp_path: Path) -> None:
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nparts:\n"
+        "- caption: One\n  chapters:\n  - file: book/one\n    sections:\n    - file: book/in_one\n"
+        "  - url: https://example.org\n"
+        "- caption: Two\n  chapters:\n  - file: book/two\n"
+    )
+    assert toc_pages(tmp_path) == ["book/intro", "book/one", "book/in_one", "book/two"]
+    (tmp_path / "_toc.yml").write_text("root: a\nchapters:\n- file: b\n- file: c\n")
+    assert toc_pages(tmp_path) == ["a", "b", "c"]
+
+
 def test_it_prints_every_page_but_the_librarys_reference() -> None:
-    assert toc_pages(ROOT) == pages_of_the_tests()
     left_out = set(toc_pages(ROOT)) - set(pages_of_the_book(ROOT))
     assert left_out == {"book/api", *PAGES}
 

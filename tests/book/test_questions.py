@@ -1,5 +1,6 @@
 """The self-check's questions: how they are read and shown, and that nothing gives them away."""
 
+import re
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -8,11 +9,10 @@ import pytest
 
 from notebooks import code_cells, read_source, source_names
 from questions import KINDS, WITHOUT_THE_CHAPTER, Question, load, markdown, path_of, put_questions
-from tests.book.question_lint import complaints, given_away, place_complaints, runs
+from tests.book.question_lint import COPIED, complaints, given_away, place_complaints, runs
 from tests.helpers import ROOT
 
 NAMES = [name for name in source_names(ROOT) if path_of(ROOT, name).is_file()]
-COPIED = 8  # words in a row that a right option and the chapter's text may not share
 
 
 def test_there_are_questions() -> None:
@@ -127,13 +127,12 @@ def test_good_questions_pass(tmp_path: Path) -> None:
             'why: "The gap is halved with equal lengths."',
             "second says the answer",
         ),
-        ("kind: apply\n", "kind: apply\n  order: drawn\n", ""),
     ],
 )
 def test_a_give_away_is_found(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     assert old in GOOD
     found = complaints(read(tmp_path, GOOD.replace(old, new, 1)))
-    assert any(complaint in words for words in found) if complaint else found == []
+    assert any(complaint in words for words in found)
 
 
 def test_a_later_reason_gives_nothing_away_in_its_chapter(tmp_path: Path) -> None:
@@ -193,12 +192,16 @@ def test_kinds_and_numbers_of_questions(tmp_path: Path) -> None:
 
 
 def test_longest_in_every_question(tmp_path: Path) -> None:
+    kinds = ("change", "explain", "apply", "apply")
     text = "".join(
-        fixed(n, "B", kind).replace("Place 1", "The place 1")
-        for n, kind in enumerate(("change", "explain", "apply", "apply"))
+        fixed(n, letter, kind) for n, (letter, kind) in enumerate(zip("BBAB", kinds, strict=True))
     )
-    questions = read(tmp_path, text.replace("right: true", "right: true", 3))
-    assert any("always B" in words or "longest" in words for words in complaints(questions))
+    assert complaints(read(tmp_path, text)) == []
+    longer = re.sub(r'"Place( \d+", why: "So.", right: true)', r'"A place\1', text)
+    assert longer.count("A place") == 4
+    assert complaints(read(tmp_path, longer)) == [
+        "the right option is the longest in every question"
+    ]
 
 
 # --- Reading and showing --------------------------------------------------------------------------
@@ -210,15 +213,49 @@ def test_longest_in_every_question(tmp_path: Path) -> None:
         ("kind: fault", "kind: quiz", "its kind is 'quiz'"),
         ("  rests_on: {figure: fig-a}\n", "", "`rests_on` says"),
         ("kind: apply", "kind: apply\n  rests_on: {cell: x}", "`rests_on` says"),
-        ("  within: 3\n", "", "either options, or `number`"),
-        (", right: true}", "}", "one of them with `right: true`"),
+        (
+            "  within: 3\n",
+            "",
+            "question 1 (first): found ['number', 'why']; expected either `options` alone, or "
+            "`number`, `within` and `why`",
+        ),
+        ("  order: written\n", "  why: So.\n", "(second): found ['options', 'why']; expected"),
+        ("  order: written\n", "  within: 3\n", "(second): found ['options', 'within']; expected"),
+        (
+            "  number: 17\n",
+            "  number: 17\n  options: []\n",
+            "'options', 'why', 'within']; expected",
+        ),
+        (
+            ", right: true}",
+            "}",
+            "(second): 3 options, 0 of them with `right: true`; expected three to six, and one",
+        ),
+        ('much."}', 'much.", right: true}', "(second): 3 options, 2 of them with `right: true`"),
+        (
+            GOOD[GOOD.index("  options:") : GOOD.index("- id: third")],
+            "  options: 3\n",
+            "is 3; expected",
+        ),
         ("order: written", "order: random", "expected drawn or written"),
         ("id: second", "id: first", "same id"),
         ("  stem: ", "  stm: ", "it has ['stm']"),
-        ('why: "It was measured."', 'reason: "It was."', "an option has text, why"),
+        (
+            'why: "It was measured."',
+            'reason: "It was."',
+            "(second): an option has ['reason', 'text']; expected text, why, and `right: true`",
+        ),
+        (
+            '{text: "Row 1, the random start", why: "It was measured."}',
+            "Row 1",
+            "(second): an option is 'Row 1'; expected text, why",
+        ),
+        ("kind: fault\n", "kind: fault\n  kind: apply\n", "line 10 has the key 'kind' twice"),
+        ("{figure: fig-a}", "{figure: fig-a, figure: fig-b}", "line 10 has the key 'figure' twice"),
     ],
 )
 def test_a_file_that_is_wrong_says_what(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in GOOD
     with pytest.raises(ValueError, match=r"03\.yml") as error:
         read(tmp_path, GOOD.replace(old, new, 1))
     assert words in str(error.value)

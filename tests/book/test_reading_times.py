@@ -1,4 +1,4 @@
-"""Reading times are counted from what a reader sees, at speeds that the tool names."""
+"""Reading times are counted from what a reader sees, and a chapter's head says what was counted."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pytest
 
 import reading_times
 from reading_times import Counts, code_of, counts_of, sections_of, words_of
+
+MARGIN = 5  # minutes by which what a chapter says may differ from what was counted
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_words_are_those_that_are_read(text: str, words: int) -> None:
 
 
 def test_code_counts_names_numbers_and_strings_and_comments_as_prose() -> None:
-    source = 'total = sum(row[0], 12)  # over all rows\nprint("two words")\n\n# NBVAL_CHECK_OUTPUT'
+    source = 'total = sum(row[0], 12)  # over all rows\nprint("two words")\n'
     assert code_of(source) == (4 + 1 + 1 + 2, 3)  # total sum row 0 12; print; two words
     assert code_of("") == (0, 0)
 
@@ -88,6 +90,16 @@ def test_every_chapter_has_something_of_each_kind(page: str) -> None:
     assert "What to take away" in sections_of(page)  # which the way of one hour reads
     assert reading_times.exercise_minutes(page) > 0
     assert reading_times.stated(page)
+
+
+@pytest.mark.parametrize("page", reading_times.chapters())
+def test_a_chapter_says_how_long_it_takes_to_read(page: str) -> None:
+    counted = counts_of(page).minutes
+    stated = reading_times.stated(page)
+    assert abs(stated - counted) <= MARGIN, (
+        f"{page} says {stated} minutes, and {counted:.0f} are counted: write "
+        f"`**Time:** about {reading_times.rounded(counted)} minutes to read.`"
+    )
 
 
 @pytest.mark.parametrize(("minutes", "said"), [(0.4, 5), (12.4, 10), (12.6, 15), (45, 45)])

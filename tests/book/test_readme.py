@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import typer
 from torch import Tensor
@@ -32,7 +30,7 @@ from rqvae_lib.embeddings import text
 from rqvae_lib.evaluation import validation
 from rqvae_lib.training import recipes
 from rqvae_lib.training.loop import LogEntry, train
-from tests.helpers import ROOT
+from tests.helpers import ROOT, write_vectors
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -154,17 +152,12 @@ def write_folders(folder: Path) -> None:
     """Write the movies' vectors and interactions as Parquet, as a larger catalogue has them."""
     movies = load_dataset("movielens-small-2016")
     item_ids = movies.items["item_id"].to_numpy()
-    numbers = load_embeddings(texts=movies.texts).numpy()
-    vectors = pa.FixedSizeListArray.from_arrays(numbers.ravel(), numbers.shape[1])
     log = movies.interactions[["user_id", "timestamp"]].assign(
         item_id=item_ids[movies.interactions["item"]]
     )
-    for name, table in (
-        ("vectors", pa.table({"item_id": item_ids, "vector": vectors})),
-        ("log", pa.Table.from_pandas(log, preserve_index=False)),
-    ):
-        (folder / name).mkdir()
-        pq.write_table(table, folder / name / "0.parquet")
+    write_vectors(folder / "vectors/0.parquet", item_ids, load_embeddings(texts=movies.texts))
+    (folder / "log").mkdir()
+    log.to_parquet(folder / "log/0.parquet", index=False)
 
 
 def test_every_command_runs_as_it_is_shown(

@@ -36,10 +36,10 @@ from library_api import (
     signature,
 )
 from notebooks import code_cells, read_source, source_names
+from print_book import toc_pages
 from result_tables import origin, shown, summary
 from rqvae_lib.cli.main import app
 from tables import NOT_RECORDED, note_origin, read_origin, write_rows
-from tests.book.site import toc_pages
 from tests.book.test_book import html_of
 from tests.helpers import ROOT
 
@@ -66,7 +66,7 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_reference_pages_are_in_the_table_of_contents() -> None:
     names = ["glossary", "notation", "paper_map", "results", "troubleshooting", "api", "commands"]
-    assert {f"book/{name}" for name in names} | set(PAGES) <= set(toc_pages())
+    assert {f"book/{name}" for name in names} | set(PAGES) <= set(toc_pages(ROOT))
 
 
 # The library

@@ -34,10 +34,16 @@ PAGE = (ROOT / "book" / "troubleshooting.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def diverges() -> None:
+def small_tokenizer() -> tuple[torch.Tensor, RQVAE]:
+    """Embeddings of 64 items, and an RQ-VAE that is fitted to them and not trained."""
     embeddings = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     rqvae = RQVAE(RQVAEConfig(8, (8,), 4, codebook_size=8))
     rqvae.fit_to_data(embeddings, generator=torch.Generator().manual_seed(0))
+    return embeddings, rqvae
+
+
+def diverges() -> None:
+    embeddings, rqvae = small_tokenizer()
     config = TrainingConfig(  # a decay would be named, too: its product with this rate is above 1
         batch_size=8, num_steps=100, learning_rate=1e30, weight_decay=0.0, schedule="constant"
     )
@@ -195,9 +201,7 @@ def test_there_are_checks_in_python() -> None:
 
 @pytest.mark.parametrize("check", python_checks())
 def test_checks_in_python_run(check: str) -> None:
-    embeddings = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
-    rqvae = RQVAE(RQVAEConfig(8, (8,), 4, codebook_size=8))
-    rqvae.fit_to_data(embeddings, generator=torch.Generator().manual_seed(0))
+    embeddings, rqvae = small_tokenizer()
     ids = rqvae.tokenize(embeddings)
     names = {
         "rqvae": rqvae,

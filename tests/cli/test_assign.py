@@ -16,6 +16,7 @@ from rqvae_lib.embeddings.vector_folders import read_vectors
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.semantic_ids.imports import import_ids
 from tests.cli.running import DATASET, fails, opened, succeeds, text
+from tests.helpers import write_vectors
 
 text_folders = import_module("rqvae_lib.embeddings.text_folders")
 pytestmark = pytest.mark.usefixtures("quick")
@@ -23,13 +24,8 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def write(folder: Path, ids: Sequence[object], vectors: np.ndarray) -> None:
     """Write vectors into two files, the last items first."""
-    folder.mkdir()
     for number, rows in enumerate((slice(700, None), slice(700))):
-        flat = pa.array(vectors[rows].astype(np.float16).reshape(-1))
-        lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        pq.write_table(
-            pa.table({"item_id": ids[rows], "vector": lists}), folder / f"{number}.parquet"
-        )
+        write_vectors(folder / f"{number}.parquet", ids[rows], vectors[rows].astype(np.float16))
 
 
 def test_the_ids_of_the_embedded_movies(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -38,6 +36,7 @@ from tests.cli.running import (
     succeeds,
     text,
 )
+from tests.helpers import write_vectors
 
 command, recipes = (
     import_module(f"rqvae_lib.{name}") for name in ("cli.train_rqvae", "training.recipes")
@@ -282,12 +281,8 @@ def folder_of_vectors(tmp_path: Path) -> Path:
     """A folder with vectors of 6 numbers for 900 items, in two files."""
     numbers = torch.randn(900, 6, generator=torch.Generator().manual_seed(0)).numpy()
     folder = tmp_path / "vectors"
-    folder.mkdir()
     for name, rows in (("b", slice(500)), ("a", slice(500, None))):
-        flat = pa.array(numbers[rows].reshape(-1))
-        lists = pa.FixedSizeListArray.from_arrays(flat, 6)
-        ids = pa.array(range(900)[rows])
-        pq.write_table(pa.table({"item_id": ids, "vector": lists}), folder / f"{name}.parquet")
+        write_vectors(folder / f"{name}.parquet", range(900)[rows], numbers[rows])
     return folder
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -19,6 +17,7 @@ from rqvae_lib.cli import outputs
 from rqvae_lib.embeddings import text
 from tests.cli.running import succeeds
 from tests.cli.walking import WRITING
+from tests.helpers import write_vectors
 
 pytestmark = pytest.mark.usefixtures("quick", "no_validation")
 
@@ -108,10 +107,7 @@ def test_each_command_writes_what_it_declares_and_nothing_else(
     np.save(tmp_path / "new.npy", np.ones((2, 8), np.float32))
     pd.DataFrame({"user": [1, 1], "item": [2, 3]}).to_parquet(tmp_path / "met.parquet")
     vectors = np.ones((90, 8), np.float32)
-    (tmp_path / "vectors").mkdir()
-    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 8)
-    table = pa.table({"item_id": range(90), "vector": column})
-    pq.write_table(table, tmp_path / "vectors" / "0.parquet")
+    write_vectors(tmp_path / "vectors" / "0.parquet", range(90), vectors)
     monkeypatch.setattr(text, "encode_texts", lambda *_, **__: torch.from_numpy(vectors))
     declared: list[outputs.Writes] = []
 

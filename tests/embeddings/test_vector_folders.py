@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rqvae_lib.embeddings.vector_folders import open_vectors, read_vectors, sample_vectors
+from tests.helpers import write_vectors
 
 ROWS, WIDTH = 500, 6
 CHANCE = np.random.default_rng(0)
@@ -19,16 +20,9 @@ NUMBERS = CHANCE.permutation(ROWS).astype(np.int64) - 9
 TEXTS = np.array([f"item {number} ü" for number in NUMBERS], dtype=object)
 
 
-def lists(vectors: Any) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-
-
 def write(path: Path, ids: Any, vectors: Any, group: int = 64) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    vectors = vectors if isinstance(vectors, pa.Array) else lists(vectors)
-    table = pa.table({"item_id": ids, "other": [None] * len(vectors), "vector": vectors})
-    pq.write_table(table, path, row_group_size=group)
+    """With a column that is not read."""
+    write_vectors(path, ids, vectors, other=[None] * len(vectors), row_group_size=group)
 
 
 def in_files(folder: Path, ids: Any, order: Any, cuts: list[int], group: int) -> Path:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,7 @@ from rqvae_lib.tokenizer import assignment
 from rqvae_lib.tokenizer.assignment import Assigned, assign_folder
 from rqvae_lib.tokenizer.config import RQVAEConfig
 from rqvae_lib.tokenizer.rqvae import RQVAE
+from tests.helpers import write_vectors
 
 ROWS, WIDTH = 1600, 24
 CHANCE = np.random.default_rng(0)
@@ -40,11 +40,8 @@ def model() -> RQVAE:
 
 def write(folder: Path, ids: Any, order: Any, cuts: list[int], group: int) -> Path:
     for number, rows in enumerate(np.split(order, cuts)):
-        flat = pa.array(VECTORS[rows].reshape(-1))
-        vectors = pa.FixedSizeListArray.from_arrays(flat, WIDTH)
-        folder.mkdir(parents=True, exist_ok=True)
-        table = pa.table({"item_id": ids[rows], "vector": vectors})
-        pq.write_table(table, folder / f"{number}.parquet", row_group_size=group)
+        path = folder / f"{number}.parquet"
+        write_vectors(path, ids[rows], VECTORS[rows], row_group_size=group)
     return folder
 
 

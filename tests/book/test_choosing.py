@@ -116,6 +116,9 @@ def groceries() -> Iterator[str]:
     yield f"{rqvae} with the RQ-VAE, {text} with residual k-means"
 
 
+SIZES = ("3 × 16", "3 × 64", "3 × 256", "4 × 256")
+
+
 def tokenizers() -> Iterator[str]:
     five = table("05_tokenizers").groupby("tokenizer").mean()
     lost, collide = five["variance_lost"], five["collision_rate"]
@@ -132,6 +135,15 @@ def tokenizers() -> Iterator[str]:
         f"{of_held_out['RQ-VAE', 6000]:.2f}, and residual k-means "
         f"{of_held_out['residual k-means', 0]:.2f}"
     )
+    small = table("06_measures").groupby("tokenizer")["recall_10"].mean()
+    *first, last = (f"{small[f'R-KMeans, {size}']:.3f}" for size in SIZES)
+    yield f"found {', '.join(first)} and {last} of each person's last ten movies"
+    yield (
+        f"found {small['R-KMeans, collaborative']:.3f} of each person's last ten movies, those of "
+        f"the shipped tokenizer {small['RQ-VAE, 500,000 steps']:.3f}"
+    )
+    moved = small["R-KMeans, 3 × 64"] - small["R-KMeans, 3 × 64, nearest-free"]
+    yield f"the nearest free codes cost {moved:.3f} of Recall@10"
     for words in ("collide instead of", "collide, against"):
         yield f"{collide['RQ-VAE']:.2%} of the movies {words} {collide['R-KMeans']:.2%}"
     grid = table("06_grid").groupby(["levels", "codebook_size", "tokenizer"]).mean()

@@ -287,7 +287,7 @@ def test_movies_are_chosen_with_mouse_and_keyboard(
     watched: Watched, tmp_path: Path, dataset: Dataset, table: pd.DataFrame, maps: Widget
 ) -> None:
     page = show(watched, tmp_path, maps)
-    page.wait_for_timeout(800)  # until the dots have arrived
+    page.wait_for_function("document.getAnimations().length === 0")  # the dots have arrived
     titles = [dataset.titles[item] for item in table["item"]]
     last = titles[-1]
     page.get_by_label("Movie", exact=True).select_option(label=last)

@@ -3,109 +3,110 @@
 import torch
 
 
-def right_positions(offsets):
-    return offsets[1:][offsets.diff() >= 3] - 1
+def right_sittings(offsets, times, pause=3600, latest=True, late=0):
+    """The last sittings by a loop; what can be got wrong is a parameter."""
+    found = []
+    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        starts = [p for p in range(begin + 1, end) if times[p] - times[p - 1] >= pause]
+        found += [(starts[-1] if latest else starts[0]) - late] if starts else []
+    return torch.tensor(found, dtype=torch.int64)
 
 
-def right_unheard_of(movies, times, targets):
-    earlier = (movies == movies[targets, None]) & (times < times[targets, None])
-    return int((~earlier.any(1)).sum())
+def sittings_by_masks(offsets, times):
+    """Right, too: with a mark at each begin, and the largest marked position of each user."""
+    begins = torch.ones(len(times), dtype=torch.bool)
+    begins[1:] = times.diff() >= 3600
+    begins[offsets[:-1]] = True
+    user = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+    last = torch.zeros(len(offsets) - 1, dtype=torch.int64)
+    where = begins.nonzero()[:, 0]
+    last = last.scatter_reduce(0, user[where], where, "amax")
+    return last[last > offsets[:-1]]
 
 
-def core(users, movies, k, passes=99, sides=(0, 1), least=0):
-    keep = torch.ones(len(users), dtype=torch.bool)
-    for _ in range(passes):
-        counts = [torch.bincount(side[keep], minlength=99)[side] for side in (users, movies)]
-        for side in sides:
-            keep = keep & (counts[side] >= k + least)
-    return keep
+def before_the_pause(offsets, times):
+    return right_sittings(offsets, times, late=1)
 
 
-def first_rating_in_array(movies, times, targets):
-    return sum(int(movies[t] not in movies[:t]) for t in targets.tolist())
+def more_than_an_hour(offsets, times):
+    return right_sittings(offsets, times, pause=3601)
 
 
-def never_elsewhere(movies, times, targets):
-    return sum(int((movies == movies[t]).sum() == 1) for t in targets.tolist())
+def the_second_sitting(offsets, times):
+    return right_sittings(offsets, times, latest=False)
 
 
-def at_most_as_late(movies, times, targets):
-    earlier = (movies == movies[targets, None]) & (times <= times[targets, None])
-    return int((~earlier.any(1)).sum())
+def single_sittings_too(offsets, times):
+    begins = torch.ones(len(times), dtype=torch.bool)
+    begins[1:] = times.diff() >= 3600
+    begins[offsets[:-1]] = True
+    where = begins.nonzero()[:, 0]
+    user = torch.searchsorted(offsets, where, right=True) - 1
+    is_last = torch.ones(len(where), dtype=torch.bool)
+    is_last[:-1] = user[1:] != user[:-1]
+    return where[is_last]
 
 
-def same_second_is_earlier(movies, times, targets):
-    earlier = (movies == movies[targets, None]) & (times <= times[targets, None])
-    return int((earlier.sum(1) == 1).sum())
+def pauses_between_users(offsets, times):
+    where = (times.diff() >= 3600).nonzero()[:, 0] + 1
+    user = torch.searchsorted(offsets, where, right=True) - 1
+    is_last = torch.ones(len(where), dtype=torch.bool)
+    is_last[:-1] = user[1:] != user[:-1]
+    return where[is_last]
 
 
-def unheard_of_in_training(movies, times, targets):
-    known = torch.ones(len(movies), dtype=torch.bool)
-    known[targets] = False
-    earlier = known & (movies == movies[targets, None]) & (times < times[targets, None])
-    return int((~earlier.any(1)).sum())
+def places_within_the_history(offsets, times):
+    found = right_sittings(offsets, times)
+    return found - offsets[torch.searchsorted(offsets, found, right=True) - 1]
 
 
-def next_users_begin(offsets):
-    return offsets[1:]
+def leaks_right(change):
+    return {"a": True, "b": True, "d": True}.get(change, False)
 
 
-def of_everybody(offsets):
-    return offsets[1:] - 1
+def leaks_not_in_a_second(change):
+    return change in ("b", "d")
 
 
-def of_four_movies_or_more(offsets):
-    return offsets[1:][offsets.diff() > 3] - 1
+def leaks_by_the_own_future_only(change):
+    return change in ("a", "d")
 
 
-def core_of_more_than_k(users, movies, k):
-    return core(users, movies, k, least=1)
+def leaks_by_a_cut(change):
+    return change in ("a", "b", "c", "d")
 
 
-def core_of_users(users, movies, k):
-    return core(users, movies, k, sides=(0,))
+def leaks_by_no_filter(change):
+    return change in ("a", "b")
 
 
-def core_in_one_pass(users, movies, k):
-    return core(users, movies, k, passes=1)
+def leaks_by_every_filter(change):
+    return change in ("a", "b", "d", "e")
 
 
-def core_that_forgets_the_last(users, movies, k):
-    """Counts without `minlength`, so that the last user has no place once they are gone."""
-    keep = torch.ones(len(users), dtype=torch.bool)
-    for _ in range(9):
-        counts = [torch.bincount(side[keep]) for side in (users, movies)]
-        keep = keep & (counts[0][users] >= k) & (counts[1][movies] >= k)
-    return keep
-
-
-def core_in_ten_passes(users, movies, k):
-    return core(users, movies, k, passes=10)
+def leaks_by_a_year(change):
+    return change in ("a", "b", "d", "f")
 
 
 RIGHT = {
-    "test_positions": [right_positions],
-    "unheard_of": [right_unheard_of],
-    "core_mask": [core],
+    "last_sittings": [right_sittings, sittings_by_masks],
+    "leaks": [leaks_right],
 }
 WRONG = {
-    "test_positions": [
-        (next_users_begin, "stands one before"),
-        (of_everybody, "fewer than three movies"),
-        (of_four_movies_or_more, "three movies are enough"),
+    "last_sittings": [
+        (before_the_pause, "the rating *after* the pause"),
+        (more_than_an_hour, "a pause of exactly an hour"),
+        (the_second_sitting, "only the last one is asked for"),
+        (single_sittings_too, "both came once"),
+        (pauses_between_users, "the pause between two users is nobody's"),
+        (places_within_the_history, "go on in the same array"),
     ],
-    "unheard_of": [
-        (at_most_as_late, "compare with <"),
-        (never_elsewhere, "comes later"),
-        (first_rating_in_array, "order by time"),
-        (same_second_is_earlier, "of the same second"),
-        (unheard_of_in_training, "another target's rating counts"),
-    ],
-    "core_mask": [
-        (core_of_more_than_k, "exactly k stays"),
-        (core_that_forgets_the_last, "minlength"),
-        (core_of_users, "as well as users"),
-        (core_in_one_pass, "repeat until nothing goes"),
-        (core_in_ten_passes, "no fixed number of passes"),
+    "leaks": [
+        (leaks_not_in_a_second, "the target's own rating is of that second"),
+        (leaks_by_the_own_future_only, "that of all others is"),
+        (leaks_by_a_cut, "an old model may read a new history"),
+        (leaks_by_no_filter, "a movie may pass by its later ones"),
+        (leaks_by_every_filter, "only what is known by then"),
+        (leaks_by_a_year, "a part of the past"),
     ],
 }

@@ -1,11 +1,12 @@
-"""Two architectures, each with and without a softmax over valid codes only: how well do they learn?
+"""Two architectures, a softmax over valid codes only, more or less dropout: what is learned?
 
     OMP_NUM_THREADS=1 python book/studies/decoder_study.py
 
-writes notebooks/results/08_decoders.csv and 08_hits.csv beside it, which chapter 08 shows: four
+writes notebooks/results/08_decoders.csv and 08_hits.csv beside it, which chapter 08 shows: six
 variants, three seeds each, trained as `rqvae-lib train-recommender` trains, with fewer steps, on
 the shipped catalogue of IDs. Rows are written as they come, so a run that was interrupted goes on
-where it stopped; no training depends on another. It takes about half an hour on one idle core.
+where it stopped; no training depends on another. It takes about three quarters of an hour on one
+idle core.
 
 08_decoders.csv has a row for each of `LOOKS`, the numbers of steps at which a training is looked
 at: the loss on the validation targets, by level of the code. The last row of a training also says
@@ -62,6 +63,8 @@ VARIANTS = {
     "decoder-only, valid": Variant(DecoderOnlyConfig(valid_only=True)),
     "encoder-decoder": Variant(EncoderDecoderConfig(max_items=11), 128),
     "encoder-decoder, valid": Variant(EncoderDecoderConfig(max_items=11, valid_only=True), 128),
+    "decoder-only, dropout 0": Variant(DecoderOnlyConfig(embedding_dropout=0.0)),
+    "decoder-only, dropout 0.4": Variant(DecoderOnlyConfig(embedding_dropout=0.4)),
 }
 METRICS = tuple(f"{part}_{name}" for part in ("validation", "test") for name in ("recall", "ndcg"))
 COLUMNS = (

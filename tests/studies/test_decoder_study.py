@@ -68,10 +68,16 @@ def test_a_variant_trains_as_the_library_does(name: str, ids: SemanticIDs, split
 
 def test_the_variants_are_what_their_names_say() -> None:
     for name, (config, batch_size) in VARIANTS.items():
-        architecture = name.split(",")[0]
+        architecture, _, changed = name.partition(", ")
         assert name_of(config) == architecture
         plain = VARIANTS[architecture]
-        assert config == replace(plain.config, valid_only=name.endswith("valid"))
+        kind, _, amount = changed.partition(" ")
+        differences = {
+            "": {},
+            "valid": {"valid_only": True},
+            "dropout": {"embedding_dropout": float(amount or "nan")},
+        }
+        assert config == replace(plain.config, **differences[kind])
         assert batch_size == plain.batch_size
     assert VARIANTS["decoder-only"] == (DecoderOnlyConfig(), RECOMMENDER_TRAINING.batch_size)
 

@@ -2,71 +2,96 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.neighbors import nearest_neighbors
 from rqvae_lib.teaching.checks import Case, passes
 
+_WHY = {
+    "a": "each distance is compared with the nearest one, and of that difference 50 drops out",
+    "b": "each movie has its own σ, which grows with the movie's distances: how dense it is around "
+    "a movie is forgotten",
+    "c": "the 14 distances of a movie differ little from each other, and there a square is almost "
+    "a straight line, whose slope goes into σ",
+    "d": "now the order alone is left; but a nearest neighbour that is far ahead of the others is "
+    "to count for more than one that is hardly ahead",
+    "e": "σ has to grow until the 14 weights add up to 4.9 in place of 3.9, so that nearly all of "
+    "them grow",
+    "f": "the lengths go, and the lengths had a say in who is near to whom: many movies have "
+    "other neighbours now",
+}
 
-def agreement(function: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Check a function that says how many neighbours have the same label, as a share, ().
 
-    It gets neighbours (N, k) int64 and labels (N,) int64.
+def ties_stay(function: Callable[[str], bool]) -> bool:
+    """Check after which changes no tie's weight moves by more than 0.05, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
+
+
+def _case(change: str) -> Case:
+    moved = _moved(change)
+    hint = f"({change}) was run: the largest change of a weight is {moved:.2f}; {_WHY[change]}"
+    return Case((change,), moved <= 0.05, hint)
+
+
+@cache
+def _moved(change: str) -> float:
+    """The largest change of an entry of the matrix of ties; 0 for no change."""
+    return float((_ties(*_changed_weights(change)) - _ties(*_changed_weights(""))).abs().max())
+
+
+def _changed_weights(change: str) -> tuple[Tensor, Tensor]:
+    """The neighbours of 2,000 movies and their weights, (2000, 14), after one of the changes.
+
+    The changes are those that the chapter prints, "a" to "f", or "" for none.
     """
-    ring = torch.tensor([[1, 3], [2, 0], [3, 1], [0, 2]])
-    labels = torch.tensor([7, 7, 2, 2])
-    share = torch.tensor
-    return passes(
-        function,
-        [
-            Case((ring, torch.zeros(4, dtype=torch.int64)), share(1.0), "one label agrees always"),
-            Case(
-                (ring, torch.arange(4)),
-                share(0.0),
-                "no two items have the same label here: compare the neighbours' labels, "
-                "labels[neighbours], with the item's own, and not with their places",
-            ),
-            Case(
-                (ring, labels),
-                share(0.5),
-                "count pairs of an item and one of its neighbours, N · k in all",
-            ),
-            Case(
-                (torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]), share([5, 5, 5, 9])),
-                share(0.5),
-                "every pair counts alike, and 6 of these 12 agree: neither each item nor each "
-                "label has a vote of its own first",
-            ),
-        ],
-    )
+    x = _movies()
+    near = nearest_neighbors(normalize(x) if change == "f" else x, 14)
+    distances, total = near.distances, math.log2(15)
+    if change == "a":
+        distances = distances + 50
+    elif change == "b":
+        distances = distances * torch.linspace(1, 5, 2000)[:, None]
+    elif change == "c":
+        distances = distances**2
+    elif change == "d":
+        distances = torch.arange(1.0, 15).expand(2000, 14)
+    elif change == "e":
+        total = math.log2(30)
+    return near.indices, _weights_of(distances, total)
 
 
-def union(function: Callable[[Tensor], Tensor]) -> bool:
-    """Check a function that joins both directions of a neighbour graph: (N, N) → (N, N)."""
-    one_way = torch.tensor([[0.0, 0.6, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    sure = torch.tensor([[0.0, 1.0], [0.4, 0.0]])
-    both = torch.tensor([[0.0, 0.5, 1.0], [0.5, 0.0, 0.2], [0.4, 0.0, 0.0]])
-    return passes(
-        function,
-        [
-            Case(
-                (one_way,),
-                torch.tensor([[0.0, 0.6, 0.0], [0.6, 0.0, 0.0], [0.0, 0.0, 0.0]]),
-                "if only one of two items names the other, its weight holds in full, both ways",
-            ),
-            Case(
-                (sure,),
-                torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
-                "one end is sure of the tie, so it exists, and no chance is larger than 1",
-            ),
-            Case(
-                (both,),
-                torch.tensor([[0.0, 0.75, 1.0], [0.75, 0.0, 0.2], [1.0, 0.2, 0.0]]),
-                "two weights of one half make 1 − 0.5 · 0.5: the chance that not both fail",
-            ),
-        ],
-    )
+def _ties(neighbours: Tensor, weights: Tensor) -> Tensor:
+    named = torch.zeros(len(neighbours), len(neighbours)).scatter_(1, neighbours, weights)
+    return named + named.T - named * named.T
+
+
+def _weights_of(distances: Tensor, total: float) -> Tensor:
+    """The chapter's function of this name: (N, k) → (N, k)."""
+    apart = distances.where(distances > 0, torch.inf)
+    beyond = (distances - apart.min(1, keepdim=True)[0]).clamp(min=0)
+    low = torch.zeros(len(distances), 1)
+    high = torch.full_like(low, torch.inf)
+    sigma = torch.ones_like(low)
+    for _ in range(64):
+        too_much = torch.exp(-beyond / sigma).sum(1, keepdim=True) > total
+        high = torch.where(too_much, sigma, high)
+        low = torch.where(too_much, low, sigma)
+        sigma = torch.where(high.isinf(), 2 * sigma, (low + high) / 2)
+    return torch.exp(-beyond / sigma)
+
+
+@cache
+def _movies() -> Tensor:
+    """The standardised embeddings of 2,000 movies, drawn at random: (2000, 384)."""
+    embeddings = load_embeddings("movielens-small-2016")
+    spread = embeddings.std(0, correction=0)
+    x = (embeddings - embeddings.mean(0)) / spread.where(spread > 1e-6, 1)
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:2000]]
 
 
 def tsne_probabilities(function: Callable[[Tensor, float], Tensor]) -> bool:

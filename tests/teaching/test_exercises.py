@@ -197,23 +197,6 @@ def test_wrong_answers_belong_to_exercises(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "answer", "call"),
-    [
-        ("greedy_codes", "codes_by_angle", "✗ codes_by_angle(tensor("),
-        ("greedy_codes", "codes_in_place", "✗ z after codes_in_place(tensor("),
-        ("quantized_once", "once_leaks", "✗ the gradient at the codebooks of once_leaks("),
-        ("commitment_loss", "loss_detaches_z", "✗ the gradient at z of loss_detaches_z("),
-    ],
-)
-def test_chapter_04_says_what_was_looked_at(check: str, answer: str, call: str, capsys) -> None:
-    wrong = getattr(import_module("tests.teaching.wrong_answers.chapter_04"), answer)
-    assert not getattr(import_module("rqvae_lib.teaching.exercises.chapter_04"), check)(wrong)
-    said = capsys.readouterr().out
-    assert said.startswith(call)
-    assert "'" not in said.split(") gave ")[0]  # the call is the reader's own, without the look
-
-
-@pytest.mark.parametrize(
     ("name", "lines", "changes"),
     [
         ("03_codebook_kmeans", RECIPE, CHANGES_OF_RECIPE),

@@ -1,210 +1,142 @@
 """The cases of chapter 04's exercises."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, tensor
 
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.embeddings.text import load_embeddings
+from rqvae_lib.ops.kmeans import nearest
 from rqvae_lib.teaching.checks import Case, passes
 
-Quantize = Callable[[Tensor, Tensor], Tensor]
+_WHY = {
+    "a": "from the second level on the residual is a constant, and what a constant leaves over "
+    "moves no encoder; in the values nothing is to be seen",
+    "b": "the estimates bring a copy each, but the last line detaches their sum and adds z once",
+    "c": "the value is right, but for autograd the residual is z minus constants, so that z minus "
+    "the residual has no gradient at all",
+    "d": "z minus what was said so far is the residual, with the same gradient",
+    "e": "residual minus estimate has no gradient, so this loss pulls nobody, and the next "
+    "residual is a constant besides",
+    "f": "the residual is z minus constants, so it passes on one copy, as z does",
+}
 
-# Three levels in the plane: (6, 3) = (5, 5) + (1, -1) + (0, -0.5) and (0, -0.5) left over.
-ROWS = tensor([[6.0, 3.0], [-4.5, 1.5]])
-BOOKS = tensor([[[5.0, 5.0], [-5, 0]], [[1, -1], [-1, 1]], [[0, 0.5], [0, -0.5]]])
 
-
-def greedy_codes(function: Quantize) -> bool:
-    """Check the codes that residual quantization chooses, one level after the other."""
-    return _passes_looks(
+def polished(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> bool:
+    """Check codes that are chosen again, level by level, with the other levels known."""
+    return passes(
         function,
         [
-            ("", _CODES),
-            (
-                "z after ",
-                [
-                    Case(
-                        (ROWS[:1], BOOKS),
-                        ROWS[:1],
-                        "the codes are right, but the caller's z was changed on the way: write "
-                        "z = z - codeword, which makes a new tensor, not z -= codeword",
-                    )
-                ],
+            Case(
+                (
+                    tensor([[2.0, 0.5], [6.0, 1.5]]),
+                    tensor([[0], [0]]),
+                    tensor([[[8.0, 2.0], [2.0, 0.0]]]),
+                ),
+                tensor([[1], [0]]),
+                "with a single level there are no others, so its new code is that of the nearest "
+                "codeword, by the squared distance; return int64 codes of shape (B, L)",
+            ),
+            Case(
+                (tensor([[2.1]]), tensor([[1, 0]]), tensor([[[0.0], [4.0]], [[0.5], [9.0]]])),
+                tensor([[0, 0]]),
+                "the first level must know what the second adds: it is given z minus the codewords "
+                "of the *other* levels, here 2.1 − 0.5, and not z",
+            ),
+            Case(
+                (tensor([[4.2]]), tensor([[1, 0]]), tensor([[[0.0], [4.0]], [[0.1], [9.0]]])),
+                tensor([[1, 0]]),
+                "the level that chooses is no other level: do not subtract its own codeword",
+            ),
+            Case(
+                (tensor([[2.1]]), tensor([[1, 0]]), tensor([[[0.0], [4.0]], [[0.5], [2.0]]])),
+                tensor([[0, 1]]),
+                "go from the first level to the last, and let the second work with the *new* "
+                "codeword of the first",
+            ),
+            Case(
+                (
+                    tensor([[6.0, 3.0], [-4.5, 1.5]]),
+                    tensor([[0, 1, 1], [1, 0, 1]]),
+                    tensor([[[5.0, 5.0], [-5, 0]], [[1, -1], [-1, 1]], [[0, 0.5], [0, -0.5]]]),
+                ),
+                tensor([[0, 0, 1], [1, 1, 0]]),
+                "each row subtracts its own codewords, of all levels but one",
+            ),
+            Case(
+                (tensor([[2.6]]), tensor([[1, 0]]), tensor([[[6.0], [4.0]], [[5.0], [-7.0]]])),
+                tensor([[1, 1]]),
+                "go through the levels once, from the codes that were given, and stop",
             ),
         ],
     )
 
 
-_CODES = [
-    Case(
-        (tensor([[0.9, 0.2], [0.1, 0.7], [0.2, 0.6]]), tensor([[[1.0, 0.0], [0.0, 1.0]]])),
-        tensor([[0], [1], [1]]),
-        "with a single level the code is the place of the nearest codeword; return codes of type "
-        "int64 and shape (B, L)",
-    ),
-    Case(
-        (tensor([[2.0, 0.5], [6.0, 1.5]]), tensor([[[8.0, 2.0], [2.0, 0.0]]])),
-        tensor([[1], [0]]),
-        "these codewords differ in length: take the smallest distance, or the smallest "
-        "‖c‖² / 2 − z · c, with its half; not the largest dot product or the same direction",
-    ),
-    Case(
-        (tensor([[3.2]]), tensor([[[1.0], [4.0]], [[2.0], [99.0]]])),
-        tensor([[1, 0]]),
-        "start with the first codebook, and put its code first",
-    ),
-    Case(
-        (tensor([[3.2]]), tensor([[[4.0], [10.0]], [[1.0], [-1.0]]])),
-        tensor([[0, 1]]),
-        "the second level is given the residual, what the first left over, and a residual has a "
-        "sign: vector minus codeword",
-    ),
-    Case(
-        (ROWS, BOOKS),
-        tensor([[0, 0, 1], [1, 1, 0]]),
-        "each level subtracts from what reached it, in each row that row's own codeword, so that "
-        "the third is given what the first two left over together; return a row for each vector",
-    ),
-]
+def arrives(function: Callable[[str], tuple[int, int]]) -> bool:
+    """Check how much of each loss arrives at z after a change of the loop, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
 
 
-def quantized_once(function: Quantize) -> bool:
-    """Check a quantizer's output, and that its gradient reaches the latents exactly once."""
-    return _passes_looks(
-        function,
-        [
-            (
-                "",
-                [
-                    Case(
-                        (ROWS, BOOKS),
-                        tensor([[6.0, 3.5], [-6.0, 1.5]]),
-                        "the value is the sum of the chosen codewords of all levels, no more and "
-                        "no less",
-                    )
-                ],
-            ),
-            (
-                "the gradient at z of ",
-                [
-                    Case(
-                        (ROWS, BOOKS[:1]),
-                        torch.ones(2, 2),
-                        "a chosen codeword sends nothing back to z: use an estimator such as "
-                        "z + (q - z).detach()",
-                    ),
-                    Case(
-                        (ROWS, BOOKS),
-                        torch.ones(2, 2),
-                        "ones were sent back, and with three levels too each must arrive at z "
-                        "once: apply the estimator once, to the sum, not at every level",
-                    ),
-                ],
-            ),
-            (
-                "the gradient at the codebooks of ",
-                [
-                    Case(
-                        (ROWS, BOOKS),
-                        torch.zeros_like(BOOKS),
-                        "a gradient reaches the codebooks: detach the codewords, or their sum",
-                    )
-                ],
-            ),
-        ],
+def _case(change: str) -> Case:
+    copies, levels = _measured(change)
+    hint = (
+        f"({change}) was run with three levels: of the reconstruction's gradient {copies} arrive, "
+        f"and the commitment is heard of {levels}; {_WHY[change]}"
     )
+    return Case((change,), (copies, levels), hint)
 
 
-def commitment_loss(function: Quantize) -> bool:
-    """Check the commitment loss of all levels: its value, and the pull of every level."""
-    return _passes_looks(
-        function,
-        [
-            (
-                "",
-                [
-                    Case(
-                        (ROWS[:1], BOOKS[:1]),
-                        tensor([5.0]),
-                        "one number a row: the squared length of z minus its codeword, summed over "
-                        "features, not averaged, without a root, and without β",
-                    ),
-                    Case(
-                        (ROWS, BOOKS),
-                        tensor([6.25, 7.25]),
-                        "add up what every level leaves over, the last included; z itself, which "
-                        "reaches the first level, is not an error yet",
-                    ),
-                ],
-            ),
-            (
-                "the gradient at z of ",
-                [
-                    Case(
-                        (ROWS[:1], BOOKS[:1]),
-                        tensor([[2.0, -4.0]]),
-                        "the codeword is a constant and z is not: detach the one and not the other",
-                    ),
-                    Case(
-                        (ROWS, BOOKS),
-                        tensor([[2.0, -7.0], [7.0, 4.0]]),
-                        "every level must add to the gradient: subtract the detached codeword, for "
-                        "a residual made with a straight-through estimate, or a detached one, has "
-                        "none",
-                    ),
-                ],
-            ),
-            (
-                "the gradient at the codebooks of ",
-                [
-                    Case(
-                        (ROWS, BOOKS),
-                        torch.zeros_like(BOOKS),
-                        "a gradient reaches the codebooks: detach the codewords",
-                    )
-                ],
-            ),
-        ],
-    )
+@cache
+def _measured(change: str) -> tuple[int, int]:
+    """Run the loop with a change: copies of the reconstruction's gradient, and levels heard."""
+    z, codebooks = _latents()
+    z.requires_grad_()
+    copies = round(float(_arrived(_changed_loop(change, z, codebooks)[0], z).mean()))
+    before, levels = torch.zeros_like(z), 0
+    for level in (1, 2, 3):
+        pull = _arrived(_changed_loop(change, z, codebooks[:level])[1], z)
+        levels += not torch.allclose(pull, before, atol=1e-3)
+        before = pull
+    return copies, levels
 
 
-class _Looking:
-    """The reader's function, which gives what the current cases look at instead of its answer.
+def _arrived(output: Tensor, z: Tensor) -> Tensor:
+    """What arrives at z when ones are sent back."""
+    if not output.requires_grad:
+        return torch.zeros_like(z)
+    (gradient,) = torch.autograd.grad(output.sum(), z)
+    return gradient
 
-    `look` is "" for the answer itself, or words that say what is looked at, to be read before the
-    call: "z after ", "the gradient at z of ", "the gradient at the codebooks of ". A gradient is
-    what arrives when ones are sent back.
+
+def _changed_loop(change: str, z: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the loop that the chapter prints with one of its changes, "a" to "f".
+
+    Returns:
+        The sum (B, D) and the commitment loss (B,).
     """
-
-    def __init__(self, function: Quantize) -> None:
-        self.function = self.__wrapped__ = function  # so that its signature is the reader's
-        self.look = ""
-
-    @property
-    def __name__(self) -> str:
-        return self.look + getattr(self.function, "__name__", "your function")
-
-    def __call__(self, z: Tensor, codebooks: Tensor) -> Any:  # both are copies, made by `passes`
-        if "gradient" not in self.look:
-            output = self.function(z, codebooks)
-            return z if self.look else output
-        z.requires_grad_()
-        codebooks.requires_grad_()
-        output = self.function(z, codebooks)
-        if output.requires_grad:
-            output.sum().backward()  # type: ignore[no-untyped-call]
-        wanted = z if "at z" in self.look else codebooks
-        return torch.zeros_like(wanted) if wanted.grad is None else wanted.grad
+    residual, total, commitment = z, torch.zeros_like(z), torch.zeros(len(z))
+    for codebook in codebooks:
+        word = codebook[nearest(residual.detach(), codebook)]
+        if change == "e":
+            word = residual + (word - residual).detach()
+        left = z - total if change == "d" else residual
+        commitment = commitment + (left - word).square().sum(1)
+        said = residual + (word - residual).detach() if change == "b" else word
+        total = total + said
+        residual = residual - word
+        if change == "a":
+            residual = residual.detach()
+    if change == "c":
+        return z - residual, commitment
+    if change == "f":
+        return residual + (total - residual).detach(), commitment
+    return z + (total - z).detach(), commitment
 
 
-def _passes_looks(function: Quantize, looks: Iterable[tuple[str, list[Case]]]) -> bool:
-    """Check the cases of each look, in order; a message says what was looked at."""
-    looking = _Looking(function)
-
-    def cases() -> Iterator[Case]:
-        for look, of_this_look in looks:
-            looking.look = look  # `passes` asks for one case after another
-            yield from of_this_look
-
-    return passes(looking, cases())
+def _latents() -> tuple[Tensor, Tensor]:
+    """The latents of 256 movies, (256, 32), and the shipped codebooks (3, 256, 32)."""
+    model, _ = load_rqvae("movielens-small-2016")
+    z = model.encode(load_embeddings("movielens-small-2016")[:256])
+    return z, model.quantizer.codebooks.detach().clone()

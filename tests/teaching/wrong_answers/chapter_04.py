@@ -3,222 +3,136 @@
 import torch
 
 
-def chosen(residual, codebook):
-    return (residual[:, None] - codebook).square().sum(2).argmin(1)
+def nearest_code(left, codebook):
+    return (left[:, None] - codebook).square().sum(2).argmin(1)
+
+
+def words_of(codes, codebooks):
+    return torch.stack([book[column] for book, column in zip(codebooks, codes.T, strict=True)])
 
 
 # Exercise 1
 
 
-def codes_right(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append(chosen(z, codebook))
-        z = z - codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_right(z, codes, codebooks, order=None, others=None, passes=1):
+    codes = codes.clone()
+    for _ in range(passes):
+        for level in range(len(codebooks))[:: order or 1]:
+            words = words_of(codes, codebooks)
+            rest = others(words, level) if others else words.sum(0) - words[level]
+            codes[:, level] = nearest_code(z - rest, codebooks[level])
+    return codes
 
 
-def codes_transposed(z, codebooks):
-    return codes_right(z, codebooks).T
+def polished_greedily(z, codes, codebooks):
+    return polished_right(z, codes, codebooks, others=lambda words, level: words[:level].sum(0))
 
 
-def codes_by_dot_product(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append((z @ codebook.T).argmax(1))
-        z = z - codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_by_later_levels(z, codes, codebooks):
+    return polished_right(
+        z, codes, codebooks, others=lambda words, level: words[level + 1 :].sum(0)
+    )
 
 
-def codes_without_the_half(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append((codebook.square().sum(1) - z @ codebook.T).argmin(1))
-        z = z - codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_without_a_residual(z, codes, codebooks):
+    return torch.stack([nearest_code(z, codebook) for codebook in codebooks], 1)
 
 
-def codes_by_angle(z, codebooks):
-    unit = torch.nn.functional.normalize(codebooks, dim=2)
-    codes = []
-    for codebook, directions in zip(codebooks, unit, strict=True):
-        codes.append((z @ directions.T).argmax(1))
-        z = z - codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_with_its_own(z, codes, codebooks):
+    return polished_right(z, codes, codebooks, others=lambda words, level: words.sum(0))
 
 
-def codes_without_residual(z, codebooks):
-    return torch.stack([chosen(z, codebook) for codebook in codebooks], 1)
+def polished_all_at_once(z, codes, codebooks):
+    words = words_of(codes, codebooks)
+    rests = words.sum(0) - words
+    chosen = [nearest_code(z - rest, book) for rest, book in zip(rests, codebooks, strict=True)]
+    return torch.stack(chosen, 1)
 
 
-def codes_of_the_negative(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append(chosen(z, codebook))
-        z = codebook[codes[-1]] - z
-    return torch.stack(codes, 1)
+def polished_from_the_last(z, codes, codebooks):
+    return polished_right(z, codes, codebooks, order=-1)
 
 
-def codes_from_the_last_level(z, codebooks):
-    return codes_right(z, codebooks.flip(0))
+def polished_by_dot_product(z, codes, codebooks):
+    codes = codes.clone()
+    for level, codebook in enumerate(codebooks):
+        words = words_of(codes, codebooks)
+        codes[:, level] = ((z - words.sum(0) + words[level]) @ codebook.T).argmax(1)
+    return codes
 
 
-def codes_from_the_last_level_turned(z, codebooks):
-    return codes_right(z, codebooks.flip(0)).flip(1)
+def polished_transposed(z, codes, codebooks):
+    return polished_right(z, codes, codebooks).T
 
 
-def codes_in_place(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append(chosen(z, codebook))
-        z -= codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_not_at_all(z, codes, codebooks):
+    return codes
 
 
-def codes_subtract_from_z_only(z, codebooks):
-    residual, codes = z, []
-    for codebook in codebooks:
-        codes.append(chosen(residual, codebook))
-        residual = z - codebook[codes[-1]]
-    return torch.stack(codes, 1)
+def polished_by_the_first_row(z, codes, codebooks):
+    return polished_right(
+        z, codes, codebooks, others=lambda words, level: (words.sum(0) - words[level])[:1]
+    )
+
+
+def polished_twice(z, codes, codebooks):
+    return polished_right(z, codes, codebooks, passes=2)
 
 
 # Exercise 2
 
-
-def once_right(z, codebooks):
-    residual, total = z.detach(), torch.zeros_like(z)
-    for codebook in codebooks:
-        word = codebook[chosen(residual, codebook)].detach()
-        residual, total = residual - word, total + word
-    return z + (total - z).detach()
+ARRIVE = {"a": (1, 1), "b": (1, 3), "c": (0, 3), "d": (1, 3), "e": (1, 0), "f": (1, 3)}
 
 
-def once_subtracts_the_estimate(z, codebooks):  # right in this, and turned down by the next
-    total = 0
-    for codebook in codebooks:
-        word = codebook[chosen(z, codebook)].detach()
-        estimate = z + (word - z).detach()
-        z, total = z - estimate, total + estimate
-    return total
+def arrives_right(change):
+    return ARRIVE.get(change, (1, 3))
 
 
-def once_first_level_only(z, codebooks):
-    return once_right(z, codebooks[:1])
+def arrives_from_every_level(change):
+    return {**ARRIVE, "a": (1, 3)}.get(change, (1, 3))
 
 
-def once_no_estimator(z, codebooks):
-    return once_right(z, codebooks).detach()
+def arrives_once_a_level(change):
+    return {**ARRIVE, "b": (3, 3)}.get(change, (1, 3))
 
 
-def once_every_level(z, codebooks):
-    residual, total = z, 0
-    for codebook in codebooks:
-        word = codebook[chosen(residual, codebook)].detach()
-        total = total + residual + (word - residual).detach()
-        residual = residual - word
-    return total
+def arrives_since_the_value_is_right(change):
+    return {**ARRIVE, "c": (1, 3)}.get(change, (1, 3))
 
 
-def once_leaks(z, codebooks):
-    residual, total = z.detach(), torch.zeros_like(z)
-    for codebook in codebooks:
-        word = codebook[chosen(residual, codebook)]
-        residual, total = residual - word, total + word
-    return total + (z - z.detach())
+def arrives_from_the_first_level_of_z(change):
+    return {**ARRIVE, "d": (1, 1)}.get(change, (1, 3))
 
 
-# Exercise 3
+def arrives_from_an_estimate_as_in_a(change):
+    return {**ARRIVE, "e": (1, 1)}.get(change, (1, 3))
 
 
-def loss_right(z, codebooks):
-    loss = 0
-    for codebook in codebooks:
-        z = z - codebook[chosen(z, codebook)].detach()
-        loss = loss + z.square().sum(1)
-    return loss
+def arrives_nothing_of_the_residual(change):
+    return {**ARRIVE, "f": (0, 3)}.get(change, (1, 3))
 
 
-def loss_mean(z, codebooks):
-    return loss_right(z, codebooks) / z.shape[1]
-
-
-def loss_weighted(z, codebooks):
-    return 0.25 * loss_right(z, codebooks)
-
-
-def loss_last_only(z, codebooks):
-    for codebook in codebooks:
-        z = z - codebook[chosen(z, codebook)].detach()
-    return z.square().sum(1)
-
-
-def loss_detaches_z(z, codebooks):
-    loss = 0
-    z = z.detach()
-    for codebook in codebooks:
-        word = codebook[chosen(z, codebook)]
-        loss = loss + (z - word).square().sum(1)
-        z = z - word
-    return loss
-
-
-def loss_subtracts_the_estimate(z, codebooks):
-    loss = 0
-    for codebook in codebooks:
-        word = codebook[chosen(z, codebook)].detach()
-        loss = loss + (z - word).square().sum(1)
-        z = z - (z + (word - z).detach())
-    return loss
-
-
-def loss_leaks(z, codebooks):
-    loss = 0
-    for codebook in codebooks:
-        z = z - codebook[chosen(z, codebook)]
-        loss = loss + z.square().sum(1)
-    return loss
-
-
-def codes_subtract_the_first_rows(z, codebooks):
-    codes = []
-    for codebook in codebooks:
-        codes.append(chosen(z, codebook))
-        z = z - codebook[codes[-1][0]]
-    return torch.stack(codes, 1)
-
-
-RIGHT = {
-    "greedy_codes": [codes_right],
-    "quantized_once": [once_right, once_subtracts_the_estimate],
-    "commitment_loss": [loss_right],
-}
+RIGHT = {"polished": [polished_right], "arrives": [arrives_right]}
 WRONG = {
-    "greedy_codes": [
-        (codes_transposed, "shape (B, L)"),
-        (codes_by_dot_product, "differ in length"),
-        (codes_without_the_half, "differ in length"),
-        (codes_by_angle, "differ in length"),
-        (codes_from_the_last_level, "start with the first codebook"),
-        (codes_from_the_last_level_turned, "start with the first codebook"),
-        (codes_without_residual, "given the residual"),
-        (codes_of_the_negative, "given the residual"),
-        (codes_subtract_from_z_only, "left over together"),
-        (codes_subtract_the_first_rows, "that row's own codeword"),
-        (codes_in_place, "caller's z was changed"),
+    "polished": [
+        (polished_by_dot_product, "by the squared distance"),
+        (polished_transposed, "shape (B, L)"),
+        (polished_not_at_all, "nearest codeword"),
+        (polished_greedily, "what the second adds"),
+        (polished_without_a_residual, "what the second adds"),
+        (polished_with_its_own, "there are no others"),
+        (polished_all_at_once, "the *new* codeword"),
+        (polished_from_the_last, "the *new* codeword"),
+        (polished_by_later_levels, "of all levels but one"),
+        (polished_by_the_first_row, "each row subtracts its own"),
+        (polished_twice, "once, from the codes that were given"),
     ],
-    "quantized_once": [
-        (once_first_level_only, "sum of the chosen codewords"),
-        (once_no_estimator, "sends nothing back"),
-        (once_every_level, "not at every level"),
-        (once_leaks, "reaches the codebooks"),
-    ],
-    "commitment_loss": [
-        (loss_mean, "not averaged"),
-        (loss_weighted, "without β"),
-        (loss_last_only, "what every level leaves over"),
-        (loss_detaches_z, "detach the one and not the other"),
-        (loss_subtracts_the_estimate, "every level must add"),
-        (loss_leaks, "reaches the codebooks"),
+    "arrives": [
+        (arrives_from_every_level, "from the second level on the residual is a constant"),
+        (arrives_once_a_level, "the last line detaches their sum"),
+        (arrives_since_the_value_is_right, "no gradient at all"),
+        (arrives_from_the_first_level_of_z, "z minus what was said so far is the residual"),
+        (arrives_from_an_estimate_as_in_a, "residual minus estimate has no gradient"),
+        (arrives_nothing_of_the_residual, "it passes on one copy"),
     ],
 }

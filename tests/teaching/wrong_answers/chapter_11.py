@@ -2,81 +2,13 @@
 
 from math import comb
 
-import torch
 
+def says(letters):
+    def answer(change):
+        return change in letters
 
-def rank_right(scores, target):
-    if scores.isnan().any():
-        raise ValueError("a score is NaN")
-    return int((scores >= scores[target]).sum())
-
-
-def rank_from_zero(scores, target):
-    return rank_right(scores, target) - 1
-
-
-def rank_of_the_luckiest(scores, target):
-    if scores.isnan().any():
-        raise ValueError("a score is NaN")
-    return int((scores > scores[target]).sum()) + 1
-
-
-def rank_by_the_lower_row(scores, target):
-    before = torch.arange(len(scores)) <= target
-    better = scores > scores[target]
-    return int((better | ((scores == scores[target]) & before)).sum())
-
-
-def rank_without_a_look(scores, target):
-    return int((scores >= scores[target]).sum())
-
-
-def rank_of_zero_if_nan(scores, target):
-    """Looks for a NaN in the target's own score only."""
-    if scores[target].isnan():
-        raise ValueError("a score is NaN")
-    return int((scores >= scores[target]).sum())
-
-
-def rank_that_looks_at_the_others(scores, target):
-    others = torch.cat([scores[:target], scores[target + 1 :]])
-    if others.isnan().any():
-        raise ValueError("a score is NaN")
-    return int((others >= scores[target]).sum()) + 1
-
-
-def width_right(one, other):
-    lead = one - other
-    return float(1.96 * lead.std() / len(lead) ** 0.5)
-
-
-def width_unpaired(one, other):
-    return float(1.96 * (one.var() / len(one) + other.var() / len(other)) ** 0.5)
-
-
-def width_of_the_population(one, other):
-    lead = one - other
-    return float(1.96 * lead.std(correction=0) / len(lead) ** 0.5)
-
-
-def width_of_one_person(one, other):
-    return float(1.96 * (one - other).std())
-
-
-def width_whole(one, other):
-    return 2 * width_right(one, other)
-
-
-def width_of_the_larger(one, other):
-    lead = (one - other).abs()
-    return float(1.96 * lead.std() / len(lead) ** 0.5)
-
-
-def width_of_wins_and_losses(one, other):
-    """Counts who is better with whom; exact where all values are 0 or 1."""
-    wins, losses = int((one > other).sum()), int((one < other).sum())
-    variance = (wins + losses - (wins - losses) ** 2 / len(one)) / (len(one) - 1)
-    return 1.96 * (variance / len(one)) ** 0.5
+    answer.__name__ = f"says_{letters}"
+    return answer
 
 
 def hit_right(rank, num_items, num_drawn, k):
@@ -121,26 +53,18 @@ def hit_without_a_guard(rank, num_items, num_drawn, k):
 
 
 RIGHT = {
-    "worst_rank": [rank_right],
-    "paired_half_width": [width_right],
+    "flatters": [says("ace")],
     "sampled_hit": [hit_right],
 }
 WRONG = {
-    "worst_rank": [
-        (rank_from_zero, "counted from 1"),
-        (rank_of_the_luckiest, "come before it here"),
-        (rank_by_the_lower_row, "come before it here"),
-        (rank_without_a_look, "look for it"),
-        (rank_of_zero_if_nan, "look for it"),
-        (rank_that_looks_at_the_others, "target's own score"),
-    ],
-    "paired_half_width": [
-        (width_of_the_population, "with a standard deviation"),
-        (width_of_one_person, "four people halve it"),
-        (width_whole, "1.96 times that is 0.49"),
-        (width_unpaired, "1.96 times that is 0.49"),
-        (width_of_the_larger, "spreads more than either"),
-        (width_of_wins_and_losses, "need not be 0 and 1"),
+    "flatters": [
+        (says(""), "0 / 0 is a NaN"),
+        (says("ce"), "0 / 0 is a NaN"),
+        (says("abce"), "the lower row still comes first"),
+        (says("ae"), "ties with thousands"),
+        (says("acde"), "takes places of the list"),
+        (says("ac"), "no longer looked at"),
+        (says("acef"), "gives these movies 0 anyway"),
     ],
     "sampled_hit": [
         (hit_in_the_full_ranking, "3 chances in 4"),

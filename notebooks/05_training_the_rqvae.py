@@ -148,7 +148,7 @@ print(f"summed, but not standardised: {raw:.2f} to begin with")
 # With a weight of 96 instead of 0.25, the cheapest thing that an encoder can do is to send all movies to one point: a
 # codeword put there leaves no residual at all. Programs that average the quantization loss too, over the 32 latent
 # features, shift the balance less, to a weight of 3. Whether the encoder takes the cheap way depends on the rest of the
-# recipe, as we shall see. Inputs that are not standardised act in the same direction. The features of these embeddings
+# recipe, as you will see. Inputs that are not standardised act in the same direction. The features of these embeddings
 # have a spread of about 0.04, so their squared errors are hundreds of times smaller: the last line is the squared
 # error, summed over features, of a decoder that knows only the mean.
 
@@ -273,9 +273,7 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-05-log` shows what health looks like. The left panel alone would not have told us: a loss near 260 means
-# nothing to somebody who has not seen other trainings, and its first value is already low because the autoencoder had
-# started alone. The right panel can be read at once, since its best value, 256, is known.
+# {numref}`fig-05-log` shows what health looks like. The left panel alone would not have told us: a loss near 260 means nothing if you have not seen other trainings, and its first value is already low because the autoencoder had started alone. The right panel can be read at once, since its best value, 256, is known.
 #
 # ## Why one loss rises
 #
@@ -283,9 +281,9 @@ plt.show()
 # commitment, ends higher than it began. Is something wrong?
 #
 # Two things can make it rise. The latents may have become harder to code. Or the codewords *lag*: they follow an
-# average of the past, while the encoder moves the latents on. To tell the two apart, let k-means place *fresh* codebooks
-# in the same latents now and then, as it placed the first ones, and use them for nothing but this comparison. What
-# fresh codebooks leave is owed to the latents. What the training's own leave beyond that is lag. The script
+# average of the past, while the encoder moves the latents on. To tell the two apart, let k-means place *fresh*
+# codebooks in the same latents now and then, as it placed the first ones, and use them for nothing but this comparison.
+# What fresh codebooks leave is due to the latents. What the training's own leave beyond that is lag. The script
 #
 #     OMP_NUM_THREADS=1 python book/studies/unseen_study.py
 #
@@ -347,8 +345,8 @@ assert long["lag"].abs().max() < 0.1 * long["rise"].min()
 # and at the end nothing is: as the learning rate falls, the latents come to rest and the codewords catch up. (They even
 # leave a little less than the fresh ones, for which k-means has ten rounds.)
 #
-# Nothing is wrong in either. Encoder and decoder are paid for telling movies apart, and reconstruction improves by
-# four times or more what quantization costs. So a rise is no alarm while reconstruction falls by much more. Nor is a fall a
+# Nothing is wrong in either. Encoder and decoder are paid for telling movies apart, and reconstruction improves by four
+# times or more what quantization costs. So a rise is no alarm while reconstruction falls by much more. Nor is a fall a
 # comfort: the loss is zero in a perfect collapse.
 #
 # ## Collapse
@@ -385,8 +383,8 @@ assert last < first
 assert bare_usage.utilization.max() < 0.1 < 0.9 < full_usage.utilization.min()
 
 # %% [markdown]
-# The loss falls, and one codeword per level serves all 9,066 movies. Before the first step it was hardly otherwise,
-# since a random encoder sends all of them to nearly one point, and the training never separates them. Which of the six
+# The loss falls, and one codeword a level serves all 9,066 movies. Before the first step it was hardly otherwise, since
+# a random encoder sends all of them to nearly one point, and the training never separates them. Which of the six
 # precautions is missing? To find out, the script `book/studies/collapse_ablation.py` trains 21 recipes: all six
 # remedies, none, all but one, one alone, and some of those that may stand in for each other or need each other. Each
 # has 500 steps of 256 movies in all, on three seeds. From the folder that holds `book/` and `notebooks/`,
@@ -407,6 +405,8 @@ assert bare_usage.utilization.max() < 0.1 < 0.9 < full_usage.utilization.min()
 # all recipes, the variance lost is measured on standardised features, so that the numbers compare. The next cell prints
 # means over the seeds (`collide` is the collision rate, `lost` the variance lost) with the lowest and the highest
 # variance lost, and {numref}`fig-05-collapse` shows each seed.
+#
+# {question} random-codewords
 
 # %% tags=["nbval-check-output"]
 table = pd.read_csv("results/05_collapse.csv")
@@ -469,9 +469,10 @@ plt.show()
 # ## From 1,000 to 500,000 steps
 #
 # The library ships four snapshots of one long training with batches of 64 movies; [Training a
-# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them anew, on the movies that
-# they were trained on. The `lengths` are
-# means: of what enters the quantizer, and of what is left after each level.
+# tokenizer](../book/tokenizers.md) has the command. What does patience buy? We measure them again, on the movies that
+# they were trained on. The `lengths` are means: of what enters the quantizer, and of what is left after each level.
+#
+# {question} collisions-on-the-way
 
 # %% tags=["nbval-check-output"]
 longer = {}
@@ -509,8 +510,8 @@ plt.show()
 # %% [markdown]
 # Each tenfold of training keeps about 7 to 9 points more of the variance, and the last fivefold 6 or 7, as
 # {numref}`fig-05-longer` shows, and each part of the gain costs several times as much as the one before. All of this is
-# measured on the movies that were trained on. Whether other movies gain too is asked
-# further down.
+# measured on the movies that were trained on; others come further down.
+#
 # Collisions tell another story. They more than double up to 100,000 steps and come back to where they began, while
 # perplexity stays between 235 and 247 and shows none of it. Telling movies apart is not what the loss asks for. Two
 # sequels with nearly the same text are rebuilt well by one and the same sum of codewords. The earlier snapshots were
@@ -537,6 +538,11 @@ kmeans_found = tokenizer_metrics(kmeans, embeddings)
 print("perplexity:", [round(p) for p in kmeans_found.perplexity])
 print(f"collisions: {kmeans_found.collision_rate:.2%}")
 print(f"variance lost: {kmeans_found.variance_lost:.1%}")
+
+# %% [markdown]
+# Do all levels work equally well? The next cell looks at the third.
+#
+# {question} third-level
 
 # %%
 served = torch.bincount(kmeans_codes[:, 2], minlength=256)  # movies each
@@ -627,10 +633,7 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-05-unseen` shows two different stories. A longer training always keeps more of the movies that it was
-# fitted to. Of the others it keeps more at first only: 1,000 and 2,000 steps lose the least, and 6,000 lose more than 500.
-# By then the training learns its own movies by heart. With half of the catalogue held out, tried with one seed, this
-# begins sooner and goes further.
+# {numref}`fig-05-unseen` shows two different stories. A longer training always keeps more of the movies that it was fitted to. Of the others it keeps more at first only: 1,000 and 2,000 steps lose the least, and 6,000 lose more than 500. By then the training learns its own movies by heart. With half of the catalogue held out, tried with one seed, this begins sooner and goes further.
 #
 # R-KMeans overfits too: it loses ten points more of unseen movies than of its own. Still it loses less of unseen movies
 # than any RQ-VAE here, at any step. The RQ-VAE keeps its other advantage: unseen movies share their codes with another
@@ -639,7 +642,7 @@ plt.show()
 # The 500,000 steps of the shipped tokenizer were not repeated with movies held out. Its 0.40 is true of the movies that
 # it was trained on. For a new movie the figure gives no reason to hope for less than 0.68.
 #
-# ### When should one stop, then?
+# ### When should you stop, then?
 #
 # *Early stopping* looks at held-out movies during the training, and keeps the weights that were best for them. For a
 # fair test, the held-out movies are cut in two: the first half chooses the step, the second half judges.
@@ -663,11 +666,11 @@ assert judged["2,000 steps"].mean() < judged.mean().min() + 0.01
 
 # %% [markdown]
 # Looking at held-out movies shows when to stop, here after 500 to 1,000 steps. But the weights of that moment are worse
-# than those of a short training that was planned to end there, whose learning rate has fallen to zero. So find the number
-# of steps on held-out items, and then train once more, on everything, for so long. The library's default of 2,000 steps
-# loses hardly more of unseen movies than the best of these, and less of its own; many more steps help only if the
-# catalogue is complete. (`rqvae-lib train-rqvae --patience` is no help here. It watches the variance lost of the items
-# that are trained on.)
+# than those of a short training that was planned to end there, whose learning rate has fallen to zero. So find the
+# number of steps on held-out items, and then train once more, on everything, for so long. The library's default of
+# 2,000 steps loses hardly more of unseen movies than the best of these, and less of its own; many more steps help only
+# if the catalogue is complete. (`rqvae-lib train-rqvae --patience` is no help here. It watches the variance lost of the
+# items that are trained on.)
 #
 # Which tokenizer is better depends on what follows: R-KMeans for a close picture of each movie without training, new
 # movies included; the RQ-VAE for names that differ. Whether either makes better recommendations is not decided by these
@@ -687,29 +690,56 @@ assert judged["2,000 steps"].mean() < judged.mean().min() + 0.01
 #
 # ## Exercises
 #
-# ### Exercise 1 · The loss of a batch (difficulty ★☆☆, 5 minutes)
+# ### Exercise 1 · Predict the balance (difficulty ★★☆, 15 minutes)
 #
-# Compute the loss of a batch for codewords that follow averages, so without a codebook loss. You get the standardised
-# features `x` and what was `rebuilt`, both of shape (B, D); `left`, of shape (L, B, d), what is left after each level;
-# and `beta`. Return a tensor of shape ().
+# Here is a loss. `x` and `rebuilt` have the shape (256, 384), and `left`, what is left after each level, (3, 256, 32):
+#
+# ```python
+# reconstruction = (rebuilt - x).square().sum(1).mean()
+# commitment = left.square().sum(2).sum(0).mean()
+# loss = reconstruction + 0.25 * commitment
+# ```
+#
+# Below are six changes, each made alone:
+#
+# | change | the new line |
+# | --- | --- |
+# | a | `reconstruction = (rebuilt - x).square().mean()` |
+# | b | `commitment = left.square().mean()` |
+# | c | `loss = (reconstruction + 0.25 * commitment) / 256` |
+# | d | `loss = mse_loss(rebuilt, x) + 0.25 * mse_loss(left, torch.zeros_like(left))` |
+# | e | `reconstruction = (rebuilt - x).square().sum()` |
+# | f | `commitment = left.square().sum(2).mean()` |
+#
+# How many times as much as before does the commitment weigh, beside the reconstruction? (`mse_loss` is PyTorch's.)
+#
+# Decide first, then write a function that takes the letter of a change, such as `"a"`, and returns the factor: 2 if the
+# commitment weighs twice as much, 1 / 2 if half. The check runs these very lines, compares the gradients of both terms,
+# and says what came of the first change about which you were wrong.
 
 
 # %%
-def batch_loss(x, rebuilt, left, beta):
+def commitment_weighs(change):
     raise NotImplementedError("your turn")
 
 
-_ = checks.batch_loss(batch_loss)
+_ = checks.commitment_weighs(commitment_weighs)
 
 
 # %% tags=["hide-cell"]
-def batch_loss_solution(x, rebuilt, left, beta):
-    reconstruction = (rebuilt - x).square().sum(1)  # (B,)
-    commitment = left.square().sum((0, 2))  # (B,)
-    return (reconstruction + beta * commitment).mean()
+def commitment_weighs_solution(change):
+    factors = {
+        "a": 384,
+        "b": 1 / (3 * 32),  # the levels are averaged, too
+        "c": 1,
+        "d": 384 / (3 * 32),
+        "e": 1 / 256,
+        "f": 1 / 3,
+    }
+    return factors[change]
 
 
-assert checks.batch_loss(batch_loss_solution)
+assert checks.commitment_weighs(commitment_weighs_solution)
 
 # %% [markdown]
 # ### Exercise 2 · A smoke alarm (difficulty ★★☆, 10 minutes)
@@ -773,77 +803,78 @@ def stop_early_solution(measurements, patience):
 assert checks.stop_early(stop_early_solution)
 
 # %% [markdown]
+# ### Exercise 4 · Would fresh codebooks be better? (open task, 40 minutes)
+#
+# Take the four snapshots of the long training. In each, leave the encoder and the decoder as they are, and let k-means
+# place the three codebooks again: `init_codebooks` of a copy does it. Are the fresh codebooks better than the trained
+# ones? Write your answer in about five sentences, with one table. No check can grade this. Judge it yourself:
+#
+# | | not yet | a good answer |
+# | --- | --- | --- |
+# | measure | one number | what is left of the latents, what is lost behind the decoder, and how the codes are used |
+# | chance | one seed of k-means | three, and their range |
+# | time | the last snapshot | all four, and what changes between them |
+# | reason | "k-means is worse" | why the two losses need not agree |
+# | verdict | a general rule | what you would do, and what you have not tried |
+#
+# <details>
+# <summary>One way to do it</summary>
+#
+# The folded cell below prints the table. In the latents, fresh codebooks leave less than the trained ones after 1,000
+# steps (5.9 % of the variance instead of 7.5 %), and still after 100,000; at the end it is the trained ones that leave
+# less, 4.9 % instead of 5.5 to 5.7 %. Behind the decoder, fresh codebooks gain a tenth of a point after 1,000 steps and
+# lose 1.5, 3.3 to 3.8 and 4 to 4.7 points from then on. So a training's codebooks and its decoder come to suit each
+# other: a codeword may stand a little away from the mean of its latents, if the decoder has learned what it stands for.
+# Fresh codes are also used less evenly, at a perplexity of 210 or less instead of 239 at the last snapshot, and collide
+# about twice as often there. The seeds agree in all of this except the collisions after 1,000 steps. I would not place
+# codebooks again after a training, but it may pay to train the decoder once more behind fresh ones; this I have not
+# tried.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+for suffix in ("-1k", "-10k", "-100k", ""):
+    own, _ = load_rqvae("movielens-small-2016" + suffix)
+    vectors = own.encode(embeddings)
+    total = (vectors - vectors.mean(0)).square().sum()
+    for codebooks in ("trained", 0, 1, 2):
+        again = copy.deepcopy(own)
+        if codebooks != "trained":
+            generator = torch.Generator().manual_seed(codebooks)
+            again.init_codebooks(embeddings, generator=generator)
+        points = again.quantizer.decode(again.assign(embeddings))
+        share_left = (vectors - points).square().sum() / total
+        found = tokenizer_metrics(again, embeddings)
+        print(
+            f"{suffix:6} {codebooks!s:8} left of the latents {share_left:.4f}, "
+            f"variance lost {found.variance_lost:.4f}, "
+            f"perplexity {min(found.perplexity):.0f}, "
+            f"collisions {found.collision_rate:.2%}"
+        )
+
+# %% [markdown]
 # ## Self-check
 #
-# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
-# and why.
+# Three questions stand where they belong, each before the cell that answers it; here is the fourth. On the web page,
+# choose an answer, and the page checks and keeps it. In JupyterLab, choose one in your head, and click the line below
+# the options.
 #
-# **Question 1.** A colleague's quantization loss has fallen to zero after 50 steps, and the whole loss is falling too.
-# What do you say?
-#
-# - **A.** Congratulations: the latents lie on codewords, so quantizing costs nothing any more.
-# - **B.** Wait for the other loss: as long as reconstruction gets better, the codes get better too.
-# - **C.** A loss of zero has no gradient, so the codewords have stopped too early.
-# - **D.** Show me the perplexity first, and then we shall see.
-#
-# <details>
-# <summary>Answer to question 1</summary>
-#
-# **D.** The cheapest way to a quantization loss of zero is one point and one codeword for all movies, and then the
-# perplexity is 1 and the variance lost is 1. A is true of the latents and says nothing of the movies: they may all lie
-# on the same codeword. B was just what happened to the bare recipe, whose loss fell while it collapsed. C mistakes the
-# symptom: that nothing is left to learn about the codewords is what a collapse looks like.
-#
-# </details>
-#
-# **Question 2.** Your program averages the reconstruction loss over the 384 features and sums the commitment loss,
-# weighted by β. Which β gives the balance that this chapter has with a sum and 0.25?
-#
-# - **A.** 0.25, because an optimiser such as AdamW does not care about the scale of a loss
-# - **B.** 0.25 / 384, about 0.00065
-# - **C.** 0.25 · 384 = 96
-# - **D.** 0.25 · 384 / 32 = 3
-#
-# <details>
-# <summary>Answer to question 2</summary>
-#
-# **B.** The average is 384 times smaller than the sum, so the other term must become smaller by the same factor. A is
-# right about a factor of the whole loss; here the factor is on one term, and it changes the balance. C goes the wrong
-# way: 96 is what a β of 0.25 beside an average would amount to beside a sum. D is the same for a program that averages
-# both losses.
-#
-# </details>
-#
-# **Question 3.** With reset as the only remedy, all codewords are in use and hardly any movies collide. Why is that no
-# good tokenizer?
-#
-# - **A.** The codes tell movies apart, but hardly anything about a movie can be rebuilt from them.
-# - **B.** Since codewords keep being moved, a movie's ID depends on the day.
-# - **C.** The codewords are used too evenly: similar movies need a few common codes.
-# - **D.** It is a good one. Names that differ are what a tokenizer is for.
-#
-# <details>
-# <summary>Answer to question 3</summary>
-#
-# **A.** It loses about 97 % of the variance. Names drawn at random would be as different (D); what makes an ID semantic
-# is that something can be read from it. Codewords move in every training, and stand still when it is over (B). Even use
-# is no fault (C): the full recipe has a higher perplexity still, and keeps a third of the variance.
-#
-# </details>
+# {questions}
 #
 # ## What to take away
 #
-# A falling loss says little about the codes: the bare recipe's loss fell while one codeword per level served all
-# movies. Perplexity and utilisation show a collapse, and the variance lost shows whether the codes mean anything. A
-# rising quantization loss is no alarm while reconstruction falls by much more: k-means, started anew in the same latents, tells how much of it is
-# owed to the latents, and how much to codewords that lag. In 500 steps on this catalogue no remedy was
-# indispensable and none was enough alone. Three things together were: a loss summed over features, standardised inputs,
-# and a start from an autoencoder that had trained alone, with codewords placed in its latents by k-means. Of the start,
-# the training alone mattered much more than k-means, which the reset of dead codewords could replace.
+# A falling loss says little about the codes: the bare recipe's loss fell while one codeword a level served all movies.
+# Perplexity and utilisation show a collapse, and the variance lost shows whether the codes mean anything. A rising
+# quantization loss is no alarm while reconstruction falls by much more: k-means, started again in the same latents,
+# tells how much of it is due to the latents, and how much to codewords that lag. In 500 steps on this catalogue no
+# remedy was indispensable and none was enough alone. Three things together were: a loss summed over features,
+# standardised inputs, and a start from an autoencoder that had trained alone, with codewords placed in its latents by
+# k-means. Of the start, the training alone mattered much more than k-means, which the reset of dead codewords could
+# replace.
 #
-# All this is about the movies that were trained on. Movies that were held out are described best after about 1,000 steps
-# and worse after 6,000; at every length residual k-means describes them better. How long to train is a question for items
-# that the training has not seen.
+# All this is about the movies that were trained on. Movies that were held out are described best after about 1,000
+# steps and worse after 6,000; at every length residual k-means describes them better. How long to train is a question
+# for items that the training has not seen.
 #
 # ## What's next
 #

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rqvae_lib.ops.kmeans import nearest
-from rqvae_lib.teaching.exercises import chapter_04
-from tests.teaching.test_printed_lines import change_of, printed
+from rqvae_lib.teaching.exercises import chapter_04, chapter_05
+from tests.teaching.test_printed_lines import change_of, changed, printed
 
-RESIDUALS = "04_residual_quantization"
+RESIDUALS, TRAINING = "04_residual_quantization", "05_training_the_rqvae"
 # Which line of the loop each change replaces, counted from 0.
 PLACES = {"a": 5, "b": 4, "c": 6, "d": 3, "e": 2, "f": 6}
 
@@ -28,3 +28,12 @@ def test_chapter_04_runs_the_printed_lines(letter: str) -> None:
 
 def test_the_loop_of_chapter_04_without_a_change_hears_all() -> None:
     assert chapter_04._measured("") == (1, 3)
+
+
+@pytest.mark.parametrize("letter", "abcdef")
+def test_chapter_05_runs_the_printed_lines(letter: str) -> None:
+    x, rebuilt, left = chapter_05._batch()
+    names = {"torch": torch, "mse_loss": torch.nn.functional.mse_loss}
+    names |= {"x": x, "rebuilt": rebuilt, "left": left}
+    exec(changed(printed(TRAINING), change_of(TRAINING, letter)), names)
+    torch.testing.assert_close(chapter_05._changed_loss(letter, x, rebuilt, left), names["loss"])

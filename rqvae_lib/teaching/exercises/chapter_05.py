@@ -2,56 +2,24 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from rqvae_lib.teaching.checks import Case, passes
 
-
-def batch_loss(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> bool:
-    """Check a function that computes the RQ-VAE's loss, (), of a batch.
-
-    It gets features (B, D), what was rebuilt (B, D), what is left after each level (L, B, d), β.
-    """
-    x, rebuilt = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
-    nothing = torch.zeros(2, 2, 2)
-    left = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 2.0]]])
-    uneven = torch.zeros(3, 2, 4)
-    uneven[:, :, :3] = torch.tensor(
-        [[[2.0, 0, 0], [0, 0, 0]], [[1, 1, 0], [0, 2, 0]], [[0, 0, 0], [1, 0, 0]]]
-    )
-    one = torch.zeros(1, 1)
-    loss = torch.tensor
-    return passes(
-        function,
-        [
-            Case((x, x, nothing, 0.25), loss(0.0), "without errors there is no loss"),
-            Case(
-                (x, rebuilt, nothing, 0.25),
-                loss(7.0),
-                "sum the squared errors over the features of a row, then average over the rows",
-            ),
-            Case(
-                (one, one, torch.full((1, 1, 1), 3.0), 1.0),
-                loss(9.0),
-                "one row with one number left over, 3, and β = 1: the commitment is its square and "
-                "counts once, as codewords that follow averages have no codebook loss",
-            ),
-            Case(
-                (x, x, left, 1.0),
-                loss(5.0),
-                "sum the squared lengths over the levels and features, then average over the rows",
-            ),
-            Case(
-                (torch.zeros(2, 4), torch.zeros(2, 4), uneven, 1.0),
-                loss(5.5),
-                "with three levels, two rows, four features: average over the rows, and not over "
-                "the levels or features",
-            ),
-            Case((x, rebuilt, left, 0.25), loss(8.25), "β weighs the commitment, nothing else"),
-        ],
-    )
+_WHY = {
+    "a": "the reconstruction is divided by its 384 features, and the commitment is not",
+    "b": "its mean is over the three levels as well as the 32 features and the rows",
+    "c": "both terms are divided, and their ratio stays: the loss and its gradient are smaller, "
+    "and an optimizer such as AdamW hardly notices",
+    "d": "one term is divided by 384 and the other by 3 × 32, since mse_loss averages over "
+    "everything, the levels too",
+    "e": "the reconstruction is summed over the 256 rows too, so the balance depends on the batch",
+    "f": "the mean is over the levels and the rows; three levels weigh as much as one",
+}
 
 
 def collapsed_levels(function: Callable[[Tensor, int, float], list[int]]) -> bool:
@@ -160,3 +128,56 @@ def stop_early(function: Callable[[Sequence[float], int], tuple[int, int]]) -> b
             ),
         ],
     )
+
+
+def commitment_weighs(function: Callable[[str], float]) -> bool:
+    """Check how many times as much the commitment weighs after a change, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
+
+
+def _case(change: str) -> Case:
+    factor = _balance(change) / _balance("")
+    hint = (
+        f"({change}) was run: beside the reconstruction, the commitment's gradient is "
+        f"{factor:.4g} times what it was; {_WHY[change]}"
+    )
+    return Case((change,), factor, hint)
+
+
+@cache
+def _balance(change: str) -> float:
+    """The length of the gradient at what is left, over that at what was rebuilt."""
+    x, rebuilt, left = _batch()
+    rebuilt.requires_grad_()
+    left.requires_grad_()
+    loss = _changed_loss(change, x, rebuilt, left)
+    of_rebuilt, of_left = torch.autograd.grad(loss, [rebuilt, left])
+    return float(of_left.norm() / of_rebuilt.norm())
+
+
+def _changed_loss(change: str, x: Tensor, rebuilt: Tensor, left: Tensor) -> Tensor:
+    """The loss that the chapter prints, with one of its changes, "a" to "f"."""
+    if change == "d":
+        return mse_loss(rebuilt, x) + 0.25 * mse_loss(left, torch.zeros_like(left))
+    reconstruction = (rebuilt - x).square().sum(1).mean()
+    commitment = left.square().sum(2).sum(0).mean()
+    if change == "a":
+        reconstruction = (rebuilt - x).square().mean()
+    if change == "b":
+        commitment = left.square().mean()
+    if change == "e":
+        reconstruction = (rebuilt - x).square().sum()
+    if change == "f":
+        commitment = left.square().sum(2).mean()
+    loss = reconstruction + 0.25 * commitment
+    return loss / 256 if change == "c" else loss
+
+
+def _batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Features (256, 384), what was rebuilt (256, 384), what is left (3, 256, 32), all drawn."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((256, 384), (256, 384), (3, 256, 32))
+    x, rebuilt, left = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
+    )
+    return x, rebuilt, left

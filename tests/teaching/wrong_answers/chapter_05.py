@@ -5,34 +5,6 @@ import math
 import torch
 
 
-def batch_loss(x, rebuilt, left, beta):
-    return ((rebuilt - x).square().sum(1) + beta * left.square().sum((0, 2))).mean()
-
-
-def loss_averaged(x, rebuilt, left, beta):
-    return (rebuilt - x).square().mean()
-
-
-def loss_summed(x, rebuilt, left, beta):
-    return (rebuilt - x).square().sum()
-
-
-def loss_averaged_over_levels(x, rebuilt, left, beta):
-    return (rebuilt - x).square().sum(1).mean() + beta * left.square().sum(2).mean()
-
-
-def loss_without_beta(x, rebuilt, left, beta):
-    return batch_loss(x, rebuilt, left, 1.0)
-
-
-def loss_counted_twice(x, rebuilt, left, beta):
-    return batch_loss(x, rebuilt, left, 2 * beta)
-
-
-def loss_for_codewords_too(x, rebuilt, left, beta):
-    return batch_loss(x, rebuilt, left, 1 + beta)
-
-
 def collapsed_levels(codes, size, share):
     levels = []
     for level, column in enumerate(codes.T, 1):
@@ -154,10 +126,6 @@ def better_than_before(values, patience):
     return kept, len(values)
 
 
-def loss_averaged_over_the_levels(x, rebuilt, left, beta):
-    return (x - rebuilt).square().sum(1).mean() + beta * left.square().sum((1, 2)).mean()
-
-
 def nan_is_no_measurement(values, patience):
     best, place, since = math.inf, 0, 0
     for number, value in enumerate(values, 1):
@@ -172,20 +140,55 @@ def nan_is_no_measurement(values, patience):
     return place, len(values)
 
 
+FACTORS = {"a": 384, "b": 1 / 96, "c": 1, "d": 4, "e": 1 / 256, "f": 1 / 3}
+
+
+def weighs_right(change):
+    return FACTORS.get(change, 1)
+
+
+def weighs_the_same_for_adamw(change):
+    return {**FACTORS, "a": 1}.get(change, 1)
+
+
+def weighs_the_other_way(change):
+    return {**FACTORS, "a": 1 / 384}.get(change, 1)
+
+
+def weighs_by_features_alone(change):
+    return {**FACTORS, "b": 1 / 32}.get(change, 1)
+
+
+def weighs_by_the_whole_loss(change):
+    return {**FACTORS, "c": 1 / 256}.get(change, 1)
+
+
+def weighs_as_with_three(change):
+    return {**FACTORS, "d": 12}.get(change, 1)
+
+
+def weighs_whatever_the_rows(change):
+    return {**FACTORS, "e": 1}.get(change, 1)
+
+
+def weighs_whatever_the_levels(change):
+    return {**FACTORS, "f": 1}.get(change, 1)
+
+
 RIGHT = {
-    "batch_loss": [batch_loss],
+    "commitment_weighs": [weighs_right],
     "collapsed_levels": [collapsed_levels],
     "stop_early": [stop_early],
 }
 WRONG = {
-    "batch_loss": [
-        (loss_averaged, "over the features of a row"),
-        (loss_summed, "then average over the rows"),
-        (loss_averaged_over_levels, "over the levels and features"),
-        (loss_averaged_over_the_levels, "not over the levels or features"),
-        (loss_without_beta, "β weighs"),
-        (loss_counted_twice, "counts once"),
-        (loss_for_codewords_too, "no codebook loss"),
+    "commitment_weighs": [
+        (weighs_the_same_for_adamw, "the commitment is not"),
+        (weighs_the_other_way, "divided by its 384 features"),
+        (weighs_by_features_alone, "over the three levels as well"),
+        (weighs_by_the_whole_loss, "both terms are divided"),
+        (weighs_as_with_three, "3 × 32"),
+        (weighs_whatever_the_rows, "depends on the batch"),
+        (weighs_whatever_the_levels, "three levels weigh as much as one"),
     ],
     "collapsed_levels": [
         (used_levels, "count real use"),

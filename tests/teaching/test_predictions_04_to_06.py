@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rqvae_lib.ops.kmeans import nearest
-from rqvae_lib.teaching.exercises import chapter_04, chapter_05
+from rqvae_lib.teaching.exercises import chapter_04, chapter_05, chapter_06
 from tests.teaching.test_printed_lines import change_of, changed, printed
 
 RESIDUALS, TRAINING = "04_residual_quantization", "05_training_the_rqvae"
@@ -37,3 +37,15 @@ def test_chapter_05_runs_the_printed_lines(letter: str) -> None:
     names |= {"x": x, "rebuilt": rebuilt, "left": left}
     exec(changed(printed(TRAINING), change_of(TRAINING, letter)), names)
     torch.testing.assert_close(chapter_05._changed_loss(letter, x, rebuilt, left), names["loss"])
+
+
+@pytest.mark.parametrize("letter", "abcdef")
+def test_chapter_06_runs_the_printed_lines(letter: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = {"torch": torch, "codes": chapter_06._codes(), "generator": generator}
+    exec(change_of("06_collisions", letter), names)
+    assert torch.equal(chapter_06._changed_codes(letter, chapter_06._codes()), names["codes"])
+
+
+def test_what_chapter_06_says_of_the_codes_without_a_change() -> None:
+    assert f"{chapter_06._rate(''):.2%}" == "0.23%"

@@ -1,48 +1,27 @@
 """The cases of chapter 06's exercises."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, tensor
 
+from rqvae_lib.checkpoints.models import load_rqvae
+from rqvae_lib.embeddings.text import load_embeddings
 from rqvae_lib.teaching.checks import Case, passes
 
-
-def expected_pairs(function: Callable[[int, Sequence[Tensor]], float]) -> bool:
-    """Check the expected number of colliding pairs of items that draw their codes by chance.
-
-    It gets how many items there are, and for each level the shares (K,) of its codes.
-    """
-    fair, uneven = tensor([0.5, 0.5]), tensor([0.75, 0.25])
-    return passes(
-        function,
-        [
-            Case(
-                (2, [tensor([1.0])]),
-                1.0,
-                "two items with the only code there is are one pair, and it collides",
-            ),
-            Case(
-                (4, [tensor([0.25, 0.25, 0.25, 0.25])]),
-                1.5,
-                "four items form N(N − 1)/2 = six pairs, not twelve and not sixteen, and each pair "
-                "agrees with probability 4 · 0.25² = 0.25",
-            ),
-            Case(
-                (3, [uneven]),
-                1.875,
-                "two items agree on code k with probability p_k², so on any code with the sum of "
-                "p_k²: it is 1/K only where all codes are used alike",
-            ),
-            Case(
-                (5, [fair, uneven]),
-                3.125,
-                "they must agree at each level: multiply the levels' probabilities, do not add "
-                "them",
-            ),
-            Case((1, [fair, fair]), 0.0, "one item alone collides with nobody"),
-        ],
-    )
+_WHY = {
+    "a": "where the second codes agree, the sums agree only if the first codes do, so two movies "
+    "collide after it if they did before",
+    "b": "the second code now repeats the first and says nothing of its own",
+    "c": "3 has no factor in common with 256, so different codes stay different: they are only "
+    "numbered anew",
+    "d": "which third code a movie has is then a matter of chance, and like movies no longer get "
+    "like ones",
+    "e": "with half as many codes a level, eight times as many pairs collide by chance, but most "
+    "of those that were found were no chance",
+    "f": "sixteen first codes are too few to keep apart what agrees in the other two",
+}
 
 
 def next_disambiguation(function: Callable[[Tensor, Tensor], int]) -> bool:
@@ -117,3 +96,44 @@ def shared_genres(function: Callable[[Tensor, Tensor], float]) -> bool:
             ),
         ],
     )
+
+
+def more_collide(function: Callable[[str], bool]) -> bool:
+    """Check after which changes of the codes more than twice as many movies collide, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
+
+
+def _case(change: str) -> Case:
+    before, after = _rate(""), _rate(change)
+    hint = f"({change}) was run: {after:.2%} collide, and {before:.2%} before; {_WHY[change]}"
+    return Case((change,), after > 2 * before, hint)
+
+
+@cache
+def _rate(change: str) -> float:
+    """The share of movies whose codes an earlier movie has."""
+    codes = _changed_codes(change, _codes())
+    return 1 - len(torch.unique(codes, dim=0)) / len(codes)
+
+
+def _changed_codes(change: str, codes: Tensor) -> Tensor:
+    """The codes after one of the changes that the chapter prints, "a" to "f"."""
+    codes = codes.clone()
+    if change == "a":
+        codes[:, 0] = (codes[:, 0] + codes[:, 1]) % 256
+    if change == "b":
+        codes[:, 1] = codes[:, 0]
+    if change in ("c", "e"):
+        codes = codes * (3 if change == "c" else 2) % 256
+    if change == "d":
+        generator = torch.Generator().manual_seed(0)
+        codes[:, 2] = codes[torch.randperm(len(codes), generator=generator), 2]
+    if change == "f":
+        codes[:, 0] = codes[:, 0] // 16
+    return codes
+
+
+def _codes() -> Tensor:
+    """The codes (9066, 3) of the shipped tokenizer."""
+    rqvae, _ = load_rqvae("movielens-small-2016")
+    return rqvae.assign(load_embeddings("movielens-small-2016"))

@@ -1,36 +1,6 @@
 """Mistakes that readers make in chapter 06's exercises, and words of the hint that each gets."""
 
-import math
-
 import torch
-
-
-def pairs_right(num_items, shares):
-    return math.comb(num_items, 2) * math.prod(float(p.square().sum()) for p in shares)
-
-
-def pairs_both_ways(num_items, shares):
-    return 2 * pairs_right(num_items, shares)
-
-
-def pairs_with_oneself(num_items, shares):
-    return num_items * (num_items + 1) / 2 * math.prod(float((p * p).sum()) for p in shares)
-
-
-def pairs_uniform(num_items, shares):
-    return math.comb(num_items, 2) / math.prod(len(p) for p in shares)
-
-
-def pairs_add_levels(num_items, shares):
-    return math.comb(num_items, 2) * min(1.0, sum(float((p * p).sum()) for p in shares))
-
-
-def pairs_average_levels(num_items, shares):
-    return math.comb(num_items, 2) * sum(float((p * p).sum()) for p in shares) / len(shares)
-
-
-def pairs_all(num_items, shares):
-    return math.comb(num_items, 2) * math.prod(float(p.sum()) for p in shares)
 
 
 def last_right(ids, codes):
@@ -118,19 +88,47 @@ def last_by_two_codes(ids, codes):
     return last_right(torch.cat([ids[:, :2], ids[:, -1:]], 1), codes[:2])
 
 
+def more_right(change):
+    return {"b": True, "f": True}.get(change, False)
+
+
+def more_after_a_sum(change):
+    return change in ("a", "b", "f")
+
+
+def more_never_with_three_levels(change):
+    return change == "f"
+
+
+def more_after_a_remainder(change):
+    return change in ("b", "c", "f")
+
+
+def more_after_a_shuffle(change):
+    return change in ("b", "d", "f")
+
+
+def more_with_half_as_many(change):
+    return change in ("b", "e", "f")
+
+
+def more_only_by_copies(change):
+    return change == "b"
+
+
 RIGHT = {
-    "expected_pairs": [pairs_right],
+    "more_collide": [more_right],
     "next_disambiguation": [last_right],
     "shared_genres": [genres_right],
 }
 WRONG = {
-    "expected_pairs": [
-        (pairs_both_ways, "are one pair"),
-        (pairs_with_oneself, "are one pair"),
-        (pairs_uniform, "1/K only where"),
-        (pairs_add_levels, "do not add"),
-        (pairs_average_levels, "do not add"),
-        (pairs_all, "agrees with probability"),
+    "more_collide": [
+        (more_after_a_sum, "if they did before"),
+        (more_never_with_three_levels, "says nothing of its own"),
+        (more_after_a_remainder, "only numbered anew"),
+        (more_after_a_shuffle, "a matter of chance"),
+        (more_with_half_as_many, "were no chance"),
+        (more_only_by_copies, "sixteen first codes are too few"),
     ],
     "next_disambiguation": [
         (last_counts, "one more than the largest"),

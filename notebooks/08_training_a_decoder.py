@@ -9,12 +9,11 @@
 # %% [markdown]
 # # Training a decoder over semantic IDs
 #
-# The library ships a trained transformer that writes the next movie's semantic ID. Asked about the movies that 671
-# people rated next, it has a loss of 9.68. The loss is minus the logarithm of the probability that it gave to the
-# right movie, on average. Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally
-# likely, has a loss of 9.11, which is lower and therefore better. And yet the ten movies that the transformer
-# recommends hold the right one nearly twice as often as the ten most popular movies do. How can both be true? The
-# answer needs a look at what such a loss is made of.
+# The library ships a trained transformer that writes the next movie's semantic ID. On the movies that 671 people rated
+# next, it has a loss of 9.68: minus the logarithm of the probability that it gave to the right movie, on average.
+# Somebody who knows nothing but the catalogue, and calls each of its 9,066 movies equally likely, has a loss of 9.11,
+# which is lower and therefore better. And yet the ten movies that the transformer recommends hold the right one nearly
+# twice as often as the ten most popular movies do. How can both be true? The answer is in what such a loss is made of.
 #
 # In case you start here: a *semantic ID* is a movie's name in four small numbers, its *codes*, such as 79-56-83-0,
 # one for each *level*. A model called RQ-VAE found the first three: the first code says roughly what the movie is
@@ -95,12 +94,12 @@ for movie, row in zip(movies.tolist(), codes.tolist(), strict=True):
     print(f"{'-'.join(map(str, row)):<14} {data.titles[movie]}")
 
 # %% [markdown]
-# Written one after the other, their codes are sixteen *tokens*, the pieces that a transformer reads. Two things would
-# get lost if we wrote down the bare numbers. First, a 7 at one level has nothing to do with a 7 at another. So each
-# level gets *letters* of its own: the code plus the level's *offset*. Each letter has a learned vector of 64 numbers.
-# Second, attention, which the next section builds, does not know the order of what it reads. So two more learned
-# vectors are added to the letter's: one for the movie's place in the history, one for the level. In front stands a
-# *start* token, from which the first movie is predicted.
+# Written one after the other, their codes are sixteen *tokens*, the pieces that a transformer reads. The bare numbers
+# would lose two things. First, a 7 at one level has nothing to do with a 7 at another. So each level gets *letters* of
+# its own: the code plus the level's *offset*. Each letter has a learned vector of 64 numbers. Second, attention, which
+# the next section builds, does not know the order of what it reads. So two more learned vectors are added to the
+# letter's: one for the movie's place in the history, one for the level. In front stands a *start* token, from which the
+# first movie is predicted.
 
 # %%
 offsets = torch.tensor([0, 256, 512, 768])  # where each level's letters start
@@ -117,9 +116,9 @@ print(f"{count} letters spell {len(ids):,} movies,", end=" ")
 print(f"{len(ids) / count:.1f} times as many")
 
 # %% [markdown]
-# A model with one vector a movie would need nearly twelve times as many vectors as there are letters. Here two movies
-# that start with the same code share a vector, so what is learned about one is learned in part about the other. The
-# price is length: four tokens a movie.
+# A model with one vector for each movie would need nearly twelve times as many vectors as there are letters. Here two
+# movies that start with the same code share a vector, so what is learned about one is learned in part about the other.
+# The price is length: four tokens for each movie.
 #
 # ## Looking back, never ahead
 #
@@ -129,11 +128,11 @@ print(f"{len(ids) / count:.1f} times as many")
 # a token's scores into *weights* that add up to 1. What the token receives is the mean of the values with these
 # weights.
 #
-# A model that is to predict the next code must not see it. The *causal mask* therefore sets the scores of all later
-# tokens to −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*.
-# (It has nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.) The whole model, with the vectors
-# of its codes and its softmax, is the *recommender*. One that has a decoder and no second transformer, like ours, is
-# called *decoder-only*.
+# A model that is to predict the next code must not see it. So the *causal mask* sets the scores of all later tokens to
+# −∞, which the softmax turns into a weight of exactly 0. A transformer with this mask is called a *decoder*. (It has
+# nothing to do with the decoder of the RQ-VAE, which rebuilds embeddings.) The whole model, with the vectors of its
+# codes and its softmax, is the *recommender*. One that has a decoder and no second transformer, like ours, is called
+# *decoder-only*.
 
 
 # %%
@@ -188,8 +187,8 @@ fig.colorbar(image, label="weight")
 plt.show()
 
 # %% [markdown]
-# Do not read too much into one head. What matters is the empty triangle: if we exchange the last movie for another
-# one, no output before it may change.
+# Do not read too much into one head. What matters is the empty triangle: if we exchange the last movie for another one,
+# no output before it may change.
 
 # %%
 with torch.no_grad():
@@ -229,10 +228,10 @@ torch.testing.assert_close(nats.sum(1).mean(), by_library)
 print(nats.numpy().round(2), "sum over levels:", nats.sum(1).numpy().round(2))
 
 # %% [markdown]
-# Each row is a movie, each column a level. One reading of four movies gave four predictions, each from another
-# history: none, one, two and three movies. This is what causal attention buys, and it is called *supervising every
+# Each row is a movie, each column a level. One reading of four movies gave four predictions, each from another history:
+# none, one, two and three movies. This is what causal attention is good for, and it is called *supervising every
 # position*. Each code is predicted after the *true* codes before it, whatever the model would have written there:
-# *teacher forcing*. And each is the same guess that the model makes when it recommends: the next cell asks for the
+# *teacher forcing*. And each prediction is the one that the model makes when it recommends: the next cell asks for the
 # fourth movie's first code from a history of three. (The library's methods can follow several beginnings of an ID for
 # each person at once, called *beams*. Here there is one, number 0.)
 
@@ -246,9 +245,9 @@ torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
 # %% [markdown]
 # ## What counting already gives
 #
-# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. It needs company: four
-# simple models that at most count. We ask all of them about the same movies: each person's last but one, held out as
-# the *validation* movies.
+# Is a surprise of 5 nats for a first code much? By itself, a number of nats says nothing. So we compare it with four
+# simple models that count, or do not even count. We ask all of them about the same movies: each person's last but one,
+# held out as the *validation* movies.
 #
 # - **blind about codes**: each code of a level is equally likely, whatever stands before it;
 # - **code counts**: how often each code occurs in the training histories, each level by itself;
@@ -256,10 +255,10 @@ torch.testing.assert_close(-log_p[codes[3, 0]], nats[3, 0])
 # - **movie counts**: a movie's probability is its share of the ratings in the training histories. The counts of codes
 #   and of movies start at one, so that nothing is impossible.
 #
-# The last two are probabilities of movies, and must be cut up by level. The probability of a first code is the share
-# of all movies, or of their counts, that begin with it. Given the first code, that of a second is its share among
-# these; and so on down. The logarithms add up to that of the movie itself, because the denominator of each share is
-# the numerator of the one before.
+# The last two are probabilities of movies, and must be split by level. The probability of a first code is the share of
+# all movies, or of their counts, that begin with it. Given the first code, that of a second is its share among these;
+# and so on. The logarithms add up to that of the movie itself, because the denominator of each share is the numerator
+# of the one before.
 
 
 # %%
@@ -304,12 +303,12 @@ levels = {
 }
 
 # %% [markdown]
-# Now the shipped recommender. Its loss by level is computed through the three methods with which it also recommends:
-# read the histories, ask for the logits of the next code, append the true one. While we are there, we compute a second
-# number. At each level, some codes lead to a movie and the others to nothing, given the codes before. What would the
-# loss be if only those that lead to a movie competed? This is the loss *among existing IDs*. In the code, `begins_so`
-# marks for each validation movie, the *target*, all movies whose ID begins with the target's codes so far, and `count`
-# adds up how many of these go on with each code. Where it is 0, the code leads nowhere.
+# Now the shipped recommender. Its loss by level is computed by the three methods with which it also recommends: read
+# the histories, ask for the logits of the next code, append the true one. We compute a second number as well. At each
+# level, some codes lead to a movie and the others to nothing, given the codes before. What would the loss be if only
+# those that lead to a movie competed? This is the loss *among existing IDs*. In the code, `begins_so` marks for each
+# validation movie, the *target*, all movies whose ID begins with the target's codes so far, and `count` adds up how
+# many of these go on with each code. Where it is 0, the code leads nowhere.
 
 
 # %%
@@ -383,6 +382,11 @@ axes[3].set_xlabel("code")
 fig.supylabel("probability", fontsize=10)
 plt.show()
 
+# %% [markdown]
+# Over all targets, level by level:
+#
+# {question} lead-by-level
+
 # %% tags=["nbval-check-output"]
 print("nats at level:             1     2     3     4    sum")
 for name, values in levels.items():
@@ -425,17 +429,17 @@ print(f"at the first code {first_ahead:.2f}, so behind at the others")
 assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 
 # %% [markdown]
-# Here is the answer to the riddle of the opening, in the table and in {numref}`fig-08-levels`. At the second and third
-# level the recommender chooses among 256 codes, and most of them lead nowhere. For 84 % of the movies, the first two
-# codes name no other. So after two codes there is hardly anything left to guess, for anyone who has the catalogue at
-# hand. The recommender does not have it. It must keep all pairs, and the third code of each, in its weights. It does
-# so badly: it pays 2 nats at the third level for what the catalogue knows for 0.1. The blind guesser of the opening
-# was handed the catalogue for nothing.
+# The table and {numref}`fig-08-levels` answer the question of the opening. At the second and third level the
+# recommender chooses among 256 codes, and most of them lead nowhere. For 84 % of the movies, the first two codes name
+# no other. So after two codes there is hardly anything left to guess, for anyone who has the catalogue at hand. The
+# recommender does not have it. It must keep all pairs, and the third code of each, in its weights. It does so badly: it
+# pays 2 nats at the third level for what the catalogue knows for 0.1. The blind guesser of the opening was given the
+# catalogue.
 #
-# When it *recommends*, the recommender is handed it too, since the search follows only codes that lead to a movie.
-# Among existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie
-# counts. (The search takes its probabilities from the softmax over all codes, so a ranking does not rest on exactly
-# those probabilities that 7.56 measures. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
+# When it *recommends*, the recommender is given it too, since the search follows only codes that lead to a movie. Among
+# existing IDs its loss is 7.56. That is better than the blind guesser's 9.11, and better than the 8.14 of movie counts.
+# (The search takes its probabilities from the softmax over all codes, so its ranking does not rest on exactly the
+# probabilities that 7.56 measures. [Chapter 09](09_constrained_generation.ipynb) compares the lists that the two
 # softmaxes make.)
 #
 # The table shows a weakness as well. All of the recommender's lead over movie counts comes from the *first* code. At
@@ -448,8 +452,8 @@ assert every.sum() > levels["blind about movies"].sum() > existing.sum()
 # [chapter 05](05_training_the_rqvae.ipynb).
 #
 # How far they move depends on the *learning rate*, which follows a *schedule*. It rises from near zero in a *warm-up*
-# {cite}`vaswani2017attention`, while the weights are still random. Then it falls along half a cosine wave
-# {cite}`loshchilov2017sgdr` to zero, so that the last steps are small.
+# {cite}`vaswani2017attention`, while the weights are still random. Then it falls to zero along half a cosine wave
+# {cite}`loshchilov2017sgdr`, so that the last steps are small.
 
 
 # %%
@@ -499,9 +503,11 @@ plt.show()
 
 # %% [markdown]
 # The loss starts near the line of blind about codes and drops below code counts. A model that does not look at what
-# stands before a code can hardly do better than these. So the recommender makes use of it already. Of which part of
-# it? The next table splits the validation loss by level, and asks for each target a second time, with a *stranger's*
-# history in the place of the person's own: that of the next person in the data.
+# stands before a code can hardly do better than these. So the recommender already uses what stands before. Which part
+# of it? The next table splits the validation loss by level, and asks for each target a second time, with a *stranger's*
+# history in place of the person's own: that of the next person in the data.
+#
+# {question} a-strangers-history
 
 # %%
 strangers = histories[1:] + histories[:1]
@@ -554,13 +560,13 @@ plt.show()
 # %% [markdown]
 # The levels are not learned in the order in which they are written. After 25 steps each level stands about where code
 # counts stand: how frequent each letter is accounts for what has been learned. From there to step 100, the second and
-# the third level fall together, while the first hardly moves. What falls first is learned *inside* a movie's name, as
-# the stranger's history showed: which second code goes with which first one. Only then does the first level, which has
-# only the history to learn from, fall clearly below the counts. In the last 300 steps the third level falls most, and
-# it is furthest from where movie counts put it: it has the most beginnings to learn by heart, 8,307 pairs against 256
-# first codes.
+# the third level fall together, while the first hardly moves. What falls first is learned *inside* a movie's ID, as the
+# stranger's history showed: which second code goes with which first one. Only then does the first level, which has only
+# the history to learn from, fall clearly below the counts. In the last 300 steps the third level falls most, and it is
+# furthest from where movie counts put it: it has the most beginnings to learn by heart, 8,307 pairs against 256 first
+# codes.
 #
-# So a loss that falls fast in its first hundred steps shows a model that learns to spell. What it knows about people
+# So in these first hundred steps, a loss that falls fast shows a model that learns to spell. What it knows about people
 # comes later and slowly.
 #
 # ## Windows and padding
@@ -581,9 +587,9 @@ print(f"one batch: {tuple(batch.shape)}, {real.float().mean():.0%} real")
 print(f"{batches.steps_per_epoch} batches go through all windows once")
 
 # %% [markdown]
-# Padding must change nothing. It stands at the end, and no token looks ahead, so no real token ever sees it. What
-# remains is to leave it out of the mean. To check it by hand, the next cell reads four windows of the batch one by
-# one, without any padding, and averages over movies, not over windows.
+# Padding must change nothing. It stands at the end, and no token looks ahead, so no real token ever sees it. It only
+# has to be left out of the mean. To check this by hand, the next cell reads four windows of the batch one by one,
+# without any padding, and averages over movies, not over windows.
 
 # %%
 with torch.no_grad():
@@ -595,9 +601,9 @@ with torch.no_grad():
     torch.testing.assert_close(shipped.loss(batch[:4]), alone)
 
 # %% [markdown]
-# For each pass through the data, the places of the cuts are drawn anew. Otherwise the same movies would come first
-# after a cut each time, and would always be predicted from nothing. To see it, we take a single person whose history
-# is the numbers 0 to 119, and print the first and the last number of each window.
+# For each pass through the data, the places of the cuts are drawn again. Otherwise the same movies would come first
+# after a cut each time, and would be predicted from nothing in every pass. To see it, we take a single person whose
+# history is the numbers 0 to 119, and print the first and the last number of each window.
 
 # %%
 one = Histories(torch.arange(120), torch.tensor([0, 120]))
@@ -608,7 +614,7 @@ for step in range(4):
     print(sorted((int(row[0]), int(row[-1])) for row in rows))
 
 # %% [markdown]
-# Three things, then, decide what a movie is predicted from: the causal mask, the padding and the cuts.
+# So three things decide what a movie is predicted from: the causal mask, the padding and the cuts.
 # {numref}`fig-08-masks` draws them. The middle panel is asked of the recommender itself: a cell is dark where the
 # gradient of the row's loss with respect to the column's vector is not zero.
 
@@ -652,8 +658,8 @@ plt.show()
 
 # %% [markdown]
 # What does the cut cost? The predicted movie is one of the window's 50, so the recommender never sees more than 49
-# before it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`). And to see whether
-# it reads them at all, we give it a stranger's history, and the person's own in random order.
+# before it. We can ask what it would lose with still shorter histories ({numref}`fig-08-history`). To see whether it
+# reads them at all, we also give it a stranger's history, and the person's own in random order.
 
 # %%
 kept = {}
@@ -684,8 +690,8 @@ plt.show()
 
 # %% [markdown]
 # Most of the gain comes from the last five movies. Without any history the recommender is worse than movie counts, and
-# with a stranger's it is worse than without any. And the last 49 movies in random order are worth less than the last
-# five in order. Much of that may be the way in which people rate: they go through lists, as [chapter
+# with a stranger's it is worse than without any. The last 49 movies in random order are worth less than the last five
+# in order. Much of that may be the way in which people rate: they go through lists, as [chapter
 # 01](01_data_splits_leakage.ipynb) suggests, and what they rate next was often on the same list.
 #
 # ## Dropout
@@ -823,11 +829,11 @@ assert abs(float(hit["shipped"].mean()) - claimed) < 0.005
 #
 # ## Only codes that exist, in training too
 #
-# If the search never leaves the existing IDs, why should the model learn which they are? It could leave this to the
-# catalogue from the start: in training, too, let only the *existing* codes compete, those that lead to a movie, given
-# the true codes before. The library calls this `valid_only`. Nothing else changes, and the very weights of the shipped
-# recommender fit into such a model. Asked without any history, its loss is the one that {numref}`fig-08-history` shows
-# for no movie:
+# If the search never leaves the existing IDs, why should the model learn which they are? The catalogue could say it
+# from the start: in training, too, let only the *existing* codes compete, those that lead to a movie, given the true
+# codes before. The library calls this `valid_only`. Nothing else changes, and the weights of the shipped recommender
+# fit into such a model. Asked without any history, its loss is the one that {numref}`fig-08-history` shows for no
+# movie:
 
 # %%
 strict = DecoderOnly(DecoderOnlyConfig(valid_only=True), ids).eval()
@@ -843,6 +849,8 @@ print(f"{loss:.2f} nats")
 # The script from above also trained the recommender with `valid_only`. All else is the same, with 500 steps and three
 # seeds. In the table, `all` is the validation loss, summed over the levels, and `existing` the one among existing IDs
 # (with `valid_only`, the two are the same); `first` and `second` are the parts of `existing` at the first two codes.
+#
+# {question} gain-of-valid-only
 
 # %%
 VARIANTS = {
@@ -925,33 +933,7 @@ plt.show()
 #
 # ## Exercises
 #
-# ### Exercise 1 · One sentence (difficulty ★☆☆, 5 minutes)
-#
-# Write a history as one sentence of letters. You get the IDs of its movies, `history_ids`, of shape (T, L) and type
-# int64, and the tuple `sizes`, how many values each of the L levels has. The first level's letters are numbered from
-# 0, those of the next level follow, and so on. Return the letters in reading order, shape (T·L,), int64.
-
-
-# %%
-def letters_of(history_ids, sizes):
-    raise NotImplementedError("your turn")
-
-
-_ = checks.letters_of(letters_of)
-
-
-# %% tags=["hide-cell"]
-def letters_of_solution(history_ids, sizes):
-    sizes = torch.tensor(sizes)
-    offsets = sizes.cumsum(0) - sizes  # what stands before each level
-    return (history_ids + offsets).flatten()
-
-
-assert checks.letters_of(letters_of_solution)
-assert torch.equal(letters_of_solution(codes, ids.sizes), letters.flatten())
-
-# %% [markdown]
-# ### Exercise 2 · The mean of a padded batch (difficulty ★★☆, 10 minutes)
+# ### Exercise 1 · The mean of a padded batch (difficulty ★★☆, 10 minutes)
 #
 # You get `nats`, the surprise at each code, of shape (B, T, L), and `items`, the movies of the batch, of shape (B,
 # T), int64, with −1 for padding. Return the batch's loss, a tensor of shape (): a movie's loss is the sum over its
@@ -976,7 +958,7 @@ def nats_an_item_solution(nats, items):
 assert checks.nats_an_item(nats_an_item_solution)
 
 # %% [markdown]
-# ### Exercise 3 · What the loss asks of the logits (difficulty ★★★, 25 minutes)
+# ### Exercise 2 · What the loss asks of the logits (difficulty ★★★, 25 minutes)
 #
 # Training moves the logits of a level by their gradient. Derive it, without autograd, for the loss in which only
 # existing codes compete. You get `logits` of shape (M, K); `code`, the true codes, of shape (M,), int64; and
@@ -1008,73 +990,141 @@ assert checks.gradient_at_logits(gradient_at_logits_solution)
 # The solution says why `valid_only` changes what is learned: a code that leads nowhere has the gradient 0. Without
 # the restriction each such code is pushed down at every step, by as much as it is probable.
 #
+# ### Exercise 3 · Break the causal mask (difficulty ★★☆, 10 minutes)
+#
+# `x` holds sixteen tokens, of shape (16, 64), and `matrices` the three matrices that make queries, keys and values. This
+# is causal attention with one head:
+#
+# ```python
+# q, k, v = (x @ w for w in matrices)
+# scores = q @ k.T / 8
+# later = torch.ones(16, 16).triu(1).bool()
+# weights = scores.masked_fill(later, -torch.inf).softmax(1)
+# received = weights @ v
+# ```
+#
+# Below are six changes, each made alone:
+#
+# | change | the new line |
+# | --- | --- |
+# | a | `weights = scores.softmax(1).masked_fill(later, 0)` |
+# | b | `weights = scores.masked_fill(later, -100).softmax(1)` |
+# | c | `q, k, v = ((x - x.mean(0, keepdim=True)) @ w for w in matrices)` |
+# | d | `q, k, v = ((x - x.mean(1, keepdim=True)) @ w for w in matrices)` |
+# | e | `weights = scores.masked_fill(later, -torch.inf).softmax(0)` |
+# | f | `scores = k @ q.T / 8` |
+#
+# With which of them does what the first twelve tokens receive depend on the last four?
+#
+# Decide first, then write a function that takes the letter of a change, such as `"a"`, and returns `True` if it does.
+# The check runs these very lines twice, the second time with other tokens in the last four places, and says what came
+# of the first change about which you were wrong.
+
+
+# %%
+def sees_ahead(change):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.sees_ahead(sees_ahead)
+
+
+# %% tags=["hide-cell"]
+def sees_ahead_solution(change):
+    # a: the softmax has divided by a sum over all tokens.
+    # c: the mean is taken over all tokens.
+    # e: each column sums to 1 over the tokens that read it.
+    return change in ("a", "c", "e")
+
+
+assert checks.sees_ahead(sees_ahead_solution)
+
+# %% [markdown]
+# ### Exercise 4 · Which part of the order counts? (open task, 40 minutes)
+#
+# The last 49 movies in random order lose 0.19 nats. Is it the order of all of them that the recommender uses, or only
+# which ones came last? Find out with the shipped recommender, and write your answer in about five sentences, with one
+# table. No check can grade this. Judge it yourself:
+#
+# | | not yet | a good answer |
+# | --- | --- | --- |
+# | histories | one more shuffle | several that keep the movies and change one part of the order each |
+# | loss | over all codes | among existing IDs, which recommending rests on |
+# | chance | a difference of two means | the difference person by person, with an interval |
+# | people | the validation movies | the test movies as well |
+# | verdict | "order matters" | which part of it, how much, and what this cannot say about a model trained on shuffled histories |
+#
+# <details>
+# <summary>One way to do it</summary>
+#
+# It is mostly which movies came last (the folded cell below prints the table). With all 49 in random order, 0.19 nats
+# are lost on the validation movies and 0.23 on the test movies. If the last five stay where they are, and only the
+# others are mixed, 0.02 and 0.04 are left of it. If only the last five are mixed among themselves, it is 0.01 in both.
+# That the very last one stays helps less: 0.15 are still lost in both. So the recommender hardly uses the order within
+# the last five or before them; it uses which five these are. It is not simply that the last five are better informants:
+# without them, from the 44 others in order, 0.22 are lost, about as much as by mixing all 49, which keeps them. Turned
+# round, the history is worse than mixed, 0.47 and 0.51, because the oldest movies now stand where the model expects the
+# latest. This says what this model uses. One that was trained on mixed histories might do better with them, and the
+# loss says nothing yet of the lists.
+#
+# </details>
+
+
+# %% tags=["hide-cell"]
+def mixed(part, generator):
+    return part[torch.randperm(len(part), generator=generator)]
+
+
+def early_mixed(history, generator, stay):
+    """All but the last `stay` movies in random order."""
+    early, late = history[: len(history) - stay], history[len(history) - stay :]
+    return torch.cat([mixed(early, generator), late])
+
+
+def late_mixed(history, generator, count):
+    """The last `count` movies in random order."""
+    return torch.cat([history[:-count], mixed(history[-count:], generator)])
+
+
+orders = {
+    "all mixed": lambda h, g: mixed(h, g),
+    "mixed, the last one stays": lambda h, g: early_mixed(h, g, 1),
+    "mixed, the last five stay": lambda h, g: early_mixed(h, g, 5),
+    "the last five mixed": lambda h, g: late_mixed(h, g, 5),
+    "turned round": lambda h, g: h.flip(0),
+    "the last five left out": lambda h, g: h[:-5],
+}
+print("nats among existing IDs, more than with the right order")
+for part, (its_histories, its_targets) in {
+    "validation": (histories, targets),
+    "test": (test_histories, test_targets),
+}.items():
+    right = [history[-49:] for history in its_histories]
+    plain = nats_of_each(shipped, right, its_targets)[1].sum(1)
+    for name, reordered in orders.items():
+        generator = torch.Generator().manual_seed(0)
+        changed = [reordered(history, generator) for history in right]
+        nats = nats_of_each(shipped, changed, its_targets)[1].sum(1)
+        mean, low, high = with_interval(nats - plain)
+        print(f"{part:<10}  {name:<25}", end=" ")
+        print(f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+# %% [markdown]
 # ## Self-check
 #
-# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
-# and why.
+# Three questions stand where they belong, each before the cell that answers it; here is the fourth. On the web page,
+# choose an answer, and the page checks and keeps it. In JupyterLab, choose one in your head, and click the line below
+# the options.
 #
-# **Question 1.** On the same catalogue with the same IDs, a colleague's recommender has a validation loss of 9.0 nats,
-# and yours has 9.7. Whose recommends better?
-#
-# - **A.** The colleague's, since a lower loss means that the true movies are more probable.
-# - **B.** It cannot be told: the difference may lie in what the search makes unimportant.
-# - **C.** Yours: the lower loss is a sign of overfitting.
-# - **D.** Neither: a blind guess has 9.11, so both have learned next to nothing.
-#
-# <details>
-# <summary>Answer to question 1</summary>
-#
-# **B.** The loss over all codes mixes two things: how well the model guesses the movie, and how well it knows which IDs
-# exist. The search makes the second unimportant, and it may be all of the difference. So A does not follow; ask for the
-# loss among existing IDs, or better for the Recall of both on the same people. C has it the wrong way round: a low loss
-# on movies that were held out is no sign of overfitting. D forgets that the blind guesser was handed the catalogue for
-# nothing: our recommender stands at 9.68, and recommends better than popularity.
-#
-# </details>
-#
-# **Question 2.** What happens if the causal mask is forgotten in training, but is there when the model recommends?
-#
-# - **A.** The training loss falls close to zero, and the recommendations are worthless.
-# - **B.** Training costs more time, and the model that comes out is the same.
-# - **C.** The model gets better, since it has learned from both sides, as an encoder does.
-# - **D.** The training loss stays high, since the future confuses the model.
-#
-# <details>
-# <summary>Answer to question 2</summary>
-#
-# **A.** Each code that is to be predicted could be read one place further on, so the model learns to copy it from
-# there. In use there is nothing to be copied. A training loss that is far too good is a reason to test the mask:
-# change a later token, and see whether an earlier output moves. B takes the mask for a saving of work. C holds for a
-# model that is asked about a movie outside of what it reads. D overlooks how useful it is to know the answer.
-#
-# </details>
-#
-# **Question 3.** A model's loss is 9.2 on movies that it was trained on, and 9.7 on movies that the same people rated
-# afterwards. What does this say about overfitting?
-#
-# - **A.** The model has learned half a nat by heart.
-# - **B.** There is none, since dropout prevents it.
-# - **C.** There is some if the first number was still falling when the training ended.
-# - **D.** Nothing yet: later movies may be harder for any model.
-#
-# <details>
-# <summary>Answer to question 3</summary>
-#
-# **D.** The two sets of movies differ in more than one thing. On this page the test movie was harder than the
-# validation movie by as much as that was harder than the last one of the training, and of the three only that last one
-# of the training had been fitted. A takes the whole of a difference for one of its causes. B takes what makes
-# overfitting less likely for a guarantee. C describes learning: the loss in training falls with overfitting and
-# without.
-#
-# </details>
+# {questions}
 #
 # ## What to take away
 #
 # Yes, a model can be worse than a blind guess and still recommend well, since the loss also asks for something that
 # recommending does not need. Of the recommender's 9.68 nats, against 9.11 of the blind guess, 2.12 are lost to codes
-# that lead to no movie, and the search never follows these. Among existing IDs the recommender is better than
-# counting, 7.56 against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for
-# 8.0 % of the people, the most popular ten for 4.5 %.
+# that lead to no movie, and the search never follows these. Among existing IDs the recommender is better than counting,
+# 7.56 against 8.14, and that is where recommendations come from: its ten movies hold the hidden one for 8.0 % of the
+# people, the most popular ten for 4.5 %.
 #
 # A history becomes a sentence of four codes a movie, and a causal mask makes each movie of it a question of its own. A
 # loss that is lower in training than on later movies is no proof of overfitting: here, of two movies that were both

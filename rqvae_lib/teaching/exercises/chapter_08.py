@@ -1,44 +1,68 @@
 """The cases of chapter 08's exercises."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from torch import Tensor, empty, int64, tensor
+from torch import Generator, Tensor, cat, ones, randn, tensor
 
 from rqvae_lib.teaching.checks import Case, passes
 
+_WHY = {
+    "a": "the mask comes too late: in the sum that the softmax divides by, all later scores "
+    "have taken part",
+    "b": "e to the power of −100 is so small that, beside the other weights, float32 loses it: "
+    "a large number below zero does as well as −∞",
+    "c": "the mean over the tokens takes in every later token, and it is subtracted from each one",
+    "d": "this mean is taken over the numbers of each token by itself",
+    "e": "the softmax runs down the columns: what a token is given depends on who looks there "
+    "later",
+    "f": "a query and a key have changed their parts, and the mask still hides each later token",
+}
 
-def letters_of(function: Callable[[Tensor, Sequence[int]], Tensor]) -> bool:
-    """Check a function that writes the IDs of a history (T, L) as one sentence of letters (T·L,).
 
-    It gets the IDs and how many values each level has.
-    """
-    return passes(
-        function,
-        [
-            Case(
-                (tensor([[1, 0, 2]]), (4, 4, 4)),
-                tensor([1, 4, 10]),
-                "the first level's letters start at 0, and each later level's where those of the "
-                "level before end; return one sentence, not a table",
-            ),
-            Case(
-                (tensor([[0, 1], [2, 3]]), (4, 4)),
-                tensor([0, 5, 2, 7]),
-                "movie by movie: all codes of the first movie, then all of the second",
-            ),
-            Case(
-                (tensor([[0, 0, 0, 1]]), (8, 2, 5, 3)),
-                tensor([0, 8, 10, 16]),
-                "the levels may differ in size: add up the sizes of the levels before",
-            ),
-            Case(
-                (empty(0, 2, dtype=int64), (4, 4)),
-                empty(0, dtype=int64),
-                "an empty history is an empty sentence of int64 numbers",
-            ),
-        ],
-    )
+def sees_ahead(function: Callable[[str], bool]) -> bool:
+    """Check after which changes an output depends on a later token, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
+
+
+def _case(change: str) -> Case:
+    moved = _moved(change)
+    said = f"an earlier output moved by {moved:.3f}" if moved else "no earlier output moved"
+    return Case((change,), moved > 0, f"({change}) was run: {said}; {_WHY[change]}")
+
+
+def _moved(change: str) -> float:
+    """How far the first twelve outputs move at most, if the tokens after them are others."""
+    x, others = _tokens()
+    before, after = (_changed_attention(change, tokens)[:12] for tokens in (x, others))
+    return float((before - after).abs().max())
+
+
+def _changed_attention(change: str, x: Tensor) -> Tensor:
+    """What each token receives, (16, 64), after one of the changes, "a" to "f"."""
+    if change in ("c", "d"):
+        x = x - x.mean(0 if change == "c" else 1, keepdim=True)
+    q, k, v = (x @ w for w in _matrices())
+    scores = k @ q.T / 8 if change == "f" else q @ k.T / 8
+    later = ones(16, 16).triu(1).bool()
+    if change == "a":
+        weights = scores.softmax(1).masked_fill(later, 0)
+    elif change == "b":
+        weights = scores.masked_fill(later, -100).softmax(1)
+    else:
+        weights = scores.masked_fill(later, -math.inf).softmax(0 if change == "e" else 1)
+    return weights @ v
+
+
+def _tokens() -> tuple[Tensor, Tensor]:
+    """Sixteen tokens, (16, 64), and the same with others in the last four places."""
+    x, other = randn(2, 16, 64, generator=Generator().manual_seed(0))
+    return x, cat([x[:12], other[12:]])
+
+
+def _matrices() -> Tensor:
+    """The three matrices that make queries, keys and values: (3, 64, 64)."""
+    return randn(3, 64, 64, generator=Generator().manual_seed(1)) / 8
 
 
 def nats_an_item(function: Callable[[Tensor, Tensor], Tensor]) -> bool:

@@ -1,16 +1,6 @@
 """Mistakes that readers make in chapter 08's exercises, and words of the hint that each gets."""
 
-from itertools import accumulate
-
 import torch
-
-
-def starts(sizes):
-    return torch.tensor([0, *accumulate(sizes)][:-1])
-
-
-def letters_of(ids, sizes):
-    return (ids + starts(sizes)).flatten()
 
 
 def nats_an_item(nats, items):
@@ -43,20 +33,32 @@ def zeroed_after_the_softmax(logits, codes, exists):
     return p / len(p)
 
 
-def letters_without_offsets(ids, sizes):
-    return ids.flatten()
+def sees_ahead(change):
+    return change in ("a", "c", "e")
 
 
-def letters_as_a_table(ids, sizes):
-    return ids + starts(sizes)
+def sees_ahead_if_masked_late(change):
+    return change in ("c", "e")
 
 
-def letters_level_by_level(ids, sizes):
-    return (ids + starts(sizes)).T.flatten()
+def sees_ahead_without_infinity(change):
+    return change in ("a", "b", "c", "e")
 
 
-def letters_of_equal_levels(ids, sizes):
-    return (ids + sizes[0] * torch.arange(len(sizes))).flatten()
+def sees_ahead_by_no_mean(change):
+    return change in ("a", "e")
+
+
+def sees_ahead_by_every_mean(change):
+    return change in ("a", "c", "d", "e")
+
+
+def sees_ahead_by_rows(change):
+    return change in ("a", "c")
+
+
+def sees_ahead_if_exchanged(change):
+    return change in ("a", "c", "e", "f")
 
 
 def nats_a_code(nats, items):
@@ -80,16 +82,18 @@ def gradient_of_the_sum(logits, codes, exists):
 
 
 RIGHT = {
-    "letters_of": [letters_of],
+    "sees_ahead": [sees_ahead],
     "nats_an_item": [nats_an_item],
     "gradient_at_logits": [gradient_at_logits],
 }
 WRONG = {
-    "letters_of": [
-        (letters_without_offsets, "start at 0"),
-        (letters_as_a_table, "not a table"),
-        (letters_level_by_level, "movie by movie"),
-        (letters_of_equal_levels, "may differ in size"),
+    "sees_ahead": [
+        (sees_ahead_if_masked_late, "the mask comes too late"),
+        (sees_ahead_without_infinity, "float32 loses it"),
+        (sees_ahead_by_no_mean, "takes in every later token"),
+        (sees_ahead_by_every_mean, "each token by itself"),
+        (sees_ahead_by_rows, "down the columns"),
+        (sees_ahead_if_exchanged, "changed their parts"),
     ],
     "nats_an_item": [
         (nats_a_code, "sum over the levels"),

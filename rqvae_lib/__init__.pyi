@@ -21,12 +21,14 @@ from .embeddings.text import load_embeddings as load_embeddings
 from .evaluation.evaluator import difference as difference
 from .evaluation.evaluator import evaluate as evaluate
 from .generation.beam_search import recommend as recommend
+from .generation.mixture import Mixture as Mixture
 from .generation.scoring import score_items as score_items
 from .models.configs import DecoderOnlyConfig as DecoderOnlyConfig
 from .models.configs import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.configs import RQTransformerConfig as RQTransformerConfig
 from .models.configs import SASRecConfig as SASRecConfig
 from .models.item_knn import ItemKNN as ItemKNN
+from .models.near_pairs import NearPairs as NearPairs
 from .models.popularity import Popularity as Popularity
 from .semantic_ids.catalogue import SemanticIDs as SemanticIDs
 from .semantic_ids.exports import export_ids as export_ids

@@ -4,8 +4,9 @@ Derived in: chapter 11.
 """
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rqvae_lib.checkpoints.cards import Identified
-    from rqvae_lib.cli.evaluation_table import Row
     from rqvae_lib.data.splits import Split
     from rqvae_lib.io.tensor_files import Card
-    from rqvae_lib.models.base import Recommender
+    from rqvae_lib.models.base import Recommender, ScoresItems
     from rqvae_lib.models.item_knn import ItemKNN
+    from rqvae_lib.models.near_pairs import NearPairs
     from rqvae_lib.models.popularity import Popularity
     from rqvae_lib.models.sasrec import SASRec
 
-BASELINES = ("popularity", "item-knn")
+BaselineName = Literal["popularity", "item-knn", "near-pairs"]
+BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
+OF_ALL_HISTORIES = ("item-knn", "near-pairs")  # counted in memory
 
 
 def _outputs(given: Mapping[str, Any]) -> Writes:
@@ -53,9 +56,9 @@ def _outputs(given: Mapping[str, Any]) -> Writes:
 @takes_data
 @refuses(
     Useless(
-        ("beams", "device"),
+        ("beams", "device", "mix"),
         lambda given: bool(given["models"]) and set(given["models"]) <= set(BASELINES),
-        "baselines score every item, on the CPU",
+        "baselines score every item, on the CPU, and there is no model to mix them with",
     ),
     DATA_OF_HISTORIES,
 )
@@ -65,8 +68,8 @@ def evaluate_command(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="'popularity', 'item-knn', shipped models by name, or checkpoints; one row each. "
-            "Default: the shipped models of this dataset and split.",
+            help="'popularity', 'item-knn', 'near-pairs', shipped models by name, or checkpoints; "
+            "one row each. Default: the shipped models of this dataset and split.",
             show_default=False,
         ),
     ] = None,
@@ -92,9 +95,18 @@ def evaluate_command(
         bool,
         typer.Option(
             "--no-baselines",
-            help="Leave out popularity and item-kNN, which otherwise stand beside other models.",
+            help="Leave out popularity, item-kNN and near pairs, which otherwise stand beside "
+            "other models.",
         ),
     ] = False,
+    mix: Annotated[
+        BaselineName | None,
+        typer.Option(
+            help="Also show each model mixed with this baseline, by the share that does best on "
+            "validation targets.",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputTable = None,
     device: Device = "cpu",
 ) -> None:
@@ -109,7 +121,9 @@ def evaluate_command(
     A checkpoint says on which split it was trained, and is evaluated on that split only: on
     another, it may have learned from the targets.
     """
-    from rqvae_lib.cli.evaluation_table import Row, print_tables
+    from rqvae_lib.cli.evaluation_table import Row, in_one_line, print_tables, row_of, write_rows
+    from rqvae_lib.evaluation.evaluator import evaluate
+    from rqvae_lib.evaluation.validation import tuned_mixture
     from rqvae_lib.ops.world import current_world
 
     world = current_world()
@@ -117,11 +131,35 @@ def evaluate_command(
     positions = held_out.validation if part == "validation" else held_out.test
     _say_targets(held_out, positions, part, allow_repeats)
     rows: dict[str, Row] = {}
+    baseline = cache(partial(_baseline, held_out=held_out, part=part))  # each is counted once
+
+    def add_row(name: str, model: "Recommender | ScoresItems") -> None:
+        """Show and write a model's row at once, so that what fails later cannot take it.
+
+        Several processes evaluate it together, and the first one does the rest.
+        """
+        found = evaluate(
+            model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
+        )
+        if not world.is_first:
+            return
+        rows[name] = row_of(found)
+        typer.echo(in_one_line(name, rows[name]), err=True)
+        if output:
+            write_rows(output, rows)
+
     try:
         for name in names:
             typer.echo(f"Evaluating {name}.", err=True)
-            made = _baseline(name, held_out, part) if name in BASELINES else loaded.pop(name)
-            _add_row(rows, name, made, held_out, positions, device, output, beams, allow_repeats)
+            if name in BASELINES:
+                add_row(name, baseline(name))
+                continue
+            model = loaded.pop(name).to(device)
+            add_row(name, model)
+            if mix is not None:
+                mixed = tuned_mixture(model, baseline(mix), held_out, allow_repeats=allow_repeats)
+                _say_share(name, mix, mixed.share, part)
+                add_row(f"{name} + {mix}", mixed)
     finally:  # an interruption keeps what is done
         print_tables(rows)
     if output:
@@ -146,7 +184,8 @@ def _load(
     check_device(given["device"])
     names = _with_baselines(list(dict.fromkeys(models)), no_baselines)
     if histories is not None:
-        names = _of_histories(names, models, histories, no_baselines)
+        named = [*models, given["mix"]]
+        names = _of_histories(names, named, histories, no_baselines)
     loaded = {name: load_model(name) for name in names if name not in BASELINES}
     for name, (_, card) in loaded.items():
         check_split(name, card, split)
@@ -178,22 +217,23 @@ def _with_baselines(names: list[str], no_baselines: bool) -> list[str]:
 def _of_histories(
     names: list[str], given: list[str], histories: Path, no_baselines: bool
 ) -> list[str]:
-    """Return the models to evaluate on a sample of a file: without item-kNN, which needs it all.
+    """Return the models to evaluate on a sample of a file: without what must count in all of it.
 
     Args:
         names: with the baselines that were not named.
-        given: those that were named.
+        given: those that were named, and the baseline that models are mixed with.
         histories: the file.
         no_baselines: whether those that were not named are left out.
     """
-    if "item-knn" in given:
-        raise ValueError(
-            f"item-knn is made of all training histories in memory, and {histories} may be larger: "
-            "leave it out"
-        )
+    for name in OF_ALL_HISTORIES:
+        if name in given:
+            raise ValueError(
+                f"{name} is made of all training histories in memory, and {histories} may be "
+                "larger: leave it out"
+            )
     if not names and no_baselines:
         raise ValueError("--no-baselines leaves nothing to evaluate: name a model, or leave it out")
-    return [name for name in names if name != "item-knn"] or ["popularity"]
+    return [name for name in names if name not in OF_ALL_HISTORIES] or ["popularity"]
 
 
 def _check_beams(loaded: "Mapping[str, tuple[Any, Card]]", given: list[str]) -> None:
@@ -229,48 +269,20 @@ def _shipped_of(
     return found
 
 
-def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN":
+def _baseline(name: str, held_out: "Split", part: str) -> "Popularity | ItemKNN | NearPairs":
     """Make a baseline of the training part, and say what was chosen of it."""
-    from rqvae_lib.evaluation.validation import tuned_item_knn
+    from rqvae_lib.evaluation.validation import tuned_item_knn, tuned_near_pairs
     from rqvae_lib.models.popularity import Popularity
 
     if name == "popularity":
         return Popularity(held_out.popularity)
-    neighbors = tuned_item_knn(held_out)
-    _say_settings(neighbors, part)
-    return neighbors
-
-
-def _add_row(
-    rows: "dict[str, Row]",
-    name: str,
-    model: Any,
-    held_out: "Split",
-    positions: "Tensor",
-    device: str,
-    output: Path | None,
-    beams: int,
-    allow_repeats: bool,
-) -> None:
-    """Evaluate a model, and show and write it at once, so that what fails later cannot take it.
-
-    Several processes evaluate it together, and the first one does the rest.
-    """
-    from rqvae_lib.cli.evaluation_table import in_one_line, row_of, write_rows
-    from rqvae_lib.evaluation.evaluator import evaluate
-    from rqvae_lib.ops.world import current_world
-
-    if name not in BASELINES:
-        model = model.to(device)
-    found = evaluate(
-        model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
-    )
-    if not current_world().is_first:
-        return
-    rows[name] = row_of(found)
-    typer.echo(in_one_line(name, rows[name]), err=True)
-    if output:
-        write_rows(output, rows)
+    if name == "item-knn":
+        item_knn = tuned_item_knn(held_out)
+        _say_settings(name, f"with a shrinkage of {item_knn.shrinkage:g}", item_knn.last, part)
+        return item_knn
+    near = tuned_near_pairs(held_out)
+    _say_settings(name, f"and counts pairs at most {near.window} apart", near.last, part)
+    return near
 
 
 def _say_targets(held_out: "Split", positions: "Tensor", part: str, allow_repeats: bool) -> None:
@@ -286,15 +298,30 @@ def _say_targets(held_out: "Split", positions: "Tensor", part: str, allow_repeat
     _say_repeated(held_out, positions, allow_repeats)
 
 
-def _say_settings(knn: "ItemKNN", part: str) -> None:
-    """Say what was chosen of item-kNN, and where that flatters it."""
-    from rqvae_lib.evaluation.validation import HISTORY_LENGTHS, SHRINKAGES
+def _say_settings(name: str, setting: str, last: int | None, part: str) -> None:
+    """Say what was chosen of a baseline, and where that flatters it."""
+    from rqvae_lib.evaluation.validation import HISTORY_LENGTHS
 
-    items = {None: "all items", 1: "the last item"}.get(knn.last, f"the last {knn.last} items")
+    items = {None: "all items", 1: "the last item"}.get(last, f"the last {last} items")
     typer.echo(
-        f"item-knn reads {items} of a history, with a shrinkage of {knn.shrinkage:g}: the best "
-        f"NDCG@10 of {len(SHRINKAGES) * len(HISTORY_LENGTHS)} settings on validation targets."
+        f"{name} reads {items} of a history, {setting}: the best NDCG@10 of "
+        f"{2 * len(HISTORY_LENGTHS)} settings on validation targets."
     )
+    _say_flattered(part)
+
+
+def _say_share(name: str, counted: str, share: float, part: str) -> None:
+    """Say which share was chosen for a mixture, and where that flatters it."""
+    from rqvae_lib.evaluation.validation import SHARES
+
+    typer.echo(
+        f"{name} + {counted} gives {counted} a share of {share:g}: the best NDCG@10 of "
+        f"{len(SHARES)} shares on validation targets."
+    )
+    _say_flattered(part)
+
+
+def _say_flattered(part: str) -> None:
     if part == "validation":
         typer.echo("These are the targets below, so its numbers are a little too high.")
 

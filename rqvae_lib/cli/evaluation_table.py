@@ -7,7 +7,7 @@ Derived in: chapter 11.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rqvae_lib.io.atomic import write_atomically
 COLUMNS = ("model", "ranking", "metric", "k", "mean", "low", "high")  # of the table as a file
 AT = 10  # the cut-off of everything that is reported at one only
 COMPARED = ("Recall", "NDCG")  # the metrics of the tables of differences
-OPPONENT = "item-knn"  # the strongest simple one: everything is compared with it
+OPPONENTS = ("item-knn", "near-pairs")  # everything is compared with the stronger one of them
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,15 @@ def print_tables(rows: dict[str, Row]) -> None:
     )
     if len(rows) == 1:
         return
-    best = max(rows, key=lambda name: rows[name].means["NDCG", AT].mean)
-    for other in dict.fromkeys((best, OPPONENT)):
-        if other in rows:
-            _print_differences(rows, other)
+    best = _best_of(rows, rows)
+    opponents = [name for name in OPPONENTS if name in rows]
+    for other in dict.fromkeys([best, *([_best_of(rows, opponents)] if opponents else [])]):
+        _print_differences(rows, other)
     typer.echo("In brackets: 95 % intervals over people, for the same people.")
+
+
+def _best_of(rows: dict[str, Row], names: Iterable[str]) -> str:
+    return max(names, key=lambda name: rows[name].means["NDCG", AT].mean)
 
 
 def write_rows(path: Path, rows: dict[str, Row]) -> None:

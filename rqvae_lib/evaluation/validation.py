@@ -7,21 +7,37 @@ Derived in: chapter 11.
 """
 
 from itertools import product
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from rqvae_lib.data.splits import Split
 from rqvae_lib.evaluation.evaluator import Mean, evaluate
-from rqvae_lib.models.base import Recommender
+from rqvae_lib.evaluation.metrics import mean_of_each_user, ndcg_at, ranks_in_lists, top_items
+from rqvae_lib.generation.mixture import (
+    Mixture,
+    counted_probabilities,
+    learned_probabilities,
+    mix,
+)
+from rqvae_lib.models.base import Recommender, ScoresItems
 from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.near_pairs import NearPairs
 from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.ops.rows import row_blocks
+from rqvae_lib.ops.torch_settings import own_settings
 
 MAX_TARGETS = 10_000
-# What is tried of item-kNN, and on how many targets at most.
+# What is tried of models that count and of mixtures, and on how many targets at most.
 TUNING_TARGETS = 2_000
 SHRINKAGES = (0.0, 20.0)
+WINDOWS = (1, 5)
 HISTORY_LENGTHS = (1, 5, 20, None)  # the latest items of a history; None: all
+SHARES = tuple(tenth / 10 for tenth in range(11))  # of what was counted, in a mixture
+
+_Counted = TypeVar("_Counted", ItemKNN, NearPairs)
 
 
 def validation_targets(split: Split, at_most: int = MAX_TARGETS) -> Tensor:
@@ -79,17 +95,81 @@ def tuned_item_knn(split: Split) -> ItemKNN:
         The model; its `shrinkage` is one of `SHRINKAGES` and its `last` one of `HISTORY_LENGTHS`.
         If settings tie, or there are no validation targets, the first setting is used.
     """
-    positions = validation_targets(split, TUNING_TARGETS)
     models = ItemKNN.of_shrinkages(split.train, split.num_items, SHRINKAGES)
-    tables = dict(zip(SHRINKAGES, models, strict=True))
+    return _best_of(models, split)
 
-    def ndcg(setting: tuple[float, int | None]) -> float:
-        knn = tables[setting[0]]
-        knn.last = setting[1]  # the table of neighbors stays the same
-        return evaluate(knn, split, positions).mean("NDCG", 10).mean
 
-    settings = list(product(SHRINKAGES, HISTORY_LENGTHS))
-    shrinkage, last = max(settings, key=ndcg) if len(positions) else settings[0]
-    best = tables[shrinkage]
+def tuned_near_pairs(split: Split) -> NearPairs:
+    """Return the near pairs with the highest NDCG@10 on the validation targets.
+
+    Args:
+        split: pairs are counted in its training part.
+
+    Returns:
+        The model; its `window` is one of `WINDOWS` and its `last` one of `HISTORY_LENGTHS`. If
+        settings tie, or there are no validation targets, the first setting is used.
+    """
+    models = [NearPairs(split.train, split.num_items, window=window) for window in WINDOWS]
+    return _best_of(models, split)
+
+
+def _best_of(models: list[_Counted], split: Split) -> _Counted:
+    """Return the model with the highest NDCG@10 on validation, with its best history length."""
+    positions = validation_targets(split, TUNING_TARGETS)
+
+    def ndcg(setting: tuple[_Counted, int | None]) -> float:
+        model, last = setting
+        model.last = last  # the table of similarities stays the same
+        return evaluate(model, split, positions).mean("NDCG", 10).mean
+
+    settings = list(product(models, HISTORY_LENGTHS))
+    best, last = max(settings, key=ndcg) if len(positions) else settings[0]
     best.last = last
     return best
+
+
+@own_settings
+def tuned_mixture(
+    model: Recommender | SASRec,
+    counted: ScoresItems,
+    split: Split,
+    *,
+    allow_repeats: bool = False,
+    batch_size: int = 64,
+) -> Mixture:
+    """Return the mixture of two models with the highest NDCG@10 on the validation targets.
+
+    Both models score the targets once; each share is then tried on these scores.
+
+    Args:
+        model: a trained model, in evaluation mode.
+        counted: as `Mixture`; counted in the split's training part.
+        split: what both were made of.
+        allow_repeats: as `evaluate`.
+        batch_size: histories at a time.
+
+    Returns:
+        The mixture; its `share` is one of `SHARES`. If shares tie, the smallest of them is used,
+        and without validation targets it is 0, the model alone.
+
+    Raises:
+        ValueError: as `Mixture.scores`.
+    """
+    positions = validation_targets(split, TUNING_TARGETS)
+    lists: dict[float, list[Tensor]] = {share: [] for share in SHARES}
+    for rows in row_blocks(len(positions), batch_size):
+        histories, _ = split.histories_and_targets(positions[rows])
+        learned = learned_probabilities(model, histories)
+        from_counts = counted_probabilities(counted, histories)
+        forbidden = [history[:0] for history in histories] if allow_repeats else histories
+        for share in SHARES:
+            lists[share].append(top_items(mix(learned, from_counts, share), 10, forbidden))
+    targets = split.everything.items[positions]
+    users = split.everything.user_of(positions)
+
+    def ndcg(share: float) -> float:
+        ranks = ranks_in_lists(torch.cat(lists[share]), targets)
+        return float(mean_of_each_user(ndcg_at(ranks, 10), users).mean())
+
+    share = max(SHARES, key=ndcg) if len(positions) else SHARES[0]
+    return Mixture(model, counted, share)

@@ -18,14 +18,13 @@ from itertools import pairwise
 from operator import index
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories, as_histories
+from rqvae_lib.data.history_lists import HistoryLists, as_flat_histories
 from rqvae_lib.data.splits import Histories
-from rqvae_lib.models.base import check_histories
+from rqvae_lib.models.item_similarities import check_counting, summed_similarities
 from rqvae_lib.ops.arrays import as_count
 from rqvae_lib.ops.torch_settings import own_settings
 
@@ -67,7 +66,8 @@ class ItemKNN:
         last: int | None = None,
     ) -> None:
         train = as_flat_histories(train, "train")
-        _check(train, num_items, num_neighbors, (shrinkage,), last)
+        check_counting(train, num_items, last, (shrinkage,))
+        as_count(num_neighbors, "num_neighbors")
         (similarity,) = _similarities(train, num_items, index(num_neighbors), (shrinkage,))
         self._set(similarity, shrinkage, last)
 
@@ -91,7 +91,8 @@ class ItemKNN:
             ValueError: as for the class.
         """
         train = as_flat_histories(train, "train")
-        _check(train, num_items, num_neighbors, shrinkages, last)
+        check_counting(train, num_items, last, shrinkages)
+        as_count(num_neighbors, "num_neighbors")
         models = []
         tables = _similarities(train, num_items, index(num_neighbors), shrinkages)
         for shrinkage, similarity in zip(shrinkages, tables, strict=True):
@@ -119,37 +120,7 @@ class ItemKNN:
         Raises:
             ValueError: if a history names an item outside the catalogue.
         """
-        histories = as_histories(histories)
-        check_histories(histories, self.num_items)
-        heard = [history[-self.last :] if self.last else history for history in histories]
-        offsets = np.cumsum([0, *map(len, heard)])
-        items = torch.cat([*heard, torch.empty(0, dtype=torch.int64)]).numpy()
-        chosen = sparse.csr_array(
-            (np.ones(len(items)), items, offsets), shape=(len(heard), self.num_items)
-        )
-        similar = chosen @ self.similarity  # (B, N), each item of a row once
-        scores = np.zeros(similar.shape, np.float32)
-        rows = np.repeat(np.arange(len(heard)), np.diff(similar.indptr))
-        scores[rows, similar.indices] = similar.data
-        return torch.from_numpy(scores)
-
-
-def _check(
-    train: Histories,
-    num_items: int,
-    num_neighbors: int,
-    shrinkages: Sequence[float],
-    last: int | None,
-) -> None:
-    """Check what a model is made of, before anything is counted."""
-    as_count(num_items, "num_items", least=0)
-    as_count(num_neighbors, "num_neighbors")
-    if last is not None:
-        as_count(last, "last")
-    for shrinkage in shrinkages:
-        if not shrinkage >= 0:
-            raise ValueError(f"shrinkage is {shrinkage}; expected at least 0")
-    train.check_items(num_items)
+        return summed_similarities(self.similarity, histories, self.last)
 
 
 def _similarities(

@@ -130,7 +130,7 @@ def _best_of(models: list[_Counted], split: Split) -> _Counted:
 
 @own_settings
 def tuned_mixture(
-    model: Recommender | SASRec,
+    model: Recommender | ScoresItems,
     counted: ScoresItems,
     split: Split,
     *,
@@ -142,7 +142,7 @@ def tuned_mixture(
     Both models score the targets once; each share is then tried on these scores.
 
     Args:
-        model: a trained model, in evaluation mode.
+        model: as `Mixture`.
         counted: as `Mixture`; counted in the split's training part.
         split: what both were made of.
         allow_repeats: as `evaluate`.

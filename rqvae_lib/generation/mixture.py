@@ -19,7 +19,9 @@ from torch import Tensor
 from rqvae_lib.data.history_lists import HistoryLists, as_histories
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.models.base import Recommender, ScoresItems
-from rqvae_lib.models.sasrec import SASRec
+from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.near_pairs import NearPairs
+from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.ops.torch_settings import own_settings
 
 
@@ -27,22 +29,22 @@ class Mixture:
     """A trained model and one that counts, mixed.
 
     Args:
-        model: generative, or a SASRec, in evaluation mode.
+        model: a trained one, in evaluation mode: generative, or with scores that are
+            log-probabilities up to a constant, as a SASRec's.
         counted: such as `NearPairs`, `ItemKNN` or `Popularity`, over the same N items. Its scores
             must not be negative.
         share: of the counted probabilities, 0 to 1.
 
     Raises:
         ValueError: if `share` is not from 0 to 1.
-        TypeError: if `model` is not a trained model.
+        TypeError: if `model` is none, or is one that counts.
     """
 
     @own_settings
-    def __init__(self, model: Recommender | SASRec, counted: ScoresItems, share: float) -> None:
-        if not isinstance(model, Recommender | SASRec):
-            raise TypeError(
-                f"model is a {type(model).__name__}; expected a generative recommender or a SASRec"
-            )
+    def __init__(
+        self, model: Recommender | ScoresItems, counted: ScoresItems, share: float
+    ) -> None:
+        _check_learned(model)
         self.model = model
         self.counted = counted
         self.share = _as_share(share)
@@ -68,7 +70,7 @@ class Mixture:
 
 
 @torch.no_grad()
-def learned_probabilities(model: Recommender | SASRec, histories: HistoryLists) -> Tensor:
+def learned_probabilities(model: Recommender | ScoresItems, histories: HistoryLists) -> Tensor:
     """Return p(item | history) of a trained model, (B, N) float32 on the CPU; rows sum to 1.
 
     Args:
@@ -125,6 +127,18 @@ def mix(learned: Tensor, counted: Tensor, share: float) -> Tensor:
         )
     said = counted.any(1, keepdim=True)
     return torch.where(said, (1 - share) * learned + share * counted, learned)
+
+
+def _check_learned(model: object) -> None:
+    if isinstance(model, Popularity | ItemKNN | NearPairs):
+        raise TypeError(
+            f"model is a {type(model).__name__}, which counts: pass it as `counted`, and a trained "
+            "model as `model`"
+        )
+    if not isinstance(model, Recommender | ScoresItems):
+        raise TypeError(
+            f"model is a {type(model).__name__}; expected a generative recommender or a SASRec"
+        )
 
 
 def _as_share(share: float) -> float:

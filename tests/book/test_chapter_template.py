@@ -43,7 +43,7 @@ def problems(source: Path) -> list[str]:
     text = markdown(notebook)
     return [
         *head_problems(notebook, text),
-        *exercise_problems(notebook, text, at_least=1 if source.name.startswith("00_") else 3),
+        *exercise_problems(notebook, text),
         *self_check_problems(text),
         *(
             [*kinds_of_exercises(text), *questions_are_placed(text, load(questions))]
@@ -100,7 +100,7 @@ def head_problems(notebook: NotebookNode, text: str) -> list[str]:
     return found
 
 
-def exercise_problems(notebook: NotebookNode, text: str, at_least: int) -> list[str]:
+def exercise_problems(notebook: NotebookNode, text: str) -> list[str]:
     found = []
     headings = [*EXERCISE.finditer(text), *OPEN_TASK.finditer(text)]
     numbers = [int(heading[1]) for heading in sorted(headings, key=re.Match.start)]
@@ -109,8 +109,8 @@ def exercise_problems(notebook: NotebookNode, text: str, at_least: int) -> list[
             "an exercise is headed `### Exercise N · title (difficulty ★☆☆, M minutes)`, or "
             "`(open task, M minutes)`"
         )
-    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < at_least:
-        found.append(f"{at_least} exercises or more are numbered from 1; there are {numbers}")
+    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < 3:
+        found.append(f"three exercises or more are numbered from 1; there are {numbers}")
     for start, cell in enumerate(notebook.cells):
         for number, _ in EXERCISE.findall(cell.source) if cell.cell_type == "markdown" else []:
             after = []

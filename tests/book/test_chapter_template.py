@@ -342,9 +342,10 @@ def test_a_missing_part_is_found(old: str, new: str, complaint: str, tmp_path: P
     assert any(complaint in problem for problem in problems(source))
 
 
-def test_later_chapters_have_three_exercises(tmp_path: Path) -> None:
-    source = template(tmp_path, "05_later", "### Exercise 3 · ", "**One more:** ")
-    assert any("3 exercises" in problem for problem in problems(source))
+@pytest.mark.parametrize("chapter", ["00_first", "05_later"])
+def test_every_chapter_has_three_exercises(chapter: str, tmp_path: Path) -> None:
+    source = template(tmp_path, chapter, "### Exercise 3 · ", "**One more:** ")
+    assert any("three exercises" in problem for problem in problems(source))
 
 
 def test_the_line_to_click_may_be_named_across_a_line_break() -> None:

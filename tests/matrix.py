@@ -94,7 +94,7 @@ def try_wheel(torch_index: str | None) -> None:
         for call in (
             [command, "--version"],
             [command, "recommend", "--user", "1"],
-            [command, "evaluate", "popularity", "item-knn"],
+            [command, "evaluate", "popularity", "item-knn", "near-pairs"],
             [programs / "python", "-c", example],
             [command, "recommend", "--user", "1"],  # now with the models of the example
         ):

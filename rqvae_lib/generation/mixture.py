@@ -37,7 +37,7 @@ class Mixture:
 
     Raises:
         ValueError: if `share` is not from 0 to 1.
-        TypeError: if `model` is none, or is one that counts.
+        TypeError: if `model` is no model or one that counts, or `counted` has no scores.
     """
 
     @own_settings
@@ -45,6 +45,11 @@ class Mixture:
         self, model: Recommender | ScoresItems, counted: ScoresItems, share: float
     ) -> None:
         _check_learned(model)
+        if not isinstance(counted, ScoresItems):
+            raise TypeError(
+                f"counted is a {type(counted).__name__}; expected a model that counts, such as "
+                "NearPairs, ItemKNN or Popularity"
+            )
         self.model = model
         self.counted = counted
         self.share = _as_share(share)

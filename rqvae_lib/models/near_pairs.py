@@ -7,7 +7,7 @@ often the two items were chosen, and a user's score for an item is the sum over 
 the history. Nothing is trained.
 
 Source: counts of items in one session, weighted by their distance, as in Ludewig and Jannach,
-"Evaluation of session-based recommendation algorithms", UMUAI 28, 2018, arXiv 1803.09587, §3.1
+"Evaluation of session-based recommendation algorithms", UMUAI 28, 2018, arXiv 1803.09587
 ("sequential rules"); here both items of a pair count for each other.
 Derived in: chapter 11.
 """

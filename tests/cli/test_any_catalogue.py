@@ -73,7 +73,13 @@ def test_the_pipeline_runs_on_own_tables(content: list[str], split: str, where: 
     run("train-recommender", *where, *embeddings, "--split", split, "--steps", 2)
     assert load_recommender("runs/recommender.safetensors")[1]["split"] == split
     run("train-sasrec", *where, "--split", split, "--steps", 2)
-    names = ["popularity", "item-knn", "runs/recommender.safetensors", "runs/sasrec.safetensors"]
+    names = [
+        "popularity",
+        "item-knn",
+        "near-pairs",
+        "runs/recommender.safetensors",
+        "runs/sasrec.safetensors",
+    ]
     said = run("evaluate", *names, *where, "--split", split)
     assert all(f"\n{name} " in said for name in names)
     for whom in (["--user", "user07"], ["--history", "item03,item05"]):

@@ -34,6 +34,7 @@ from tests.cli.running import DATASET, fails, opened, run, succeeds
 command, validation = (
     import_module(f"rqvae_lib.{name}") for name in ("cli.evaluate", "evaluation.validation")
 )
+BASELINES = command.BASELINES
 pytestmark = pytest.mark.usefixtures("quick")
 
 
@@ -183,7 +184,7 @@ def test_the_shipped_models_are_those_of_the_split() -> None:
 
 @pytest.fixture
 def ten_models(shop: Path, tmp_path: Path) -> list[str]:
-    """Both baselines and eight files, of all architectures, with names short and long."""
+    """The baselines and eight files, of all architectures, with names short and long."""
     dataset = load_dataset(shop)
     split = split_by_name(dataset, "leave-one-out")
     ids = SemanticIDs(torch.arange(90)[:, None] // torch.tensor([9, 3]), 30)
@@ -198,7 +199,7 @@ def ten_models(shop: Path, tmp_path: Path) -> list[str]:
         model = SASRec(SASRecConfig(small, num_items=90)).eval()
         save_sasrec(tmp_path / name, model, dataset, split)
         names.append(name)
-    return ["popularity", "item-knn", *names]
+    return ["popularity", "item-knn", "near-pairs", *names]
 
 
 def test_of_ten_models_each_row_says_how_it_was_ranked(
@@ -210,16 +211,16 @@ def test_of_ten_models_each_row_says_how_it_was_ranked(
     searched = {name for name in ten_models if name.startswith(("decoder-only", "encoder"))}
     assert len(searched) == 4
     expected = {name: "60 beams" if name in searched else "exact" for name in ten_models}
-    *metrics, lists, to_best, to_knn = said.split("\n\n")[1:]
-    sizes = (*((table, 10) for table in metrics), (lists, 10), (to_best, 9), (to_knn, 9))
+    *metrics, lists, to_best, to_counts = said.split("\n\n")[1:]
+    sizes = (*((table, 11) for table in metrics), (lists, 11), (to_best, 10), (to_counts, 10))
     for table, rows in sizes:
         head, *lines = table.splitlines()[: rows + 1]
         assert len({len(line) for line in (head, *lines)}) == 1  # in columns
         assert {line.split()[0] for line in lines} <= set(ten_models)
     assert lists.split()[2] == "ranking"
     assert "item-knn" in {line.split()[0] for line in to_best.splitlines()}
-    assert to_knn.startswith("difference to item-knn")
-    for name, line in zip(ten_models, lists.splitlines()[1:11], strict=True):
+    assert to_counts.startswith(("difference to item-knn", "difference to near-pairs"))
+    for name, line in zip(ten_models, lists.splitlines()[1:12], strict=True):
         assert line.removeprefix(name).strip().startswith(f"{expected[name]}  ")
     assert "ranking: exact where every item was scored, else how many beams searched." in lists
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as written:
@@ -261,42 +262,87 @@ def test_what_is_done_stays_when_a_later_model_fails(
     assert "difference to" not in done.stdout
 
 
-def test_both_baselines_stand_beside_a_model_unless_they_are_left_out(
+def test_the_baselines_stand_beside_a_model_unless_they_are_left_out(
     trained: Path, by_time: tuple[object, ...], tmp_path: Path
 ) -> None:
     model = trained / "sasrec.safetensors"
     options = (*by_time, "--output", "table.csv")
     for asked, expected in (
-        ((model,), ["popularity", "item-knn", str(model)]),
-        ((model, "item-knn"), ["popularity", str(model), "item-knn"]),
+        ((model,), [*BASELINES, str(model)]),
+        ((model, "item-knn"), ["popularity", "near-pairs", str(model), "item-knn"]),
         ((model, "--no-baselines"), [str(model)]),
         (("popularity",), ["popularity"]),
     ):
         said = succeeds("evaluate", *asked, *options, folder=tmp_path)
         rows = rows_in(tmp_path / "table.csv")
         assert list(dict.fromkeys(row["model"] for row in rows)) == expected
-        assert ("difference to item-knn" in said) == ("item-knn" in expected)
+        compared = [name for name in BASELINES[1:] if f"difference to {name}" in said]
+        assert bool(compared) == ("item-knn" in expected)
 
 
-def test_differences_to_item_knn_are_those_of_the_library(
+def test_differences_to_the_stronger_counts_are_those_of_the_library(
     trained: Path, by_time: tuple[object, ...], tmp_path: Path
 ) -> None:
     _, shop, _, name = by_time
     said = succeeds("evaluate", trained / "sasrec.safetensors", *by_time, folder=tmp_path)
     split = split_by_name(load_dataset(shop), name)
-    knn = evaluate(validation.tuned_item_knn(split), split, split.test)
+    counted = {
+        "item-knn": evaluate(validation.tuned_item_knn(split), split, split.test),
+        "near-pairs": evaluate(validation.tuned_near_pairs(split), split, split.test),
+    }
+    stronger = max(counted, key=lambda name: counted[name].mean("NDCG", 10).mean)
     for model, row in (
         (Popularity(split.popularity), "popularity"),
         (load_model(trained / "sasrec.safetensors")[0], str(trained / "sasrec.safetensors")),
     ):
         found = [
-            difference(evaluate(model, split, split.test), knn, metric, 10)
+            difference(evaluate(model, split, split.test), counted[stronger], metric, 10)
             for metric in ("Recall", "NDCG")
         ]
         numbers = [f"{d.mean:.3f} [{d.interval.low:.3f}, {d.interval.high:.3f}]" for d in found]
-        table = said.split("difference to item-knn")[1]
+        table = said.split(f"difference to {stronger}")[1]
         [line] = [line for line in table.splitlines() if line.startswith(row)]
         assert line.removeprefix(row).split() == " ".join(numbers).split()
+
+
+@pytest.mark.parametrize("counted", BASELINES)
+@pytest.mark.parametrize("more", [(), ("--no-baselines",), ("--part", "validation")])
+def test_mixtures_are_those_of_the_library(
+    counted: str,
+    more: tuple[str, ...],
+    trained: Path,
+    by_time: tuple[object, ...],
+    tmp_path: Path,
+) -> None:
+    file = trained / "sasrec.safetensors"
+    _, shop, _, name = by_time
+    asked = (file, *by_time, *more, "--mix", counted, "--output", "table.csv")
+    said = succeeds("evaluate", *asked, folder=tmp_path)
+    rows = rows_in(tmp_path / "table.csv")
+    baselines = [] if "--no-baselines" in more else BASELINES
+    mixed = f"{file} + {counted}"
+    assert list(dict.fromkeys(row["model"] for row in rows)) == [*baselines, str(file), mixed]
+    split = split_by_name(load_dataset(shop), name)
+    made = {
+        "popularity": lambda: Popularity(split.popularity),
+        "item-knn": lambda: validation.tuned_item_knn(split),
+        "near-pairs": lambda: validation.tuned_near_pairs(split),
+    }[counted]()
+    mixture = validation.tuned_mixture(load_model(file)[0], made, split)
+    positions = split.validation if "validation" in more else split.test
+    expected = evaluate(mixture, split, positions)
+    for metric in ("Recall", "NDCG"):
+        [row] = [r for r in rows if (r["model"], r["metric"], r["k"]) == (mixed, metric, "10")]
+        assert float(row["mean"]) == pytest.approx(expected.mean(metric, 10).mean)
+        assert row["ranking"] == "exact"
+    assert f"{mixed} gives {counted} a share of {mixture.share:g}: the best NDCG@10" in said
+    assert ("a little too high" in said) == ("validation" in more)
+
+
+def test_there_must_be_a_model_to_mix(shop: Path, tmp_path: Path) -> None:
+    asked = ("evaluate", "popularity", "item-knn", "--dataset", shop, "--mix", "near-pairs")
+    said = fails(*asked, folder=tmp_path)
+    assert "there is no model to mix them with" in said
 
 
 def test_baselines_are_not_both_named_and_left_out(shop: Path, tmp_path: Path) -> None:
@@ -332,7 +378,7 @@ def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
     table = write_table(tmp_path, {f"user{n}": items[n : n + 4] for n in range(5)})
     said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
     rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
-    assert [row.split()[0] for row in rows] == ["popularity", "item-knn"]
+    assert [row.split()[0] for row in rows] == list(BASELINES)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train-sasrec"])

@@ -98,11 +98,16 @@ def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
         options = (*where.split(), *(COLUMNS if "log" in where else ()), "--output", f"{model}.csv")
         succeeds("evaluate", *names, *options, folder=shop)
         tables.append(pd.read_csv(shop / f"{model}.csv"))
-    mapped, memory = (table[table["model"] != "item-knn"].drop(columns="model") for table in tables)
+    mapped, memory = (
+        table[~table["model"].isin(["item-knn", "near-pairs"])].drop(columns="model")
+        for table in tables
+    )
     pd.testing.assert_frame_equal(mapped.reset_index(drop=True), memory.reset_index(drop=True))
     assert "popularity" in succeeds("evaluate", "--histories", "h.safetensors", folder=shop)
-    said = fails("evaluate", "item-knn", "--histories", "h.safetensors", folder=shop)
-    assert "item-knn is made of all training histories in memory" in said
+    for counted in ("item-knn", "near-pairs"):
+        for asked in ((counted,), ("memory/sasrec.safetensors", "--mix", counted)):
+            said = fails("evaluate", *asked, "--histories", "h.safetensors", folder=shop)
+            assert f"{counted} is made of all training histories in memory" in said
     said = fails("evaluate", "--no-baselines", "--histories", "h.safetensors", folder=shop)
     assert "--no-baselines leaves nothing to evaluate" in said
     said = fails(

@@ -114,7 +114,7 @@ COMMANDS: dict[str, tuple[tuple[object, ...], set[str]]] = {
     ),
     "train-sasrec": (BRIEFLY, {"split", "popularity", "hash data", "hash items"}),
     "evaluate": (
-        ("popularity", "item-knn", RECOMMENDER, SASREC, RECOMMENDER),
+        ("item-knn", RECOMMENDER, SASREC, RECOMMENDER, "--mix", "near-pairs"),
         {
             *("split", "popularity", "hash data"),
             *("open recommender.safetensors", "open sasrec.safetensors"),

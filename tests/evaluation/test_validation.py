@@ -3,23 +3,32 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from rqvae_lib.data.dataset import Dataset
 from rqvae_lib.data.splits import Histories, Split, leave_one_out
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import Evaluation, evaluate
 from rqvae_lib.evaluation.validation import (
     HISTORY_LENGTHS,
+    SHARES,
     SHRINKAGES,
+    WINDOWS,
     tuned_item_knn,
+    tuned_mixture,
+    tuned_near_pairs,
     validate,
     validation_targets,
 )
 from rqvae_lib.generation.beam_search import recommend
+from rqvae_lib.generation.mixture import Mixture
 from rqvae_lib.models import item_knn
 from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.near_pairs import NearPairs
+from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.models.sasrec import SASRec
 from rqvae_lib.semantic_ids.catalogue import SemanticIDs
 from rqvae_lib.training.config import TrainingConfig
@@ -89,6 +98,64 @@ def test_item_knn_has_the_best_of_the_settings() -> None:
     by_hand.last = knn.last
     histories, _ = split.histories_and_targets(split.test[:5])
     assert torch.equal(knn.scores(histories), by_hand.scores(histories))
+
+
+def test_near_pairs_have_the_best_of_the_settings() -> None:
+    split = leave_one_out(load_dataset("movielens-small-2016"))
+    pairs = tuned_near_pairs(split)
+    found = {}
+    for window in WINDOWS:
+        for last in HISTORY_LENGTHS:
+            model = NearPairs(split.train, split.num_items, window=window, last=last)
+            evaluation = evaluate(model, split, split.validation)
+            found[window, last] = evaluation.mean("NDCG", 10).mean
+    assert found[pairs.window, pairs.last] == max(found.values())
+    assert max(found.values()) > 1.1 * min(found.values())
+    assert pairs.both_ways
+
+
+def a_split(num_users: int = 60, num_items: int = 12) -> Split:
+    """Histories of a few items, of which each tends to follow the one before."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.randint(1, 4, (num_users, 6), generator=generator)
+    items = steps.cumsum(1) % num_items
+    return leave_one_out(
+        Dataset.from_tables(
+            pd.DataFrame(
+                [(user, int(i)) for user, row in enumerate(items) for i in row],
+                columns=["user_id", "item_id"],
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize("allow_repeats", [False, True])
+def test_the_share_of_a_mixture_is_the_best_on_validation(allow_repeats: bool) -> None:
+    split = a_split()
+    torch.manual_seed(0)
+    model = SASRec(SASRecConfig(DECODER.transformer, num_items=split.num_items, max_items=5)).eval()
+    pairs = NearPairs(split.train, split.num_items)
+    mixture = tuned_mixture(model, pairs, split, allow_repeats=allow_repeats)
+    found = {}
+    for share in SHARES:
+        mixed = Mixture(model, pairs, share)
+        evaluation = evaluate(mixed, split, split.validation, allow_repeats=allow_repeats)
+        found[share] = evaluation.mean("NDCG", 10).mean
+    assert mixture.share == max(SHARES, key=lambda share: found[share])  # the first of the best
+    assert len({round(value, 6) for value in found.values()}) > 3
+    assert mixture.model is model
+    assert mixture.counted is pairs
+
+
+@pytest.mark.parametrize("num_targets", [0, 1])
+def test_of_equal_shares_a_mixture_has_the_smallest(num_targets: int) -> None:
+    histories = Histories(torch.tensor([0, 1, 2]), torch.tensor([0, 3]))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))
+    targets = torch.tensor([2])[:num_targets]
+    split = Split(train, histories, targets, targets, 3, "by hand")
+    model = SASRec(SASRecConfig(DECODER.transformer, num_items=3, max_items=5)).eval()
+    mixture = tuned_mixture(model, Popularity(torch.ones(3)), split)  # one item is left: it hits
+    assert mixture.share == SHARES[0] == 0
 
 
 def test_pairs_of_items_are_counted_once_for_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1052,7 +1052,8 @@ assert halves[2] < apart
 # Another suspicion concerns *order*. Every model here learns to name the *next* movie: from "A, then B" it learns that
 # B follows A, and not that A goes with B. Item-kNN counts the pair for both, and the whole history, however far apart
 # the two stand. Counting can be made to differ in just these things. **Near pairs** counts a pair only if the same
-# person rated both within five places of each other (1 for neighbours, 1/2 at two places, and so on; with shrinkage;
+# person rated both within five places of each other (1 for neighbours, 1/2 at two places, and so on, much as
+# {cite:t}`ludewig2018sessions` count pairs within a session; with shrinkage;
 # the library's `NearPairs`). It comes in two forms that differ in one thing: *both ways*, or *forward* only, for
 # the one that came second. Both had eight settings on the validation movies, as item-kNN had; for both, five places and
 # the last five movies of a history were best on both splits.
@@ -1343,8 +1344,7 @@ show(of_mixed)
 # little above them in Recall and a little below in NDCG. Nor are semantic IDs what helps there: SASRec, mixed in the
 # same way, is ahead of the mixed RQ-Transformer by four thousandths of Recall. Popularity brings little in the same role.
 #
-# Mixing costs hardly anything: near pairs are counted in a second, and the model is the one that was there before. Averaging
-# five trainings, for five times the price, lifts the RQ-Transformer alone on each split, and the mixture in last-ten
+# Mixing asks for no training: the model is the one that was there before, and the counts are a table. Averaging five trainings, for five times the price, lifts the RQ-Transformer alone on each split, and the mixture in last-ten
 # only. And a caution once more: near pairs were found when test results were known, so what they bring on these
 # movies may be a little too high. The shares were chosen on validation.
 #
@@ -1718,6 +1718,8 @@ for rival in ("popularity", "item-kNN", champion):
 # - Klenitskiy and Vasilev (2023), *Turning Dross Into Gold Loss* {cite}`klenitskiy2023dross`: SASRec with full cross-entropy.
 # - Kang and McAuley (2018), *Self-Attentive Sequential Recommendation* {cite}`kang2018sasrec`: SASRec.
 # - Sarwar et al. (2001), *Item-Based Collaborative Filtering Recommendation Algorithms* {cite}`sarwar2001itemknn`.
+# - Ludewig and Jannach (2018), *Evaluation of Session-Based Recommendation Algorithms* {cite}`ludewig2018sessions`: pairs by their distance.
+# - Jelinek and Mercer (1980), *Interpolated Estimation of Markov Source Parameters from Sparse Data* {cite}`jelinek1980interpolated`: mixtures.
 # - Ji et al. (2023), *A Critical Study on Data Leakage in Recommender System Offline Evaluation* {cite}`ji2023leakage`.
 # - Efron (1979), *Bootstrap Methods: Another Look at the Jackknife* {cite}`efron1979bootstrap`.
 # - Holm (1979), *A Simple Sequentially Rejective Multiple Test Procedure* {cite}`holm1979`: many comparisons.

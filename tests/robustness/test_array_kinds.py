@@ -28,11 +28,13 @@ from rqvae_lib.evaluation.evaluator import evaluate
 from rqvae_lib.evaluation.metrics import mrr_at, ndcg_at, recall_at, top_items
 from rqvae_lib.generation.beam_search import recommend
 from rqvae_lib.generation.everybody import recommend_to_all
+from rqvae_lib.generation.mixture import Mixture
 from rqvae_lib.generation.scoring import score_items
 from rqvae_lib.io.tensor_files import tensors_sha256
 from rqvae_lib.models.base import Recommender
 from rqvae_lib.models.configs import DecoderOnlyConfig, SASRecConfig, TransformerConfig
 from rqvae_lib.models.item_knn import ItemKNN
+from rqvae_lib.models.near_pairs import NearPairs
 from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.models.registry import new_recommender
 from rqvae_lib.models.sasrec import SASRec
@@ -343,6 +345,9 @@ OF_HISTORIES: dict[str, Callable[[Any], Any]] = {
     "encode_history": lambda h: MODEL.encode_history(h).hidden,
     "SASRec": SASREC.scores,
     "ItemKNN": KNN.scores,
+    "NearPairs": NearPairs(SPLIT.train, 90).scores,
+    "NearPairs, train": lambda h: NearPairs(h, 90).scores(HISTORIES),
+    "Mixture": Mixture(MODEL, Popularity(SPLIT.popularity), 0.5).scores,
     "Popularity": Popularity(SPLIT.popularity).scores,
     "ItemKNN, train": lambda h: ItemKNN(h, 90).scores(HISTORIES),
     "collaborative_vectors": lambda h: collaborative_vectors(h, 90, dim=4),
@@ -455,6 +460,9 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "ItemKNN, N": lambda n: ItemKNN([[0, 1, 2], [0, 2]], n).similarity.toarray().tolist(),
     "ItemKNN, num_neighbors": lambda n: ItemKNN(SPLIT.train, 90, num_neighbors=n).scores([[3]]),
     "ItemKNN, last": lambda n: ItemKNN(SPLIT.train, 90, last=n).scores([[3, 4, 5, 6]]),
+    "NearPairs, N": lambda n: NearPairs([[0, 1, 2], [0, 2]], n).similarity.toarray().tolist(),
+    "NearPairs, window": lambda n: NearPairs(SPLIT.train, 90, window=n).scores([[3]]),
+    "NearPairs, last": lambda n: NearPairs(SPLIT.train, 90, last=n).scores([[3, 4, 5, 6]]),
     "new_rqvae, seed": lambda n: new_rqvae(VECTORS, CONFIG, seed=n),
     "train_rqvae, autoencoder_steps": lambda n: train_rqvae(
         VECTORS, CONFIG, ONE_STEP, autoencoder_steps=n, progress=False
@@ -584,8 +592,8 @@ def test_what_a_dataset_returns_is_what_the_models_take(tmp_path: Any) -> None:
 def test_every_public_function_is_tried_here() -> None:
     """Or takes no arrays."""
     tried = {
-        "Dataset", "ItemKNN", "Popularity", "SemanticIDs", "Split", "collaborative_vectors",
-        "evaluate", "recommend", "score_items", "tokenizer_metrics", "train_recommender",
+        "Dataset", "ItemKNN", "Mixture", "NearPairs", "Popularity", "SemanticIDs", "Split",
+        "collaborative_vectors", "evaluate", "recommend", "score_items", "tokenizer_metrics", "train_recommender",
         "train_rqvae", "train_sasrec",
     }  # fmt: skip
     of_ids = {"export_ids", "import_ids", "read_ids", "write_ids"}  # tests/data/test_id_types.py

@@ -202,6 +202,15 @@ def item_knn(world: World) -> Tensor:
     return lib.ItemKNN(world.split.train, 90).scores(HISTORIES)
 
 
+def near_pairs(world: World) -> Tensor:
+    return lib.NearPairs(world.split.train, 90).scores(HISTORIES)
+
+
+def mixture(world: World) -> list[Tensor]:
+    counted = lib.Popularity(world.split.popularity)
+    return [lib.Mixture(model, counted, 0.5).scores(HISTORIES) for model in (world.sasrec, world.recommender)]
+
+
 def tokenized(world: World) -> list[object]:
     model, log = lib.train_rqvae(VECTORS, TOKENIZER, TRAINING, autoencoder_steps=2, progress=False)
     return [model, log, model.tokenize(VECTORS), model.encode(VECTORS)]
@@ -266,6 +275,8 @@ FACE: dict[str, Callable[[World], object]] = {
     ),
     "SASRecConfig": lambda w: lib.SASRecConfig(num_items=90),
     "ItemKNN": item_knn,
+    "Mixture": mixture,
+    "NearPairs": near_pairs,
     "Popularity": lambda w: lib.Popularity(w.split.popularity).scores(HISTORIES),
     "SemanticIDs": catalogue,
     "export_ids": lambda w: w.written(

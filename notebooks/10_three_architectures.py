@@ -1117,70 +1117,7 @@ for name in [first, *others]:
 #
 # ## Exercises
 #
-# ### Exercise 1 · One token a movie (difficulty ★☆☆, 5 minutes)
-#
-# You get `history_ids`, the IDs of T movies, of shape (T, L), int64, and `tables`, a list of L tensors: the vectors of
-# the codes of each level, of shape (number of codes, D). Return the tokens of an RQ-Transformer, of shape (T, D): for
-# each movie the sum of the vectors of its codes. (No positions, no start, no prefixes.)
-
-
-# %%
-def movie_tokens(history_ids, tables):
-    raise NotImplementedError("your turn")
-
-
-_ = checks.movie_tokens(movie_tokens)
-
-
-# %% tags=["hide-cell"]
-def movie_tokens_solution(history_ids, tables):
-    vectors = [
-        table[codes]  # (T, D)
-        for table, codes in zip(tables, history_ids.T, strict=True)
-    ]
-    return torch.stack(vectors).sum(0)
-
-
-assert checks.movie_tokens(movie_tokens_solution)
-with torch.no_grad():
-    of_levels = rq.code_embedding.weight.split(list(ids.sizes))
-    mine = movie_tokens_solution(ids.ids[history], of_levels)
-torch.testing.assert_close(mine, of_codes.sum(1))
-
-# %% [markdown]
-# ### Exercise 2 · How many compete (difficulty ★★☆, 10 minutes)
-#
-# You get `ids`, int64 of shape (N, L), one ID a row, and a `level`, counted from 0. For each item, among how many codes
-# must its code at this level be chosen, given its codes before? Count each code once, however many items have it, and
-# count the item's own. Return int64 of shape (N,); where it is 1, there is no choice.
-
-
-# %%
-def rivals_of(ids, level):
-    raise NotImplementedError("your turn")
-
-
-_ = checks.rivals_of(rivals_of)
-
-
-# %% tags=["hide-cell"]
-def rivals_of_solution(ids, level):
-    prefixes = ids[:, : level + 1].unique(dim=0)  # each prefix once
-    parents = F.pad(prefixes[:, :-1], (1, 0))  # a 0 in front: the root
-    known, counts = parents.unique(dim=0, return_counts=True)
-    own = F.pad(ids[:, :level], (1, 0))  # (N, 1 + level)
-    # All known parents are sorted, and every item has one of them.
-    _, number = torch.cat([known, own]).unique(dim=0, return_inverse=True)
-    return counts[number[len(known) :]]
-
-
-assert checks.rivals_of(rivals_of_solution)
-some = rivals_of_solution(ids.ids, 2)
-alone = (some == 1).double().mean()
-print(f"the third code of {alone:.0%} of the movies is certain")
-
-# %% [markdown]
-# ### Exercise 3 · The whole catalogue (difficulty ★★★, 25 minutes)
+# ### Exercise 1 · The whole catalogue (difficulty ★★★, 25 minutes)
 #
 # Compute log *p* of every item, for one person. You get `ids`, int64 of shape (N, L), no two rows equal; and `scores`,
 # of shape (N, L), float32: what the model gives, at each level, to the prefix with which the item begins. Items that
@@ -1216,65 +1153,97 @@ assert checks.catalogue_log_p(catalogue_log_p_solution)
 # %% [markdown]
 # The table of P by P prefixes is wasteful for a large catalogue; `log_p_of_all` above sums each set once.
 #
+# ### Exercise 2 · Predict what a softmax sees (difficulty ★★☆, 10 minutes)
+#
+# As in exercise 1, `ids` are of shape (N, 3) and `scores`, of the same shape, has what the model gives to the prefixes,
+# equal ones the same. Some prefixes have siblings, and some have none. Below are six changes, each made alone, before
+# log *p* is computed. After which of them is log *p* *the same for every item*, but for rounding?
+#
+# | change | the line |
+# | --- | --- |
+# | a | `scores = 2 * scores` |
+# | b | `scores[:, 1] += scores[:, 0]` |
+# | c | `scores[:, 0] += scores[:, 1].mean()` |
+# | d | `scores[:, 2] += ids[:, 0] * ids[:, 1]` |
+# | e | `scores[:, 1] += ids[:, 1]` |
+# | f | `scores = scores - scores.logsumexp(1, keepdim=True)` |
+#
+# Decide first, then write a function that takes the letter of a change, such as `"a"`, and returns `True` if nothing
+# changes. The check runs these very lines, and says what came of the first change about which you were wrong.
+
+
+# %%
+def leaves_log_p(change):
+    raise NotImplementedError("your turn")
+
+
+_ = checks.leaves_log_p(leaves_log_p)
+
+
+# %% tags=["hide-cell"]
+def leaves_log_p_solution(change):
+    # b: the parent's score is the same for all siblings.
+    # c: one number for all; d: it depends on the codes before only.
+    return change in ("b", "c", "d")
+
+
+assert checks.leaves_log_p(leaves_log_p_solution)
+
+# %% [markdown]
+# ### Exercise 3 · Where does the lead come from? (open task, 30 minutes)
+#
+# In leave-one-out the RQ-Transformer is ahead of item-kNN, which hears the last movie only. Is it ahead because it has
+# read a long history? Write your answer in about five sentences, with one table. `of_people` has the Recall of each
+# person, in the order of `split.test`. No check can grade this. Judge it yourself:
+#
+# | | not yet | a good answer |
+# | --- | --- | --- |
+# | groups | a few people with long histories | everybody, in groups that were set before looking |
+# | chance | a mean for each group | the lead, person by person, with an interval |
+# | opponents | item-kNN alone | a model that reads as much, beside it |
+# | cause | "because it reads more" | what else differs between people with short and with long histories |
+#
+# <details>
+# <summary>One way to do it</summary>
+#
+# It does not look so. I split the people into three groups of like size, by how many movies they had rated before the
+# target (the folded cell below prints the table). The lead over item-kNN is 0.068 for those with 19 to 44 movies, 0.067
+# for those with 45 to 120, and 0.021 for those with more, where the interval includes zero. If reading much were the
+# reason, it should be largest for the long histories. SASRec, which reads as much and has no semantic IDs, finds nearly
+# as many movies in each group, and all three intervals include zero. But the groups differ in more than length: the
+# model reads the last 49 movies only, and who has rated hundreds has few famous movies left, so that all models find
+# less there. To know, one would cut the histories of the same people and ask again.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+rated_before = torch.tensor(
+    [len(h) for h in split.histories_and_targets(split.test)[0]]
+)
+thirds = torch.quantile(
+    rated_before.double(), torch.tensor([1 / 3, 2 / 3]).double()
+)
+third = torch.bucketize(rated_before.double(), thirds)
+for group in range(3):
+    who = third == group
+    print(f"{int(who.sum())} people, {rated_before[who].min()} to", end=" ")
+    print(f"{rated_before[who].max()} movies before the target:")
+    for name in ("RQ-Transformer", "SASRec", "item-kNN"):
+        mean = of_people("leave-one-out", name)[who].mean()
+        print(f"    {name:<15} {mean:.3f}")
+    for other in ("item-kNN", "SASRec"):
+        lead = of_people("leave-one-out", "RQ-Transformer")
+        lead = (lead - of_people("leave-one-out", other))[who]
+        mean, low, high = with_interval(lead)
+        print(f"    RQ − {other:<9} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+
+# %% [markdown]
 # ## Self-check
 #
-# Choose one answer to each question in your head. Then click the line below the options: it says which one is right,
-# and why.
+# On the web page, choose an answer or write down a number, and the page checks and keeps it. In JupyterLab, do so in your
+# head, and click the line below the options, or below the question where it asks for a number.
 #
-# **Question 1.** A friend trains an encoder–decoder and a decoder-only model for the same number of steps, on the same
-# windows of fifty movies, and finds the second one better. What was unequal?
-#
-# - **A.** Nothing: the same steps on the same windows make a fair comparison.
-# - **B.** The number of movies that each was asked about.
-# - **C.** The IDs, since only the decoder-only model can be searched in the trie.
-# - **D.** The histories: an encoder reads fewer movies of the same window.
-#
-# <details>
-# <summary>Answer to question 1</summary>
-#
-# **B.** The decoder-only model was asked about up to fifty movies in each window, the encoder–decoder about one. A
-# fairer comparison gives the encoder–decoder shorter windows and more of them, or more steps, and says what was made
-# equal: steps, tokens, targets or time. That is why A is not enough. All three are searched in the same way (C). D
-# confuses this with the remedy, shorter windows, which the friend did not use.
-#
-# </details>
-#
-# **Question 2.** Why can the RQ-Transformer of this page score all movies with one product a level, and the
-# decoder-only model not?
-#
-# - **A.** In it, person and prefix meet only in the last step.
-# - **B.** It has a vector for every prefix, and the other has too few parameters for that.
-# - **C.** Its history has a quarter of the tokens, so that there is time for all movies.
-# - **D.** Its softmax runs over siblings only, of which most prefixes have none.
-#
-# <details>
-# <summary>Answer to question 2</summary>
-#
-# **A.** Its score is a product of two vectors. One knows the person and no prefix, the other the prefix and no person,
-# so each is computed once, and a matrix product makes all pairs. In the decoder-only model the output before a code has
-# read the history and the codes before it, through all blocks, so there is another one for each person and prefix. With
-# prefix embeddings or without (B), the product is the same. C and D save work and are another matter: with a quarter of
-# the tokens, an output that has read the codes before would still be another one for each prefix.
-#
-# </details>
-#
-# **Question 3.** A code is an only child: no other code may follow its prefix. What does the RQ-Transformer learn from
-# a movie at this level?
-#
-# - **A.** To give this code a probability as near to 1 as it can.
-# - **B.** To push down the 255 codes that lead nowhere.
-# - **C.** As much as elsewhere, for the loss of a code that is nearly certain is small and its gradient is not.
-# - **D.** Nothing: neither the loss nor its gradient has anything to do with it.
-#
-# <details>
-# <summary>Answer to question 3</summary>
-#
-# **D.** Its softmax runs over siblings, and a softmax over one is 1 whatever the weights say: no loss and no gradient.
-# A and B describe a model whose softmax runs over all codes of the level, such as the recommender of chapter 08
-# without its restriction to codes that exist. C is never true of a softmax: at a code that is certain, the gradient is
-# as small as what is left of the probability.
-#
-# </details>
+# {questions}
 #
 # ## What to take away
 #

@@ -1,66 +1,75 @@
 """The cases of chapter 10's exercises."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import log
 
+import torch
 from torch import Tensor, float32, tensor
 
 from rqvae_lib.teaching.checks import Case, passes
 
-
-def movie_tokens(function: Callable[[Tensor, Sequence[Tensor]], Tensor]) -> bool:
-    """Check the sum of the vectors of each movie's codes: (T, L) and L tables → (T, D)."""
-    first = tensor([[1.0, 0.0], [2.0, 5.0], [0.0, -1.0]])
-    second = tensor([[10.0, 20.0], [30.0, 40.0]])
-    return passes(
-        function,
-        [
-            Case(
-                (tensor([[1, 0], [2, 1], [1, 1]]), [first, second]),
-                tensor([[12.0, 25.0], [30.0, 39.0], [32.0, 45.0]]),
-                "one row a movie: look up each code in its own level's table, and add the vectors "
-                "of a movie, without dividing by their number",
-            ),
-            Case(
-                (tensor([[0, 1, 1], [2, 0, 1]]), [first, second, second]),
-                tensor([[61.0, 80.0], [40.0, 59.0]]),
-                "an ID may have three codes, and each of them counts, also where two are equal",
-            ),
-            Case(
-                (tensor([[2, 0]]), [first, second]),
-                tensor([[10.0, 19.0]]),
-                "a history of one movie is still a row: the shape is (1, D)",
-            ),
-        ],
-    )
+_WHY = {
+    "a": "differences are doubled, so that the likelier sibling becomes likelier still",
+    "b": "siblings have the same parent, so all of them get the same number",
+    "c": "the mean is one number, the same for all first codes",
+    "d": "siblings have the same codes before, so all of them get the same number",
+    "e": "siblings differ in just this code, so each of them gets another number",
+    "f": "an item's sum over its levels differs between siblings, and a softmax sees it",
+}
 
 
-def rivals_of(function: Callable[[Tensor, int], Tensor]) -> bool:
-    """Check among how many codes each item's code is chosen, given those before: (N,) int64."""
-    ids = tensor([[0, 1, 0], [0, 1, 1], [0, 2, 0], [3, 1, 0], [3, 2, 2], [0, 4, 0]])
-    return passes(
-        function,
-        [
-            Case(
-                (ids, 0),
-                tensor([2] * 6),
-                "the first codes are 0 and 3, so each item's is one of two: count different codes, "
-                "the item's own among them, and not items",
-            ),
-            Case(
-                (ids, 1),
-                tensor([3, 3, 3, 2, 2, 3]),
-                "after 0 follow 1, 2 and 4, and after 3 follow 1 and 2: only items with the same "
-                "codes before compete, and each code counts once",
-            ),
-            Case(
-                (ids, 2),
-                tensor([2, 2, 1, 1, 1, 1]),
-                "the third code is chosen among those that follow the same two codes, not the same "
-                "second code",
-            ),
-        ],
-    )
+def leaves_log_p(function: Callable[[str], bool]) -> bool:
+    """Check which changes of the scores leave log p of every item as it is, by a run."""
+    return passes(function, [_case(change) for change in _WHY])
+
+
+def _case(change: str) -> Case:
+    ids, scores = _small_catalogue()
+    moved = _log_p(ids, _changed_scores(change, ids, scores.clone())) - _log_p(ids, scores)
+    by = float(moved.abs().max())
+    hint = f"({change}) was run: log p moves by {by:.3f} at most; {_WHY[change]}"
+    return Case((change,), by < 1e-6, hint)
+
+
+def _changed_scores(change: str, ids: Tensor, scores: Tensor) -> Tensor:
+    """Apply one of the lines that the chapter prints, "a" to "f", to scores (N, 3)."""
+    if change == "a":
+        return 2 * scores
+    if change == "b":
+        scores[:, 1] += scores[:, 0]
+    elif change == "c":
+        scores[:, 0] += scores[:, 1].mean()
+    elif change == "d":
+        scores[:, 2] += ids[:, 0] * ids[:, 1]
+    elif change == "e":
+        scores[:, 1] += ids[:, 1]
+    else:
+        return scores - scores.logsumexp(1, keepdim=True)
+    return scores
+
+
+def _small_catalogue() -> tuple[Tensor, Tensor]:
+    """Twenty IDs of three codes, (20, 3), and scores that equal prefixes share, (20, 3)."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.cartesian_prod(torch.arange(3), torch.arange(3), torch.arange(4))
+    ids = ids[torch.randperm(len(ids), generator=generator)[:20]]
+    scores = torch.empty(20, 3, dtype=torch.float64)
+    for level in range(3):
+        _, prefix = torch.unique(ids[:, : level + 1], dim=0, return_inverse=True)
+        of_prefix = torch.randn(int(prefix.max()) + 1, generator=generator, dtype=torch.float64)
+        scores[:, level] = of_prefix[prefix]
+    return ids, scores
+
+
+def _log_p(ids: Tensor, scores: Tensor) -> Tensor:
+    """The log-softmax over siblings, added up over the levels: (N, L), (N, L) → (N,)."""
+    total = torch.zeros(len(ids), dtype=scores.dtype)
+    for level in range(ids.shape[1]):
+        beside = (ids[:, None, :level] == ids[None, :, :level]).all(2)  # (N, N)
+        same = (ids[:, None, : level + 1] == ids[None, :, : level + 1]).all(2).double()
+        weights = scores[:, level].exp() / same.sum(1)  # each prefix counts once
+        total += scores[:, level] - (beside * weights).sum(1).log()
+    return total
 
 
 def catalogue_log_p(function: Callable[[Tensor, Tensor], Tensor]) -> bool:

@@ -3,53 +3,12 @@
 import torch
 
 
-def tokens_right(history_ids, tables):
-    return sum(table[codes] for table, codes in zip(tables, history_ids.T, strict=True))
+def says(letters):
+    def answer(change):
+        return change in letters
 
-
-def tokens_as_a_mean(history_ids, tables):
-    return tokens_right(history_ids, tables) / len(tables)
-
-
-def tokens_side_by_side(history_ids, tables):
-    rows = [table[codes] for table, codes in zip(tables, history_ids.T, strict=True)]
-    return torch.cat(rows, 1)
-
-
-def tokens_of_one_table(history_ids, tables):
-    return sum(tables[0][codes] for codes in history_ids.T)
-
-
-def tokens_of_two_levels(history_ids, tables):
-    return tables[0][history_ids[:, 0]] + tables[1][history_ids[:, 1]]
-
-
-def tokens_squeezed(history_ids, tables):
-    return tokens_right(history_ids, tables).squeeze(0)
-
-
-def rivals_right(ids, level):
-    prefixes = ids[:, : level + 1].unique(dim=0)
-    return torch.stack([(prefixes[:, :level] == row[:level]).all(1).sum() for row in ids])
-
-
-def rivals_as_items(ids, level):
-    return torch.stack([(ids[:, :level] == row[:level]).all(1).sum() for row in ids])
-
-
-def rivals_without_oneself(ids, level):
-    return rivals_right(ids, level) - 1
-
-
-def rivals_of_the_level(ids, level):
-    return torch.full((len(ids),), len(ids[:, level].unique()))
-
-
-def rivals_of_the_last_code(ids, level):
-    if level == 0:
-        return rivals_right(ids, 0)
-    pairs = ids[:, level - 1 : level + 1].unique(dim=0)
-    return torch.stack([(pairs[:, 0] == row[level - 1]).sum() for row in ids])
+    answer.__name__ = f"says_{letters}"
+    return answer
 
 
 def p_right(ids, scores):
@@ -110,23 +69,17 @@ def p_by_exponentials(ids, scores):
 
 
 RIGHT = {
-    "movie_tokens": [tokens_right],
-    "rivals_of": [rivals_right],
+    "leaves_log_p": [says("bcd")],
     "catalogue_log_p": [p_right],
 }
 WRONG = {
-    "movie_tokens": [
-        (tokens_as_a_mean, "without dividing"),
-        (tokens_side_by_side, "add the vectors"),
-        (tokens_of_one_table, "its own level's table"),
-        (tokens_of_two_levels, "may have three codes"),
-        (tokens_squeezed, "still a row"),
-    ],
-    "rivals_of": [
-        (rivals_as_items, "and not items"),
-        (rivals_without_oneself, "the item's own among them"),
-        (rivals_of_the_level, "the same codes before compete"),
-        (rivals_of_the_last_code, "not the same second code"),
+    "leaves_log_p": [
+        (says("abcd"), "differences are doubled"),
+        (says("cd"), "have the same parent"),
+        (says("bd"), "one number"),
+        (says("bc"), "the same codes before"),
+        (says("bcde"), "differ in just this code"),
+        (says("bcdf"), "a softmax sees it"),
     ],
     "catalogue_log_p": [
         (p_not_normalised, "log-softmax"),

@@ -47,8 +47,8 @@ def recommenders() -> Iterator[str]:
     )
     best = best[~best.index.str.contains("random|untrained")]
     yield (
-        f"item-kNN finds {recall('item-kNN')} of the targets, and the best model over semantic IDs "
-        f"{best['recall_10'].max():.3f}"
+        f"item-kNN finds {recall('item-kNN')} of the targets, near pairs {recall('near pairs')}, "
+        f"and the best model over semantic IDs {best['recall_10'].max():.3f}"
     )
     yield (
         f"item-kNN finds {recall('item-kNN')} of the targets among ten, SASRec "
@@ -56,7 +56,33 @@ def recommenders() -> Iterator[str]:
         f"encoder–decoder, at {recall('encoder-decoder')}, is level with popularity, "
         f"{recall('popularity')}"
     )
-    yield f"rated them close together reach {recall('near pairs')}"
+    yield (
+        "Near pairs, which are counted both ways if people rated them close together, reach "
+        f"{recall('near pairs')}"
+    )
+    of_mixtures = table("11_mixtures")
+    of_mixtures = of_mixtures[of_mixtures["seed"] != "all"]
+    of_mixtures = of_mixtures.groupby(["split", "model", "mixed_with"])["recall_10"].mean()
+
+    def mixture(split: str, mixed_with: str) -> str:
+        return f"{of_mixtures[split, 'RQ-Transformer', mixed_with]:.3f}"
+
+    yield (
+        f"on leave-one-out a mixture finds {mixture('leave-one-out', 'near pairs')} of the "
+        f"targets, the model alone {mixture('leave-one-out', 'nothing')}, near pairs alone "
+        f"{recall('near pairs', 'leave-one-out')}"
+    )
+    yield (
+        f"a mixture of the RQ-Transformer with them, {mixture('timestamp', 'near pairs')}, is "
+        "level with that"
+    )
+    splits = ("leave-one-out", "timestamp", "last-ten")
+    for name, numbers in (
+        ("near pairs", [recall("near pairs", split) for split in splits]),
+        ("RQ-Transformer", [mixture(split, "nothing") for split in splits]),
+        ("the two, mixed", [mixture(split, "near pairs") for split in splits]),
+    ):
+        yield f"| {name} | {' | '.join(numbers)} |"
     mixed, text = "RQ-Transformer, text and taste", "RQ-Transformer"
     for words in ("adding taste did not help: Recall@10", "IDs from text and taste gave"):
         yield f"{words} {recall(mixed, 'leave-one-out')} instead of {recall(text, 'leave-one-out')}"

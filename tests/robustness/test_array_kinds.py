@@ -593,8 +593,8 @@ def test_every_public_function_is_tried_here() -> None:
     """Or takes no arrays."""
     tried = {
         "Dataset", "ItemKNN", "Mixture", "NearPairs", "Popularity", "SemanticIDs", "Split",
-        "collaborative_vectors", "evaluate", "recommend", "score_items", "tokenizer_metrics", "train_recommender",
-        "train_rqvae", "train_sasrec",
+        "collaborative_vectors", "evaluate", "recommend", "score_items", "tokenizer_metrics",
+        "train_recommender", "train_rqvae", "train_sasrec",
     }  # fmt: skip
     of_ids = {"export_ids", "import_ids", "read_ids", "write_ids"}  # tests/data/test_id_types.py
     others = {

@@ -208,7 +208,10 @@ def near_pairs(world: World) -> Tensor:
 
 def mixture(world: World) -> list[Tensor]:
     counted = lib.Popularity(world.split.popularity)
-    return [lib.Mixture(model, counted, 0.5).scores(HISTORIES) for model in (world.sasrec, world.recommender)]
+    return [
+        lib.Mixture(model, counted, 0.5).scores(HISTORIES)
+        for model in (world.sasrec, world.recommender)
+    ]
 
 
 def tokenized(world: World) -> list[object]:

@@ -51,7 +51,8 @@ def _changed_attention(change: str, x: Tensor) -> Tensor:
         weights = scores.masked_fill(later, -100).softmax(1)
     else:
         weights = scores.masked_fill(later, -math.inf).softmax(0 if change == "e" else 1)
-    return weights @ v
+    received: Tensor = weights @ v
+    return received
 
 
 def _tokens() -> tuple[Tensor, Tensor]:

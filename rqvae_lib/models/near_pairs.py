@@ -102,6 +102,8 @@ def _together(train: Histories, num_items: int, window: int, both_ways: bool) ->
     user = np.repeat(np.arange(len(train)), np.diff(train.offsets.numpy()))  # of each place
     by_item = np.argsort(items, kind="stable")  # places, those of one item together
     first_of = np.concatenate([[0], np.bincount(items, minlength=num_items).cumsum()])  # (N + 1,)
+    longest = int(np.diff(train.offsets.numpy()).max(initial=0))
+    window = min(window, max(longest - 1, 1))  # no pair is further apart
     steps = [step for d in range(1, window + 1) for step in ((d, -d) if both_ways else (d,))]
     blocks, first = [], 0
     while first < num_items:

@@ -62,6 +62,40 @@ def test_similarities_equal_a_plain_loop_whatever_is_counted_at_a_time(
     assert model.similarity.shape == (num_items, num_items)
 
 
+@pytest.mark.parametrize("both_ways", [True, False])
+@pytest.mark.parametrize("at_a_time", [1, 50, 1000])
+def test_no_more_pairs_are_counted_at_a_time(
+    at_a_time: int, both_ways: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(40, size=6).tolist() for _ in range(30)]
+    whole = NearPairs(rows, 40, both_ways=both_ways).similarity
+    block, counted = near_pairs._block, []
+
+    def counting(*arguments: Any) -> Any:
+        *_, places, steps, (first, end, _) = arguments
+        counted.append((first, end, len(places) * len(steps)))
+        return block(*arguments)
+
+    monkeypatch.setattr(near_pairs, "PAIRS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(near_pairs, "_block", counting)
+    similarity = NearPairs(rows, 40, both_ways=both_ways).similarity
+    assert [first for first, _, _ in counted] == [0, *(end for _, end, _ in counted[:-1])]
+    assert counted[-1][1] == 40
+    assert all(pairs <= at_a_time or end == first + 1 for first, end, pairs in counted)
+    assert (len(counted) == 40) == (at_a_time == 1)
+    np.testing.assert_array_equal(similarity.toarray(), whole.toarray())  # to the last bit
+
+
+def test_a_window_beyond_the_longest_history_costs_nothing() -> None:
+    rows = [[0, 1, 2, 0], [3], []]
+    wide = NearPairs(rows, 4, window=10**12)
+    assert wide.window == 10**12
+    expected = NearPairs(rows, 4, window=3).similarity.toarray()
+    np.testing.assert_array_equal(wide.similarity.toarray(), expected)
+    assert not NearPairs([[0], [1]], 2, window=10**12).similarity.nnz
+
+
 def test_the_last_items_of_a_history_count() -> None:
     train = [[0, 1], [2, 3], [0, 3]]
     whole = NearPairs(train, 4)
@@ -79,22 +113,23 @@ def test_nothing_to_count() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"window": 0}, "window"),
-        ({"window": 1.5}, "window"),
-        ({"last": 0}, "last"),
+        ({"window": 0}, "window is 0; it must be at least 1"),
+        ({"window": 1.5}, "window is 1.5; expected one whole number"),
+        ({"last": 0}, "last is 0; it must be at least 1"),
+        ({"last": 2.0}, "last is 2.0; expected one whole number"),
         ({"shrinkage": -1.0}, "shrinkage is -1.0; expected at least 0"),
         ({"shrinkage": float("nan")}, "shrinkage is nan; expected at least 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message):
         NearPairs([[0, 1]], 2, **setting)
 
 
 def test_items_outside_the_catalogue_are_refused() -> None:
-    with pytest.raises(ValueError, match="5"):
+    with pytest.raises(ValueError, match="name item 5, but the catalogue has items 0 to 1"):
         NearPairs([[0, 5]], 2)
-    with pytest.raises(ValueError, match="5"):
+    with pytest.raises(ValueError, match=r"history 0 names items .*5.* holds items 0 to 1"):
         NearPairs([[0, 1]], 2).scores([[5]])
 
 

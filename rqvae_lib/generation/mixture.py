@@ -98,7 +98,9 @@ def counted_probabilities(counted: ScoresItems, histories: HistoryLists) -> Tens
     Raises:
         ValueError: if a score is negative or not finite.
     """
-    scores = counted.scores(as_histories(histories)).cpu().float()
+    scores = counted.scores(as_histories(histories)).cpu()
+    if scores.dtype != torch.float32:
+        scores = scores.double()  # counts may be whole numbers, or leave float32's range
     low, high = (float(scores.min()), float(scores.max())) if scores.numel() else (0.0, 0.0)
     if not (low >= 0 and high < torch.inf):
         raise ValueError(
@@ -106,7 +108,7 @@ def counted_probabilities(counted: ScoresItems, histories: HistoryLists) -> Tens
             "they must be counts or sums of similarities, finite and at least 0"
         )
     highest = scores.amax(1, keepdim=True)  # first this, so that no sum leaves float32's range
-    scores = scores / torch.where(highest > 0, highest, 1)
+    scores = (scores / torch.where(highest > 0, highest, 1)).float()
     total = scores.sum(1, keepdim=True)
     return scores / torch.where(total > 0, total, 1)
 

@@ -73,9 +73,11 @@ def test_a_mixture_by_hand(number: int) -> None:
     torch.testing.assert_close(found.exp().sum(1), torch.ones(2))
 
 
-def test_a_share_of_0_is_the_model_and_of_1_the_counts() -> None:
-    model, counted = models()[0], Popularity(torch.arange(N))
-    alone = top_items(score_items(model, HISTORIES), 10, HISTORIES)
+@pytest.mark.parametrize("number", range(3))
+def test_a_share_of_0_is_the_model_and_of_1_the_counts(number: int) -> None:
+    model, counted = models()[number], Popularity(torch.arange(N))
+    scored = model.scores(HISTORIES) if isinstance(model, SASRec) else score_items(model, HISTORIES)
+    alone = top_items(scored, 10, HISTORIES)
     assert torch.equal(
         top_items(Mixture(model, counted, 0).scores(HISTORIES), 10, HISTORIES), alone
     )
@@ -99,6 +101,23 @@ def test_the_unit_of_the_counts_does_not_matter(scale: float) -> None:
     counts = torch.rand(2, N, generator=torch.Generator().manual_seed(0)) + 0.1
     found = counted_probabilities(Counts(counts * scale), HISTORIES)
     torch.testing.assert_close(found, counts / counts.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-60, 1e60, 1e300])
+def test_counts_beyond_float32_are_as_good(scale: float) -> None:
+    counts = torch.tensor([[1.0, 3.0, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    found = counted_probabilities(Counts(counts * scale), HISTORIES)
+    expected = torch.tensor([[0.125, 0.375, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(found, expected)
+
+
+def test_whole_numbers_are_counts() -> None:
+    counts = torch.tensor([[1, 3, 0, 4]])
+    for given in (counts, counts.to(torch.uint8), counts.half()):
+        found = counted_probabilities(Counts(given), HISTORIES[:1])
+        assert torch.equal(found, torch.tensor([[0.125, 0.375, 0.0, 0.5]]))
+    found = counted_probabilities(Counts(counts > 0), HISTORIES[:1])  # whether, not how often
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 0.0, 1.0]]) / 3)
 
 
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])

@@ -198,6 +198,10 @@ def _load(
         loaded = _shipped_of(dataset, split, no_baselines)
         names = [*(() if no_baselines else BASELINES), *loaded]
         _check_beams(loaded, typed(context, "beams"))
+    if given["mix"] is not None and not loaded:
+        raise ValueError(
+            f"there is no model to mix {given['mix']} with: name one, or leave --mix out"
+        )
     for name, (_, card) in loaded.items():
         check_data(name, card, dataset)
     # The split has what is needed; the tables would stay in memory beside it.

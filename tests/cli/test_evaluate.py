@@ -306,7 +306,9 @@ def test_differences_to_the_stronger_counts_are_those_of_the_library(
 
 
 @pytest.mark.parametrize("counted", BASELINES)
-@pytest.mark.parametrize("more", [(), ("--no-baselines",), ("--part", "validation")])
+@pytest.mark.parametrize(
+    "more", [(), ("--no-baselines",), ("--part", "validation"), ("--allow-repeats",)]
+)
 def test_mixtures_are_those_of_the_library(
     counted: str,
     more: tuple[str, ...],
@@ -328,9 +330,10 @@ def test_mixtures_are_those_of_the_library(
         "item-knn": lambda: validation.tuned_item_knn(split),
         "near-pairs": lambda: validation.tuned_near_pairs(split),
     }[counted]()
-    mixture = validation.tuned_mixture(load_model(file)[0], made, split)
+    repeats = "--allow-repeats" in more
+    mixture = validation.tuned_mixture(load_model(file)[0], made, split, allow_repeats=repeats)
     positions = split.validation if "validation" in more else split.test
-    expected = evaluate(mixture, split, positions)
+    expected = evaluate(mixture, split, positions, allow_repeats=repeats)
     for metric in ("Recall", "NDCG"):
         [row] = [r for r in rows if (r["model"], r["metric"], r["k"]) == (mixed, metric, "10")]
         assert float(row["mean"]) == pytest.approx(expected.mean(metric, 10).mean)
@@ -379,6 +382,8 @@ def test_own_tables_are_evaluated_without_naming_models(tmp_path: Path) -> None:
     said = succeeds("evaluate", "--interactions", table, folder=tmp_path)  # an absolute path
     rows = said.split("Recall")[1].split("\n\n")[0].splitlines()[1:]
     assert [row.split()[0] for row in rows] == list(BASELINES)
+    said = fails("evaluate", "--interactions", table, "--mix", "item-knn", folder=tmp_path)
+    assert "there is no model to mix item-knn with: name one, or leave --mix out" in said
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train-sasrec"])

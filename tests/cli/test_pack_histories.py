@@ -108,6 +108,18 @@ def test_sasrec_and_both_evaluations_are_those_of_memory(shop: Path) -> None:
         for asked in ((counted,), ("memory/sasrec.safetensors", "--mix", counted)):
             said = fails("evaluate", *asked, "--histories", "h.safetensors", folder=shop)
             assert f"{counted} is made of all training histories in memory" in said
+    logged = ("--interactions", "log", *COLUMNS)
+    for model, where in (("runs", ("--histories", "h.safetensors")), ("memory", logged)):
+        names = ("evaluate", f"{model}/sasrec.safetensors", "--no-baselines", "--mix", "popularity")
+        succeeds(*names, *where, "--output", f"{model}-mixed.csv", folder=shop)
+    mapped, memory = (pd.read_csv(shop / f"{model}-mixed.csv") for model in ("runs", "memory"))
+    assert mapped["model"].unique().tolist() == [
+        "runs/sasrec.safetensors",
+        "runs/sasrec.safetensors + popularity",
+    ]
+    pd.testing.assert_frame_equal(mapped.drop(columns="model"), memory.drop(columns="model"))
+    said = fails("evaluate", "--histories", "h.safetensors", "--mix", "popularity", folder=shop)
+    assert "there is no model to mix popularity with: name one, or leave --mix out" in said
     said = fails("evaluate", "--no-baselines", "--histories", "h.safetensors", folder=shop)
     assert "--no-baselines leaves nothing to evaluate" in said
     said = fails(

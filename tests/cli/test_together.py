@@ -62,9 +62,10 @@ def test_an_evaluation_by_two_processes_writes_the_same_table(shop: Path, tmp_pa
     data = ("--dataset", shop, "--split", "timestamp")
     train = ("train-sasrec", "--steps", 4, "--batch-size", 4, "--max-items", 10)
     succeeds(*train, *data, folder=tmp_path)
-    evaluate = ("evaluate", "runs/sasrec.safetensors", *data, "--output")
+    mixed = ("--mix", "near-pairs")
+    evaluate = ("evaluate", "runs/sasrec.safetensors", *data, *mixed, "--output")
     said = by_one(*evaluate, "one.csv", folder=tmp_path)
     assert by_two(*evaluate, "two.csv", folder=tmp_path).replace("two", "one") == said
     table = (tmp_path / "one.csv").read_bytes()
     assert (tmp_path / "two.csv").read_bytes() == table
-    assert table.count(b"\n") > 3 * 15  # of both baselines and the model
+    assert table.count(b"\n") > 5 * 15  # of three baselines, the model and the mixture

@@ -15,7 +15,13 @@ from rqvae_lib.data.splits import Split, leave_one_out, split_by_name
 from rqvae_lib.datasets.registry import load_dataset
 from rqvae_lib.evaluation.evaluator import METRICS, Evaluation, difference, evaluate
 from rqvae_lib.evaluation.shards import fill_in_batches
-from rqvae_lib.evaluation.validation import tuned_item_knn, validate
+from rqvae_lib.evaluation.validation import (
+    tuned_item_knn,
+    tuned_mixture,
+    tuned_near_pairs,
+    validate,
+)
+from rqvae_lib.models.configs import SASRecConfig
 from rqvae_lib.models.item_knn import ItemKNN
 from rqvae_lib.models.popularity import Popularity
 from rqvae_lib.models.sasrec import SASRec
@@ -131,6 +137,13 @@ def small_evaluations() -> dict[str, Any]:
         said["broken"] = str(error)
     knn = tuned_item_knn(split)
     said["tuned"] = [knn.shrinkage, knn.last or 0]
+    pairs = tuned_near_pairs(split)
+    said["tuned near pairs"] = [pairs.window, pairs.last or 0]
+    torch.manual_seed(0)
+    model = SASRec(SASRecConfig(num_items=split.num_items)).eval()
+    mixture = tuned_mixture(model, pairs, split)
+    said["tuned mixture"] = numbers_of(evaluate(mixture, split, split.test))
+    said["share"] = mixture.share
     return said
 
 

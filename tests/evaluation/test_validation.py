@@ -1,5 +1,6 @@
-"""Measuring on validation targets, by hand, and the choice that item-kNN makes there."""
+"""Measuring on validation targets, by hand, and the choices that are made there."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,9 @@ def test_the_share_of_a_mixture_is_the_best_on_validation(allow_repeats: bool) -
     assert len({round(value, 6) for value in found.values()}) > 3
     assert mixture.model is model
     assert mixture.counted is pairs
+    for batch_size in (1, 7):
+        options = {"allow_repeats": allow_repeats, "batch_size": batch_size}
+        assert tuned_mixture(model, pairs, split, **options).share == mixture.share
 
 
 @pytest.mark.parametrize("num_targets", [0, 1])
@@ -171,22 +175,56 @@ def test_pairs_of_items_are_counted_once_for_all_settings(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("num_targets", "every"), [(1999, 1), (2000, 1), (2001, 2)])
-def test_item_knn_is_tuned_on_two_thousand_targets_at_most(
-    num_targets: int, every: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("tuned", "others"), [(tuned_item_knn, SHRINKAGES), (tuned_near_pairs, WINDOWS)]
+)
+def test_what_counts_is_tuned_on_two_thousand_targets_at_most(
+    tuned: Callable[[Split], ItemKNN | NearPairs],
+    others: tuple[float, ...],
+    num_targets: int,
+    every: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     histories = Histories(torch.arange(3).repeat(num_targets), 3 * torch.arange(num_targets + 1))
     train = Histories(torch.tensor([0]), torch.tensor([0, 1]))
     targets = 3 * torch.arange(num_targets) + 1
     measured = []
 
-    def recording(model: ItemKNN, split: Split, positions: torch.Tensor) -> Evaluation:
+    def recording(model: Any, split: Split, positions: torch.Tensor) -> Evaluation:
         measured.append(positions)
         return evaluate(model, split, positions[:1])
 
     monkeypatch.setattr("rqvae_lib.evaluation.validation.evaluate", recording)
-    tuned_item_knn(Split(train, histories, targets, targets + 1, 3, "by hand"))
-    assert len(measured) == len(SHRINKAGES) * len(HISTORY_LENGTHS)
+    tuned(Split(train, histories, targets, targets + 1, 3, "by hand"))
+    assert len(measured) == len(others) * len(HISTORY_LENGTHS)
     assert all(torch.equal(positions, targets[::every]) for positions in measured)
+
+
+@pytest.mark.parametrize(("num_targets", "asked"), [(2000, 2000), (2001, 1001)])
+def test_a_mixture_is_tuned_on_two_thousand_targets_at_most(num_targets: int, asked: int) -> None:
+    histories = Histories(torch.arange(3).repeat(num_targets), 3 * torch.arange(num_targets + 1))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))
+    targets = 3 * torch.arange(num_targets) + 1
+    split = Split(train, histories, targets, targets + 1, 3, "by hand")
+    read = []
+
+    class Recording(Popularity):
+        def scores(self, histories: Any) -> torch.Tensor:
+            read.append(len(histories))
+            return super().scores(histories)
+
+    model = SASRec(SASRecConfig(DECODER.transformer, num_items=3, max_items=5)).eval()
+    tuned_mixture(model, Recording(torch.ones(3)), split)
+    assert sum(read) == asked  # each once, for all shares
+
+
+@pytest.mark.parametrize("num_targets", [0, 1])
+def test_of_equal_settings_near_pairs_have_the_first(num_targets: int) -> None:
+    histories = Histories(torch.tensor([0, 1, 2]), torch.tensor([0, 3]))
+    train = Histories(torch.tensor([0]), torch.tensor([0, 1]))  # nothing is near anything
+    targets = torch.tensor([2])[:num_targets]
+    pairs = tuned_near_pairs(Split(train, histories, targets, targets, 3, "by hand"))
+    assert (pairs.window, pairs.last) == (WINDOWS[0], HISTORY_LENGTHS[0])
 
 
 @pytest.mark.parametrize("num_targets", [0, 1])

@@ -113,7 +113,7 @@ def main() -> None:
                 ["inference-rqvae", *data, *texts, *tokenizer, "--output", f"{out}/ids.parquet"],
                 ["train-recommender", *on, *texts, *tokenizer, *architecture, *steps],
                 ["train-sasrec", *on, *steps],
-                ["evaluate", "popularity", "item-knn", model, rival, *data, "--split", split],
+                ["evaluate", model, rival, "--mix", "near-pairs", *data, "--split", split],
                 ["recommend", *data, "--model", model, "--user", "1"],
             ):
                 measured([program, *words], folder)

@@ -42,7 +42,8 @@ from tests.robustness.million import measured
 RATINGS, USERS, MOVIES = 32_000_204, 200_948, 84_432
 GROUPS, FAVORITES = 20, 3  # groups of movies, and how many of them a user likes
 DEPTH, CODEWORDS = 3, 256
-MODELS = ("popularity", "item-knn", "sasrec", "rq-transformer")
+BASELINES = ("popularity", "item-knn", "near-pairs")
+MODELS = (*BASELINES, "sasrec", "rq-transformer")
 USERS_AT_A_TIME = 2_000
 
 
@@ -172,10 +173,7 @@ def main() -> None:
             this = [sys.executable, "-m", "tests.robustness.movielens_32m"]
             measured([*this, "--prepare", *sizes, "--folder", "."], folder)
         program = str(Path(sys.executable).with_name("rqvae-lib"))
-        models = [
-            name if name in ("popularity", "item-knn") else f"{name}.safetensors"
-            for name in options.models
-        ]
+        models = [name if name in BASELINES else f"{name}.safetensors" for name in options.models]
         data = ["--dataset", "ml-32m", "--split", options.split]
         measured([program, "evaluate", *models, *data, "--output", "table.csv"], folder)
         print((folder / "said.txt").read_text()[-6000:])

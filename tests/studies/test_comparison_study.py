@@ -255,8 +255,11 @@ def test_last_ten_is_for_two_models_with_the_settings_of_leave_one_out(
 
 def test_near_pairs_are_those_counted_one_by_one() -> None:
     histories = as_flat_histories([torch.tensor(h) for h in ([0, 1, 2, 3], [2, 0], [3])], "train")
-    for forward in (False, True):
-        model = counted_models.NearPairs(histories, 5, window=2, forward=forward, last=2)
+    nothing = torch.empty(0, dtype=torch.int64)
+    split = Split(histories, histories, nothing, nothing, 5, "by hand")
+    settings = counted_models.CountedSettings(counted_models.NEAR_SHRINKAGE, 2, 2)
+    for name, forward in ((counted_models.NEAR, False), (counted_models.FORWARD, True)):
+        model = counted_models.counted_model(name, settings, split)
         counts, chosen = torch.zeros(5, 5), torch.zeros(5)
         for history in ([0, 1, 2, 3], [2, 0], [3]):
             for place, item in enumerate(history):

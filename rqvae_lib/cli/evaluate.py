@@ -3,7 +3,7 @@
 Derived in: chapter 11.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -123,7 +123,6 @@ def evaluate_command(
     """
     from rqvae_lib.cli.evaluation_table import Row, in_one_line, print_tables, row_of, write_rows
     from rqvae_lib.evaluation.evaluator import evaluate
-    from rqvae_lib.evaluation.validation import tuned_mixture
     from rqvae_lib.ops.world import current_world
 
     world = current_world()
@@ -131,39 +130,51 @@ def evaluate_command(
     positions = held_out.validation if part == "validation" else held_out.test
     _say_targets(held_out, positions, part, allow_repeats)
     rows: dict[str, Row] = {}
-    baseline = cache(partial(_baseline, held_out=held_out, part=part))  # each is counted once
-
-    def add_row(name: str, model: "Recommender | ScoresItems") -> None:
-        """Show and write a model's row at once, so that what fails later cannot take it.
-
-        Several processes evaluate it together, and the first one does the rest.
-        """
-        found = evaluate(
-            model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
-        )
-        if not world.is_first:
-            return
-        rows[name] = row_of(found)
-        typer.echo(in_one_line(name, rows[name]), err=True)
-        if output:
-            write_rows(output, rows)
-
     try:
-        for name in names:
-            typer.echo(f"Evaluating {name}.", err=True)
-            if name in BASELINES:
-                add_row(name, baseline(name))
-                continue
-            model = loaded.pop(name).to(device)
-            add_row(name, model)
-            if mix is not None:
-                mixed = tuned_mixture(model, baseline(mix), held_out, allow_repeats=allow_repeats)
-                _say_share(name, mix, mixed.share, part)
-                add_row(f"{name} + {mix}", mixed)
+        for name, model in _in_turn(names, loaded, held_out, context.params):
+            found = evaluate(
+                model, held_out, positions, beams=beams, allow_repeats=allow_repeats, progress=True
+            )
+            if world.is_first:  # all processes evaluate a model together
+                rows[name] = row_of(found)
+                typer.echo(in_one_line(name, rows[name]), err=True)
+                if output:
+                    write_rows(output, rows)
     finally:  # an interruption keeps what is done
         print_tables(rows)
     if output:
         typer.echo(f"Wrote {output}.")
+
+
+def _in_turn(
+    names: list[str], loaded: dict[str, Any], held_out: "Split", given: Mapping[str, Any]
+) -> "Iterator[tuple[str, Recommender | ScoresItems]]":
+    """Make each model of the table when its turn comes, and behind a trained one its mixture.
+
+    Args:
+        names: in the order of the table.
+        loaded: the trained ones; each is taken out.
+        held_out: what the others are counted in.
+        given: the command's options.
+
+    Yields:
+        The name of a row, and its model.
+    """
+    from rqvae_lib.evaluation.validation import tuned_mixture
+
+    mix, part, allow_repeats = given["mix"], given["part"], given["allow_repeats"]
+    baseline = cache(partial(_baseline, held_out=held_out, part=part))  # each is counted once
+    for name in names:
+        typer.echo(f"Evaluating {name}.", err=True)
+        if name in BASELINES:
+            yield name, baseline(name)
+            continue
+        model = loaded.pop(name).to(given["device"])
+        yield name, model
+        if mix is not None:
+            mixed = tuned_mixture(model, baseline(mix), held_out, allow_repeats=allow_repeats)
+            _say_share(name, mix, mixed.share, part)
+            yield f"{name} + {mix}", mixed
 
 
 def _load(

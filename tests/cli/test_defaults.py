@@ -153,7 +153,7 @@ OF_ITS_OWN = {
     *("embeddings", "output", "tokenizer", "model", "models", "files", "user", "history"),
     *("ids", "format", "genre", "half", "residual_kmeans", "part", "seeds", "help"),
     *("texts", "vectors", "bundle", "all_users", "users", "histories", "as_json", "no_baselines"),
-    *("force", "sample"),
+    *("force", "sample", "mix"),
 }
 
 

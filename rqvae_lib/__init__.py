@@ -11,9 +11,9 @@ rest is in the packages:
     semantic_ids  the catalogue of IDs, its trie, IDs in files
     embeddings    item vectors: from texts, from who chose what
     tokenizer     the RQ-VAE and its quantizer, collisions, what the codes are worth
-    models        the recommenders: generative ones, SASRec, item-kNN, near pairs, popularity
+    models        the recommenders: generative ones, SASRec, item-kNN, popularity
     training      the training loop, its state, the trainings that work
-    generation    beam search, exact scores, mixtures with counts
+    generation    beam search, exact scores
     checkpoints   models as files, with their cards; the shipped models
     evaluation    metrics, the evaluator, validation
     cli           the command rqvae-lib, one file per command

@@ -1,11 +1,11 @@
 """The interface of recommenders.
 
 A recommender ranks items for a history in one of two ways. Some models score the whole catalogue at
-once and have the method `scores` (SASRec, item-kNN, near pairs, popularity). Generative
-recommenders write the next item's semantic ID, code by code: `read_histories` reads histories once;
-`next_code_logits` scores the next code of every beam; `extend` appends a chosen code to chosen
-beams; and `loss` is for training. Beam search and exact scoring use only these methods, so an
-architecture is free to choose everything else. (The RQ-Transformer can do both.)
+once and have the method `scores` (SASRec, item-kNN, popularity). Generative recommenders write the
+next item's semantic ID, code by code: `read_histories` reads histories once; `next_code_logits`
+scores the next code of every beam; `extend` appends a chosen code to chosen beams; and `loss` is
+for training. Beam search and exact scoring use only these methods, so an architecture is free to
+choose everything else. (The RQ-Transformer can do both.)
 
 A model of histories reads a window of each history: its last items, up to the number that the model
 was trained on, in one batch with those of other users and padded at the end.

@@ -95,8 +95,7 @@ def evaluate_command(
         bool,
         typer.Option(
             "--no-baselines",
-            help="Leave out popularity, item-kNN and near pairs, which otherwise stand beside "
-            "other models.",
+            help="Leave out the three baselines, which otherwise stand beside other models.",
         ),
     ] = False,
     mix: Annotated[

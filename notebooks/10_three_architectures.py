@@ -1104,8 +1104,8 @@ print(f"the learning rate rises for {rising} steps")
 #
 # All six read one token a movie and have their softmax over siblings. The first five have about equally many parameters,
 # the last has four times as many. Beside them stands a decoder-only model of their size. Each was trained on the
-# leave-one-out split with the shipped catalogue's IDs, three seeds, the same settings and 1,000 steps. Nothing was tuned, and
-# all would gain from a longer training, so these numbers cannot be set beside those above. The script writes
+# leave-one-out split with the shipped catalogue's IDs, three seeds, the same settings and 1,000 steps. Nothing was tuned,
+# and the trainings are short, so these numbers cannot be set beside those above. The script writes
 # `results/10_architectures.csv`: beside the metrics, the mean −log *p* of each code of the test movies, given the
 # codes before it.
 

@@ -962,16 +962,18 @@ assert read_again.checksum == data.checksum
 # rqvae-lib train-recommender --interactions interactions.parquet \
 #     --items items.csv --embeddings embeddings.safetensors \
 #     --architecture rq-transformer --steps 300
-# rqvae-lib evaluate popularity item-knn runs/recommender.safetensors \
+# rqvae-lib evaluate runs/recommender.safetensors --mix near-pairs \
 #     --interactions interactions.parquet --items items.csv
 # rqvae-lib recommend --user 1 --genre PRODUCE \
 #     --interactions interactions.parquet --items items.csv
 # ```
 #
-# The last one recommends fruit and vegetables only. (The item-kNN of `evaluate` chooses on the validation targets how
-# much of a history it hears, as we did above.) Since the tables are called `interactions` and `items`, `--dataset .`
-# may stand for both options. Without `--embeddings`, `train-rqvae --content collaborative` makes the codes from who
-# bought what, which needs no texts at all. A test runs these lines, with fewer steps.
+# The last one recommends fruit and vegetables only. `evaluate` puts popularity, item-kNN and near pairs beside the
+# model; how much of a history the last two hear is chosen on the validation targets, as we did above. With `--mix` it
+# adds the model mixed with near pairs ([chapter 11](11_honest_evaluation.ipynb)). Since the tables are called
+# `interactions` and `items`, `--dataset .` may stand for both options. Without `--embeddings`, `train-rqvae --content
+# collaborative` makes the codes from who bought what, which needs no texts at all. A test runs these lines, with fewer
+# steps.
 #
 # ## Exercises
 #

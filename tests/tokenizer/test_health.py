@@ -1,5 +1,7 @@
 """The health of a catalogue, against definitions by brute force and movies that are held out."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -103,8 +105,13 @@ def test_documentaries_are() -> None:
     genres = load_dataset().items["genres"]
     health = added(genres.str.contains("Documentary").to_numpy(bool))
     assert len(health.retrain) >= 2
-    assert "is 1.87 times that of the training's" in health.retrain[0]
-    assert "53% of them have a larger error than 99 %" in health.retrain[1]
+    # The last digit depends on the processor that the tokenizer is trained on.
+    times = re.search(r"is (\d\.\d\d) times that of the training's", health.retrain[0])
+    assert times
+    assert float(times[1]) == pytest.approx(1.87, abs=0.02)
+    share = re.search(r"(\d+)% of them have a larger error than 99 %", health.retrain[1])
+    assert share
+    assert int(share[1]) == pytest.approx(53, abs=1)
 
 
 def test_items_that_share_all_their_codes_are() -> None:

@@ -105,7 +105,7 @@ def test_documentaries_are() -> None:
     genres = load_dataset().items["genres"]
     health = added(genres.str.contains("Documentary").to_numpy(bool))
     assert len(health.retrain) >= 2
-    # Where k-means ends depends on how the processor rounds: 1.87 and 53 %, 1.88 and 56 % were seen.
+    # Where k-means ends depends on how the processor rounds: 1.87, 53 % and 1.88, 56 % were seen.
     times = re.search(r"is (\d\.\d\d) times that of the training's", health.retrain[0])
     assert times
     assert float(times[1]) == pytest.approx(1.87, abs=0.03)

@@ -36,7 +36,7 @@
 # | the two splits | the comparison is made on both | [Chapter 01](01_data_splits_leakage.ipynb) |
 # | Recall@10 and NDCG@10 | the models are judged by them | [Chapter 00](00_quickstart.ipynb) |
 #
-# **Time:** about 40 minutes to read.
+# **Time:** about 45 minutes to read.
 
 # %% tags=["hide-input"]
 import time

@@ -719,7 +719,7 @@ nodes = sum(len(choices.first) - 1 for choices in levels)
 print(f"{nodes} sets of siblings for each person's exact scores")
 
 # %% [markdown]
-# What the restriction costs, this page has not measured.
+# What the restriction costs is measured further down.
 #
 # ## What training costs
 #
@@ -1175,7 +1175,7 @@ for (one, other), (mean, low, high) in zip(KNOWN_PAIRS, leads, strict=True):
 # both it costs less than either. In NDCG@10 the sum of the two is ahead of each of them by an interval above zero. So
 # what a person wants does not only decide with which code the ID begins.
 #
-# **How the two come together makes no difference that we can show**, as long as the size is the same. The depth
+# **How the two come together makes no difference to NDCG@10 that we can show**, as long as the size is the same. The depth
 # transformer of the paper could combine them in more ways than a sum can, and a vector for each prefix in fewer;
 # neither is ahead of the sum. The restriction that a prefix enters as a vector only has no price that shows here. Nor is
 # the decoder-only model of this size, which reads every code of a history, shown to differ from the sum.

@@ -230,7 +230,7 @@ class ReadingWay(Table):
     """`{reading-way}`: a table of what to read, with the minutes that it takes.
 
     `notebooks/*` stands for all chapters but the quickstart. Where a chapter is read as a whole,
-    the minutes that its exercises say stand behind a plus.
+    the minutes that its exercises say stand behind a plus, those of open tasks left out.
     """
 
     optional_arguments = 0

@@ -18,7 +18,8 @@ What a reader sees is counted, and each kind of it is read at a speed of its own
 - **words and numbers that are printed**: as prose;
 - **figures**: 12 seconds each, an assumption of ours; nobody was found who measured it.
 
-Doing the exercises is not reading: their own headings say how many minutes they take. Their tasks
+Doing the exercises is not reading: their own headings say how many minutes they take. Those of
+the exercises that have a check are added up; an open task is for another day. Their tasks
 are counted, stubs and solutions are not. Nor is time to think, to run a cell or to play with a
 figure. So the sum is for a reader at home in Python; somebody else may take twice as long.
 """
@@ -42,7 +43,7 @@ FIGURES_A_MINUTE = 60 / 12
 FOLDED = {"hide-cell", "hide-input", "remove-cell", "remove-input"}
 SILENT = {"hide-cell", "hide-output", "remove-cell", "remove-output"}
 STATED = re.compile(r"^\*\*Time:\*\* about (\d+) minutes to read\.", re.MULTILINE)
-EXERCISE = re.compile(r"^### Exercise .*?, (\d+) minutes\)$", re.MULTILINE)
+CHECKED = re.compile(r"^### Exercise .*\(difficulty .*?, (\d+) minutes\)$", re.MULTILINE)
 WORD = re.compile(r"\w+(?:[-.,'’:/]\w+)*|[=<>≤≥+−×·∑]")
 
 
@@ -170,8 +171,8 @@ def stated(page: str) -> int | None:
 
 
 def exercise_minutes(page: str) -> int:
-    """The minutes that a chapter's exercises take, as their headings say."""
-    return sum(map(int, EXERCISE.findall(text_of(page))))
+    """The minutes that a chapter's exercises take, as their headings say, without open tasks."""
+    return sum(map(int, CHECKED.findall(text_of(page))))
 
 
 def rounded(minutes: float) -> int:

@@ -58,6 +58,7 @@ def test_a_chapter_is_counted_as_it_is_shown(
         ),
         new.new_markdown_cell("## Exercises\n\n### Exercise 1 · X (difficulty ★☆☆, 15 minutes)"),
         new.new_code_cell("stub = 1"),
+        new.new_markdown_cell("### Exercise 2 · Y (open task, 40 minutes)"),
         new.new_markdown_cell("## After\n\ntext"),
         new.new_code_cell(
             "plot(x)",
@@ -72,12 +73,12 @@ def test_a_chapter_is_counted_as_it_is_shown(
     page = "notebooks/99_x"
     assert sections_of(page) == {
         "": Counts(words=5, printed=3),
-        "Exercises": Counts(words=8),
+        "Exercises": Counts(words=16),
         "After": Counts(words=1 + 1 + 2, code=2, figures=1),
     }
-    assert counts_of(page) == Counts(17, 2, 3, 1)
+    assert counts_of(page) == Counts(25, 2, 3, 1)
     assert counts_of(page, "After") == sections_of(page)["After"]
-    assert reading_times.exercise_minutes(page) == 15
+    assert reading_times.exercise_minutes(page) == 15  # the open task is for another day
     with pytest.raises(ValueError, match="no section 'Before'"):
         counts_of(page, "Before")
 
